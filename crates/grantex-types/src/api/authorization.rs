@@ -1,0 +1,126 @@
+//! Authorization requests and consent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::bodies;
+use crate::{AgentId, AuthRequestId, Scopes, Timestamp};
+
+/// Where an authorization request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ConsentStatus {
+    /// The principal has not decided.
+    Pending,
+    /// The principal agreed; the code waits to be exchanged.
+    Approved,
+    /// The principal refused.
+    Denied,
+    /// The code became a grant.
+    Exchanged,
+}
+
+bodies! {
+    /// `POST /v1/authorize`
+    pub struct AuthorizeRequest {
+        /// The agent that asks.
+        #[cfg_attr(feature = "openapi", schema(value_type = AgentId))]
+        pub agent_id: String,
+        /// Who is asked: the developer's own name for the person.
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!-~]+$", example = "user-123"))]
+        pub principal_id: String,
+        /// What is asked for.
+        #[cfg_attr(feature = "openapi", schema(value_type = super::agents::RequestedScopes))]
+        pub scopes: Vec<String>,
+        /// How long the grant lasts from the moment of consent; `24h` unless given.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::Lifetime>))]
+        pub expires_in: Option<String>,
+        /// Where the principal's browser goes after the decision (http or https).
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(max_length = 2048, pattern = r"^https?://[a-z0-9]{1,40}(/[a-z0-9]{0,20}){0,3}$", example = "https://app.example/callback"))]
+        pub redirect_uri: Option<String>,
+        /// Handed back unchanged with the redirect.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[ -~]*$"))]
+        pub state: Option<String>,
+        /// Who the grant token is for (its `aud`).
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[ -~]*$"))]
+        pub audience: Option<String>,
+        /// PKCE: the base64url SHA-256 of a verifier that the exchange must show.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(min_length = 43, max_length = 43, pattern = r"^[A-Za-z0-9_-]{43}$"))]
+        pub code_challenge: Option<String>,
+        /// PKCE: `S256`; given together with the challenge.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(pattern = "^S256$"))]
+        pub code_challenge_method: Option<String>,
+    }
+
+    /// The answer to `POST /v1/authorize`.
+    pub struct AuthorizeResponse {
+        /// The request's id.
+        pub auth_request_id: AuthRequestId,
+        /// Where the principal decides. Whoever has this link can decide: send it to nobody else.
+        pub consent_url: String,
+        /// Until when the principal can decide.
+        pub expires_at: Timestamp,
+        /// Present and true when a sandbox key approved the request at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub sandbox: Option<bool>,
+        /// With `sandbox`: the code, ready to be exchanged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub code: Option<String>,
+    }
+
+    /// `GET /v1/consent/{id}`: what the principal is asked.
+    pub struct ConsentRequest {
+        /// The request's id.
+        pub id: AuthRequestId,
+        /// The agent's name.
+        pub agent_name: String,
+        /// The agent's decentralised identifier.
+        pub agent_did: String,
+        /// What the agent does.
+        pub agent_description: String,
+        /// What is asked for.
+        pub scopes: Scopes,
+        /// Each scope in words.
+        pub scope_descriptions: BTreeMap<String, String>,
+        /// Until when the principal can decide.
+        pub expires_at: Timestamp,
+        /// Always `pending` here: a decided request is gone.
+        pub status: ConsentStatus,
+    }
+
+    /// The answer to an approval.
+    pub struct ApproveResponse {
+        /// The code to exchange for a grant.
+        pub code: String,
+        /// Where to go next, if the request said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub redirect_uri: Option<String>,
+        /// The request's state, if it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub state: Option<String>,
+    }
+
+    /// The answer to a denial.
+    pub struct DenyResponse {
+        /// Where to go next, if the request said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub redirect_uri: Option<String>,
+        /// The request's state, if it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub state: Option<String>,
+    }
+}

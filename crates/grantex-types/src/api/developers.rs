@@ -1,0 +1,127 @@
+//! Developers and their API keys.
+
+use serde::{Deserialize, Serialize};
+
+use super::bodies;
+use crate::{DeveloperId, KeyId, Timestamp};
+
+/// Whether consent is the principal's, or given at once for trying things out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Mode {
+    /// Principals decide; keys start with `gx_live_`.
+    #[default]
+    Live,
+    /// Requests are approved at once; keys start with `gx_test_`.
+    Sandbox,
+}
+
+impl Mode {
+    /// What every API key of this mode starts with.
+    pub const fn key_prefix(self) -> &'static str {
+        match self {
+            Self::Live => "gx_live_",
+            Self::Sandbox => "gx_test_",
+        }
+    }
+}
+
+bodies! {
+    /// `POST /v1/signup`
+    pub struct SignupRequest {
+        /// The developer's name.
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", example = "Acme"))]
+        pub name: String,
+        /// An address to reach the developer; no other developer may have it.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(max_length = 320, pattern = r"^[a-z0-9]{1,30}@[a-z0-9]{1,30}\.[a-z]{2,10}$", example = "dev@acme.example"))]
+        pub email: Option<String>,
+        /// `live` unless given.
+        #[serde(default)]
+        pub mode: Option<Mode>,
+    }
+
+    /// The answer to a signup: the only time the key is shown.
+    pub struct SignupResponse {
+        /// The new developer.
+        pub developer_id: DeveloperId,
+        /// The API key. Store it now; the service keeps only its hash.
+        pub api_key: String,
+        /// The developer's name.
+        pub name: String,
+        /// The address, if one was given.
+        pub email: Option<String>,
+        /// The developer's mode.
+        pub mode: Mode,
+        /// When the developer signed up.
+        pub created_at: Timestamp,
+    }
+
+    /// `GET /v1/me`
+    pub struct Developer {
+        /// The developer that the API key belongs to.
+        pub developer_id: DeveloperId,
+        /// The developer's name.
+        pub name: String,
+        /// The address, if one was given.
+        pub email: Option<String>,
+        /// The developer's mode.
+        pub mode: Mode,
+        /// When the developer signed up.
+        pub created_at: Timestamp,
+    }
+
+    /// The answer to `POST /v1/keys/rotate`: the only time the new key is shown.
+    pub struct RotateKeyResponse {
+        /// The new API key; the one that made the call is dead.
+        pub api_key: String,
+        /// When the keys changed places.
+        pub rotated_at: Timestamp,
+    }
+
+    /// `POST /v1/keys`
+    pub struct CreateKeyRequest {
+        /// What the key is for.
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", example = "ci"))]
+        pub name: String,
+    }
+
+    /// An API key without its secret.
+    pub struct ApiKey {
+        /// The key's id.
+        pub key_id: KeyId,
+        /// What the key is for.
+        pub name: String,
+        /// The first characters of the secret, to tell keys apart.
+        pub prefix: String,
+        /// The mode of its developer.
+        pub mode: Mode,
+        /// When it was made.
+        pub created_at: Timestamp,
+        /// When it was revoked; `null` while it works.
+        pub revoked_at: Option<Timestamp>,
+    }
+
+    /// The answer to `POST /v1/keys`: the only time the secret is shown.
+    pub struct CreateKeyResponse {
+        /// The key's id.
+        pub key_id: KeyId,
+        /// What the key is for.
+        pub name: String,
+        /// The secret. Store it now; the service keeps only its hash.
+        pub api_key: String,
+        /// The mode of its developer.
+        pub mode: Mode,
+        /// When it was made.
+        pub created_at: Timestamp,
+    }
+
+    /// `GET /v1/keys`
+    pub struct KeyList {
+        /// Newest first.
+        pub keys: Vec<ApiKey>,
+        /// Where the next page starts (`after`); `null` on the last page.
+        pub next_cursor: Option<KeyId>,
+    }
+}

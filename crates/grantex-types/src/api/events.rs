@@ -1,0 +1,63 @@
+//! The event history and stream tickets.
+
+use serde_json::value::RawValue;
+
+use super::bodies;
+use crate::{EventId, EventType, Timestamp};
+
+bodies! {
+    /// `GET /v1/events`
+    pub struct EventList {
+        /// In log order, oldest first; each exactly as it was streamed.
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<EventEnvelope>))]
+        pub events: Vec<Box<RawValue>>,
+        /// Where to read on (`after`), also past events that the filter hid; `null` when the log
+        /// held nothing more at the time of the answer.
+        pub next_cursor: Option<EventId>,
+    }
+
+    /// An event as it is stored and sent.
+    pub struct EventEnvelope {
+        /// The event's id: the key to de-duplicate by, and the cursor to resume from.
+        pub id: EventId,
+        /// What happened.
+        pub r#type: EventType,
+        /// When it was committed.
+        pub created_at: Timestamp,
+        /// The payload; its fields depend on the type.
+        #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+        pub data: Box<RawValue>,
+    }
+
+    /// `POST /v1/events/tickets`. Every field is optional; filters bind the ticket's streams.
+    pub struct TicketRequest {
+        /// How long the ticket opens streams: `15m` unless given, at most `24h`.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^([1-9][0-9]{0,3}[sm]|1[0-9]?h|2[0-4]?h|1d)$", example = "15m"))]
+        pub expires_in: Option<String>,
+        /// Only these types; all of them when left out or empty.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(max_items = 5))]
+        pub types: Option<Vec<EventType>>,
+        /// Only grants of this agent.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::AgentId>))]
+        pub agent_id: Option<String>,
+        /// Only grants of this principal.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!-~]+$"))]
+        pub principal_id: Option<String>,
+        /// Only this grant.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::GrantId>))]
+        pub grant_id: Option<String>,
+    }
+
+    /// The answer to `POST /v1/events/tickets`.
+    pub struct TicketResponse {
+        /// For the `ticket` parameter of both streams.
+        pub ticket: String,
+        /// Until when it opens streams; one that is open then stays open.
+        pub expires_at: Timestamp,
+    }
+}

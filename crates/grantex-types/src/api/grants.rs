@@ -1,0 +1,106 @@
+//! Grants, delegation and the principal's own view.
+
+use serde::{Deserialize, Serialize};
+
+use super::bodies;
+use crate::{AgentId, DeveloperId, GrantId, Scopes, Timestamp};
+
+/// Whether a grant is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum GrantStatus {
+    /// It is.
+    Active,
+    /// It was revoked.
+    Revoked,
+    /// Its time is over.
+    Expired,
+}
+
+bodies! {
+    /// A grant.
+    pub struct Grant {
+        /// The grant's id.
+        pub grant_id: GrantId,
+        /// The agent that holds it.
+        pub agent_id: AgentId,
+        /// Who gave it.
+        pub principal_id: String,
+        /// The developer it belongs to.
+        pub developer_id: DeveloperId,
+        /// What it allows.
+        pub scopes: Scopes,
+        /// Whether it is in force.
+        pub status: GrantStatus,
+        /// When it came to be.
+        pub issued_at: Timestamp,
+        /// When it ends.
+        pub expires_at: Timestamp,
+        /// When it was revoked, if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub revoked_at: Option<Timestamp>,
+        /// The grant it was delegated from, if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub parent_grant_id: Option<GrantId>,
+        /// How many delegations lie between it and the principal's consent.
+        pub delegation_depth: u8,
+    }
+
+    /// `GET /v1/grants`
+    pub struct GrantList {
+        /// Newest first.
+        pub grants: Vec<Grant>,
+        /// Where the next page starts (`after`); `null` on the last page.
+        pub next_cursor: Option<GrantId>,
+    }
+
+    /// `POST /v1/grants/delegate`
+    pub struct DelegateRequest {
+        /// A grant token of the parent grant.
+        pub parent_grant_token: String,
+        /// The agent that receives the new grant.
+        #[cfg_attr(feature = "openapi", schema(value_type = AgentId))]
+        pub sub_agent_id: String,
+        /// Some or all of the parent's scopes.
+        #[cfg_attr(feature = "openapi", schema(value_type = super::agents::RequestedScopes))]
+        pub scopes: Vec<String>,
+        /// How long it lasts, never longer than the parent; `1h` unless given.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::Lifetime>))]
+        pub expires_in: Option<String>,
+    }
+
+    /// `POST /v1/principal-sessions`
+    pub struct PrincipalSessionRequest {
+        /// The principal who will see and revoke their own grants.
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!-~]+$", example = "user-123"))]
+        pub principal_id: String,
+        /// How long the session lasts; `1h` unless given, at most `24h`.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^([1-9][0-9]{0,3}[sm]|1[0-9]?h|2[0-4]?h|1d)$", example = "1h"))]
+        pub expires_in: Option<String>,
+    }
+
+    /// The answer to `POST /v1/principal-sessions`.
+    pub struct PrincipalSessionResponse {
+        /// Bearer token for the principal's own calls.
+        pub session_token: String,
+        /// A page that shows the same to the principal. Whoever has this link has the session.
+        pub dashboard_url: String,
+        /// When the session ends.
+        pub expires_at: Timestamp,
+    }
+
+    /// `GET /v1/principal/grants`
+    pub struct PrincipalGrants {
+        /// Newest first.
+        pub grants: Vec<Grant>,
+        /// The principal of the session.
+        pub principal_id: String,
+        /// Where the next page starts (`after`); `null` on the last page.
+        pub next_cursor: Option<GrantId>,
+    }
+}

@@ -1,0 +1,157 @@
+//! Grant tokens and refresh tokens.
+
+use serde::{Deserialize, Serialize};
+
+use super::bodies;
+use crate::amount::AmountNumber;
+use crate::{AgentId, DeveloperId, GrantId, Scopes, Timestamp, TokenId};
+
+bodies! {
+    /// `POST /v1/token`
+    pub struct ExchangeRequest {
+        /// The code of an approved authorization request.
+        pub code: String,
+        /// The agent that the request was made for.
+        #[cfg_attr(feature = "openapi", schema(value_type = AgentId))]
+        pub agent_id: String,
+        /// PKCE: the verifier whose hash the request named.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(max_length = 128))]
+        pub code_verifier: Option<String>,
+    }
+
+    /// `POST /v1/token/refresh`
+    pub struct RefreshRequest {
+        /// A refresh token that was not used before.
+        pub refresh_token: String,
+        /// The agent that the grant belongs to.
+        #[cfg_attr(feature = "openapi", schema(value_type = AgentId))]
+        pub agent_id: String,
+    }
+
+    /// A grant token with what comes with it.
+    pub struct TokenResponse {
+        /// The signed JWT.
+        pub grant_token: String,
+        /// When the token ends.
+        pub expires_at: Timestamp,
+        /// What it allows.
+        pub scopes: Scopes,
+        /// Good for one refresh.
+        pub refresh_token: String,
+        /// The grant behind it.
+        pub grant_id: GrantId,
+    }
+
+    /// `POST /v1/tokens/verify` and `POST /v1/grants/verify`
+    pub struct VerifyRequest {
+        /// The JWT.
+        pub token: String,
+    }
+
+    /// The answer to `POST /v1/tokens/verify`; only `valid` when it is not.
+    pub struct VerifyTokenResponse {
+        /// Whether signature, time, token, grant and developer are all right.
+        pub valid: bool,
+        /// The grant behind the token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub grant_id: Option<GrantId>,
+        /// What it allows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub scopes: Option<Scopes>,
+        /// Who gave the grant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub principal: Option<String>,
+        /// The agent's decentralised identifier.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub agent: Option<String>,
+        /// When the token ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub expires_at: Option<Timestamp>,
+    }
+
+    /// The answer to `POST /v1/grants/verify`.
+    pub struct VerifyGrantResponse {
+        /// Whether the token and its grant are in force.
+        pub active: bool,
+        /// When active: the token's claims.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub claims: Option<Claims>,
+        /// When not: why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub reason: Option<InactiveReason>,
+    }
+
+    /// `POST /v1/tokens/revoke`
+    pub struct RevokeTokenRequest {
+        /// The token's `jti`.
+        #[cfg_attr(feature = "openapi", schema(value_type = TokenId))]
+        pub jti: String,
+    }
+
+    /// The claims of a grant token.
+    pub struct Claims {
+        /// The issuer: the service's public base URL.
+        pub iss: String,
+        /// The principal.
+        pub sub: String,
+        /// The agent's decentralised identifier.
+        pub agt: String,
+        /// The developer.
+        pub dev: DeveloperId,
+        /// The scopes.
+        pub scp: Scopes,
+        /// The grant.
+        pub grnt: GrantId,
+        /// The token's id.
+        pub jti: TokenId,
+        /// Issued at, in seconds since 1970.
+        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+        pub iat: u64,
+        /// Ends at, in seconds since 1970.
+        #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+        pub exp: u64,
+        /// Who the token is for, if the request said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub aud: Option<String>,
+        /// Delegated grants: the agent that delegated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub parent_agt: Option<String>,
+        /// Delegated grants: the grant that was delegated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub parent_grnt: Option<GrantId>,
+        /// Delegated grants: how many hops lie between this grant and the principal's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub delegation_depth: Option<u8>,
+        /// After a refresh of a grant with a budget: what remained.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub bdg: Option<AmountNumber>,
+    }
+}
+
+/// Why a token or its grant is not in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum InactiveReason {
+    /// The token, its grant or a grant above it was revoked.
+    Revoked,
+    /// Its time is over.
+    Expired,
+    /// It is not a token of this service.
+    NotFound,
+    /// It belongs to another developer.
+    WrongDeveloper,
+}

@@ -1,0 +1,92 @@
+//! The error body and its stable codes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::EventId;
+
+/// What went wrong, in a form that programs may rely on: a code never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ErrorCode {
+    /// 400: the request is malformed or asks for what cannot be.
+    BadRequest,
+    /// 401: no API key, or one that is unknown or revoked.
+    Unauthorized,
+    /// 402: the budget does not hold the amount; nothing was taken.
+    InsufficientBudget,
+    /// 403: the caller may not do this.
+    Forbidden,
+    /// 403: only the principal can give this consent.
+    ConsentRequired,
+    /// 403: the chain of delegations is as long as it may be.
+    DelegationDepthExceeded,
+    /// 404: there is no such thing, or it belongs to somebody else.
+    NotFound,
+    /// 405: the path exists, the method does not.
+    MethodNotAllowed,
+    /// 409: it exists already, or the idempotency key was used with another body.
+    Conflict,
+    /// 409: the grant is revoked or expired.
+    GrantInactive,
+    /// 410: it was there and is over.
+    Gone,
+    /// 410: the cursor is older than what the log retains.
+    EventsExpired,
+    /// 410: the cursor is well-formed and not of this log.
+    EventUnknown,
+    /// 413: the body is larger than allowed.
+    PayloadTooLarge,
+    /// 415: the body is not JSON.
+    UnsupportedMediaType,
+    /// 429: too many requests; wait as `retry-after` says.
+    RateLimited,
+    /// 429: too many open streams.
+    TooManyConnections,
+    /// 500: a defect of the service.
+    InternalError,
+    /// 503: the service cannot do this now; nothing changed.
+    Unavailable,
+}
+
+impl ErrorCode {
+    /// The HTTP status that goes with the code.
+    ///
+    /// ```
+    /// assert_eq!(grantex_types::ErrorCode::InsufficientBudget.status(), 402);
+    /// ```
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::InsufficientBudget => 402,
+            Self::Forbidden | Self::ConsentRequired | Self::DelegationDepthExceeded => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Conflict | Self::GrantInactive => 409,
+            Self::Gone | Self::EventsExpired | Self::EventUnknown => 410,
+            Self::PayloadTooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::RateLimited | Self::TooManyConnections => 429,
+            Self::InternalError => 500,
+            Self::Unavailable => 503,
+        }
+    }
+}
+
+/// The body of every answer that is not a success.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ErrorBody {
+    /// What is wrong and what to do about it, for people.
+    pub message: String,
+    /// The stable code, for programs.
+    pub code: ErrorCode,
+    /// The id of this answer, also in the `x-request-id` header and in the service's log.
+    pub request_id: String,
+    /// With `EVENTS_EXPIRED` and `EVENT_UNKNOWN`: the oldest event still in the log, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub oldest_event_id: Option<EventId>,
+}
