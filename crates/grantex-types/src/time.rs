@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(u64);
 
-/// 9999-12-30T22:00:00.999Z: RFC 3339 has four digits for the year, in every time zone.
-const LAST_MILLIS: u64 = 253_402_207_200_999;
+/// 9999-12-30T22:00:00.000Z: RFC 3339 has four digits for the year, in every time zone.
+const LAST_MILLIS: u64 = 253_402_207_200_000;
 
 impl Timestamp {
     /// The first instant.
@@ -243,7 +243,7 @@ mod tests {
     fn writes_utc_with_milliseconds() {
         assert_eq!(Timestamp::from_millis(1_772_366_400_000).to_string(), "2026-03-01T12:00:00.000Z");
         assert_eq!(Timestamp::from_millis(1_772_366_400_007).to_string(), "2026-03-01T12:00:00.007Z");
-        assert_eq!(Timestamp::from_millis(u64::MAX).to_string(), "9999-12-30T22:00:00.999Z");
+        assert_eq!(Timestamp::from_millis(u64::MAX).to_string(), "9999-12-30T22:00:00.000Z");
     }
 
     #[test]
