@@ -11,6 +11,8 @@
 //! | [`error`] | the error body and its stable codes |
 //! | [`api`] | request and response bodies |
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
 pub mod amount;
 pub mod api;
 pub mod error;

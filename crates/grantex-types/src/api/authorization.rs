@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::bodies;
-use crate::{AgentId, AuthRequestId, Scopes, Timestamp};
+use crate::{AuthRequestId, Scopes, Timestamp};
 
 /// Where an authorization request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

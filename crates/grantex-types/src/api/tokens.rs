@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bodies;
 use crate::amount::AmountNumber;
-use crate::{AgentId, DeveloperId, GrantId, Scopes, Timestamp, TokenId};
+use crate::{DeveloperId, GrantId, Scopes, Timestamp, TokenId};
 
 bodies! {
     /// `POST /v1/token`

@@ -1,0 +1,379 @@
+//! The contracts that a backend keeps. `grantex-store` holds the suite that checks each promise.
+
+use grantex_types::api::grants::GrantStatus;
+use grantex_types::{
+    AgentId, Amount, AuthRequestId, DeveloperId, EventData, EventId, GrantId, KeyId, RefreshId, Timestamp,
+    TokenId,
+};
+use tokio::sync::oneshot;
+
+use crate::log::{Bounds, Position, StoredEvent, Subject};
+use crate::model::{
+    Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken, Token,
+    Transaction,
+};
+use crate::{Error, Result, StoreError};
+
+/// What a primitive of the store returns.
+pub type StoreResult<T> = std::result::Result<T, StoreError>;
+
+/// Which part of a list to read; lists are newest first (by id).
+#[derive(Debug, Clone, Copy)]
+pub struct Page<Id> {
+    /// Only what comes after this one in the list's order.
+    pub after: Option<Id>,
+    /// How many to pass over; for clients that count pages.
+    pub offset: u64,
+    /// How many to read.
+    pub limit: u32,
+}
+
+/// Which grants to list.
+#[derive(Debug, Clone, Default)]
+pub struct GrantFilter {
+    /// Only this agent's.
+    pub agent_id: Option<AgentId>,
+    /// Only this principal's.
+    pub principal_id: Option<String>,
+    /// Only those with this status now.
+    pub status: Option<GrantStatus>,
+}
+
+/// Which grants a cascade still has to revoke.
+#[derive(Debug, Clone, Copy)]
+pub enum Reach {
+    /// Those in force now: not revoked, not expired, and not covered by a [`CascadeJob`].
+    Active,
+    /// Those whose own row is not revoked and that had not expired at this time: what a
+    /// [`CascadeJob`] made then is to work off.
+    CoveredSince(Timestamp),
+}
+
+/// An answer kept for an idempotency key.
+#[derive(Debug, Clone)]
+pub struct KeptAnswer {
+    /// Hash of the request body that the answer belongs to.
+    pub body_hash: [u8; 32],
+    /// The answer, without any secret.
+    pub outcome: Vec<u8>,
+    /// When it was kept.
+    pub created_at: Timestamp,
+}
+
+/// Reading. Every method sees one snapshot: all of a committed transaction or nothing of it, and
+/// within a [`Tx`] also what that transaction wrote itself. Methods that take a developer never
+/// return another developer's row.
+pub trait Read {
+    /// The time that rules go by. Within a [`Tx`] it stands still.
+    fn now(&self) -> Timestamp;
+
+    /// A developer.
+    fn developer(&self, id: DeveloperId) -> StoreResult<Option<Developer>>;
+    /// Whether a developer has this (lower-case) address.
+    fn email_taken(&self, email: &str) -> StoreResult<bool>;
+    /// A key by the hash of its secret, revoked or not.
+    fn key_by_hash(&self, hash: &KeyHash) -> StoreResult<Option<ApiKey>>;
+    /// A key by its id, revoked or not.
+    fn key(&self, developer: DeveloperId, id: KeyId) -> StoreResult<Option<ApiKey>>;
+    /// A developer's keys, revoked ones included.
+    fn keys(&self, developer: DeveloperId, page: Page<KeyId>) -> StoreResult<Vec<ApiKey>>;
+
+    /// An agent that was not deleted.
+    fn agent(&self, developer: DeveloperId, id: AgentId) -> StoreResult<Option<Agent>>;
+    /// A developer's agents that were not deleted.
+    fn agents(&self, developer: DeveloperId, page: Page<AgentId>) -> StoreResult<Vec<Agent>>;
+
+    /// An authorization request of any developer: its id is the principal's credential.
+    fn auth_request(&self, id: AuthRequestId) -> StoreResult<Option<AuthRequest>>;
+
+    /// A grant. `revoked_at` is set as soon as a [`CascadeJob`] covers it.
+    fn grant(&self, developer: DeveloperId, id: GrantId) -> StoreResult<Option<Grant>>;
+    /// A developer's grants.
+    fn grants(
+        &self,
+        developer: DeveloperId,
+        filter: &GrantFilter,
+        page: Page<GrantId>,
+    ) -> StoreResult<Vec<Grant>>;
+    /// The grants below `root` that `reach` names, parents before children (by depth below the
+    /// root, then id), from after `done` on.
+    fn descendants(
+        &self,
+        developer: DeveloperId,
+        root: GrantId,
+        done: Option<(u8, GrantId)>,
+        reach: Reach,
+        limit: u32,
+    ) -> StoreResult<Vec<(u8, Grant)>>;
+    /// An agent's grants that `reach` names, those with fewer delegations above them first.
+    fn grants_of_agent(
+        &self,
+        developer: DeveloperId,
+        agent: AgentId,
+        reach: Reach,
+        limit: u32,
+    ) -> StoreResult<Vec<Grant>>;
+    /// The oldest unfinished cascade of all, if there is one.
+    fn next_cascade_job(&self) -> StoreResult<Option<CascadeJob>>;
+
+    /// An issued token.
+    fn token(&self, developer: DeveloperId, id: TokenId) -> StoreResult<Option<Token>>;
+    /// A refresh token.
+    fn refresh_token(&self, developer: DeveloperId, id: RefreshId) -> StoreResult<Option<RefreshToken>>;
+    /// The last moment at which a token signed by this key can still be valid.
+    fn signatures_expire_at(&self, kid: &str) -> StoreResult<Option<Timestamp>>;
+
+    /// The budget of a grant.
+    fn budget(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Option<Budget>>;
+    /// A developer's budgets.
+    fn budgets(
+        &self,
+        developer: DeveloperId,
+        page: Page<grantex_types::BudgetId>,
+    ) -> StoreResult<Vec<Budget>>;
+    /// A grant's debits.
+    fn transactions(
+        &self,
+        developer: DeveloperId,
+        grant: GrantId,
+        page: Page<grantex_types::TransactionId>,
+    ) -> StoreResult<Vec<Transaction>>;
+    /// How many debits a grant has.
+    fn transaction_count(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<u64>;
+
+    /// The answer kept for an idempotency key, however old.
+    fn kept_answer(&self, developer: DeveloperId, route: &str, key: &str) -> StoreResult<Option<KeptAnswer>>;
+
+    /// What the developer's log spans.
+    fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds>;
+    /// The events after a position, in order and without a gap, as many as there are up to
+    /// `limit`, and no more once their envelopes exceed `max_bytes` (at least one is returned).
+    /// Empty when `after` is the head; starts at the oldest event when `after` was trimmed.
+    fn events(
+        &self,
+        developer: DeveloperId,
+        after: Position,
+        limit: u32,
+        max_bytes: usize,
+    ) -> StoreResult<Vec<StoredEvent>>;
+    /// The position of a retained event, in time logarithmic in the log's length.
+    fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>>;
+    /// The position before the first retained event at or after `at`: the head if all are
+    /// earlier. Logarithmic like [`position_of`](Self::position_of).
+    fn position_before(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position>;
+    /// The id of a retained event or of the last trimmed one; [`EventId::ZERO`] for position 0.
+    fn id_at(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>>;
+    /// Developers that have events, in order of their ids, from after `after` on.
+    fn developers_with_events(&self, after: Option<DeveloperId>, limit: u32)
+    -> StoreResult<Vec<DeveloperId>>;
+}
+
+/// Writing: row primitives inside one transaction, no rules. Everything a use case did through
+/// it commits together, or none of it does.
+pub trait Tx: Read {
+    /// 128 fresh random bits.
+    fn random(&self) -> u128;
+
+    /// Adds a developer.
+    fn insert_developer(&mut self, developer: &Developer) -> StoreResult<()>;
+    /// Adds a key.
+    fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()>;
+    /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`]) before the command is answered.
+    fn revoke_key(&mut self, key: &ApiKey, at: Timestamp) -> StoreResult<()>;
+
+    /// Adds an agent.
+    fn insert_agent(&mut self, agent: &Agent) -> StoreResult<()>;
+    /// Replaces what can change of an agent.
+    fn update_agent(&mut self, agent: &Agent) -> StoreResult<()>;
+    /// Hides an agent from every read.
+    fn delete_agent(&mut self, developer: DeveloperId, id: AgentId, at: Timestamp) -> StoreResult<()>;
+
+    /// Adds an authorization request.
+    fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;
+    /// Replaces status and time of decision.
+    fn update_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;
+
+    /// Adds a grant; one with a parent becomes a descendant of all the parent's ancestors.
+    fn insert_grant(&mut self, grant: &Grant) -> StoreResult<()>;
+    /// Marks a grant's own row ([`Change::GrantRevoked`]).
+    fn revoke_grant(&mut self, developer: DeveloperId, id: GrantId, at: Timestamp) -> StoreResult<()>;
+    /// Adds a job, which makes everything it covers inactive at once
+    /// ([`Change::CascadeStarted`]). The job's `seq` is made here.
+    fn insert_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()>;
+    /// Replaces how far a job is.
+    fn update_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()>;
+    /// Ends a job.
+    fn delete_cascade_job(&mut self, seq: u64) -> StoreResult<()>;
+
+    /// Adds a token, and remembers until when its signing key is needed.
+    fn insert_token(&mut self, token: &Token, kid: &str) -> StoreResult<()>;
+    /// Ends a token ([`Change::TokenRevoked`]).
+    fn revoke_token(&mut self, developer: DeveloperId, id: TokenId, at: Timestamp) -> StoreResult<()>;
+    /// Adds a refresh token.
+    fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()>;
+    /// Marks a refresh token used.
+    fn spend_refresh_token(&mut self, id: RefreshId, at: Timestamp) -> StoreResult<()>;
+    /// Ends the family's current refresh token, if there is one.
+    fn end_refresh_family(&mut self, grant: GrantId, at: Timestamp) -> StoreResult<()>;
+
+    /// Adds a budget.
+    fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()>;
+    /// Replaces what is left.
+    fn set_remaining(&mut self, budget: &Budget, remaining: Amount, at: Timestamp) -> StoreResult<()>;
+    /// Adds a debit.
+    fn insert_transaction(&mut self, developer: DeveloperId, transaction: &Transaction) -> StoreResult<()>;
+
+    /// Keeps an answer, in place of an older one for the same key.
+    fn keep_answer(
+        &mut self,
+        developer: DeveloperId,
+        route: &str,
+        key: &str,
+        answer: &KeptAnswer,
+    ) -> StoreResult<()>;
+
+    /// Appends an event to the developer's log at the next position, with an id and a time that
+    /// follow [`Bounds::next`]. Listeners get it after the commit, in log order, once.
+    fn append(
+        &mut self,
+        developer: DeveloperId,
+        subject: &Subject,
+        data: EventData,
+    ) -> StoreResult<StoredEvent>;
+    /// Removes the oldest events up to and including a position, at most `limit` of them, and
+    /// never the newest event. Returns how many went.
+    fn trim(&mut self, developer: DeveloperId, up_to: Position, limit: u32) -> StoreResult<u64>;
+    /// Removes up to `limit` rows of each kind that nothing can need after `now`: kept answers
+    /// from before `answers_before`, ended tokens and refresh tokens, and requests that ended
+    /// before `requests_before`. Returns how many went.
+    fn purge(
+        &mut self,
+        answers_before: Timestamp,
+        requests_before: Timestamp,
+        limit: u32,
+    ) -> StoreResult<u64>;
+}
+
+/// Something a commit changed that a memory outside the store may hold.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A key no longer works.
+    KeyRevoked {
+        /// The developer.
+        developer_id: DeveloperId,
+        /// The key.
+        key_id: KeyId,
+        /// What its secret hashes to.
+        hash: KeyHash,
+    },
+    /// A grant's own row was revoked.
+    GrantRevoked(GrantId),
+    /// Any grant may have become inactive.
+    CascadeStarted,
+    /// A token was revoked by itself.
+    TokenRevoked(TokenId),
+}
+
+/// Whoever must know of commits. Both methods are called on the committing thread, in commit
+/// order, and must return quickly.
+pub trait Listener: Send + Sync + 'static {
+    /// Called after the commit and before any of its commands is answered: whoever gets an answer
+    /// finds no memory that contradicts it.
+    fn changed(&self, changes: &[Change]);
+    /// Called after the answers, with the commit's events, each developer's in log order.
+    fn appended(&self, events: Vec<(DeveloperId, StoredEvent)>);
+}
+
+/// One unit of work for the writer.
+pub trait Command: Send {
+    /// Does the work. Returns whether to keep it; otherwise it is undone, alone.
+    fn run(&mut self, tx: &mut dyn Tx) -> bool;
+    /// Called once, after the commit that holds the work, or with why there was none.
+    fn finish(self: Box<Self>, outcome: StoreResult<()>);
+}
+
+/// Work for a reader: given a snapshot, or why there is none.
+pub type Query = Box<dyn FnOnce(StoreResult<&dyn Read>) + Send>;
+
+/// How a store feels.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// Why the last write failed; `None` while writes work.
+    pub write_error: Option<String>,
+    /// How far the clock was behind the log at the last append, in milliseconds.
+    pub clock_behind_millis: u64,
+    /// Commands that wait for the writer.
+    pub queued: usize,
+}
+
+/// A database that keeps the state and the logs.
+///
+/// Durability: when a command is answered with success, its changes and its events survive the
+/// death of the process and of the machine. Order: commands commit in the order in which they
+/// run, one after the other. Failure: a command that is answered with an error changed nothing;
+/// when a commit fails, every command in it is answered with an error.
+pub trait Store: Send + Sync + 'static {
+    /// Queues a command; [`Command::finish`] is called in any case.
+    fn submit(&self, command: Box<dyn Command>);
+    /// Runs a query on a reader's connection; the query is called in any case.
+    fn query(&self, query: Query);
+    /// How it feels; quick, and never blocks on the database.
+    fn health(&self) -> Health;
+}
+
+/// Runs `work` as one command and waits for its commit.
+///
+/// When the caller is dropped meanwhile, the work still happens or not as a whole.
+pub async fn write<T, F>(store: &dyn Store, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
+{
+    struct Call<T, F> {
+        work: Option<F>,
+        result: Option<Result<T>>,
+        reply: oneshot::Sender<Result<T>>,
+    }
+
+    impl<T: Send, F: FnOnce(&mut dyn Tx) -> Result<T> + Send> Command for Call<T, F> {
+        fn run(&mut self, tx: &mut dyn Tx) -> bool {
+            let Some(work) = self.work.take() else { return false };
+            let result = work(tx);
+            let keep = result.is_ok();
+            self.result = Some(result);
+            keep
+        }
+
+        fn finish(self: Box<Self>, outcome: StoreResult<()>) {
+            let result = match (outcome, self.result) {
+                (Err(error), _) => Err(error.into()),
+                (Ok(()), Some(result)) => result,
+                (Ok(()), None) => Err(StoreError::Internal("the command did not run".into()).into()),
+            };
+            // A caller that is gone needs no answer.
+            let _ = self.reply.send(result);
+        }
+    }
+
+    let (reply, answer) = oneshot::channel();
+    store.submit(Box::new(Call { work: Some(work), result: None, reply }));
+    answer.await.unwrap_or_else(|_| Err(gone()))
+}
+
+/// Runs `work` on a snapshot and waits for its result.
+pub async fn read<T, F>(store: &dyn Store, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&dyn Read) -> Result<T> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    store.query(Box::new(move |snapshot| {
+        let result = snapshot.map_err(Error::from).and_then(work);
+        let _ = reply.send(result);
+    }));
+    answer.await.unwrap_or_else(|_| Err(gone()))
+}
+
+fn gone() -> Error {
+    StoreError::Unavailable("the store is shutting down".into()).into()
+}

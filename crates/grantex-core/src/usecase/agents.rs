@@ -1,0 +1,85 @@
+//! Agents.
+
+use grantex_types::AgentId;
+use grantex_types::api::agents::{AgentStatus, CreateAgentRequest, UpdateAgentRequest};
+
+use super::cascade;
+use crate::model::{Agent, Caller};
+use crate::store::{Page, Read, Tx};
+use crate::{Error, Result, validate};
+
+const LONGEST_DESCRIPTION: usize = 2000;
+
+/// Registers an agent.
+pub fn create(tx: &mut dyn Tx, caller: &Caller, request: CreateAgentRequest) -> Result<Agent> {
+    let now = tx.now();
+    let agent_id = AgentId::from_parts(now.millis(), tx.random());
+    let agent = Agent {
+        agent_id,
+        did: agent_id.did(),
+        developer_id: caller.developer_id,
+        name: validate::name(&request.name)?,
+        description: validate::lines(
+            "description",
+            &request.description.unwrap_or_default(),
+            LONGEST_DESCRIPTION,
+        )?,
+        scopes: validate::scopes(request.scopes.unwrap_or_default(), 0)?,
+        status: AgentStatus::Active,
+        created_at: now,
+        updated_at: now,
+    };
+    tx.insert_agent(&agent)?;
+    Ok(agent)
+}
+
+/// An agent.
+pub fn get(store: &dyn Read, caller: &Caller, id: AgentId) -> Result<Agent> {
+    store.agent(caller.developer_id, id)?.ok_or_else(|| Error::not_found("agent"))
+}
+
+/// The developer's agents.
+pub fn list(store: &dyn Read, caller: &Caller, page: Page<AgentId>) -> Result<Vec<Agent>> {
+    Ok(store.agents(caller.developer_id, page)?)
+}
+
+/// Changes the fields that are given.
+pub fn update(tx: &mut dyn Tx, caller: &Caller, id: AgentId, request: UpdateAgentRequest) -> Result<Agent> {
+    let UpdateAgentRequest { name, description, scopes, status } = request;
+    if name.is_none() && description.is_none() && scopes.is_none() && status.is_none() {
+        return Err(Error::bad_request("give at least one of name, description, scopes, status"));
+    }
+    let mut agent = get(tx, caller, id)?;
+    if let Some(name) = name {
+        agent.name = validate::name(&name)?;
+    }
+    if let Some(description) = description {
+        agent.description = validate::lines("description", &description, LONGEST_DESCRIPTION)?;
+    }
+    if let Some(scopes) = scopes {
+        agent.scopes = validate::scopes(scopes, 0)?;
+    }
+    if let Some(status) = status {
+        agent.status = status;
+    }
+    agent.updated_at = tx.now();
+    tx.update_agent(&agent)?;
+    Ok(agent)
+}
+
+/// Deletes an agent and revokes its grants and everything delegated from them.
+pub fn delete(tx: &mut dyn Tx, caller: &Caller, id: AgentId) -> Result<()> {
+    let agent = get(tx, caller, id)?;
+    let now = tx.now();
+    tx.delete_agent(caller.developer_id, agent.agent_id, now)?;
+    cascade::revoke_agent(tx, caller.developer_id, agent.agent_id)
+}
+
+/// The agent, if it may be given grants and tokens.
+pub(super) fn active(store: &dyn Read, caller: &Caller, id: &str) -> Result<Agent> {
+    let agent = match id.parse() {
+        Ok(id) => store.agent(caller.developer_id, id)?,
+        Err(_) => None,
+    };
+    agent.filter(|agent| agent.status == AgentStatus::Active).ok_or_else(|| Error::not_found("active agent"))
+}

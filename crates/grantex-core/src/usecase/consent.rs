@@ -1,0 +1,128 @@
+//! Authorization requests, and the principal's decision on them.
+
+use grantex_types::api::authorization::{AuthorizeRequest, ConsentStatus};
+use grantex_types::api::developers::Mode;
+use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
+
+use super::agents;
+use crate::model::{Agent, AuthRequest, Caller};
+use crate::store::{Read, Tx};
+use crate::{Error, Result, validate};
+
+const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(24 * 3600);
+
+/// The longest that a consent link works. The link is a credential that travels by mail and
+/// message; a long grant is no reason for a long-lived link.
+const LONGEST_OPEN: Lifetime = Lifetime::from_seconds(24 * 3600);
+
+const CODE_CHALLENGE_CHARS: usize = 43;
+
+/// Asks a principal for consent. In sandbox mode the answer is yes, at once.
+pub fn authorize(tx: &mut dyn Tx, caller: &Caller, request: AuthorizeRequest) -> Result<AuthRequest> {
+    let principal_id = validate::principal_id(&request.principal_id)?;
+    let scopes = validate::scopes(request.scopes, 1)?;
+    let lifetime = validate::expires_in(request.expires_in.as_deref(), DEFAULT_LIFETIME)?;
+    let redirect_uri = request.redirect_uri.as_deref().map(validate::redirect_uri).transpose()?;
+    let state = request.state.map(|state| validate::text("state", &state, 0, 1024)).transpose()?;
+    let audience = request.audience.map(|aud| validate::text("audience", &aud, 1, 1024)).transpose()?;
+    let code_challenge = code_challenge(request.code_challenge, request.code_challenge_method.as_deref())?;
+    let agent = agents::active(tx, caller, &request.agent_id)?;
+
+    let now = tx.now();
+    let approved = caller.mode == Mode::Sandbox;
+    let auth_request = AuthRequest {
+        id: AuthRequestId::from_parts(now.millis(), tx.random()),
+        developer_id: caller.developer_id,
+        agent_id: agent.agent_id,
+        principal_id,
+        scopes,
+        lifetime,
+        redirect_uri,
+        state,
+        audience,
+        code_challenge,
+        status: if approved { ConsentStatus::Approved } else { ConsentStatus::Pending },
+        created_at: now,
+        expires_at: now.plus(lifetime.min(LONGEST_OPEN)),
+        decided_at: approved.then_some(now),
+    };
+    tx.insert_auth_request(&auth_request)?;
+    Ok(auth_request)
+}
+
+fn code_challenge(challenge: Option<String>, method: Option<&str>) -> Result<Option<String>> {
+    match (challenge, method) {
+        (None, None) => Ok(None),
+        (Some(challenge), Some("S256")) => {
+            let is_base64url = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+            if challenge.len() == CODE_CHALLENGE_CHARS && challenge.bytes().all(is_base64url) {
+                Ok(Some(challenge))
+            } else {
+                Err(Error::bad_request(
+                    "codeChallenge must be the base64url SHA-256 of the verifier, 43 characters without padding",
+                ))
+            }
+        }
+        _ => Err(Error::bad_request("codeChallenge and codeChallengeMethod \"S256\" must be given together")),
+    }
+}
+
+/// An undecided request with the agent that asks.
+pub fn pending(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Agent)> {
+    let request = store.auth_request(id)?.ok_or_else(|| Error::not_found("authorization request"))?;
+    require_pending(store, &request)?;
+    let agent = store
+        .agent(request.developer_id, request.agent_id)?
+        .ok_or_else(|| gone("the agent that asked no longer exists"))?;
+    Ok((request, agent))
+}
+
+/// The principal's yes.
+pub fn approve(tx: &mut dyn Tx, id: AuthRequestId) -> Result<AuthRequest> {
+    decide(tx, id, ConsentStatus::Approved)
+}
+
+/// The principal's no.
+pub fn deny(tx: &mut dyn Tx, id: AuthRequestId) -> Result<AuthRequest> {
+    decide(tx, id, ConsentStatus::Denied)
+}
+
+/// A decision through an API key: only in sandbox mode, since consent is the principal's.
+pub fn decide_for_sandbox(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    id: AuthRequestId,
+    decision: ConsentStatus,
+) -> Result<AuthRequest> {
+    let own = tx.auth_request(id)?.filter(|request| request.developer_id == caller.developer_id);
+    let request = own.ok_or_else(|| Error::not_found("authorization request"))?;
+    if caller.mode == Mode::Live {
+        return Err(Error::refused(
+            ErrorCode::ConsentRequired,
+            "only the principal can decide; send them the consentUrl",
+        ));
+    }
+    decide(tx, request.id, decision)
+}
+
+fn decide(tx: &mut dyn Tx, id: AuthRequestId, decision: ConsentStatus) -> Result<AuthRequest> {
+    let (mut request, _agent) = pending(tx, id)?;
+    request.status = decision;
+    request.decided_at = Some(tx.now());
+    tx.update_auth_request(&request)?;
+    Ok(request)
+}
+
+fn require_pending(store: &dyn Read, request: &AuthRequest) -> Result<()> {
+    if request.status != ConsentStatus::Pending {
+        return Err(gone("this request was decided already"));
+    }
+    if request.expires_at <= store.now() {
+        return Err(gone("this request has expired; ask the application to start again"));
+    }
+    Ok(())
+}
+
+fn gone(message: &str) -> Error {
+    Error::refused(ErrorCode::Gone, message)
+}

@@ -1,0 +1,109 @@
+//! Developers and their API keys.
+
+use grantex_types::api::developers::{Mode, SignupRequest};
+use grantex_types::{DeveloperId, ErrorCode, KeyId};
+
+use crate::model::{ApiKey, Caller, Developer, KeyHash};
+use crate::store::{Page, Read, Tx};
+use crate::{Error, Result, validate};
+
+/// Working keys a developer may have: enough for every service of a large team, and a bound on
+/// what one call to list them costs.
+pub const MOST_KEYS: u32 = 100;
+
+/// What is kept of a new key's secret.
+#[derive(Debug, Clone)]
+pub struct NewSecret {
+    /// SHA-256 of the secret.
+    pub hash: KeyHash,
+    /// Its first characters.
+    pub prefix: String,
+}
+
+/// Adds a developer with a first key.
+pub fn sign_up(tx: &mut dyn Tx, request: &SignupRequest, secret: NewSecret) -> Result<(Developer, ApiKey)> {
+    let email = request.email.as_deref().map(validate::email).transpose()?;
+    if let Some(email) = &email
+        && tx.email_taken(email)?
+    {
+        return Err(Error::refused(ErrorCode::Conflict, "a developer with this email exists already"));
+    }
+    let now = tx.now();
+    let developer = Developer {
+        developer_id: DeveloperId::from_parts(now.millis(), tx.random()),
+        name: validate::name(&request.name)?,
+        email,
+        mode: request.mode.unwrap_or_default(),
+        created_at: now,
+    };
+    tx.insert_developer(&developer)?;
+    let key = add_key(tx, developer.developer_id, developer.mode, "default".into(), secret)?;
+    Ok((developer, key))
+}
+
+/// The caller's developer.
+pub fn me(store: &dyn Read, caller: &Caller) -> Result<Developer> {
+    store.developer(caller.developer_id)?.ok_or_else(|| Error::not_found("developer"))
+}
+
+/// Adds a key.
+pub fn create_key(tx: &mut dyn Tx, caller: &Caller, name: &str, secret: NewSecret) -> Result<ApiKey> {
+    let name = validate::name(name)?;
+    let page = Page { after: None, offset: 0, limit: u32::MAX };
+    let working = tx.keys(caller.developer_id, page)?.iter().filter(|key| key.revoked_at.is_none()).count();
+    if working >= MOST_KEYS as usize {
+        return Err(Error::refused(
+            ErrorCode::Conflict,
+            format!("a developer has at most {MOST_KEYS} working keys; revoke one first"),
+        ));
+    }
+    add_key(tx, caller.developer_id, caller.mode, name, secret)
+}
+
+/// The developer's keys.
+pub fn list_keys(store: &dyn Read, caller: &Caller, page: Page<KeyId>) -> Result<Vec<ApiKey>> {
+    Ok(store.keys(caller.developer_id, page)?)
+}
+
+/// Ends a key, also the caller's own.
+pub fn revoke_key(tx: &mut dyn Tx, caller: &Caller, id: KeyId) -> Result<()> {
+    let key = tx
+        .key(caller.developer_id, id)?
+        .filter(|key| key.revoked_at.is_none())
+        .ok_or_else(|| Error::not_found("API key"))?;
+    let now = tx.now();
+    Ok(tx.revoke_key(&key, now)?)
+}
+
+/// Puts a new key in the place of the one that makes the call.
+pub fn rotate_key(tx: &mut dyn Tx, caller: &Caller, secret: NewSecret) -> Result<ApiKey> {
+    let old = tx
+        .key(caller.developer_id, caller.key_id)?
+        .filter(|key| key.revoked_at.is_none())
+        .ok_or_else(|| Error::refused(ErrorCode::Unauthorized, "this API key was revoked"))?;
+    let now = tx.now();
+    tx.revoke_key(&old, now)?;
+    add_key(tx, caller.developer_id, old.mode, old.name, secret)
+}
+
+fn add_key(
+    tx: &mut dyn Tx,
+    developer_id: DeveloperId,
+    mode: Mode,
+    name: String,
+    secret: NewSecret,
+) -> Result<ApiKey> {
+    let now = tx.now();
+    let key = ApiKey {
+        id: KeyId::from_parts(now.millis(), tx.random()),
+        developer_id,
+        name,
+        hash: secret.hash,
+        prefix: secret.prefix,
+        mode,
+        created_at: now,
+        revoked_at: None,
+    };
+    tx.insert_key(&key)?;
+    Ok(key)
+}

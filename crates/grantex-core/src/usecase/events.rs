@@ -1,0 +1,68 @@
+//! Finding one's place in the log.
+
+use grantex_types::{DeveloperId, ErrorCode, EventId, Timestamp};
+
+use crate::log::{Bounds, Position};
+use crate::store::Read;
+use crate::{Error, Result};
+
+/// Where a reader wants to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// After this event.
+    After(EventId),
+    /// With the first event at or after this time, or with the oldest one still there.
+    Since(Timestamp),
+    /// With the next event to come.
+    Now,
+    /// With the oldest event still there.
+    Oldest,
+}
+
+/// A place in a log: everything up to here was seen or passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The position of the last event before the place.
+    pub position: Position,
+    /// Its id.
+    pub id: EventId,
+}
+
+/// The place where a reader starts.
+///
+/// An id is refused only if something after it is gone or if the log never had it: the last
+/// trimmed event's id is still a good place, and so is [`EventId::ZERO`] while nothing was
+/// trimmed.
+pub fn locate(store: &dyn Read, developer: DeveloperId, start: Start) -> Result<Cursor> {
+    let bounds = store.log_bounds(developer)?;
+    let position = match start {
+        Start::Now => return Ok(Cursor { position: bounds.head, id: bounds.head_id }),
+        Start::Oldest => bounds.trimmed,
+        Start::Since(at) => store.position_before(developer, at)?,
+        Start::After(id) => return after(store, developer, &bounds, id),
+    };
+    let id = store.id_at(developer, position)?.unwrap_or(EventId::ZERO);
+    Ok(Cursor { position, id })
+}
+
+fn after(store: &dyn Read, developer: DeveloperId, bounds: &Bounds, id: EventId) -> Result<Cursor> {
+    if id == bounds.trimmed_id {
+        return Ok(Cursor { position: bounds.trimmed, id });
+    }
+    if let Some(position) = store.position_of(developer, id)? {
+        return Ok(Cursor { position, id });
+    }
+    let (code, message) = if id < bounds.trimmed_id {
+        (
+            ErrorCode::EventsExpired,
+            "events after this id are no longer retained; start from the oldest one, or with `since`",
+        )
+    } else {
+        (
+            ErrorCode::EventUnknown,
+            "this log never had an event with this id; start from the oldest one, or with `since`",
+        )
+    };
+    let oldest = store.events(developer, bounds.trimmed, 1, 0)?.first().map(|event| event.id);
+    Err(Error::Refused { code, message: message.into(), oldest })
+}

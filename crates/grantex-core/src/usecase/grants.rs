@@ -1,0 +1,116 @@
+//! Grants and delegation.
+
+use grantex_types::api::grants::DelegateRequest;
+use grantex_types::api::tokens::Claims;
+use grantex_types::event::RevokedBy;
+use grantex_types::{DeveloperId, ErrorCode, GrantId, Lifetime};
+
+use super::tokens::{self, Issued, Signer};
+use super::{agents, cascade};
+use crate::model::{Caller, Grant};
+use crate::store::{GrantFilter, Page, Read, Tx};
+use crate::{Error, Result, validate};
+
+const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(3600);
+
+/// A grant.
+pub fn get(store: &dyn Read, developer: DeveloperId, id: GrantId) -> Result<Grant> {
+    store.grant(developer, id)?.ok_or_else(|| Error::not_found("grant"))
+}
+
+/// The developer's grants.
+pub fn list(
+    store: &dyn Read,
+    developer: DeveloperId,
+    filter: &GrantFilter,
+    page: Page<GrantId>,
+) -> Result<Vec<Grant>> {
+    Ok(store.grants(developer, filter, page)?)
+}
+
+/// Revokes a grant and everything delegated from it.
+pub fn revoke(tx: &mut dyn Tx, developer: DeveloperId, id: GrantId, by: RevokedBy) -> Result<()> {
+    let now = tx.now();
+    let grant = get(tx, developer, id)?;
+    if !grant.is_active(now) {
+        return Err(Error::refused(ErrorCode::NotFound, "the grant was revoked already or has expired"));
+    }
+    cascade::revoke_grant(tx, &grant, by)
+}
+
+/// Revokes a grant on behalf of the principal who gave it.
+pub fn revoke_as_principal(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    principal_id: &str,
+    id: GrantId,
+) -> Result<()> {
+    let grant = get(tx, developer, id)?;
+    if grant.principal_id != principal_id {
+        return Err(Error::not_found("grant"));
+    }
+    revoke(tx, developer, id, RevokedBy::Principal)
+}
+
+/// Whether the principal has a grant in force.
+pub fn principal_has_active_grant(
+    store: &dyn Read,
+    developer: DeveloperId,
+    principal_id: &str,
+) -> Result<bool> {
+    let filter = GrantFilter {
+        principal_id: Some(principal_id.to_owned()),
+        status: Some(grantex_types::api::grants::GrantStatus::Active),
+        ..GrantFilter::default()
+    };
+    let page = Page { after: None, offset: 0, limit: 1 };
+    Ok(!store.grants(developer, &filter, page)?.is_empty())
+}
+
+/// Gives another agent some of a grant's scopes. The parent's token is checked before: `parent`
+/// are its claims.
+pub fn delegate(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    parent: &Claims,
+    request: DelegateRequest,
+    depth_limit: u8,
+    signer: &Signer,
+) -> Result<Issued> {
+    let scopes = validate::scopes(request.scopes, 1)?;
+    let lifetime = validate::expires_in(request.expires_in.as_deref(), DEFAULT_LIFETIME)?;
+    if parent.dev != caller.developer_id {
+        return Err(Error::refused(ErrorCode::Forbidden, "the parent grant belongs to another developer"));
+    }
+    if tokens::inactive_reason(tx, caller.developer_id, parent)?.is_some() {
+        return Err(Error::bad_request("the parent grant or its token is revoked or expired"));
+    }
+    let parent_grant = get(tx, caller.developer_id, parent.grnt)?;
+    let agent = agents::active(tx, caller, &request.sub_agent_id)?;
+    if !scopes.is_subset_of(&parent_grant.scopes) {
+        return Err(Error::bad_request("scopes must be some of the parent grant's scopes"));
+    }
+    let depth = parent_grant.depth.saturating_add(1);
+    if depth > depth_limit {
+        return Err(Error::refused(
+            ErrorCode::DelegationDepthExceeded,
+            format!("a grant can be delegated {depth_limit} times in a row, and this one was"),
+        ));
+    }
+
+    let now = tx.now();
+    let grant = Grant {
+        id: GrantId::from_parts(now.millis(), tx.random()),
+        developer_id: caller.developer_id,
+        agent_id: agent.agent_id,
+        principal_id: parent_grant.principal_id.clone(),
+        scopes,
+        audience: parent_grant.audience.clone(),
+        issued_at: now,
+        expires_at: now.plus(lifetime).min(parent_grant.expires_at),
+        revoked_at: None,
+        parent_id: Some(parent_grant.id),
+        depth,
+    };
+    tokens::create_grant(tx, &grant, Some(&parent_grant), signer)
+}

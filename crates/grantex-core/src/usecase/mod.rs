@@ -1,0 +1,12 @@
+//! What callers can do, one function each.
+
+pub mod agents;
+pub mod budgets;
+pub mod cascade;
+pub mod consent;
+pub mod developers;
+pub mod events;
+pub mod grants;
+pub mod idempotency;
+pub mod maintenance;
+pub mod tokens;

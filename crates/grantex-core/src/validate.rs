@@ -1,0 +1,130 @@
+//! Checks of request fields that more than one use case needs.
+
+use grantex_types::{Lifetime, Scopes};
+
+use crate::{Error, Result};
+
+/// `value`, if it has `least` to `most` characters and none that is a control character.
+pub fn text(field: &str, value: &str, least: usize, most: usize) -> Result<String> {
+    let length = value.chars().count();
+    if length < least || value.trim().is_empty() && least > 0 {
+        return Err(Error::bad_request(format!("{field} must not be empty or blank")));
+    }
+    if length > most {
+        return Err(Error::bad_request(format!("{field} must be at most {most} characters long")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Error::bad_request(format!("{field} must not contain control characters")));
+    }
+    Ok(value.to_owned())
+}
+
+/// Like [`text`] for several lines: line feeds and tabs may stand in it.
+pub fn lines(field: &str, value: &str, most: usize) -> Result<String> {
+    if value.chars().count() > most {
+        return Err(Error::bad_request(format!("{field} must be at most {most} characters long")));
+    }
+    if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err(Error::bad_request(format!("{field} must not contain control characters")));
+    }
+    Ok(value.to_owned())
+}
+
+/// A name: trimmed, 1 to 200 characters.
+pub fn name(value: &str) -> Result<String> {
+    text("name", value.trim(), 1, 200)
+}
+
+/// A principal: 1 to 256 characters.
+pub fn principal_id(value: &str) -> Result<String> {
+    text("principalId", value, 1, 256)
+}
+
+/// A list of scopes with at least `least` in it.
+pub fn scopes(list: Vec<String>, least: usize) -> Result<Scopes> {
+    let scopes = Scopes::new(list).map_err(|error| Error::bad_request(format!("scopes: {error}")))?;
+    if scopes.as_slice().len() < least {
+        return Err(Error::bad_request("scopes must name at least one scope"));
+    }
+    Ok(scopes)
+}
+
+/// `expiresIn`, or the default if it was not given.
+pub fn expires_in(value: Option<&str>, default: Lifetime) -> Result<Lifetime> {
+    value.map_or(Ok(default), |text| {
+        text.parse().map_err(|error| Error::bad_request(format!("expiresIn: {error}")))
+    })
+}
+
+/// An address that mail could reach: one `@` with something on both sides and no space. Whether
+/// it works only a mail can tell.
+pub fn email(value: &str) -> Result<String> {
+    let value = text("email", value.trim(), 3, 320)?;
+    match value.split_once('@') {
+        Some((local, domain))
+            if !local.is_empty()
+                && !domain.is_empty()
+                && !domain.contains('@')
+                && !value.contains(char::is_whitespace) =>
+        {
+            Ok(value.to_lowercase())
+        }
+        _ => Err(Error::bad_request("email must be an address such as dev@example.com")),
+    }
+}
+
+/// An absolute http or https URL of at most 2048 characters, without credentials or fragment.
+pub fn redirect_uri(value: &str) -> Result<String> {
+    let value = text("redirectUri", value, 1, 2048)?;
+    let rest = value.strip_prefix("https://").or_else(|| value.strip_prefix("http://"));
+    let host = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+    let clean = value.bytes().all(|b| {
+        b.is_ascii_graphic()
+            && !matches!(
+                b,
+                b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#' | b';' | b'\''
+            )
+    });
+    if host.is_empty() || host.contains('@') || host.contains(',') || !clean {
+        return Err(Error::bad_request(
+            "redirectUri must be an absolute http or https URL, percent-encoded, without credentials or fragment",
+        ));
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_trimmed_and_bounded() {
+        assert_eq!(name("  Ada ").unwrap(), "Ada");
+        assert!(name(" ").is_err());
+        assert!(name(&"é".repeat(200)).is_ok());
+        assert!(name(&"é".repeat(201)).is_err());
+        assert!(name("a\0b").is_err());
+    }
+
+    #[test]
+    fn redirects_go_to_the_web_only() {
+        for good in ["https://a.example", "http://127.0.0.1:3000/cb?x=1", "https://a.example/%20"] {
+            assert!(redirect_uri(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "javascript:alert(1)",
+            "//a.example",
+            "https://",
+            "https:///x",
+            "https://user@a.example",
+            "https://a.example/#f",
+            "https://a.example/ x",
+            "https://a.example/\"",
+            "ftp://a.example",
+            "https://é.example",
+        ] {
+            assert!(redirect_uri(bad).is_err(), "{bad}");
+        }
+    }
+}
