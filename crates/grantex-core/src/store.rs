@@ -212,7 +212,7 @@ pub trait Tx: Read {
     /// Adds a refresh token.
     fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()>;
     /// Marks a refresh token used.
-    fn spend_refresh_token(&mut self, id: RefreshId, at: Timestamp) -> StoreResult<()>;
+    fn spend_refresh_token(&mut self, token: &RefreshToken, at: Timestamp) -> StoreResult<()>;
     /// Ends the family's current refresh token, if there is one.
     fn end_refresh_family(&mut self, grant: GrantId, at: Timestamp) -> StoreResult<()>;
 

@@ -143,7 +143,7 @@ pub fn refresh(
         Some(id) => tx.grant(caller.developer_id, id)?,
         None => None,
     };
-    tx.spend_refresh_token(token.id, now)?;
+    tx.spend_refresh_token(&token, now)?;
     let issued = issue(tx, &grant, parent.as_ref(), IssueMethod::Refresh, signer)?;
     Ok(Refreshed::Issued(Box::new(issued)))
 }

@@ -1,0 +1,277 @@
+//! The writer: one thread, one connection, one fsync for many commands.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use grantex_core::StoreError;
+use grantex_core::store::{Command, Health, StoreResult};
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+use super::Environment;
+use super::open::{self, OpenError};
+use super::session::{Effects, Session, Writing, int, store_error};
+
+/// Commands that may wait. At some thousand commits a second that is about a second's work:
+/// whoever comes later is better told to try again than kept.
+const QUEUE: usize = 4096;
+/// Commands that share one commit at most: bounds what a failed commit fails with it.
+const BATCH: usize = 256;
+/// After this long a batch takes no further command, so that the first one is not kept waiting.
+const BATCH_TIME: Duration = Duration::from_millis(10);
+/// How often writing is tried while it does not work.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The handle on the writer's thread.
+pub(super) struct Committer {
+    queue: Option<SyncSender<Box<dyn Command>>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queued: AtomicUsize,
+    write_error: Mutex<Option<String>>,
+    clock_behind_millis: AtomicU64,
+}
+
+impl Committer {
+    pub(super) fn start(
+        path: PathBuf,
+        connection: Connection,
+        environment: &Environment,
+    ) -> Result<Self, OpenError> {
+        let (queue, commands) = sync_channel(QUEUE);
+        let shared = Arc::new(Shared::default());
+        let writer = Writer {
+            path: path.clone(),
+            connection: Some(connection),
+            environment: environment.clone(),
+            shared: Arc::clone(&shared),
+        };
+        let thread = std::thread::Builder::new()
+            .name("committer".into())
+            .spawn(move || writer.run(&commands))
+            .map_err(|error| OpenError::Unusable { path, detail: error.to_string() })?;
+        Ok(Self { queue: Some(queue), shared, thread: Some(thread) })
+    }
+
+    pub(super) fn submit(&self, command: Box<dyn Command>) {
+        let Some(queue) = &self.queue else { return };
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+        match queue.try_send(command) {
+            Ok(()) => {}
+            Err(TrySendError::Full(command)) => {
+                self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+                command.finish(Err(StoreError::Overloaded));
+            }
+            Err(TrySendError::Disconnected(command)) => {
+                self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+                command.finish(Err(StoreError::Unavailable("the writer has ended".into())));
+            }
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        Health {
+            write_error: self.shared.write_error.lock().clone(),
+            clock_behind_millis: self.shared.clock_behind_millis.load(Ordering::Relaxed),
+            queued: self.shared.queued.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer thread panicked");
+        }
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    connection: Option<Connection>,
+    environment: Environment,
+    shared: Arc<Shared>,
+}
+
+impl Writer {
+    fn run(mut self, commands: &Receiver<Box<dyn Command>>) {
+        loop {
+            let broken = self.shared.write_error.lock().is_some();
+            let first = if broken {
+                match commands.recv_timeout(PROBE_INTERVAL) {
+                    Ok(command) => command,
+                    Err(RecvTimeoutError::Timeout) => {
+                        let outcome = self.probe();
+                        self.note(&outcome);
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            } else {
+                match commands.recv() {
+                    Ok(command) => command,
+                    Err(_) => return,
+                }
+            };
+            self.batch(first, commands);
+        }
+    }
+
+    /// Runs waiting commands, commits them together, and answers them.
+    fn batch(&mut self, first: Box<dyn Command>, commands: &Receiver<Box<dyn Command>>) {
+        let started = Instant::now();
+        let mut effects = Effects::default();
+        let mut taken: Vec<Box<dyn Command>> = Vec::new();
+        let outcome = self.transact(first, commands, &mut taken, &mut effects, started);
+        self.shared.queued.fetch_sub(taken.len(), Ordering::Relaxed);
+        self.note(&outcome);
+        match outcome {
+            Ok(()) => {
+                metrics::histogram!("grantex_commit_batch_commands").record(count(taken.len()));
+                metrics::histogram!("grantex_commit_seconds").record(started.elapsed().as_secs_f64());
+                metrics::counter!("grantex_events_appended_total")
+                    .increment(effects.events.len().try_into().unwrap_or(u64::MAX));
+                if !effects.events.is_empty() {
+                    self.shared.clock_behind_millis.store(effects.clock_behind_millis, Ordering::Relaxed);
+                }
+                self.environment.listener.changed(&effects.changes);
+                for command in taken {
+                    command.finish(Ok(()));
+                }
+                if !effects.events.is_empty() {
+                    self.environment.listener.appended(effects.events);
+                }
+            }
+            Err(error) => {
+                // Whatever state the connection is in, the next batch starts from a fresh one.
+                self.connection = None;
+                metrics::counter!("grantex_commit_failures_total").increment(1);
+                for command in taken {
+                    command.finish(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn transact(
+        &mut self,
+        first: Box<dyn Command>,
+        commands: &Receiver<Box<dyn Command>>,
+        taken: &mut Vec<Box<dyn Command>>,
+        effects: &mut Effects,
+        started: Instant,
+    ) -> StoreResult<()> {
+        taken.push(first);
+        let connection = connect(&self.path, &mut self.connection)?;
+        execute(connection, "BEGIN IMMEDIATE")?;
+        loop {
+            if let Some(command) = taken.last_mut() {
+                run_in_savepoint(connection, &self.environment, command.as_mut(), effects)?;
+            }
+            if taken.len() >= BATCH || started.elapsed() >= BATCH_TIME {
+                break;
+            }
+            match commands.try_recv() {
+                Ok(command) => taken.push(command),
+                Err(_) => break,
+            }
+        }
+        execute(connection, "COMMIT")
+    }
+
+    /// Writes a row that means nothing, to find out whether writing works.
+    fn probe(&mut self) -> StoreResult<()> {
+        let now = self.environment.clock.now();
+        let connection = connect(&self.path, &mut self.connection)?;
+        let written = connection
+            .execute("INSERT OR REPLACE INTO probe (id, at) VALUES (1, ?1)", [int(now.millis())])
+            .map_err(store_error);
+        if written.is_err() {
+            self.connection = None;
+        }
+        written.map(drop)
+    }
+
+    /// Remembers whether writing works, and says so once when that changes.
+    fn note(&self, outcome: &StoreResult<()>) {
+        let mut write_error = self.shared.write_error.lock();
+        match outcome {
+            Ok(()) => {
+                if write_error.take().is_some() {
+                    tracing::info!("writing works again");
+                }
+            }
+            Err(error) => {
+                if write_error.is_none() {
+                    tracing::error!(%error, "writing does not work; reads and streams go on, and writing is tried again");
+                }
+                *write_error = Some(error.to_string());
+            }
+        }
+    }
+}
+
+/// The open connection, or a new one.
+fn connect<'c>(
+    path: &std::path::Path,
+    connection: &'c mut Option<Connection>,
+) -> StoreResult<&'c mut Connection> {
+    match connection {
+        Some(connection) => Ok(connection),
+        None => {
+            let fresh = open::writer(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            Ok(connection.insert(fresh))
+        }
+    }
+}
+
+/// Runs one command so that it can be undone alone. An error means that the whole transaction is
+/// lost.
+fn run_in_savepoint(
+    connection: &Connection,
+    environment: &Environment,
+    command: &mut dyn Command,
+    effects: &mut Effects,
+) -> StoreResult<()> {
+    let (changes, events) = (effects.changes.len(), effects.events.len());
+    execute(connection, "SAVEPOINT command")?;
+    let mut session = Session {
+        connection,
+        now: environment.clock.now(),
+        writing: Some(Writing { rng: environment.rng.as_ref(), effects }),
+    };
+    // A panic is a defect of one command; the others of the batch need not suffer from it.
+    let keep = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.run(&mut session)));
+    // SQLite may have rolled back everything by itself (full disk, I/O error).
+    if connection.is_autocommit() {
+        return Err(StoreError::Unavailable("the database gave up the transaction".into()));
+    }
+    if let Ok(true) = keep {
+        return execute(connection, "RELEASE command");
+    }
+    effects.changes.truncate(changes);
+    effects.events.truncate(events);
+    execute(connection, "ROLLBACK TO command")?;
+    execute(connection, "RELEASE command")
+}
+
+fn execute(connection: &Connection, sql: &str) -> StoreResult<()> {
+    connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(store_error)?;
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a batch has at most some hundred commands")]
+fn count(n: usize) -> f64 {
+    n as f64
+}

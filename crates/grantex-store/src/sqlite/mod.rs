@@ -1,0 +1,81 @@
+//! The embedded store: SQLite in WAL mode with `synchronous=FULL`.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `schema` | the tables, as numbered migrations |
+//! | `open` | opening a connection, and what is wrong with a file that does not open |
+//! | `committer` | the writer's thread: savepoints, group commit, recovery from failed writes |
+//! | `readers` | the readers' threads: one snapshot per query |
+//! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
+//! | `read`, `write`, `log` | the row primitives |
+//! | `backup` | a consistent copy while the service runs |
+
+mod backup;
+mod committer;
+mod log;
+mod open;
+mod read;
+mod readers;
+mod schema;
+mod session;
+mod write;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use grantex_core::env::{Clock, Rng};
+use grantex_core::store::{Command, Health, Listener, Query, Store};
+
+pub use backup::{BackupError, backup};
+use committer::Committer;
+pub use open::OpenError;
+use readers::Readers;
+
+/// The database's file name inside the data directory.
+pub const FILE_NAME: &str = "grantex.db";
+
+/// What a store needs from outside.
+#[derive(Clone)]
+pub struct Environment {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives random bits.
+    pub rng: Arc<dyn Rng>,
+    /// Told of commits.
+    pub listener: Arc<dyn Listener>,
+}
+
+/// A store in one SQLite file. Dropping it finishes the commands that are queued.
+pub struct SqliteStore {
+    committer: Committer,
+    readers: Readers,
+}
+
+impl SqliteStore {
+    /// Opens or makes the database in `dir`, brings its tables up to date and checks it. The
+    /// caller holds the [`DataDir`](crate::DataDir) lock.
+    pub fn open(dir: &Path, environment: &Environment) -> Result<Self, OpenError> {
+        let path = dir.join(FILE_NAME);
+        let mut connection = open::writer(&path)?;
+        schema::migrate(&mut connection, &path)?;
+        open::check(&connection, &path)?;
+        Ok(Self {
+            committer: Committer::start(path.clone(), connection, environment)?,
+            readers: Readers::start(&path, &environment.clock)?,
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn submit(&self, command: Box<dyn Command>) {
+        self.committer.submit(command);
+    }
+
+    fn query(&self, query: Query) {
+        self.readers.query(query);
+    }
+
+    fn health(&self) -> Health {
+        self.committer.health()
+    }
+}

@@ -1,0 +1,133 @@
+//! Opening the database, and saying what is wrong with one that does not open.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// Prepared statements kept per connection: more than the store has different ones.
+const STATEMENTS: usize = 256;
+/// How long to wait for another process that has the file (a backup, a shell).
+const BUSY: Duration = Duration::from_secs(5);
+/// Files up to this size are read whole at start to check every page; larger ones would delay
+/// the start by minutes, and are only checked when a page is used.
+const CHECKED_WHOLE: u64 = 1 << 30;
+
+/// Why the database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file is not what was written.
+    #[error(
+        "the database {path} is damaged: {detail}. Nothing was changed. Restore the data directory from a backup (grantex backup), or move the file away to start empty"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The file is a SQLite database of something else.
+    #[error("{path} is a SQLite database, but not one of grantex; choose another --data-dir")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "{path} was written by a newer version of grantex (its schema is {version}, this one knows {known}); use that version or a newer one"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The file's version.
+        version: usize,
+        /// The newest version this program knows.
+        known: usize,
+    },
+    /// The file cannot be reached, read or written.
+    #[error("the database {path} cannot be opened: {detail}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite or the operating system said.
+        detail: String,
+    },
+}
+
+/// Says what kind of failure `error` is.
+pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    let detail = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { path, detail },
+        _ => OpenError::Unusable { path, detail },
+    }
+}
+
+/// The connection that writes.
+pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
+    // SQLite would make the file readable by everybody.
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| OpenError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        Ok(connection)
+    };
+    open().map_err(|error| describe(path, &error))
+}
+
+/// A connection that only reads.
+pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "query_only", true)?;
+        Ok(connection)
+    };
+    open().map_err(|error| describe(path, &error))
+}
+
+/// Checks that pages and logs are whole.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let damaged = |detail: String| OpenError::Damaged { path: path.to_owned(), detail };
+    let size = std::fs::metadata(path).map_or(0, |file| file.len());
+    if size <= CHECKED_WHOLE {
+        let verdict: String = connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| describe(path, &error))?;
+        if verdict != "ok" {
+            return Err(damaged(verdict));
+        }
+    } else {
+        tracing::info!(bytes = size, "the database is large: its pages are checked as they are used");
+    }
+    // Each log must reach from just after what was trimmed to its head.
+    let broken: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM logs l WHERE l.head > l.trimmed AND (
+                 coalesce((SELECT min(position) FROM events e WHERE e.developer_id = l.developer_id), 0) != l.trimmed + 1
+              OR coalesce((SELECT max(position) FROM events e WHERE e.developer_id = l.developer_id), 0) != l.head)",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(|error| describe(path, &error))?;
+    if broken > 0 {
+        return Err(damaged(format!("{broken} event logs have missing events")));
+    }
+    Ok(())
+}

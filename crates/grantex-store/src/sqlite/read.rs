@@ -1,0 +1,529 @@
+//! Reading rows.
+
+use std::str::FromStr;
+
+use grantex_core::log::{Bounds, Position, StoredEvent};
+use grantex_core::model::{
+    Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken, Token,
+    Transaction,
+};
+use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, StoreResult};
+use grantex_types::api::agents::AgentStatus;
+use grantex_types::api::authorization::ConsentStatus;
+use grantex_types::api::developers::Mode;
+use grantex_types::api::grants::GrantStatus;
+use grantex_types::{
+    AgentId, Amount, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, Scopes,
+    Timestamp, TokenId, TransactionId,
+};
+use rusqlite::types::ToSql;
+use rusqlite::{Row, named_params};
+
+use super::session::{Session, int, optional_time, time, uint, unreadable};
+
+/// When the oldest unfinished cascade made the grant `g` inactive, or NULL. Costs one look into
+/// an empty index while the developer has no such cascade.
+const COVERED_AT: &str = "(SELECT min(j.created_at) FROM cascade_jobs j
+    WHERE j.developer_id = g.developer_id AND g.expires_at > j.created_at AND (
+        j.agent_id = g.agent_id OR (j.agent_id IS NULL AND j.root = g.id)
+        OR EXISTS (SELECT 1 FROM grant_ancestry a
+                   JOIN grants p ON p.developer_id = g.developer_id AND p.id = a.ancestor_id
+                   WHERE a.grant_id = g.id AND (p.agent_id = j.agent_id OR (j.agent_id IS NULL AND p.id = j.root)))))";
+
+const GRANT_COLUMNS: &str =
+    "g.id, g.developer_id, g.agent_id, g.principal_id, g.scopes, g.audience, g.issued_at,
+    g.expires_at, g.revoked_at, g.parent_id, g.depth";
+
+/// The cursor of a list that starts at its newest row: above every id.
+const NEWEST: [u8; 16] = [0xFF; 16];
+
+pub(super) fn mode_code(mode: Mode) -> u8 {
+    match mode {
+        Mode::Live => 0,
+        Mode::Sandbox => 1,
+    }
+}
+
+pub(super) fn agent_status_code(status: AgentStatus) -> u8 {
+    match status {
+        AgentStatus::Active => 0,
+        AgentStatus::Suspended => 1,
+    }
+}
+
+pub(super) fn consent_code(status: ConsentStatus) -> u8 {
+    match status {
+        ConsentStatus::Pending => 0,
+        ConsentStatus::Approved => 1,
+        ConsentStatus::Denied => 2,
+        ConsentStatus::Exchanged => 3,
+    }
+}
+
+fn mode(row: &Row<'_>) -> rusqlite::Result<Mode> {
+    Ok(if row.get::<_, u8>("mode")? == 0 { Mode::Live } else { Mode::Sandbox })
+}
+
+fn scopes(row: &Row<'_>) -> rusqlite::Result<Scopes> {
+    let text: String = row.get("scopes")?;
+    serde_json::from_str(&text).map_err(|error| unreadable("scopes", error))
+}
+
+fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &Row<'_>,
+    column: &str,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error| unreadable(column, error))
+}
+
+fn amount(row: &Row<'_>, column: &str) -> rusqlite::Result<Amount> {
+    uint(row, column).map(|units| Amount::from_units(units).unwrap_or(Amount::MAX))
+}
+
+fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
+    Ok(ApiKey {
+        id: KeyId::from_bytes(row.get("id")?),
+        developer_id: DeveloperId::from_bytes(row.get("developer_id")?),
+        name: row.get("name")?,
+        hash: row.get("hash")?,
+        prefix: row.get("prefix")?,
+        mode: mode(row)?,
+        created_at: time(row, "created_at")?,
+        revoked_at: optional_time(row, "revoked_at")?,
+    })
+}
+
+fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
+    let agent_id = AgentId::from_bytes(row.get("id")?);
+    Ok(Agent {
+        agent_id,
+        did: agent_id.did(),
+        developer_id: DeveloperId::from_bytes(row.get("developer_id")?),
+        name: row.get("name")?,
+        description: row.get("description")?,
+        scopes: scopes(row)?,
+        status: if row.get::<_, u8>("status")? == 0 { AgentStatus::Active } else { AgentStatus::Suspended },
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+fn auth_request(row: &Row<'_>) -> rusqlite::Result<AuthRequest> {
+    Ok(AuthRequest {
+        id: AuthRequestId::from_bytes(row.get("id")?),
+        developer_id: DeveloperId::from_bytes(row.get("developer_id")?),
+        agent_id: AgentId::from_bytes(row.get("agent_id")?),
+        principal_id: row.get("principal_id")?,
+        scopes: scopes(row)?,
+        lifetime: parsed(row, "lifetime")?,
+        redirect_uri: row.get("redirect_uri")?,
+        state: row.get("state")?,
+        audience: row.get("audience")?,
+        code_challenge: row.get("code_challenge")?,
+        status: match row.get::<_, u8>("status")? {
+            0 => ConsentStatus::Pending,
+            1 => ConsentStatus::Approved,
+            2 => ConsentStatus::Denied,
+            _ => ConsentStatus::Exchanged,
+        },
+        created_at: time(row, "created_at")?,
+        expires_at: time(row, "expires_at")?,
+        decided_at: optional_time(row, "decided_at")?,
+    })
+}
+
+/// A row of [`GRANT_COLUMNS`] and `covered_at`.
+fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
+    let covered_at = optional_time(row, "covered_at")?;
+    Ok(Grant {
+        id: GrantId::from_bytes(row.get("id")?),
+        developer_id: DeveloperId::from_bytes(row.get("developer_id")?),
+        agent_id: AgentId::from_bytes(row.get("agent_id")?),
+        principal_id: row.get("principal_id")?,
+        scopes: scopes(row)?,
+        audience: row.get("audience")?,
+        issued_at: time(row, "issued_at")?,
+        expires_at: time(row, "expires_at")?,
+        revoked_at: optional_time(row, "revoked_at")?.or(covered_at),
+        parent_id: row.get::<_, Option<[u8; 16]>>("parent_id")?.map(GrantId::from_bytes),
+        depth: row.get("depth")?,
+    })
+}
+
+fn budget(row: &Row<'_>) -> rusqlite::Result<Budget> {
+    Ok(Budget {
+        id: BudgetId::from_bytes(row.get("id")?),
+        grant_id: GrantId::from_bytes(row.get("grant_id")?),
+        developer_id: DeveloperId::from_bytes(row.get("developer_id")?),
+        initial_budget: amount(row, "initial")?,
+        remaining_budget: amount(row, "remaining")?,
+        currency: row.get("currency")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+fn transaction(row: &Row<'_>) -> rusqlite::Result<Transaction> {
+    let metadata: Option<String> = row.get("metadata")?;
+    Ok(Transaction {
+        id: TransactionId::from_bytes(row.get("id")?),
+        grant_id: GrantId::from_bytes(row.get("grant_id")?),
+        allocation_id: BudgetId::from_bytes(row.get("budget_id")?),
+        amount: amount(row, "amount")?,
+        description: row.get("description")?,
+        metadata: metadata
+            .map(serde_json::value::RawValue::from_string)
+            .transpose()
+            .map_err(|error| unreadable("metadata", error))?,
+        created_at: time(row, "created_at")?,
+    })
+}
+
+/// The condition that leaves what a cascade still has to revoke, and whether it needs `:at`.
+fn reach_condition(reach: Reach, now: Timestamp) -> (String, Timestamp) {
+    match reach {
+        Reach::Active => {
+            (format!("g.revoked_at IS NULL AND g.expires_at > :at AND {COVERED_AT} IS NULL"), now)
+        }
+        Reach::CoveredSince(at) => ("g.revoked_at IS NULL AND g.expires_at > :at".into(), at),
+    }
+}
+
+impl Read for Session<'_> {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn developer(&self, id: DeveloperId) -> StoreResult<Option<Developer>> {
+        self.one(
+            "SELECT name, email, mode, created_at FROM developers WHERE id = ?1",
+            [id.to_bytes()],
+            |row| {
+                Ok(Developer {
+                    developer_id: id,
+                    name: row.get("name")?,
+                    email: row.get("email")?,
+                    mode: mode(row)?,
+                    created_at: time(row, "created_at")?,
+                })
+            },
+        )
+    }
+
+    fn email_taken(&self, email: &str) -> StoreResult<bool> {
+        let found = self.one("SELECT 1 FROM developers WHERE email = ?1", [email], |_| Ok(()))?;
+        Ok(found.is_some())
+    }
+
+    fn key_by_hash(&self, hash: &KeyHash) -> StoreResult<Option<ApiKey>> {
+        self.one(
+            "SELECT k.*, d.mode FROM api_keys k JOIN developers d ON d.id = k.developer_id WHERE k.hash = ?1",
+            [hash],
+            api_key,
+        )
+    }
+
+    fn key(&self, developer: DeveloperId, id: KeyId) -> StoreResult<Option<ApiKey>> {
+        self.one(
+            "SELECT k.*, d.mode FROM api_keys k JOIN developers d ON d.id = k.developer_id
+             WHERE k.developer_id = ?1 AND k.id = ?2",
+            (developer.to_bytes(), id.to_bytes()),
+            api_key,
+        )
+    }
+
+    fn keys(&self, developer: DeveloperId, page: Page<KeyId>) -> StoreResult<Vec<ApiKey>> {
+        self.all(
+            "SELECT k.*, d.mode FROM api_keys k JOIN developers d ON d.id = k.developer_id
+             WHERE k.developer_id = ?1 AND k.id < ?2 ORDER BY k.id DESC LIMIT ?3 OFFSET ?4",
+            (developer.to_bytes(), page.after.map_or(NEWEST, KeyId::to_bytes), page.limit, int(page.offset)),
+            api_key,
+        )
+    }
+
+    fn agent(&self, developer: DeveloperId, id: AgentId) -> StoreResult<Option<Agent>> {
+        self.one(
+            "SELECT * FROM agents WHERE developer_id = ?1 AND id = ?2 AND deleted_at IS NULL",
+            (developer.to_bytes(), id.to_bytes()),
+            agent,
+        )
+    }
+
+    fn agents(&self, developer: DeveloperId, page: Page<AgentId>) -> StoreResult<Vec<Agent>> {
+        self.all(
+            "SELECT * FROM agents WHERE developer_id = ?1 AND id < ?2 AND deleted_at IS NULL
+             ORDER BY id DESC LIMIT ?3 OFFSET ?4",
+            (
+                developer.to_bytes(),
+                page.after.map_or(NEWEST, AgentId::to_bytes),
+                page.limit,
+                int(page.offset),
+            ),
+            agent,
+        )
+    }
+
+    fn auth_request(&self, id: AuthRequestId) -> StoreResult<Option<AuthRequest>> {
+        self.one("SELECT * FROM auth_requests WHERE id = ?1", [id.to_bytes()], auth_request)
+    }
+
+    fn grant(&self, developer: DeveloperId, id: GrantId) -> StoreResult<Option<Grant>> {
+        self.one(
+            &format!(
+                "SELECT {GRANT_COLUMNS}, {COVERED_AT} AS covered_at FROM grants g
+                 WHERE g.developer_id = ?1 AND g.id = ?2"
+            ),
+            (developer.to_bytes(), id.to_bytes()),
+            grant,
+        )
+    }
+
+    fn grants(
+        &self,
+        developer: DeveloperId,
+        filter: &GrantFilter,
+        page: Page<GrantId>,
+    ) -> StoreResult<Vec<Grant>> {
+        let developer = developer.to_bytes();
+        let after = page.after.map_or(NEWEST, GrantId::to_bytes);
+        let agent_id = filter.agent_id.map(AgentId::to_bytes);
+        let (limit, offset, now) = (page.limit, int(page.offset), int(self.now.millis()));
+        let mut conditions = vec!["g.developer_id = :developer AND g.id < :after".to_owned()];
+        let mut params: Vec<(&str, &dyn ToSql)> =
+            vec![(":developer", &developer), (":after", &after), (":limit", &limit), (":offset", &offset)];
+        // Only the conditions that are asked for, so that each combination uses its best index.
+        if let Some(agent_id) = &agent_id {
+            conditions.push("g.agent_id = :agent".into());
+            params.push((":agent", agent_id));
+        }
+        if let Some(principal_id) = &filter.principal_id {
+            conditions.push("g.principal_id = :principal".into());
+            params.push((":principal", principal_id));
+        }
+        match filter.status {
+            None => {}
+            Some(GrantStatus::Revoked) => {
+                conditions.push(format!("(g.revoked_at IS NOT NULL OR {COVERED_AT} IS NOT NULL)"));
+            }
+            Some(status) => {
+                let ends = if status == GrantStatus::Active { "> :now" } else { "<= :now" };
+                conditions
+                    .push(format!("g.revoked_at IS NULL AND {COVERED_AT} IS NULL AND g.expires_at {ends}"));
+                params.push((":now", &now));
+            }
+        }
+        self.all(
+            &format!(
+                "SELECT {GRANT_COLUMNS}, {COVERED_AT} AS covered_at FROM grants g WHERE {}
+                 ORDER BY g.id DESC LIMIT :limit OFFSET :offset",
+                conditions.join(" AND ")
+            ),
+            params.as_slice(),
+            grant,
+        )
+    }
+
+    fn descendants(
+        &self,
+        developer: DeveloperId,
+        root: GrantId,
+        done: Option<(u8, GrantId)>,
+        reach: Reach,
+        limit: u32,
+    ) -> StoreResult<Vec<(u8, Grant)>> {
+        let (condition, at) = reach_condition(reach, self.now);
+        let (depth, id) = done.map_or((0, [0; 16]), |(depth, id)| (depth, id.to_bytes()));
+        self.all(
+            &format!(
+                "SELECT {GRANT_COLUMNS}, NULL AS covered_at, below.depth AS below
+                 FROM grant_ancestry below CROSS JOIN grants g ON g.developer_id = :developer AND g.id = below.grant_id
+                 WHERE below.ancestor_id = :root AND (below.depth, below.grant_id) > (:depth, :id) AND {condition}
+                 ORDER BY below.depth, below.grant_id LIMIT :limit"
+            ),
+            named_params! {
+                ":developer": developer.to_bytes(), ":root": root.to_bytes(), ":depth": depth, ":id": id,
+                ":at": int(at.millis()), ":limit": limit,
+            },
+            |row| Ok((row.get("below")?, grant(row)?)),
+        )
+    }
+
+    fn grants_of_agent(
+        &self,
+        developer: DeveloperId,
+        agent: AgentId,
+        reach: Reach,
+        limit: u32,
+    ) -> StoreResult<Vec<Grant>> {
+        let (condition, at) = reach_condition(reach, self.now);
+        self.all(
+            &format!(
+                "SELECT {GRANT_COLUMNS}, NULL AS covered_at FROM grants g
+                 WHERE g.developer_id = :developer AND g.agent_id = :agent AND {condition}
+                 ORDER BY g.depth, g.id LIMIT :limit"
+            ),
+            named_params! {
+                ":developer": developer.to_bytes(), ":agent": agent.to_bytes(), ":at": int(at.millis()),
+                ":limit": limit,
+            },
+            grant,
+        )
+    }
+
+    fn next_cascade_job(&self) -> StoreResult<Option<CascadeJob>> {
+        self.one("SELECT * FROM cascade_jobs ORDER BY seq LIMIT 1", [], |row| {
+            let done_depth: Option<u8> = row.get("done_depth")?;
+            let done_grant: Option<[u8; 16]> = row.get("done_grant")?;
+            Ok(CascadeJob {
+                seq: uint(row, "seq")?,
+                developer_id: DeveloperId::from_bytes(row.get("developer_id")?),
+                created_at: time(row, "created_at")?,
+                agent_id: row.get::<_, Option<[u8; 16]>>("agent_id")?.map(AgentId::from_bytes),
+                root: row.get::<_, Option<[u8; 16]>>("root")?.map(GrantId::from_bytes),
+                done: done_depth.zip(done_grant.map(GrantId::from_bytes)),
+            })
+        })
+    }
+
+    fn token(&self, developer: DeveloperId, id: TokenId) -> StoreResult<Option<Token>> {
+        self.one(
+            "SELECT grant_id, expires_at, revoked_at FROM tokens WHERE developer_id = ?1 AND id = ?2",
+            (developer.to_bytes(), id.to_bytes()),
+            |row| {
+                Ok(Token {
+                    id,
+                    developer_id: developer,
+                    grant_id: GrantId::from_bytes(row.get("grant_id")?),
+                    expires_at: time(row, "expires_at")?,
+                    revoked_at: optional_time(row, "revoked_at")?,
+                })
+            },
+        )
+    }
+
+    fn refresh_token(&self, developer: DeveloperId, id: RefreshId) -> StoreResult<Option<RefreshToken>> {
+        self.one(
+            "SELECT grant_id, expires_at, spent_at, ended_at FROM refresh_tokens WHERE developer_id = ?1 AND id = ?2",
+            (developer.to_bytes(), id.to_bytes()),
+            |row| {
+                Ok(RefreshToken {
+                    id,
+                    developer_id: developer,
+                    grant_id: GrantId::from_bytes(row.get("grant_id")?),
+                    expires_at: time(row, "expires_at")?,
+                    spent_at: optional_time(row, "spent_at")?,
+                    ended_at: optional_time(row, "ended_at")?,
+                })
+            },
+        )
+    }
+
+    fn signatures_expire_at(&self, kid: &str) -> StoreResult<Option<Timestamp>> {
+        self.one("SELECT expires_at FROM signing_keys WHERE kid = ?1", [kid], |row| time(row, "expires_at"))
+    }
+
+    fn budget(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Option<Budget>> {
+        self.one(
+            "SELECT * FROM budgets WHERE developer_id = ?1 AND grant_id = ?2",
+            (developer.to_bytes(), grant.to_bytes()),
+            budget,
+        )
+    }
+
+    fn budgets(&self, developer: DeveloperId, page: Page<BudgetId>) -> StoreResult<Vec<Budget>> {
+        self.all(
+            "SELECT * FROM budgets WHERE developer_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3 OFFSET ?4",
+            (
+                developer.to_bytes(),
+                page.after.map_or(NEWEST, BudgetId::to_bytes),
+                page.limit,
+                int(page.offset),
+            ),
+            budget,
+        )
+    }
+
+    fn transactions(
+        &self,
+        developer: DeveloperId,
+        grant: GrantId,
+        page: Page<TransactionId>,
+    ) -> StoreResult<Vec<Transaction>> {
+        self.all(
+            "SELECT * FROM transactions WHERE developer_id = ?1 AND grant_id = ?2 AND id < ?3
+             ORDER BY id DESC LIMIT ?4 OFFSET ?5",
+            (
+                developer.to_bytes(),
+                grant.to_bytes(),
+                page.after.map_or(NEWEST, TransactionId::to_bytes),
+                page.limit,
+                int(page.offset),
+            ),
+            transaction,
+        )
+    }
+
+    fn transaction_count(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<u64> {
+        let count = self.one(
+            "SELECT count(*) AS n FROM transactions WHERE developer_id = ?1 AND grant_id = ?2",
+            (developer.to_bytes(), grant.to_bytes()),
+            |row| uint(row, "n"),
+        )?;
+        Ok(count.unwrap_or(0))
+    }
+
+    fn kept_answer(&self, developer: DeveloperId, route: &str, key: &str) -> StoreResult<Option<KeptAnswer>> {
+        self.one(
+            "SELECT body_hash, outcome, created_at FROM kept_answers
+             WHERE developer_id = ?1 AND route = ?2 AND key = ?3",
+            (developer.to_bytes(), route, key),
+            |row| {
+                Ok(KeptAnswer {
+                    body_hash: row.get("body_hash")?,
+                    outcome: row.get("outcome")?,
+                    created_at: time(row, "created_at")?,
+                })
+            },
+        )
+    }
+
+    fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds> {
+        self.read_bounds(developer)
+    }
+
+    fn events(
+        &self,
+        developer: DeveloperId,
+        after: Position,
+        limit: u32,
+        max_bytes: usize,
+    ) -> StoreResult<Vec<StoredEvent>> {
+        self.read_events(developer, after, limit, max_bytes)
+    }
+
+    fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {
+        self.find_id(developer, id)
+    }
+
+    fn position_before(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position> {
+        self.find_time(developer, at)
+    }
+
+    fn id_at(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>> {
+        let bounds = self.read_bounds(developer)?;
+        self.read_id(developer, position, &bounds)
+    }
+
+    fn developers_with_events(
+        &self,
+        after: Option<DeveloperId>,
+        limit: u32,
+    ) -> StoreResult<Vec<DeveloperId>> {
+        self.all(
+            "SELECT developer_id FROM logs WHERE developer_id > ?1 ORDER BY developer_id LIMIT ?2",
+            (after.map_or([0; 16], DeveloperId::to_bytes), limit),
+            |row| Ok(DeveloperId::from_bytes(row.get("developer_id")?)),
+        )
+    }
+}

@@ -1,0 +1,118 @@
+//! The readers: a few threads, each with its own connection, each query on its own snapshot.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use grantex_core::StoreError;
+use grantex_core::env::Clock;
+use grantex_core::store::{Query, StoreResult};
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+use super::open::{self, OpenError};
+use super::session::{Session, store_error};
+
+/// Reading is mostly from the page cache, so a thread a core keeps the cores busy; below four, a
+/// long page of history would hold up short look-ups.
+const LEAST_THREADS: usize = 4;
+const MOST_THREADS: usize = 16;
+/// Queries that may wait; whoever comes later is told to try again.
+const QUEUE: usize = 8192;
+
+/// The handle on the readers' threads.
+pub(super) struct Readers {
+    queue: Option<SyncSender<Query>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    pub(super) fn start(path: &Path, clock: &Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let (queue, queries) = sync_channel(QUEUE);
+        let queries = Arc::new(Mutex::new(queries));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut threads = Vec::new();
+        for number in 0..cores.clamp(LEAST_THREADS, MOST_THREADS) {
+            let reader = Reader {
+                path: path.to_owned(),
+                connection: Some(open::reader(path)?),
+                clock: Arc::clone(clock),
+            };
+            let queries = Arc::clone(&queries);
+            let thread = std::thread::Builder::new()
+                .name(format!("reader-{number}"))
+                .spawn(move || reader.run(&queries))
+                .map_err(|error| OpenError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
+            threads.push(thread);
+        }
+        Ok(Self { queue: Some(queue), threads })
+    }
+
+    pub(super) fn query(&self, query: Query) {
+        let Some(queue) = &self.queue else { return };
+        match queue.try_send(query) {
+            Ok(()) => {}
+            Err(TrySendError::Full(query)) => query(Err(StoreError::Overloaded)),
+            Err(TrySendError::Disconnected(query)) => {
+                query(Err(StoreError::Unavailable("the readers have ended".into())));
+            }
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a reader thread panicked");
+            }
+        }
+    }
+}
+
+struct Reader {
+    path: PathBuf,
+    connection: Option<Connection>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Reader {
+    fn run(mut self, queries: &Mutex<Receiver<Query>>) {
+        loop {
+            let next = queries.lock().recv();
+            let Ok(query) = next else { return };
+            if let Err(error) = self.answer(query) {
+                tracing::warn!(%error, "a reader's connection failed and is opened again");
+                self.connection = None;
+            }
+        }
+    }
+
+    fn answer(&mut self, query: Query) -> StoreResult<()> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => match open::reader(&self.path) {
+                Ok(fresh) => self.connection.insert(fresh),
+                Err(error) => {
+                    query(Err(StoreError::Unavailable(error.to_string())));
+                    return Ok(());
+                }
+            },
+        };
+        if let Err(error) = connection.execute_batch("BEGIN") {
+            let error = store_error(error);
+            query(Err(error.clone()));
+            return Err(error);
+        }
+        let session = Session { connection, now: self.clock.now(), writing: None };
+        // A panic is a defect of one query; the thread goes on to serve the others.
+        let panicked =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| query(Ok(&session)))).is_err();
+        if panicked {
+            tracing::error!("a query panicked");
+        }
+        connection.execute_batch("COMMIT").map_err(store_error)
+    }
+}

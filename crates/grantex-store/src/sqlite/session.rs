@@ -1,0 +1,119 @@
+//! A connection inside a transaction.
+
+use grantex_core::StoreError;
+use grantex_core::env::Rng;
+use grantex_core::log::StoredEvent;
+use grantex_core::store::{Change, StoreResult};
+use grantex_types::{DeveloperId, Timestamp};
+use rusqlite::{CachedStatement, Connection, ErrorCode, Params, Row};
+
+/// What a batch did that others must hear of once it is committed.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) changes: Vec<Change>,
+    pub(super) events: Vec<(DeveloperId, StoredEvent)>,
+    /// How far the clock was behind a log, in milliseconds, at worst.
+    pub(super) clock_behind_millis: u64,
+}
+
+/// The row primitives over one connection, at one time. Implements `Read` and `Tx`.
+pub(super) struct Session<'c> {
+    pub(super) connection: &'c Connection,
+    pub(super) now: Timestamp,
+    /// `None` for a reader.
+    pub(super) writing: Option<Writing<'c>>,
+}
+
+/// What only a writer has.
+pub(super) struct Writing<'c> {
+    pub(super) rng: &'c dyn Rng,
+    pub(super) effects: &'c mut Effects,
+}
+
+impl Session<'_> {
+    pub(super) fn statement(&self, sql: &str) -> StoreResult<CachedStatement<'_>> {
+        self.connection.prepare_cached(sql).map_err(store_error)
+    }
+
+    /// The only row, if there is one.
+    pub(super) fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> StoreResult<Option<T>> {
+        let mut statement = self.statement(sql)?;
+        let mut rows = statement.query(params).map_err(store_error)?;
+        rows.next().and_then(|row| row.map(map).transpose()).map_err(store_error)
+    }
+
+    /// All rows.
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> StoreResult<Vec<T>> {
+        let mut statement = self.statement(sql)?;
+        let rows = statement.query_map(params, map).map_err(store_error)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(store_error)
+    }
+
+    /// Runs a statement and returns how many rows it changed.
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> StoreResult<usize> {
+        self.statement(sql)?.execute(params).map_err(store_error)
+    }
+
+    pub(super) fn effects(&mut self) -> StoreResult<&mut Effects> {
+        match &mut self.writing {
+            Some(writing) => Ok(writing.effects),
+            None => Err(StoreError::Internal("a reader cannot write".into())),
+        }
+    }
+}
+
+/// Names a SQLite failure by what the caller can do about it.
+pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::ReadOnly
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OutOfMemory,
+        ) => StoreError::Unavailable(error.to_string()),
+        _ => StoreError::Internal(error.to_string()),
+    }
+}
+
+/// A column that holds a number which never exceeds 63 bits: times, positions, amounts.
+pub(super) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The inverse of [`int`].
+pub(super) fn uint(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
+}
+
+pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    uint(row, column).map(Timestamp::from_millis)
+}
+
+pub(super) fn optional_time(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Timestamp>> {
+    let value: Option<i64> = row.get(column)?;
+    Ok(value.map(|value| Timestamp::from_millis(u64::try_from(value).unwrap_or(0))))
+}
+
+/// A column that this program wrote and cannot read back.
+pub(super) fn unreadable(
+    column: &str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    tracing::error!(column, %error, "a stored value cannot be read");
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+}

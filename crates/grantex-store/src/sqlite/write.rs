@@ -1,0 +1,385 @@
+//! Writing rows.
+
+use grantex_core::StoreError;
+use grantex_core::log::{Position, StoredEvent, Subject};
+use grantex_core::model::{
+    Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, RefreshToken, Token, Transaction,
+};
+use grantex_core::store::{Change, KeptAnswer, StoreResult, Tx};
+use grantex_types::{AgentId, Amount, DeveloperId, EventData, GrantId, Scopes, Timestamp, TokenId};
+
+use super::read::{agent_status_code, consent_code, mode_code};
+use super::session::{Session, int};
+
+fn scopes_json(scopes: &Scopes) -> StoreResult<String> {
+    serde_json::to_string(scopes).map_err(|error| StoreError::Internal(format!("scopes: {error}")))
+}
+
+impl Tx for Session<'_> {
+    fn random(&self) -> u128 {
+        self.writing.as_ref().map_or(0, |writing| writing.rng.bits())
+    }
+
+    fn insert_developer(&mut self, developer: &Developer) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO developers (id, name, email, mode, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            (
+                developer.developer_id.to_bytes(),
+                &developer.name,
+                &developer.email,
+                mode_code(developer.mode),
+                int(developer.created_at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO api_keys (developer_id, id, name, hash, prefix, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (
+                key.developer_id.to_bytes(),
+                key.id.to_bytes(),
+                &key.name,
+                key.hash,
+                &key.prefix,
+                int(key.created_at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn revoke_key(&mut self, key: &ApiKey, at: Timestamp) -> StoreResult<()> {
+        self.execute(
+            "UPDATE api_keys SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
+            (key.developer_id.to_bytes(), key.id.to_bytes(), int(at.millis())),
+        )?;
+        let change = Change::KeyRevoked { developer_id: key.developer_id, key_id: key.id, hash: key.hash };
+        self.effects()?.changes.push(change);
+        Ok(())
+    }
+
+    fn insert_agent(&mut self, agent: &Agent) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO agents (developer_id, id, name, description, scopes, status, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                agent.developer_id.to_bytes(),
+                agent.agent_id.to_bytes(),
+                &agent.name,
+                &agent.description,
+                scopes_json(&agent.scopes)?,
+                agent_status_code(agent.status),
+                int(agent.created_at.millis()),
+                int(agent.updated_at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn update_agent(&mut self, agent: &Agent) -> StoreResult<()> {
+        self.execute(
+            "UPDATE agents SET name = ?3, description = ?4, scopes = ?5, status = ?6, updated_at = ?7
+             WHERE developer_id = ?1 AND id = ?2",
+            (
+                agent.developer_id.to_bytes(),
+                agent.agent_id.to_bytes(),
+                &agent.name,
+                &agent.description,
+                scopes_json(&agent.scopes)?,
+                agent_status_code(agent.status),
+                int(agent.updated_at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn delete_agent(&mut self, developer: DeveloperId, id: AgentId, at: Timestamp) -> StoreResult<()> {
+        self.execute(
+            "UPDATE agents SET deleted_at = ?3 WHERE developer_id = ?1 AND id = ?2",
+            (developer.to_bytes(), id.to_bytes(), int(at.millis())),
+        )?;
+        Ok(())
+    }
+
+    fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO auth_requests (id, developer_id, agent_id, principal_id, scopes, lifetime, redirect_uri,
+                 state, audience, code_challenge, status, created_at, expires_at, decided_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            (
+                request.id.to_bytes(),
+                request.developer_id.to_bytes(),
+                request.agent_id.to_bytes(),
+                &request.principal_id,
+                scopes_json(&request.scopes)?,
+                request.lifetime.to_string(),
+                &request.redirect_uri,
+                &request.state,
+                &request.audience,
+                &request.code_challenge,
+                consent_code(request.status),
+                int(request.created_at.millis()),
+                int(request.expires_at.millis()),
+                request.decided_at.map(|at| int(at.millis())),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn update_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()> {
+        self.execute(
+            "UPDATE auth_requests SET status = ?2, decided_at = ?3 WHERE id = ?1",
+            (
+                request.id.to_bytes(),
+                consent_code(request.status),
+                request.decided_at.map(|at| int(at.millis())),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn insert_grant(&mut self, grant: &Grant) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO grants (developer_id, id, agent_id, principal_id, scopes, audience, issued_at, expires_at,
+                 parent_id, depth) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            (
+                grant.developer_id.to_bytes(),
+                grant.id.to_bytes(),
+                grant.agent_id.to_bytes(),
+                &grant.principal_id,
+                scopes_json(&grant.scopes)?,
+                &grant.audience,
+                int(grant.issued_at.millis()),
+                int(grant.expires_at.millis()),
+                grant.parent_id.map(GrantId::to_bytes),
+                grant.depth,
+            ),
+        )?;
+        if let Some(parent) = grant.parent_id {
+            self.execute(
+                "INSERT INTO grant_ancestry (ancestor_id, depth, grant_id)
+                 SELECT ancestor_id, depth + 1, ?2 FROM grant_ancestry WHERE grant_id = ?1
+                 UNION ALL SELECT ?1, 1, ?2",
+                (parent.to_bytes(), grant.id.to_bytes()),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn revoke_grant(&mut self, developer: DeveloperId, id: GrantId, at: Timestamp) -> StoreResult<()> {
+        self.execute(
+            "UPDATE grants SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
+            (developer.to_bytes(), id.to_bytes(), int(at.millis())),
+        )?;
+        self.effects()?.changes.push(Change::GrantRevoked(id));
+        Ok(())
+    }
+
+    fn insert_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO cascade_jobs (developer_id, created_at, agent_id, root, done_depth, done_grant)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (
+                job.developer_id.to_bytes(),
+                int(job.created_at.millis()),
+                job.agent_id.map(AgentId::to_bytes),
+                job.root.map(GrantId::to_bytes),
+                job.done.map(|(depth, _)| depth),
+                job.done.map(|(_, grant)| grant.to_bytes()),
+            ),
+        )?;
+        self.effects()?.changes.push(Change::CascadeStarted);
+        Ok(())
+    }
+
+    fn update_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()> {
+        self.execute(
+            "UPDATE cascade_jobs SET root = ?2, done_depth = ?3, done_grant = ?4 WHERE seq = ?1",
+            (
+                int(job.seq),
+                job.root.map(GrantId::to_bytes),
+                job.done.map(|(depth, _)| depth),
+                job.done.map(|(_, grant)| grant.to_bytes()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn delete_cascade_job(&mut self, seq: u64) -> StoreResult<()> {
+        self.execute("DELETE FROM cascade_jobs WHERE seq = ?1", [int(seq)])?;
+        Ok(())
+    }
+
+    fn insert_token(&mut self, token: &Token, kid: &str) -> StoreResult<()> {
+        let expires_at = int(token.expires_at.millis());
+        self.execute(
+            "INSERT INTO tokens (developer_id, id, grant_id, expires_at) VALUES (?1, ?2, ?3, ?4)",
+            (token.developer_id.to_bytes(), token.id.to_bytes(), token.grant_id.to_bytes(), expires_at),
+        )?;
+        self.execute(
+            "INSERT INTO signing_keys (kid, expires_at) VALUES (?1, ?2)
+             ON CONFLICT (kid) DO UPDATE SET expires_at = ?2 WHERE expires_at < ?2",
+            (kid, expires_at),
+        )?;
+        Ok(())
+    }
+
+    fn revoke_token(&mut self, developer: DeveloperId, id: TokenId, at: Timestamp) -> StoreResult<()> {
+        self.execute(
+            "UPDATE tokens SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
+            (developer.to_bytes(), id.to_bytes(), int(at.millis())),
+        )?;
+        self.effects()?.changes.push(Change::TokenRevoked(id));
+        Ok(())
+    }
+
+    fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO refresh_tokens (developer_id, id, grant_id, expires_at) VALUES (?1, ?2, ?3, ?4)",
+            (
+                token.developer_id.to_bytes(),
+                token.id.to_bytes(),
+                token.grant_id.to_bytes(),
+                int(token.expires_at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn spend_refresh_token(&mut self, token: &RefreshToken, at: Timestamp) -> StoreResult<()> {
+        self.execute(
+            "UPDATE refresh_tokens SET spent_at = ?3 WHERE developer_id = ?1 AND id = ?2",
+            (token.developer_id.to_bytes(), token.id.to_bytes(), int(at.millis())),
+        )?;
+        Ok(())
+    }
+
+    fn end_refresh_family(&mut self, grant: GrantId, at: Timestamp) -> StoreResult<()> {
+        self.execute(
+            "UPDATE refresh_tokens SET ended_at = ?2 WHERE grant_id = ?1 AND spent_at IS NULL AND ended_at IS NULL",
+            (grant.to_bytes(), int(at.millis())),
+        )?;
+        Ok(())
+    }
+
+    fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO budgets (developer_id, grant_id, id, initial, remaining, currency, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                budget.developer_id.to_bytes(),
+                budget.grant_id.to_bytes(),
+                budget.id.to_bytes(),
+                int(budget.initial_budget.units()),
+                int(budget.remaining_budget.units()),
+                &budget.currency,
+                int(budget.created_at.millis()),
+                int(budget.updated_at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn set_remaining(&mut self, budget: &Budget, remaining: Amount, at: Timestamp) -> StoreResult<()> {
+        self.execute(
+            "UPDATE budgets SET remaining = ?3, updated_at = ?4 WHERE developer_id = ?1 AND grant_id = ?2",
+            (
+                budget.developer_id.to_bytes(),
+                budget.grant_id.to_bytes(),
+                int(remaining.units()),
+                int(at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn insert_transaction(&mut self, developer: DeveloperId, transaction: &Transaction) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO transactions (developer_id, grant_id, id, budget_id, amount, description, metadata, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                developer.to_bytes(),
+                transaction.grant_id.to_bytes(),
+                transaction.id.to_bytes(),
+                transaction.allocation_id.to_bytes(),
+                int(transaction.amount.units()),
+                &transaction.description,
+                transaction.metadata.as_ref().map(|metadata| metadata.get()),
+                int(transaction.created_at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn keep_answer(
+        &mut self,
+        developer: DeveloperId,
+        route: &str,
+        key: &str,
+        answer: &KeptAnswer,
+    ) -> StoreResult<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO kept_answers (developer_id, route, key, body_hash, outcome, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (
+                developer.to_bytes(),
+                route,
+                key,
+                answer.body_hash,
+                &answer.outcome,
+                int(answer.created_at.millis()),
+            ),
+        )?;
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        developer: DeveloperId,
+        subject: &Subject,
+        data: EventData,
+    ) -> StoreResult<StoredEvent> {
+        self.write_event(developer, subject, data)
+    }
+
+    fn trim(&mut self, developer: DeveloperId, up_to: Position, limit: u32) -> StoreResult<u64> {
+        self.trim_log(developer, up_to, limit)
+    }
+
+    fn purge(
+        &mut self,
+        answers_before: Timestamp,
+        requests_before: Timestamp,
+        limit: u32,
+    ) -> StoreResult<u64> {
+        let mut gone: u64 = 0;
+        // Tokens outlive their end by as long as an answer is kept that may sign them again.
+        for (sql, before) in [
+            (
+                "DELETE FROM kept_answers WHERE (developer_id, route, key) IN
+                 (SELECT developer_id, route, key FROM kept_answers WHERE created_at < ?1 LIMIT ?2)",
+                answers_before,
+            ),
+            (
+                "DELETE FROM tokens WHERE (developer_id, id) IN
+                 (SELECT developer_id, id FROM tokens WHERE expires_at < ?1 LIMIT ?2)",
+                answers_before,
+            ),
+            (
+                "DELETE FROM refresh_tokens WHERE (developer_id, id) IN
+                 (SELECT developer_id, id FROM refresh_tokens WHERE expires_at < ?1 LIMIT ?2)",
+                answers_before,
+            ),
+            (
+                "DELETE FROM auth_requests WHERE id IN
+                 (SELECT id FROM auth_requests WHERE expires_at < ?1 LIMIT ?2)",
+                requests_before,
+            ),
+        ] {
+            let rows = self.execute(sql, (int(before.millis()), limit))?;
+            gone = gone.saturating_add(rows.try_into().unwrap_or(u64::MAX));
+        }
+        Ok(gone)
+    }
+}
