@@ -1,2 +1,104 @@
-//! x
-fn main() {}
+//! The `grantex` binary: wiring only.
+
+mod api;
+mod backup;
+mod config;
+mod demo;
+mod dev;
+mod events;
+mod keys;
+mod logging;
+mod print;
+mod serve;
+mod service;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a command ends with when it fails: a sentence for the person who typed it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The authorization service for AI agents whose every state change is a durable event.
+#[derive(Parser)]
+#[command(name = "grantex", version, propagate_version = true, max_term_width = 110)]
+#[command(after_help = "Examples:
+  grantex dev --demo                       try it: everything on, with a made-up lifecycle
+  grantex serve --data-dir ./grantex-data  run it
+  grantex events tail --types grant.revoked,budget.exhausted
+  grantex <command> --help                 more examples of each command")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Dev(dev::Dev),
+    Serve(serve::Serve),
+    Events(events::Events),
+    Keys(keys::Keys),
+    Backup(backup::Backup),
+    /// Print a shell's completion script
+    #[command(after_help = "Examples:
+  grantex completions bash > /etc/bash_completion.d/grantex
+  grantex completions zsh > ~/.zfunc/_grantex
+  grantex completions fish > ~/.config/fish/completions/grantex.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the OpenAPI document
+    #[command(after_help = "Example:\n  grantex openapi > openapi.json")]
+    Openapi,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let red = anstyle::AnsiColor::Red.on_default().bold();
+            anstream::eprintln!("{red}error:{red:#} {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| "the cryptography provider is installed twice")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Dev(command) => dev::run(command).await,
+            Command::Serve(command) => serve::run(command).await,
+            Command::Events(command) => events::run(command).await,
+            Command::Keys(command) => keys::run(command).await,
+            Command::Backup(command) => backup::run(&command),
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "grantex", &mut std::io::stdout());
+                Ok(())
+            }
+            Command::Openapi => {
+                anstream::println!("{}", grantex_server::openapi_document().to_pretty_json()?);
+                Ok(())
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,28 @@
-//! x
+//! The HTTP service: routes, authentication, consent page, streams, metrics. The only crate that
+//! names an HTTP library.
+//!
+//! A request goes through [`http`](mod@http) (limits, ids, log), a handler in `routes` (extract,
+//! call a use case, respond), and the use case's transaction in the store. Committed events come
+//! back through [`Memory`], which hands them to `stream`.
+
+mod app;
+mod bootstrap;
+mod cache;
+mod crypto;
+mod http;
+mod jobs;
+mod openapi;
+mod routes;
+mod settings;
+mod stream;
+mod telemetry;
+
+pub use app::{App, Memory, Parts, SystemClock};
+pub use bootstrap::bootstrap;
+pub use crypto::{KeyFileError, Secrets, SigningKeys, SystemRng, rotate as rotate_signing_key};
+pub use http::serve::{Tls, serve};
+pub use jobs::Jobs;
+pub use openapi::document as openapi_document;
+pub use routes::{metrics_router, router};
+pub use settings::{Settings, StreamSettings};
+pub use telemetry::{TelemetryError, install_metrics};

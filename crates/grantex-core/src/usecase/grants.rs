@@ -5,7 +5,7 @@ use grantex_types::api::tokens::Claims;
 use grantex_types::event::RevokedBy;
 use grantex_types::{DeveloperId, ErrorCode, GrantId, Lifetime};
 
-use super::tokens::{self, Issued, Signer};
+use super::tokens::{self, Issued, Signer, Standing};
 use super::{agents, cascade};
 use crate::model::{Caller, Grant};
 use crate::store::{GrantFilter, Page, Read, Tx};
@@ -82,7 +82,8 @@ pub fn delegate(
     if parent.dev != caller.developer_id {
         return Err(Error::refused(ErrorCode::Forbidden, "the parent grant belongs to another developer"));
     }
-    if tokens::inactive_reason(tx, caller.developer_id, parent)?.is_some() {
+    let standing = Standing::load(tx, caller.developer_id, parent)?;
+    if standing.inactive_reason(tx.now()).is_some() {
         return Err(Error::bad_request("the parent grant or its token is revoked or expired"));
     }
     let parent_grant = get(tx, caller.developer_id, parent.grnt)?;

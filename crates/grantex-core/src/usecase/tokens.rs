@@ -204,25 +204,37 @@ fn issue(
     })
 }
 
-/// Why a token whose signature is good is not in force, or `None` if it is.
-pub fn inactive_reason(
-    store: &dyn Read,
-    developer: DeveloperId,
-    claims: &Claims,
-) -> Result<Option<InactiveReason>> {
-    if claims.dev != developer {
-        return Ok(Some(InactiveReason::WrongDeveloper));
+/// What decides whether a token whose signature is good is in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Whether its grant is revoked, and when the grant ends; `None` if there is no such grant.
+    pub grant: Option<(bool, Timestamp)>,
+    /// Whether it was revoked by itself; `None` if there is no such token.
+    pub token_revoked: Option<bool>,
+}
+
+impl Standing {
+    /// Looks it up.
+    pub fn load(store: &dyn Read, developer: DeveloperId, claims: &Claims) -> Result<Self> {
+        let grant = store.grant(developer, claims.grnt)?;
+        let token = store.token(developer, claims.jti)?;
+        Ok(Self {
+            grant: grant.map(|grant| (grant.revoked_at.is_some(), grant.expires_at)),
+            token_revoked: token.map(|token| token.revoked_at.is_some()),
+        })
     }
-    let now = store.now();
-    let Some(grant) = store.grant(developer, claims.grnt)? else { return Ok(Some(InactiveReason::NotFound)) };
-    let token = store.token(developer, claims.jti)?;
-    if grant.revoked_at.is_some() || token.as_ref().is_some_and(|token| token.revoked_at.is_some()) {
-        return Ok(Some(InactiveReason::Revoked));
+
+    /// Why the token is not in force at `now`, or `None` if it is.
+    pub fn inactive_reason(&self, now: Timestamp) -> Option<InactiveReason> {
+        let Some((grant_revoked, expires_at)) = self.grant else { return Some(InactiveReason::NotFound) };
+        if grant_revoked || self.token_revoked == Some(true) {
+            return Some(InactiveReason::Revoked);
+        }
+        if expires_at <= now {
+            return Some(InactiveReason::Expired);
+        }
+        self.token_revoked.is_none().then_some(InactiveReason::NotFound)
     }
-    if grant.expires_at <= now {
-        return Ok(Some(InactiveReason::Expired));
-    }
-    Ok(token.is_none().then_some(InactiveReason::NotFound))
 }
 
 /// Ends one token; its grant stays. Doing it twice is fine.

@@ -24,7 +24,7 @@ pub enum BackupError {
 }
 
 /// Copies the database of `data_dir` into the new file `target`: one snapshot, compacted. Writers
-/// and readers go on meanwhile, in this and in other processes.
+/// and readers go on meanwhile, in this and in other processes. The copy is checked before this returns.
 pub fn backup(data_dir: &Path, target: &Path) -> Result<(), BackupError> {
     let source = data_dir.join(FILE_NAME);
     if !source.is_file() {
@@ -39,5 +39,6 @@ pub fn backup(data_dir: &Path, target: &Path) -> Result<(), BackupError> {
     connection.pragma_update(None, "query_only", false).map_err(|error| failed(&error))?;
     connection.execute("VACUUM INTO ?1", [target.to_string_lossy()]).map_err(|error| failed(&error))?;
     let file = std::fs::File::open(target).map_err(|error| failed(&error))?;
-    file.sync_all().map_err(|error| failed(&error))
+    file.sync_all().map_err(|error| failed(&error))?;
+    Ok(open::check(&open::reader(target)?, target)?)
 }

@@ -26,7 +26,7 @@ bodies! {
     /// `POST /v1/authorize`
     pub struct AuthorizeRequest {
         /// The agent that asks.
-        #[cfg_attr(feature = "openapi", schema(value_type = AgentId))]
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
         /// Who is asked: the developer's own name for the person.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!-~]+$", example = "user-123"))]

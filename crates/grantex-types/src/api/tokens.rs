@@ -12,7 +12,7 @@ bodies! {
         /// The code of an approved authorization request.
         pub code: String,
         /// The agent that the request was made for.
-        #[cfg_attr(feature = "openapi", schema(value_type = AgentId))]
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
         /// PKCE: the verifier whose hash the request named.
         #[serde(default)]
@@ -25,7 +25,7 @@ bodies! {
         /// A refresh token that was not used before.
         pub refresh_token: String,
         /// The agent that the grant belongs to.
-        #[cfg_attr(feature = "openapi", schema(value_type = AgentId))]
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
     }
 

@@ -1,0 +1,77 @@
+//! `grantex backup`
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use grantex_store::sqlite;
+
+use crate::Failure;
+
+/// Copy a data directory, consistently, while the service runs
+///
+/// The copy has the database as it was at one instant, and the keys. It is a data directory
+/// itself: restore it by serving it. It holds secrets, like the original.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  grantex backup --data-dir ./grantex-data --to ./backups/$(date +%F)
+  grantex serve --data-dir ./backups/2026-03-01        restore")]
+pub(crate) struct Backup {
+    /// The data directory to copy
+    #[arg(long, env = "GRANTEX_DATA_DIR", default_value = "./grantex-data", value_name = "FOLDER")]
+    data_dir: PathBuf,
+    /// The folder to make; it must not exist
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+}
+
+pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
+    let target = &backup.to;
+    if target.exists() {
+        return Err(format!("{} exists already; choose a new folder", target.display()).into());
+    }
+    // Made beside the target and renamed at the end: a folder with that name is always whole.
+    let name = target.file_name().ok_or("--to must name a folder")?.to_string_lossy();
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent)?;
+    let unfinished = parent.join(format!(".{name}.unfinished"));
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)?;
+    }
+    fs::DirBuilder::new().mode(0o700).create(&unfinished)?;
+    anstream::eprintln!("copying the database …");
+    let copied = sqlite::backup(&backup.data_dir, &unfinished.join(sqlite::FILE_NAME))
+        .map_err(Failure::from)
+        // The keys after the database: whatever it names is there then.
+        .and_then(|()| copy_keys(&backup.data_dir, &unfinished));
+    if let Err(failure) = copied {
+        fs::remove_dir_all(&unfinished)?;
+        return Err(failure);
+    }
+    fs::rename(&unfinished, target)?;
+    fs::File::open(parent)?.sync_all()?;
+    let bytes = fs::metadata(target.join(sqlite::FILE_NAME))?.len();
+    anstream::println!("{} ({bytes} bytes, checked)", target.display());
+    Ok(())
+}
+
+fn copy_keys(from: &Path, to: &Path) -> Result<(), Failure> {
+    copy(&from.join("master.key"), &to.join("master.key"))?;
+    let folder = to.join("signing-keys");
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    for entry in fs::read_dir(from.join("signing-keys"))? {
+        let entry = entry?;
+        copy(&entry.path(), &folder.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    // `fs::copy` keeps the permissions, and these files are their owner's alone.
+    fs::copy(from, to).map_err(|error| format!("{}: {error}", from.display()))?;
+    Ok(fs::File::open(to)?.sync_all()?)
+}

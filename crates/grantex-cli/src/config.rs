@@ -1,0 +1,230 @@
+//! Options of the service: flags over environment over configuration file over defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use grantex_core::usecase::maintenance::Retention;
+use grantex_server::{Settings, StreamSettings};
+use grantex_types::Lifetime;
+use serde::Deserialize;
+
+use crate::Failure;
+use crate::logging::LogFormat;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_DATA_DIR: &str = "./grantex-data";
+const DEFAULT_LOG: &str = "info";
+
+/// Every option of the service. The configuration file (TOML) has the same names, with
+/// underscores.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Options {
+    /// Address to listen on [default: 127.0.0.1:8080]
+    #[arg(long, env = "GRANTEX_LISTEN", value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Folder that holds everything; made if it is not there [default: ./grantex-data]
+    #[arg(long, env = "GRANTEX_DATA_DIR", value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Base of the URLs that the service gives out, and its tokens' issuer [default: http(s)://<listen>]
+    #[arg(long, env = "GRANTEX_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// PEM file with the TLS certificate chain; read again on SIGHUP
+    #[arg(long, env = "GRANTEX_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// PEM file with the TLS private key; read again on SIGHUP
+    #[arg(long, env = "GRANTEX_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Whether anybody may sign up [default: true]
+    #[arg(long, env = "GRANTEX_SIGNUP", value_name = "BOOL")]
+    signup: Option<bool>,
+    /// Whether consent can be given through the public JSON door besides the page [default: true]
+    #[arg(long, env = "GRANTEX_CONSENT_API", value_name = "BOOL")]
+    consent_api: Option<bool>,
+    /// Delegations in a row that are allowed, 1 to 10 [default: 3]
+    #[arg(long, env = "GRANTEX_DELEGATION_DEPTH", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
+    delegation_depth: Option<u8>,
+    /// Origin of web pages that may call the API; repeat it for more, `*` for any
+    #[arg(long, env = "GRANTEX_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    cors_origins: Option<Vec<String>>,
+    /// Address of its own for /metrics, instead of the main one
+    #[arg(long, env = "GRANTEX_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Take client addresses from X-Forwarded-For: only behind a proxy that sets it [default: false]
+    #[arg(long, env = "GRANTEX_TRUST_FORWARDED_FOR", value_name = "BOOL")]
+    trust_forwarded_for: Option<bool>,
+    /// Requests a second for a key, or for an address without one; 0 for no limit [default: 1000]
+    #[arg(long, env = "GRANTEX_RATE_LIMIT", value_name = "N")]
+    rate_limit: Option<u32>,
+    /// Requests that may come at once after a pause [default: 5000]
+    #[arg(long, env = "GRANTEX_RATE_BURST", value_name = "N")]
+    rate_burst: Option<u32>,
+    /// Keep events this long [default: 30d]
+    #[arg(long, env = "GRANTEX_RETENTION_AGE", value_name = "DURATION", value_parser = lifetime)]
+    retention_age: Option<Lifetime>,
+    /// Keep this many events a developer [default: 1000000]
+    #[arg(long, env = "GRANTEX_RETENTION_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    retention_count: Option<u64>,
+    /// Longest silence of an SSE stream, below 5s [default: 4s]
+    #[arg(long, env = "GRANTEX_KEEP_ALIVE", value_name = "DURATION", value_parser = duration)]
+    #[serde(deserialize_with = "de_duration")]
+    keep_alive: Option<Duration>,
+    /// Cut a reader that takes no bytes for this long [default: 30s]
+    #[arg(long, env = "GRANTEX_STALL_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    #[serde(deserialize_with = "de_duration")]
+    stall_timeout: Option<Duration>,
+    /// Open streams a developer may have [default: 10000]
+    #[arg(long, env = "GRANTEX_MAX_STREAMS", value_name = "N")]
+    max_streams: Option<usize>,
+    /// Bytes of recent events that all streams together keep ready in memory [default: 67108864]
+    #[arg(long, env = "GRANTEX_TAIL_BYTES", value_name = "BYTES")]
+    tail_bytes: Option<usize>,
+    /// Time over which streams are ended at shutdown [default: 5s]
+    #[arg(long, env = "GRANTEX_DRAIN", value_name = "DURATION", value_parser = duration)]
+    #[serde(deserialize_with = "de_duration")]
+    drain: Option<Duration>,
+    /// How log lines look [default: auto]
+    #[arg(long, env = "GRANTEX_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What to log: error, warn, info, debug, or a filter [default: info]
+    #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER")]
+    log: Option<String>,
+}
+
+fn lifetime(text: &str) -> Result<Lifetime, String> {
+    text.parse().map_err(|error: grantex_types::time::ParseLifetimeError| error.to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let millis = match text.strip_suffix("ms") {
+        Some(digits) => digits.parse().map_err(|_| "expected a duration such as 500ms".to_owned())?,
+        None => lifetime(text)?.millis(),
+    };
+    if millis == 0 { Err("a duration must be above zero".into()) } else { Ok(Duration::from_millis(millis)) }
+}
+
+fn de_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    text.map(|text| duration(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
+macro_rules! prefer {
+    ($first:ident, $second:ident; $($field:ident),*) => {
+        Options { $($field: $first.$field.or($second.$field)),* }
+    };
+}
+
+impl Options {
+    /// These options, with those of a file where these are silent.
+    pub(crate) fn over_file(self, file: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = file else { return Ok(self) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("the configuration file {} cannot be read: {error}", path.display()))?;
+        let below: Self = toml::from_str(&text)
+            .map_err(|error| format!("the configuration file {} is not valid: {error}", path.display()))?;
+        Ok(prefer!(self, below;
+            listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, cors_origins,
+            metrics_listen, trust_forwarded_for, rate_limit, rate_burst, retention_age, retention_count, keep_alive,
+            stall_timeout, max_streams, tail_bytes, drain, log_format, log))
+    }
+
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or(DEFAULT_LISTEN)
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| DEFAULT_DATA_DIR.into())
+    }
+
+    pub(crate) fn log_format(&self) -> LogFormat {
+        self.log_format.unwrap_or(LogFormat::Auto)
+    }
+
+    pub(crate) fn log(&self) -> &str {
+        self.log.as_deref().unwrap_or(DEFAULT_LOG)
+    }
+
+    /// Sets what to log unless something was asked for.
+    pub(crate) fn default_log(&mut self, filter: &str, format: LogFormat) {
+        self.log.get_or_insert_with(|| filter.to_owned());
+        self.log_format.get_or_insert(format);
+    }
+
+    /// Sets the public base unless one was asked for.
+    pub(crate) fn settings(&self, listening: SocketAddr) -> Result<Settings, Failure> {
+        let base = Settings::default();
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+        let public_base = self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{listening}"));
+        let public_base = public_base.trim_end_matches('/').to_owned();
+        if !public_base.starts_with("http://") && !public_base.starts_with("https://") {
+            return Err("--public-url must start with http:// or https://".into());
+        }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err("give both tls_cert and tls_key, or neither".into());
+        }
+        let depth = self.delegation_depth.unwrap_or(base.delegation_depth);
+        if !(1..=10).contains(&depth) {
+            return Err("delegation_depth must be 1 to 10".into());
+        }
+        let keep_alive = self.keep_alive.unwrap_or(base.streams.keep_alive);
+        if keep_alive >= Duration::from_secs(5) {
+            return Err(
+                "keep-alive must be below 5s: clients take 5 s of silence for a dead connection".into()
+            );
+        }
+        Ok(Settings {
+            public_base,
+            signup: self.signup.unwrap_or(base.signup),
+            public_consent_api: self.consent_api.unwrap_or(base.public_consent_api),
+            delegation_depth: depth,
+            cors_origins: self.cors_origins.clone().unwrap_or_default(),
+            serve_metrics: self.metrics_listen.is_none(),
+            trust_forwarded_for: self.trust_forwarded_for.unwrap_or(base.trust_forwarded_for),
+            rate_per_second: self.rate_limit.unwrap_or(base.rate_per_second),
+            rate_burst: self.rate_burst.unwrap_or(base.rate_burst),
+            retention: Retention {
+                age: self.retention_age.unwrap_or(base.retention.age),
+                count: self.retention_count.unwrap_or(base.retention.count),
+            },
+            streams: StreamSettings {
+                keep_alive,
+                ping: base.streams.ping,
+                stall_timeout: self.stall_timeout.unwrap_or(base.streams.stall_timeout),
+                most_per_developer: self.max_streams.unwrap_or(base.streams.most_per_developer),
+                tail_bytes: self.tail_bytes.unwrap_or(base.streams.tail_bytes),
+                drain: self.drain.unwrap_or(base.streams.drain),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("grantex.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\nretention_age = \"2d\"\nkeep_alive = \"500ms\"\n")
+            .unwrap();
+        let flags = Options { listen: Some("127.0.0.1:2".parse().unwrap()), ..Options::default() };
+        let options = flags.over_file(Some(&file)).unwrap();
+        assert_eq!(options.listen().port(), 2);
+        let settings = options.settings(options.listen()).unwrap();
+        assert_eq!(settings.retention.age.to_string(), "2d");
+        assert_eq!(settings.streams.keep_alive, Duration::from_millis(500));
+        assert_eq!(settings.public_base, "http://127.0.0.1:2");
+    }
+
+    #[test]
+    fn a_file_with_a_mistake_says_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("grantex.toml");
+        std::fs::write(&file, "listne = \"127.0.0.1:1\"\n").unwrap();
+        let error = Options::default().over_file(Some(&file)).unwrap_err().to_string();
+        assert!(error.contains("listne") && error.contains("line 1"), "{error}");
+    }
+}

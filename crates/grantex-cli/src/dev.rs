@@ -1,0 +1,130 @@
+//! `grantex dev`
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use grantex_types::api::developers::{Developer, Mode, SignupRequest, SignupResponse};
+
+use crate::api::Api;
+use crate::config::Options;
+use crate::logging::LogFormat;
+use crate::service::{Service, asked_to_end};
+use crate::tail::{Follow, Followed, follow};
+use crate::{Failure, demo, logging, print};
+
+/// The file that keeps the development key from one start to the next.
+const KEY_FILE: &str = "dev-api-key";
+
+/// Try it: run the service with everything on, print an API key, and show events as they happen
+#[derive(Args)]
+#[command(after_help = "The data stays in the folder; the next start goes on with it and with the same key.
+
+Examples:
+  grantex dev
+  grantex dev --demo               with a made-up lifecycle that brings all five event types
+  grantex dev --demo --rate 50     faster
+  grantex dev --listen 127.0.0.1:9000 --data-dir /tmp/grantex")]
+pub(crate) struct Dev {
+    /// Drive a realistic lifecycle through the public HTTP API
+    #[arg(long)]
+    demo: bool,
+    /// Steps a second of the demo
+    #[arg(long, default_value_t = 4.0, value_name = "N", requires = "demo", value_parser = rate)]
+    rate: f64,
+    /// Print each event's JSON on one line, instead of for people
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 1000.0 => Ok(rate),
+        _ => Err("expected steps a second, above 0 and at most 1000".into()),
+    }
+}
+
+pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
+    let mut options = dev.options;
+    options.default_log("warn", LogFormat::Text);
+    logging::start(options.log_format(), options.log())?;
+    let service = Service::start(&options).await?;
+    let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
+    let base = format!("{scheme}://{}", service.address);
+    let key = development_key(&base, &options.data_dir()).await?;
+    welcome(&base, &service.base, &key, &options.data_dir(), dev.demo);
+
+    let api = Api::new(&base, Some(key))?;
+    let mut events = follow(api.clone(), Follow::default());
+    if dev.demo {
+        tokio::spawn(demo::drive(api, dev.rate));
+    }
+    let end = asked_to_end();
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            ended = end.as_mut() => {
+                ended?;
+                break;
+            }
+            followed = events.recv() => match followed {
+                Some(Followed::Event(envelope)) => print::event(&envelope, dev.json),
+                Some(Followed::Reconnecting(reason)) => tracing::warn!(reason, "the tail reconnects"),
+                Some(Followed::Ended(failure)) => return Err(failure),
+                None => break,
+            },
+        }
+    }
+    anstream::eprintln!("stopping …");
+    drop(events);
+    service.stop().await
+}
+
+/// The key of the last start, if it still works, or that of a new sandbox developer.
+async fn development_key(base: &str, data_dir: &Path) -> Result<String, Failure> {
+    let path = data_dir.join(KEY_FILE);
+    if let Ok(kept) = std::fs::read_to_string(&path) {
+        let key = kept.trim().to_owned();
+        if Api::new(base, Some(key.clone()))?.get::<Developer>("/v1/me", &[]).await.is_ok() {
+            return Ok(key);
+        }
+    }
+    let request = SignupRequest { name: "Development".into(), email: None, mode: Some(Mode::Sandbox) };
+    let made: SignupResponse = Api::new(base, None)?.post("/v1/signup", &request).await?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    writeln!(file, "{}", made.api_key)?;
+    Ok(made.api_key)
+}
+
+fn welcome(base: &str, public: &str, key: &str, data_dir: &Path, demo: bool) {
+    let bold = Style::new().bold();
+    let dim = Style::new().dimmed();
+    let green = AnsiColor::Green.on_default().bold();
+    anstream::eprintln!(
+        "{green}Grantex is running{green:#} at {bold}{public}{bold:#}   {dim}data: {}{dim:#}
+
+  {bold}export GRANTEX_BASE_URL={base}{bold:#}
+  {bold}export GRANTEX_API_KEY={key}{bold:#}
+
+Paste into another terminal:
+  {dim}# follow the events{dim:#}
+  curl -N -H \"Authorization: Bearer $GRANTEX_API_KEY\" \"$GRANTEX_BASE_URL/v1/events/stream\"
+  {dim}# register an agent, ask for consent (a sandbox key gets the code at once), exchange the code{dim:#}
+  curl -s -H \"Authorization: Bearer $GRANTEX_API_KEY\" -H 'Content-Type: application/json' \\
+    \"$GRANTEX_BASE_URL/v1/agents\" -d '{{\"name\":\"Calendar assistant\"}}'
+  curl -s -H \"Authorization: Bearer $GRANTEX_API_KEY\" -H 'Content-Type: application/json' \\
+    \"$GRANTEX_BASE_URL/v1/authorize\" -d '{{\"agentId\":\"ag_…\",\"principalId\":\"user-123\",\"scopes\":[\"calendar:read\"]}}'
+  curl -s -H \"Authorization: Bearer $GRANTEX_API_KEY\" -H 'Content-Type: application/json' \\
+    \"$GRANTEX_BASE_URL/v1/token\" -d '{{\"agentId\":\"ag_…\",\"code\":\"gxc_…\"}}'
+
+Events appear here as they happen{}. Ctrl-C ends.
+",
+        data_dir.display(),
+        if demo { "; the demo makes some" } else { "; try --demo to see some at once" },
+    );
+}

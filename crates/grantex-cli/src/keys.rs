@@ -1,0 +1,170 @@
+//! `grantex keys`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use grantex_server::{Memory, Settings, SystemClock};
+use grantex_store::DataDir;
+use grantex_types::api::developers::{
+    CreateKeyRequest, CreateKeyResponse, KeyList, Mode, RotateKeyResponse, SignupRequest, SignupResponse,
+};
+use serde::Serialize;
+
+use crate::Failure;
+use crate::api::{Api, Target};
+use crate::service::open_store;
+
+/// Manage API keys and signing keys
+#[derive(Args)]
+#[command(after_help = "Examples:
+  grantex keys signup \"Acme\" --email dev@acme.example   a developer with a first key
+  export GRANTEX_API_KEY=gx_live_…
+  grantex keys list
+  grantex keys create ci
+  grantex keys revoke key_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA
+  grantex keys rotate-signing --data-dir ./grantex-data && kill -HUP $(cat ./grantex-data/lock)")]
+pub(crate) struct Keys {
+    #[command(flatten)]
+    target: Target,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sign up: a new developer with a first API key
+    Signup(NewDeveloper),
+    /// List the developer's API keys
+    List,
+    /// Create another API key
+    Create {
+        /// What it is for
+        name: String,
+    },
+    /// Revoke an API key; streams that it opened end within a second
+    Revoke {
+        /// The key's id
+        id: String,
+    },
+    /// Replace the API key that makes the call
+    Rotate,
+    /// Make a developer directly in a data directory, while no service uses it: where signup is switched off
+    Bootstrap {
+        #[command(flatten)]
+        developer: NewDeveloper,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Make a new signing key; a running service uses it after SIGHUP, and tokens signed before stay valid
+    RotateSigning(Data),
+}
+
+#[derive(Args)]
+struct NewDeveloper {
+    /// The developer's name
+    name: String,
+    /// An address to reach them
+    #[arg(long)]
+    email: Option<String>,
+    /// Sandbox mode: consent is given at once, for trying things out
+    #[arg(long)]
+    sandbox: bool,
+}
+
+#[derive(Args)]
+struct Data {
+    /// The service's data directory
+    #[arg(long, env = "GRANTEX_DATA_DIR", default_value = "./grantex-data", value_name = "FOLDER")]
+    data_dir: PathBuf,
+}
+
+impl From<NewDeveloper> for SignupRequest {
+    fn from(new: NewDeveloper) -> Self {
+        let mode = if new.sandbox { Mode::Sandbox } else { Mode::Live };
+        Self { name: new.name, email: new.email, mode: Some(mode) }
+    }
+}
+
+pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
+    let json = keys.json;
+    let api = Api::of(&keys.target)?;
+    match keys.command {
+        Command::Signup(new) => {
+            let made: SignupResponse = api.post("/v1/signup", &SignupRequest::from(new)).await?;
+            show_developer(&made, json)
+        }
+        Command::List => {
+            let list: KeyList = api.require_key()?.get("/v1/keys", &[("limit", "200".into())]).await?;
+            if json {
+                return print_json(&list);
+            }
+            for key in list.keys {
+                let state = key.revoked_at.map_or("works".to_owned(), |at| format!("revoked {at}"));
+                anstream::println!(
+                    "{}  {}…  {}  {}  {state}",
+                    key.key_id,
+                    key.prefix,
+                    key.created_at,
+                    key.name
+                );
+            }
+            Ok(())
+        }
+        Command::Create { name } => {
+            let made: CreateKeyResponse =
+                api.require_key()?.post("/v1/keys", &CreateKeyRequest { name }).await?;
+            if json {
+                return print_json(&made);
+            }
+            anstream::println!("{}\n{}", made.key_id, made.api_key);
+            Ok(())
+        }
+        Command::Revoke { id } => api.require_key()?.delete(&format!("/v1/keys/{id}")).await,
+        Command::Rotate => {
+            let made: RotateKeyResponse =
+                api.require_key()?.post("/v1/keys/rotate", &serde_json::json!({})).await?;
+            if json {
+                return print_json(&made);
+            }
+            anstream::println!("{}", made.api_key);
+            Ok(())
+        }
+        Command::Bootstrap { developer, data } => {
+            let data_dir = DataDir::lock(&data.data_dir)?;
+            let store = open_store(data_dir.path(), &Memory::new(&Settings::default()))?;
+            let made = grantex_server::bootstrap(store.as_ref(), developer.into()).await?;
+            show_developer(&made, json)
+        }
+        Command::RotateSigning(data) => {
+            if !data.data_dir.join("signing-keys").is_dir() {
+                return Err(format!("{} is not a data directory of grantex", data.data_dir.display()).into());
+            }
+            let kid = grantex_server::rotate_signing_key(&data.data_dir, &SystemClock)?;
+            if json {
+                return print_json(&serde_json::json!({ "kid": kid }));
+            }
+            anstream::println!("{kid}");
+            anstream::eprintln!(
+                "send SIGHUP to the running service, or restart it, to sign with the new key"
+            );
+            Ok(())
+        }
+    }
+}
+
+fn show_developer(made: &SignupResponse, json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(made);
+    }
+    anstream::println!("{}\n{}", made.developer_id, made.api_key);
+    anstream::eprintln!("the API key is shown this one time: store it now");
+    Ok(())
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    anstream::println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

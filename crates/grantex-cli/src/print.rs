@@ -1,0 +1,63 @@
+//! Events on a terminal.
+
+use anstyle::{AnsiColor, Style};
+use grantex_types::event::{Event, EventData, EventType, IssueMethod, RevokedBy};
+
+/// Prints one event: the envelope as it is, or a line for people, coloured on a terminal.
+pub(crate) fn event(envelope: &str, json: bool) {
+    let event = if json { None } else { serde_json::from_str::<Event>(envelope).ok() };
+    let Some(event) = event else {
+        anstream::println!("{envelope}");
+        return;
+    };
+    let colour = colour(event.data.event_type());
+    let dim = Style::new().dimmed();
+    let at = event.created_at.to_string();
+    let time = at.get(11..23).unwrap_or(&at);
+    anstream::println!(
+        "{dim}{time}{dim:#}  {colour}{:<16}{colour:#}  {}  {dim}{}{dim:#}",
+        event.data.event_type(),
+        describe(&event.data),
+        event.id
+    );
+}
+
+fn colour(kind: EventType) -> Style {
+    let colour = match kind {
+        EventType::GrantCreated => AnsiColor::Green,
+        EventType::GrantRevoked => AnsiColor::Red,
+        EventType::TokenIssued => AnsiColor::Cyan,
+        EventType::BudgetThreshold => AnsiColor::Yellow,
+        EventType::BudgetExhausted => AnsiColor::Magenta,
+    };
+    colour.on_default().bold()
+}
+
+fn describe(data: &EventData) -> String {
+    match data {
+        EventData::GrantCreated { grant_id, principal_id, scopes, .. } => {
+            format!("{grant_id}  {principal_id:?} allows {}", scopes.as_slice().join(", "))
+        }
+        EventData::GrantRevoked { grant_id, revoked_by } => {
+            let by = match revoked_by {
+                RevokedBy::Developer => "the developer",
+                RevokedBy::Principal => "the principal",
+                RevokedBy::System => "the system, in a cascade",
+            };
+            format!("{grant_id}  by {by}")
+        }
+        EventData::TokenIssued { grant_id, method, .. } => {
+            let method = match method {
+                IssueMethod::Exchange => "exchange",
+                IssueMethod::Refresh => "refresh",
+            };
+            format!("{grant_id}  by {method}")
+        }
+        EventData::BudgetThreshold { grant_id, percentage, remaining, initial } => {
+            format!("{grant_id}  {percentage} % used, {} of {} left", remaining.amount(), initial.amount())
+        }
+        EventData::BudgetExhausted { grant_id, initial } => {
+            format!("{grant_id}  all of {} used", initial.amount())
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `grantex serve`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::Options;
+use crate::service::{Service, asked_to_end};
+use crate::{Failure, logging};
+
+/// Run the service
+#[derive(Args)]
+#[command(after_help = "Flags win over environment variables, which win over the configuration file.
+SIGTERM and Ctrl-C end it in good order; SIGHUP reads certificates and signing keys again.
+
+Examples:
+  grantex serve
+  grantex serve --listen 127.0.0.1:8080 --data-dir ./grantex-data
+  grantex serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --public-url https://auth.example.com
+  grantex serve --config /etc/grantex.toml --log-format json")]
+pub(crate) struct Serve {
+    /// Configuration file (TOML): the same options, with underscores
+    #[arg(long, env = "GRANTEX_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(crate) async fn run(serve: Serve) -> Result<(), Failure> {
+    let options = serve.options.over_file(serve.config.as_deref())?;
+    logging::start(options.log_format(), options.log())?;
+    let service = Service::start(&options).await?;
+    asked_to_end().await?;
+    service.stop().await
+}

@@ -1,0 +1,146 @@
+//! Putting the service together and running it: one file, read from top to bottom.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use grantex_server::{App, Jobs, Memory, Parts, Secrets, SigningKeys, SystemClock, SystemRng, Tls};
+use grantex_store::DataDir;
+use grantex_store::sqlite::{Environment, SqliteStore};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::Failure;
+use crate::config::Options;
+
+/// A service that runs in this process.
+pub(crate) struct Service {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The base of its URLs.
+    pub(crate) base: String,
+    shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    _data_dir: DataDir,
+}
+
+impl Service {
+    /// Opens the data directory, listens, and serves.
+    pub(crate) async fn start(options: &Options) -> Result<Self, Failure> {
+        let listener = listen(options.listen(), "--listen").await?;
+        let address = listener.local_addr()?;
+        let settings = options.settings(address)?;
+        let base = settings.public_base.clone();
+        let tls = Tls::default();
+        load_tls(options, &tls)?;
+
+        let data_dir = DataDir::lock(&options.data_dir())?;
+        let clock = Arc::new(SystemClock);
+        let secrets = Secrets::load(data_dir.path())?;
+        let signing = SigningKeys::load(data_dir.path(), clock.as_ref())?;
+        let prometheus = grantex_server::install_metrics()?;
+        let memory = Memory::new(&settings);
+        let store = open_store(data_dir.path(), &memory)?;
+
+        let shutdown = CancellationToken::new();
+        let app = App::new(Parts {
+            settings,
+            store,
+            clock,
+            secrets,
+            signing,
+            memory,
+            prometheus: Some(prometheus),
+            shutdown: shutdown.clone(),
+        });
+        Jobs::start(&app);
+        let mut tasks = Vec::new();
+        if let Some(address) = options.metrics_listen {
+            let listener = listen(address, "--metrics-listen").await?;
+            let router = grantex_server::metrics_router(&app);
+            let app = Arc::clone(&app);
+            let shutdown = shutdown.clone();
+            tasks.push(tokio::spawn(grantex_server::serve(listener, router, app, Tls::default(), shutdown)));
+        }
+        reload_on_hangup(options.clone(), tls.clone(), Arc::clone(&app))?;
+        let router = grantex_server::router(&app);
+        tasks.push(tokio::spawn(grantex_server::serve(listener, router, app, tls, shutdown.clone())));
+        tracing::info!(%address, %base, data_dir = %data_dir.path().display(), "serving");
+        Ok(Self { address, base, shutdown, tasks, _data_dir: data_dir })
+    }
+
+    /// Ends it: streams are ended, requests finish, the store is closed.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        self.shutdown.cancel();
+        for task in self.tasks {
+            task.await?;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Opens the store of a data directory that is locked.
+pub(crate) fn open_store(data_dir: &Path, memory: &Arc<Memory>) -> Result<Arc<SqliteStore>, Failure> {
+    let environment = Environment {
+        clock: Arc::new(SystemClock),
+        rng: Arc::new(SystemRng),
+        listener: Arc::clone(memory) as _,
+    };
+    Ok(Arc::new(SqliteStore::open(data_dir, &environment)?))
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}; choose another with {flag}").into())
+}
+
+fn load_tls(options: &Options, tls: &Tls) -> Result<(), Failure> {
+    let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else { return Ok(()) };
+    let named = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| named(certificate, &error))?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| named(key, &error))?;
+    let mut config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tls.set(config);
+    Ok(())
+}
+
+/// On SIGHUP: certificates were renewed, or signing keys rotated.
+fn reload_on_hangup(options: Options, tls: Tls, app: Arc<App>) -> Result<(), Failure> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match load_tls(&options, &tls) {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the TLS files are not usable; the ones before stay in force")
+                }
+            }
+            match app.reload_signing_keys() {
+                Ok(kid) => tracing::info!(%kid, "keys and certificates were read again"),
+                Err(error) => {
+                    tracing::error!(%error, "the signing keys are not usable; the ones before stay in force");
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Waits until somebody asks this process to end.
+pub(crate) async fn asked_to_end() -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        ended = tokio::signal::ctrl_c() => ended?,
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! What handlers share: the store, the keys, and the memory that commits keep true.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use grantex_core::env::Clock;
+use grantex_core::log::StoredEvent;
+use grantex_core::model::{Caller, KeyHash};
+use grantex_core::store::{self, Change, Listener, Read, Store, Tx};
+use grantex_core::usecase::tokens::{Issued, Signer, Standing};
+use grantex_types::api::tokens::{Claims, InactiveReason, TokenResponse};
+use grantex_types::{DeveloperId, GrantId, KeyId, Timestamp, TokenId};
+use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::CommitCache;
+use crate::crypto::{KeyFileError, Secrets, SigningKeys, sha256};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::rate::Buckets;
+use crate::settings::Settings;
+use crate::stream::Hub;
+
+/// Rows that each cache holds at most: some tens of megabytes in all.
+const CACHED_ROWS: usize = 100_000;
+/// The longest text that can be an API key.
+const API_KEY_CHARS: usize = 8 + 43;
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
+    }
+}
+
+/// What is kept in memory beside the store. It listens to commits, so it exists before the store.
+pub struct Memory {
+    keys: CommitCache<KeyHash, Caller>,
+    grants: CommitCache<GrantId, (bool, Timestamp)>,
+    tokens: CommitCache<TokenId, bool>,
+    pub(crate) streams: Arc<Hub>,
+    pub(crate) cascade_started: Notify,
+}
+
+impl Memory {
+    /// An empty memory with the bounds of these settings.
+    pub fn new(settings: &Settings) -> Arc<Self> {
+        let streams = &settings.streams;
+        Arc::new(Self {
+            keys: CommitCache::new(CACHED_ROWS),
+            grants: CommitCache::new(CACHED_ROWS),
+            tokens: CommitCache::new(CACHED_ROWS),
+            streams: Arc::new(Hub::new(streams.most_per_developer, streams.tail_bytes)),
+            cascade_started: Notify::new(),
+        })
+    }
+}
+
+impl Listener for Memory {
+    fn changed(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::KeyRevoked { developer_id, key_id, hash } => {
+                    self.keys.invalidate(hash);
+                    self.streams.revoke_key(*developer_id, *key_id);
+                }
+                Change::GrantRevoked(id) => self.grants.invalidate(id),
+                Change::CascadeStarted => {
+                    self.grants.clear();
+                    self.cascade_started.notify_one();
+                }
+                Change::TokenRevoked(id) => self.tokens.invalidate(id),
+            }
+        }
+    }
+
+    fn appended(&self, events: Vec<(DeveloperId, StoredEvent)>) {
+        self.streams.publish(events);
+    }
+}
+
+/// The service.
+pub struct App {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) secrets: Secrets,
+    pub(crate) signing: Arc<SigningKeys>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) key_rates: Buckets<KeyId>,
+    pub(crate) address_rates: Buckets<std::net::IpAddr>,
+    pub(crate) jwks: RwLock<Arc<str>>,
+    pub(crate) prometheus: Option<PrometheusHandle>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// What a service is put together from.
+pub struct Parts {
+    /// What the operator set.
+    pub settings: Settings,
+    /// The store, opened with `memory` as its listener.
+    pub store: Arc<dyn Store>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The master key.
+    pub secrets: Secrets,
+    /// The keys that sign tokens.
+    pub signing: SigningKeys,
+    /// What is kept in memory.
+    pub memory: Arc<Memory>,
+    /// What `/metrics` shows.
+    pub prometheus: Option<PrometheusHandle>,
+    /// Cancelled when the service is to end.
+    pub shutdown: CancellationToken,
+}
+
+impl App {
+    /// Puts the service together.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { settings, store, clock, secrets, signing, memory, prometheus, shutdown } = parts;
+        let jwks = signing.jwks(&signing.kids()).to_string();
+        Arc::new(Self {
+            key_rates: Buckets::new(settings.rate_per_second, settings.rate_burst),
+            address_rates: Buckets::new(settings.rate_per_second, settings.rate_burst),
+            settings,
+            store,
+            clock,
+            secrets,
+            signing: Arc::new(signing),
+            memory,
+            jwks: RwLock::new(jwks.into()),
+            prometheus,
+            shutdown,
+        })
+    }
+
+    /// Reads the signing keys again, after a rotation. Returns the key that signs now.
+    pub fn reload_signing_keys(&self) -> Result<String, KeyFileError> {
+        self.signing.reload()?;
+        // The new key is published before anything else learns of it.
+        *self.jwks.write() = self.signing.jwks(&self.signing.kids()).to_string().into();
+        Ok(self.signing.current_kid())
+    }
+
+    pub(crate) async fn write<T, F>(&self, work: F) -> ApiResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn Tx) -> grantex_core::Result<T> + Send + 'static,
+    {
+        Ok(store::write(self.store.as_ref(), work).await?)
+    }
+
+    pub(crate) async fn read<T, F>(&self, work: F) -> ApiResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Read) -> grantex_core::Result<T> + Send + 'static,
+    {
+        Ok(store::read(self.store.as_ref(), work).await?)
+    }
+
+    /// Whose API key this is, if it works. From memory, unless it is new or was changed.
+    pub(crate) async fn caller(&self, secret: &str) -> ApiResult<Option<Caller>> {
+        if secret.len() != API_KEY_CHARS || !secret.starts_with("gx_") {
+            return Ok(None);
+        }
+        let hash = sha256(secret.as_bytes());
+        if let Some(caller) = self.memory.keys.get(&hash) {
+            return Ok(Some(caller));
+        }
+        let generation = self.memory.keys.generation();
+        let key = self.read(move |store| Ok(store.key_by_hash(&hash)?)).await?;
+        let Some(key) = key.filter(|key| key.revoked_at.is_none()) else { return Ok(None) };
+        let caller = Caller { developer_id: key.developer_id, key_id: key.id, mode: key.mode };
+        self.memory.keys.insert(generation, hash, caller);
+        Ok(Some(caller))
+    }
+
+    /// Why a token whose signature is good is not in force, or `None` if it is. From memory where
+    /// it can.
+    pub(crate) async fn inactive_reason(
+        &self,
+        developer: DeveloperId,
+        claims: &Claims,
+    ) -> ApiResult<Option<InactiveReason>> {
+        if claims.dev != developer {
+            return Ok(Some(InactiveReason::WrongDeveloper));
+        }
+        let memory = &self.memory;
+        let known = Standing {
+            grant: memory.grants.get(&claims.grnt),
+            token_revoked: memory.tokens.get(&claims.jti),
+        };
+        let standing = if known.grant.is_some() && known.token_revoked.is_some() {
+            known
+        } else {
+            let (grants, tokens) = (memory.grants.generation(), memory.tokens.generation());
+            let wanted = claims.clone();
+            let loaded = self.read(move |store| Standing::load(store, developer, &wanted)).await?;
+            if let Some(grant) = loaded.grant {
+                memory.grants.insert(grants, claims.grnt, grant);
+            }
+            if let Some(revoked) = loaded.token_revoked {
+                memory.tokens.insert(tokens, claims.jti, revoked);
+            }
+            loaded
+        };
+        Ok(standing.inactive_reason(self.clock.now()))
+    }
+
+    /// How tokens are signed now.
+    pub(crate) fn signer(&self) -> Signer {
+        Signer { issuer: self.settings.public_base.clone(), kid: self.signing.current_kid() }
+    }
+
+    /// The token with its secrets: signed and derived after the commit, so that neither waits in
+    /// the writer nor lies in the database.
+    pub(crate) async fn token_response(&self, issued: Issued) -> ApiResult<TokenResponse> {
+        let signing = Arc::clone(&self.signing);
+        let refresh_token = self.secrets.refresh_token(issued.refresh_id);
+        let (scopes, grant_id, expires_at) =
+            (issued.claims.scp.clone(), issued.claims.grnt, issued.expires_at);
+        let signed = tokio::task::spawn_blocking(move || signing.sign(&issued.claims, &issued.kid)).await;
+        let grant_token = match signed {
+            Ok(Ok(token)) => token,
+            Ok(Err(error)) => return Err(ApiError::internal(&error)),
+            Err(error) => return Err(ApiError::internal(&error)),
+        };
+        Ok(TokenResponse { grant_token, expires_at, scopes, refresh_token, grant_id })
+    }
+
+    /// The claims of a token that this service signed, whether or not it is still in force.
+    pub(crate) async fn read_token(&self, token: String) -> ApiResult<Option<Claims>> {
+        let (signing, issuer) = (Arc::clone(&self.signing), self.settings.public_base.clone());
+        let read = tokio::task::spawn_blocking(move || signing.read(&token, &issuer)).await;
+        read.map_err(|error| ApiError::internal(&error))
+    }
+
+    /// Lists the keys that verify tokens still in force, for the key set that everybody can read.
+    pub(crate) async fn refresh_jwks(&self) -> ApiResult<()> {
+        let current = self.signing.current_kid();
+        let now = self.clock.now();
+        let kids = self.signing.kids();
+        let needed = self
+            .read(move |store| {
+                let mut needed = Vec::new();
+                for kid in kids {
+                    if kid == current || store.signatures_expire_at(&kid)?.is_some_and(|end| end > now) {
+                        needed.push(kid);
+                    }
+                }
+                Ok(needed)
+            })
+            .await?;
+        *self.jwks.write() = self.signing.jwks(&needed).to_string().into();
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! Everything secret: hashes, derived secrets, signed texts, and the keys that sign tokens.
+
+mod secrets;
+mod signing;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantex_core::env::Rng;
+use grantex_types::api::developers::Mode;
+
+pub use secrets::{KeyFileError, Secrets};
+pub use signing::{SigningKeys, rotate};
+
+/// Characters of an API key that are kept in the clear, to tell keys apart.
+const SHOWN_CHARS: usize = 14;
+
+/// SHA-256.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+/// Base64 for URLs, without padding.
+pub(crate) fn base64url(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The inverse of [`base64url`].
+pub(crate) fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// The operating system's randomness.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRng;
+
+impl Rng for SystemRng {
+    fn bits(&self) -> u128 {
+        u128::from_le_bytes(random())
+    }
+}
+
+/// Fresh random bytes.
+///
+/// # Panics
+/// If the operating system has no randomness to give, as nothing can be kept safe then.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    #[expect(clippy::expect_used, reason = "without randomness every secret would be a lie")]
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// A new API key: the secret, and what is kept of it.
+pub(crate) fn new_api_key(mode: Mode) -> (String, grantex_core::usecase::developers::NewSecret) {
+    let secret = format!("{}{}", mode.key_prefix(), base64url(&random::<32>()));
+    let prefix = secret.chars().take(SHOWN_CHARS).collect();
+    let hash = sha256(secret.as_bytes());
+    (secret, grantex_core::usecase::developers::NewSecret { hash, prefix })
+}

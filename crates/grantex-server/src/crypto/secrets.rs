@@ -1,0 +1,185 @@
+//! Secrets that are derived, and texts that are signed, with one master key.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::hmac;
+use grantex_types::{AuthRequestId, RefreshId, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{base64url, from_base64url, random};
+
+const FILE_NAME: &str = "master.key";
+const ULID_CHARS: usize = 26;
+
+/// A key file that cannot be read or made.
+#[derive(Debug, thiserror::Error)]
+#[error("the key file {path} cannot be used: {detail}")]
+pub struct KeyFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl KeyFileError {
+    pub(super) fn new(path: &Path, detail: impl ToString) -> Self {
+        Self { path: path.to_owned(), detail: detail.to_string() }
+    }
+}
+
+/// The master key. Codes and refresh tokens are derived from their public ids with it, so that no
+/// database row or log holds one; stream tickets and principals' sessions are signed with it, so
+/// that they survive a restart and cost no row.
+pub struct Secrets {
+    key: hmac::Key,
+}
+
+impl Secrets {
+    /// Reads the master key of a data directory, or makes it at first.
+    pub fn load(data_dir: &Path) -> Result<Self, KeyFileError> {
+        let path = data_dir.join(FILE_NAME);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let fresh = random::<32>();
+                write_private(&path, &fresh)?;
+                fresh.to_vec()
+            }
+            Err(error) => return Err(KeyFileError::new(&path, error)),
+        };
+        if bytes.len() != 32 {
+            return Err(KeyFileError::new(&path, "it must hold 32 bytes; restore it from a backup"));
+        }
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes) })
+    }
+
+    fn mac(&self, purpose: &str, message: &str) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(purpose.as_bytes());
+        context.update(&[0]);
+        context.update(message.as_bytes());
+        base64url(context.sign().as_ref())
+    }
+
+    fn mac_is(&self, purpose: &str, message: &str, mac: &str) -> bool {
+        let expected = self.mac(purpose, message);
+        aws_lc_rs::constant_time::verify_slices_are_equal(expected.as_bytes(), mac.as_bytes()).is_ok()
+    }
+
+    /// The code of an approved authorization request.
+    pub fn code(&self, id: AuthRequestId) -> String {
+        self.derive("gxc_", AuthRequestId::PREFIX, &id.to_string())
+    }
+
+    /// The request that a code belongs to, if it is a code of ours.
+    pub fn read_code(&self, code: &str) -> Option<AuthRequestId> {
+        self.read_derived("gxc_", AuthRequestId::PREFIX, code)?.parse().ok()
+    }
+
+    /// The refresh token with this public name.
+    pub fn refresh_token(&self, id: RefreshId) -> String {
+        self.derive("gxr_", RefreshId::PREFIX, &id.to_string())
+    }
+
+    /// The public name of a refresh token, if it is one of ours.
+    pub fn read_refresh_token(&self, token: &str) -> Option<RefreshId> {
+        self.read_derived("gxr_", RefreshId::PREFIX, token)?.parse().ok()
+    }
+
+    /// The one-time token of a consent form: it dies with the decision it makes.
+    pub fn form_token(&self, purpose: &str, subject: &str) -> String {
+        self.mac(purpose, subject)
+    }
+
+    /// Whether a form token is the one for this subject.
+    pub fn form_token_is(&self, purpose: &str, subject: &str, token: &str) -> bool {
+        self.mac_is(purpose, subject, token)
+    }
+
+    fn derive(&self, prefix: &str, id_prefix: &str, id: &str) -> String {
+        let ulid = id.strip_prefix(id_prefix).unwrap_or(id);
+        format!("{prefix}{ulid}{}", self.mac(prefix, id))
+    }
+
+    fn read_derived(&self, prefix: &str, id_prefix: &str, secret: &str) -> Option<String> {
+        let (ulid, mac) = secret.strip_prefix(prefix)?.split_at_checked(ULID_CHARS)?;
+        let id = format!("{id_prefix}{ulid}");
+        self.mac_is(prefix, &id, mac).then_some(id)
+    }
+
+    /// Signs a text that carries `content` until `expires_at`. `prefix` names its purpose.
+    pub fn sign<T: Serialize>(&self, prefix: &str, content: T, expires_at: Timestamp) -> String {
+        let payload = serde_json::to_vec(&Signed { exp: expires_at, content }).unwrap_or_default();
+        let payload = base64url(&payload);
+        let mac = self.mac(prefix, &payload);
+        format!("{prefix}{payload}.{mac}")
+    }
+
+    /// What a signed text carries, if its signature is good and its time is not over.
+    pub fn read_signed<T: DeserializeOwned>(&self, prefix: &str, text: &str, now: Timestamp) -> Option<T> {
+        let (payload, mac) = text.strip_prefix(prefix)?.split_once('.')?;
+        if !self.mac_is(prefix, payload, mac) {
+            return None;
+        }
+        let signed: Signed<T> = serde_json::from_slice(&from_base64url(payload)?).ok()?;
+        (signed.exp > now).then_some(signed.content)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Signed<T> {
+    exp: Timestamp,
+    #[serde(rename = "c")]
+    content: T,
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+    let fresh = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        // The rename itself must survive a crash too.
+        if let Some(folder) = path.parent() {
+            fs::File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().map_err(|error| KeyFileError::new(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_secrets_come_back_and_forgeries_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::load(folder.path()).unwrap();
+        let id = AuthRequestId::from_parts(1, 2);
+        let code = secrets.code(id);
+        assert_eq!(secrets.read_code(&code), Some(id));
+        assert_eq!(Secrets::load(folder.path()).unwrap().read_code(&code), Some(id), "it survives a restart");
+        let refresh = secrets.refresh_token(RefreshId::from_parts(1, 2));
+        assert_eq!(secrets.read_code(&refresh.replace("gxr_", "gxc_")), None, "one purpose is not another");
+        for forged in ["", "gxc_", &code[..code.len() - 1], &code.replace("gxc_0", "gxc_1"), "gxc_é"] {
+            assert_eq!(secrets.read_code(forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn signed_texts_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = Secrets::load(folder.path()).unwrap();
+        let text = secrets.sign("gxt_", "hello".to_owned(), Timestamp::from_millis(1000));
+        let read = |at| secrets.read_signed::<String>("gxt_", &text, Timestamp::from_millis(at));
+        assert_eq!(read(999).as_deref(), Some("hello"));
+        assert_eq!(read(1000), None);
+    }
+}

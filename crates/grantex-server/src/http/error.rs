@@ -1,0 +1,111 @@
+//! Answers that are not a success.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use grantex_core::{Error, StoreError};
+use grantex_types::{ErrorBody, ErrorCode, EventId};
+use http::{HeaderValue, StatusCode, header};
+
+use super::observe::RequestId;
+
+/// What a handler returns.
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
+
+/// An error on its way to the caller. The outermost layer gives the body its `requestId`.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+    oldest: Option<EventId>,
+    retry_after_seconds: Option<u64>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), oldest: None, retry_after_seconds: None }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::BadRequest, message)
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(ErrorCode::NotFound, format!("{what} not found"))
+    }
+
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Unauthorized, message)
+    }
+
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed for a reason that is ours");
+        Self::new(
+            ErrorCode::InternalError,
+            "something went wrong on our side; the request id finds it in the log",
+        )
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The finished answer, for whoever answers outside a handler.
+    pub(crate) fn respond(self, request_id: &RequestId) -> Response {
+        let mut response = self.status().into_response();
+        let retry_after = self.retry_after_seconds;
+        *response.body_mut() = axum::body::Body::empty();
+        let body = ErrorBody {
+            message: self.message,
+            code: self.code,
+            request_id: request_id.to_string(),
+            oldest_event_id: self.oldest,
+        };
+        let mut response = (response.status(), Json(body)).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == ErrorCode::Unauthorized {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// An answer without its body: the outermost layer finds the error in the extensions and
+    /// finishes it with the request's id.
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused { code, message, oldest } => {
+                Self { code, message, oldest, retry_after_seconds: None }
+            }
+            Error::Store(StoreError::Unavailable(detail)) => {
+                tracing::warn!(%detail, "a request failed because the store cannot be used now");
+                Self::new(
+                    ErrorCode::Unavailable,
+                    "the service cannot do this now; nothing was changed, try again",
+                )
+                .retry_after(1)
+            }
+            Error::Store(StoreError::Overloaded) => Self::new(
+                ErrorCode::Unavailable,
+                "the service has too much to do; nothing was changed, try again",
+            )
+            .retry_after(1),
+            Error::Store(error @ StoreError::Internal(_)) => Self::internal(&error),
+        }
+    }
+}

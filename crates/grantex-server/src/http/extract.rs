@@ -1,0 +1,195 @@
+//! What handlers take from a request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use grantex_core::model::Caller;
+use grantex_core::usecase::idempotency;
+use grantex_types::ErrorCode;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use http_body_util::LengthLimitError;
+use serde::de::DeserializeOwned;
+
+use super::connection::Connection;
+use super::error::ApiError;
+use super::rate::RateSlot;
+use crate::App;
+use crate::crypto::sha256;
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An API key that works. Also charges the key's rate limit.
+pub(crate) struct Auth(pub(crate) Caller);
+
+impl FromRequestParts<Arc<App>> for Auth {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let caller = match bearer(&parts.headers) {
+            Some(secret) => app.caller(secret).await?,
+            None => None,
+        };
+        let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
+        let Some(caller) = caller else {
+            // Guessing keys is limited like every other call without one.
+            rate.note(app.address_rates.take(client_address(parts, app), Instant::now()))?;
+            return Err(ApiError::unauthorized(
+                "give a working API key in the header `Authorization: Bearer gx_live_…`",
+            ));
+        };
+        rate.note(app.key_rates.take(caller.key_id, Instant::now()))?;
+        Ok(Self(caller))
+    }
+}
+
+/// The token of an `Authorization: Bearer` header.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A call without an API key: charges the rate limit of its address.
+pub(crate) struct Public;
+
+impl FromRequestParts<Arc<App>> for Public {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
+        rate.note(app.address_rates.take(client_address(parts, app), Instant::now()))?;
+        Ok(Self)
+    }
+}
+
+fn client_address(parts: &Parts, app: &App) -> IpAddr {
+    let peer = parts.extensions.get::<Arc<Connection>>().map(|connection| connection.peer);
+    let forwarded = || {
+        let value = parts.headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+        value.rsplit(',').next()?.trim().parse().ok()
+    };
+    let forwarded = if app.settings.trust_forwarded_for { forwarded() } else { None };
+    forwarded.or(peer).unwrap_or(IpAddr::from([0, 0, 0, 0]))
+}
+
+/// A JSON body, with the hash that idempotency keys are bound to.
+pub(crate) struct Json<T> {
+    pub(crate) value: T,
+    pub(crate) hash: [u8; 32],
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(ApiError::new(
+                ErrorCode::UnsupportedMediaType,
+                "send the body as JSON with the header `Content-Type: application/json`",
+            ));
+        }
+        let bytes = read_body(request, app).await?;
+        // `expected` in serde's messages says what to do; where it is, line and column.
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::bad_request(format!("the body is not what is expected: {error}")))?;
+        Ok(Self { value, hash: sha256(&bytes) })
+    }
+}
+
+/// Like [`Json`], where having no body is the same as `{}`.
+pub(crate) struct OptionalJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for OptionalJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let typed = request.headers().contains_key(header::CONTENT_TYPE);
+        if typed {
+            return Json::from_request(request, app).await.map(|json: Json<T>| Self(json.value));
+        }
+        let bytes = read_body(request, app).await?;
+        if !bytes.is_empty() {
+            return Err(ApiError::new(
+                ErrorCode::UnsupportedMediaType,
+                "send the body as JSON with the header `Content-Type: application/json`",
+            ));
+        }
+        serde_json::from_str("{}").map(Self).map_err(|error| ApiError::bad_request(error.to_string()))
+    }
+}
+
+async fn read_body(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> {
+    let bytes = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, app)).await {
+        Err(_) => return Err(ApiError::bad_request("the body did not arrive in time")),
+        Ok(bytes) => bytes,
+    };
+    bytes.map_err(|rejection| {
+        let mut source: Option<&dyn std::error::Error> = Some(&rejection);
+        while let Some(error) = source {
+            if error.is::<LengthLimitError>() {
+                return ApiError::new(ErrorCode::PayloadTooLarge, "the body must be at most 1 MiB");
+            }
+            source = error.source();
+        }
+        ApiError::bad_request("the body could not be read")
+    })
+}
+
+/// Query parameters.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(error) => Err(ApiError::bad_request(error.body_text())),
+        }
+    }
+}
+
+/// The id at the end of a path. One that is malformed names nothing, so it is 404 like one that
+/// is unknown.
+pub(crate) struct Id<T>(pub(crate) T);
+
+impl<T: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let id = text.ok().and_then(|Path(text)| text.parse().ok());
+        id.map(Self).ok_or_else(|| ApiError::not_found("object with this id"))
+    }
+}
+
+/// The `Idempotency-Key` header, if there is one.
+pub(crate) struct IdempotencyKey(Option<String>);
+
+impl IdempotencyKey {
+    /// The key as it counts on `route` for a body with this hash.
+    pub(crate) fn on(self, route: &'static str, body_hash: [u8; 32]) -> Option<idempotency::IdempotencyKey> {
+        self.0.map(|key| idempotency::IdempotencyKey { route, key, body_hash })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        match value.to_str() {
+            Ok(key) if (1..=255).contains(&key.len()) && !key.trim().is_empty() => {
+                Ok(Self(Some(key.to_owned())))
+            }
+            _ => Err(ApiError::bad_request("Idempotency-Key must be 1 to 255 visible ASCII characters")),
+        }
+    }
+}

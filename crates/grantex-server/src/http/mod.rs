@@ -1,0 +1,10 @@
+//! What every route shares: errors, extractors, paging, rate limits, the outermost layer, and the
+//! connections themselves.
+
+pub(crate) mod connection;
+pub(crate) mod error;
+pub(crate) mod extract;
+pub(crate) mod observe;
+pub(crate) mod page;
+pub(crate) mod rate;
+pub(crate) mod serve;

@@ -1,0 +1,100 @@
+//! The outermost layer: request ids, the access log, HTTP metrics, security headers, and the
+//! bodies of errors.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use grantex_core::env::Rng as _;
+use grantex_types::TokenId;
+use http::{HeaderName, HeaderValue, Method, header};
+
+use super::error::ApiError;
+use super::rate::RateSlot;
+use crate::App;
+use crate::crypto::SystemRng;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of one request: in its answer, and in every line that is logged about it.
+#[derive(Clone)]
+pub(crate) struct RequestId(Arc<str>);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Surrounds every request. The path is logged as its route, never with its query: tickets,
+/// consent links and session tokens stand there.
+pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = TokenId::from_parts(app.clock.now().millis(), SystemRng.bits()).to_string();
+    let id = RequestId(format!("req_{}", id.trim_start_matches(TokenId::PREFIX)).into());
+    let rate = RateSlot::default();
+    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(rate.clone());
+    let method = request.method().clone();
+    let route =
+        request.extensions().get::<MatchedPath>().map_or("unmatched".into(), |path| path.as_str().to_owned());
+
+    let span = tracing::info_span!("request", id = %id);
+    let mut response = tracing::Instrument::instrument(next.run(request), span).await;
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        let headers = std::mem::take(response.headers_mut());
+        response = error.respond(&id);
+        for (name, value) in headers {
+            // What the error itself says stands; what other layers added joins it.
+            if let Some(name) = name
+                && !response.headers().contains_key(&name)
+                && name != header::CONTENT_LENGTH
+                && name != header::CONTENT_TYPE
+            {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+    rate.write_headers(response.headers_mut());
+    finish_headers(&mut response, &id);
+
+    let status = response.status().as_u16();
+    let seconds = started.elapsed().as_secs_f64();
+    let labels =
+        [("method", method_label(&method)), ("route", route.clone()), ("status", status.to_string())];
+    metrics::histogram!("grantex_http_request_seconds", &labels).record(seconds);
+    if status >= 500 {
+        tracing::warn!(%id, %method, route, status, seconds, "request failed");
+    } else {
+        tracing::info!(%id, %method, route, status, seconds, "request");
+    }
+    response
+}
+
+fn method_label(method: &Method) -> String {
+    // A client can make up methods; a metric must not grow with them.
+    match *method {
+        Method::GET | Method::POST | Method::PATCH | Method::DELETE | Method::HEAD | Method::OPTIONS => {
+            method.to_string()
+        }
+        _ => "other".into(),
+    }
+}
+
+fn finish_headers(response: &mut Response, id: &RequestId) {
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    let mut default = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    default(header::CACHE_CONTROL, "no-store");
+    default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    default(header::X_FRAME_OPTIONS, "DENY");
+    default(header::REFERRER_POLICY, "no-referrer");
+    default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+}

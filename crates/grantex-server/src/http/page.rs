@@ -1,0 +1,67 @@
+//! Paging of lists.
+
+use std::str::FromStr;
+
+use grantex_core::store::Page;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::error::{ApiError, ApiResult};
+
+const LARGEST_PAGE: u32 = 200;
+const DEFAULT_PAGE: u32 = 100;
+
+/// Which part of a list to return: from a cursor, or by page number.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Most items to return.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// Only items after this one: the `nextCursor` of the page before.
+    after: Option<String>,
+    /// Page number, from 1; instead of `after`.
+    #[param(minimum = 1, maximum = 1_000_000)]
+    page: Option<u32>,
+    /// Items a page, with `page`.
+    #[param(minimum = 1, maximum = 200)]
+    page_size: Option<u32>,
+}
+
+impl ListQuery {
+    /// The page of the store that this asks for, with one row more, which tells whether there is
+    /// a next page.
+    pub(crate) fn page<Id: FromStr>(&self) -> ApiResult<Page<Id>> {
+        self.page_of(DEFAULT_PAGE)
+    }
+
+    /// Like [`page`](Self::page), with another size when none is asked for.
+    pub(crate) fn page_of<Id: FromStr>(&self, default: u32) -> ApiResult<Page<Id>> {
+        let size = self.limit.or(self.page_size).unwrap_or(default);
+        if !(1..=LARGEST_PAGE).contains(&size) {
+            return Err(ApiError::bad_request(format!("limit and pageSize must be 1 to {LARGEST_PAGE}")));
+        }
+        let page = self.page.unwrap_or(1);
+        if page == 0 {
+            return Err(ApiError::bad_request("page counts from 1"));
+        }
+        let after = self.after.as_deref().map(str::parse).transpose();
+        let after =
+            after.map_err(|_| ApiError::bad_request("after must be the nextCursor of a page before"))?;
+        Ok(Page {
+            after,
+            offset: u64::from(page.saturating_sub(1)).saturating_mul(u64::from(size)),
+            limit: size.saturating_add(1),
+        })
+    }
+}
+
+/// Takes the surplus row off and names the cursor of the next page, if there is one.
+pub(crate) fn next_cursor<T, Id>(rows: &mut Vec<T>, limit: u32, id: impl Fn(&T) -> Id) -> Option<Id> {
+    if rows.len() < limit as usize {
+        return None;
+    }
+    rows.truncate(limit.saturating_sub(1) as usize);
+    rows.last().map(id)
+}

@@ -1,0 +1,144 @@
+//! Rate limits: a token bucket for each API key, and for each address on public routes.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Instant;
+
+use grantex_types::ErrorCode;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::Mutex;
+
+use super::error::ApiError;
+
+/// Buckets kept at most; beyond it, those that are full again (and so say nothing) are dropped.
+const MOST_BUCKETS: usize = 65_536;
+
+/// Token buckets by key.
+pub(crate) struct Buckets<K> {
+    per_second: f64,
+    burst: f64,
+    buckets: Mutex<HashMap<K, Bucket>>,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+/// Where a caller stands, as the `x-ratelimit-*` headers say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    limit: u64,
+    remaining: u64,
+    /// Seconds until the bucket is full.
+    reset: u64,
+}
+
+impl<K: Eq + Hash> Buckets<K> {
+    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
+        Self {
+            per_second: f64::from(per_second),
+            burst: f64::from(burst.max(1)),
+            buckets: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Takes a token of `key`. `None` when limits are switched off.
+    pub(crate) fn take(&self, key: K, now: Instant) -> Option<Result<Standing, (Standing, ApiError)>> {
+        if self.per_second <= 0.0 {
+            return None;
+        }
+        let mut buckets = self.buckets.lock();
+        if buckets.len() >= MOST_BUCKETS {
+            buckets.retain(|_, bucket| self.filled(*bucket, now) < self.burst);
+        }
+        let fresh = Bucket { tokens: self.burst, at: now };
+        let tokens = self.filled(buckets.get(&key).copied().unwrap_or(fresh), now);
+        let taken = tokens >= 1.0;
+        let left = if taken { tokens - 1.0 } else { tokens };
+        buckets.insert(key, Bucket { tokens: left, at: now });
+        drop(buckets);
+        let standing = Standing {
+            limit: whole(self.burst),
+            remaining: whole(left),
+            reset: whole(((self.burst - left) / self.per_second).ceil()),
+        };
+        if taken {
+            return Some(Ok(standing));
+        }
+        let wait = whole(((1.0 - left) / self.per_second).ceil()).max(1);
+        let error =
+            ApiError::new(ErrorCode::RateLimited, format!("too many requests; try again in {wait} s"));
+        Some(Err((standing, error.retry_after(wait))))
+    }
+
+    fn filled(&self, bucket: Bucket, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
+        passed.mul_add(self.per_second, bucket.tokens).min(self.burst)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative, bounded by u32")]
+fn whole(value: f64) -> u64 {
+    value as u64
+}
+
+/// How the limit that applied to a request reaches the headers of its answer.
+#[derive(Clone, Default)]
+pub(crate) struct RateSlot(Arc<Mutex<Option<Standing>>>);
+
+impl RateSlot {
+    /// Notes the outcome of a [`Buckets::take`].
+    pub(crate) fn note(&self, taken: Option<Result<Standing, (Standing, ApiError)>>) -> Result<(), ApiError> {
+        match taken {
+            None => Ok(()),
+            Some(Ok(standing)) => {
+                *self.0.lock() = Some(standing);
+                Ok(())
+            }
+            Some(Err((standing, error))) => {
+                *self.0.lock() = Some(standing);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
+        let Some(standing) = *self.0.lock() else { return };
+        for (name, value) in [
+            ("x-ratelimit-limit", standing.limit),
+            ("x-ratelimit-remaining", standing.remaining),
+            ("x-ratelimit-reset", standing.reset),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let buckets = Buckets::new(10, 3);
+        let start = Instant::now();
+        for left in [2, 1, 0] {
+            let standing = buckets.take("key", start).unwrap().unwrap();
+            assert_eq!((standing.limit, standing.remaining), (3, left));
+        }
+        let (_, error) = buckets.take("key", start).unwrap().unwrap_err();
+        assert_eq!(error.code, ErrorCode::RateLimited);
+        assert!(buckets.take("other", start).unwrap().is_ok(), "one key's use is not another's");
+        assert!(buckets.take("key", start + Duration::from_millis(100)).unwrap().is_ok());
+    }
+
+    #[test]
+    fn zero_switches_off() {
+        assert!(Buckets::new(0, 0).take((), Instant::now()).is_none());
+    }
+}

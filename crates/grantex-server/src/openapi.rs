@@ -1,0 +1,72 @@
+//! The OpenAPI document, made from the routes.
+
+use std::sync::LazyLock;
+
+use grantex_types::ErrorBody;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+
+/// The streams' document.
+pub(crate) const ASYNCAPI: &str = include_str!("../../../docs/asyncapi.yaml");
+
+static JSON: LazyLock<String> = LazyLock::new(|| document().to_pretty_json().unwrap_or_default());
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Grantex",
+        description = "The authorization service for AI agents whose every state change is a durable event.\n\nAuthenticate with `Authorization: Bearer <API key>`. Every answer has an `x-request-id`. Every error has the same body; its `code` never changes its meaning. Send an `Idempotency-Key` with a POST that creates or spends, and a retry gets the first answer again for 24 hours.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(ErrorBody)),
+    security(("apiKey" = [])),
+    tags(
+        (name = "Developers", description = "Developers and their API keys"),
+        (name = "Agents", description = "Who acts"),
+        (name = "Authorization", description = "Asking a principal for consent"),
+        (name = "Consent", description = "The principal's decision"),
+        (name = "Tokens", description = "Grant tokens: exchange, refresh, verify, revoke"),
+        (name = "Grants", description = "What was consented to, and delegation"),
+        (name = "Principals", description = "What principals see and do themselves"),
+        (name = "Budgets", description = "What a grant may spend"),
+        (name = "Events", description = "Streams, history and tickets"),
+        (name = "Operations", description = "Health and keys"),
+    )
+)]
+struct Base;
+
+/// The OpenAPI 3.1 document of this version.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Base::openapi();
+    document.merge(crate::routes::api().split_for_parts().1);
+    let bearer = |description: &str| {
+        SecurityScheme::Http(
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build(),
+        )
+    };
+    if let Some(components) = &mut document.components {
+        components.add_security_scheme("apiKey", bearer("An API key: `gx_live_…` or `gx_test_…`"));
+        components.add_security_scheme("principalSession", bearer("A principal's session token"));
+        let ticket = ApiKeyValue::with_description("ticket", "A stream ticket");
+        components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
+    }
+    // Every operation answers errors alike.
+    let error = ResponseBuilder::new()
+        .description("An error; its `code` says which")
+        .content("application/json", Content::new(Some(Ref::from_schema_name("ErrorBody"))))
+        .build();
+    for item in document.paths.paths.values_mut() {
+        for operation in
+            [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
+        {
+            operation.responses.responses.insert("default".into(), RefOr::T(error.clone()));
+        }
+    }
+    document
+}
+
+/// The document as JSON, made once.
+pub(crate) fn json() -> &'static str {
+    &JSON
+}

@@ -1,0 +1,97 @@
+//! Agents.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::routing::post;
+use grantex_core::usecase::{agents, idempotency};
+use grantex_types::AgentId;
+use grantex_types::api::agents::{Agent, AgentList, CreateAgentRequest, UpdateAgentRequest};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Params};
+use crate::http::page::{ListQuery, next_cursor};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, delete))
+        // Older clients update with POST.
+        .route("/v1/agents/{id}", post(update))
+}
+
+/// Register an agent
+#[utoipa::path(post, path = "/v1/agents", tag = "Agents", request_body = CreateAgentRequest,
+    responses((status = 201, description = "The agent", body = Agent)))]
+async fn create(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    key: IdempotencyKey,
+    Json { value: request, hash }: Json<CreateAgentRequest>,
+) -> ApiResult<(StatusCode, Body<Agent>)> {
+    let key = key.on("POST /v1/agents", hash);
+    let agent = app
+        .write(move |tx| {
+            idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
+                agents::create(tx, &caller, request)
+            })
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Body(agent)))
+}
+
+/// List agents
+#[utoipa::path(get, path = "/v1/agents", tag = "Agents", params(ListQuery),
+    responses((status = 200, description = "The agents", body = AgentList)))]
+async fn list(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Params(list): Params<ListQuery>,
+) -> ApiResult<Body<AgentList>> {
+    let page = list.page()?;
+    let mut agents = app.read(move |store| agents::list(store, &caller, page)).await?;
+    let next_cursor = next_cursor(&mut agents, page.limit, |agent| agent.agent_id);
+    Ok(Body(AgentList { agents, next_cursor }))
+}
+
+/// Get an agent
+#[utoipa::path(get, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
+    responses((status = 200, description = "The agent", body = Agent)))]
+async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<AgentId>) -> ApiResult<Body<Agent>> {
+    Ok(Body(app.read(move |store| agents::get(store, &caller, id)).await?))
+}
+
+/// Update an agent
+///
+/// Changes the fields that are given, at least one. A suspended agent gets no further grants and
+/// tokens until it is active again. `POST` does the same.
+#[utoipa::path(patch, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
+    request_body = UpdateAgentRequest,
+    responses((status = 200, description = "The agent", body = Agent)))]
+async fn update(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(id): Id<AgentId>,
+    Json { value: request, .. }: Json<UpdateAgentRequest>,
+) -> ApiResult<Body<Agent>> {
+    Ok(Body(app.write(move |tx| agents::update(tx, &caller, id, request)).await?))
+}
+
+/// Delete an agent
+///
+/// Also revokes its grants and everything delegated from them, each with its event.
+#[utoipa::path(delete, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
+    responses((status = 204, description = "Deleted")))]
+async fn delete(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(id): Id<AgentId>,
+) -> ApiResult<StatusCode> {
+    app.write(move |tx| agents::delete(tx, &caller, id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,201 @@
+//! Authorization requests, and the API doors to consent.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+use grantex_core::model::AuthRequest;
+use grantex_core::usecase::{consent, idempotency};
+use grantex_types::api::authorization::{
+    ApproveResponse, AuthorizeRequest, AuthorizeResponse, ConsentRequest, ConsentStatus, DenyResponse,
+};
+use grantex_types::{AuthRequestId, ErrorCode};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Public};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(authorize))
+        .routes(routes!(approve_in_sandbox))
+        .routes(routes!(deny_in_sandbox))
+        .routes(routes!(show))
+        .routes(routes!(approve))
+        .routes(routes!(deny))
+}
+
+/// What is kept of an authorization request for its idempotency key.
+#[derive(Serialize, Deserialize)]
+struct Authorized {
+    id: AuthRequestId,
+    expires_at: grantex_types::Timestamp,
+    approved: bool,
+}
+
+/// Request authorization
+///
+/// Asks a principal for consent. Send them the `consentUrl`: whoever has this link can decide, so
+/// send it to nobody else. With a sandbox key the request is approved at once and the answer has
+/// the `code`.
+#[utoipa::path(post, path = "/v1/authorize", tag = "Authorization", request_body = AuthorizeRequest,
+    responses((status = 201, description = "The request", body = AuthorizeResponse)))]
+async fn authorize(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    key: IdempotencyKey,
+    Json { value: request, hash }: Json<AuthorizeRequest>,
+) -> ApiResult<(StatusCode, Body<AuthorizeResponse>)> {
+    let key = key.on("POST /v1/authorize", hash);
+    let authorized = app
+        .write(move |tx| {
+            idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
+                let request = consent::authorize(tx, &caller, request)?;
+                let approved = request.status == ConsentStatus::Approved;
+                Ok(Authorized { id: request.id, expires_at: request.expires_at, approved })
+            })
+        })
+        .await?;
+    let answer = AuthorizeResponse {
+        auth_request_id: authorized.id,
+        consent_url: format!("{}/consent?req={}", app.settings.public_base, authorized.id),
+        expires_at: authorized.expires_at,
+        sandbox: authorized.approved.then_some(true),
+        code: authorized.approved.then(|| app.secrets.code(authorized.id)),
+    };
+    Ok((StatusCode::CREATED, Body(answer)))
+}
+
+/// Show a consent request
+///
+/// What the principal is asked. The id is the principal's credential, so there is no API key.
+#[utoipa::path(get, path = "/v1/consent/{id}", tag = "Consent", security(()),
+    params(("id" = AuthRequestId, Path, description = "The authorization request")),
+    responses((status = 200, description = "What is asked", body = ConsentRequest)))]
+async fn show(
+    _: Public,
+    State(app): State<Arc<App>>,
+    Id(id): Id<AuthRequestId>,
+) -> ApiResult<Body<ConsentRequest>> {
+    require_public_api(&app)?;
+    let (request, agent) = app.read(move |store| consent::pending(store, id)).await?;
+    let described = request.scopes.as_slice().iter().map(|scope| (scope.clone(), describe_scope(scope)));
+    Ok(Body(ConsentRequest {
+        id: request.id,
+        agent_name: agent.name,
+        agent_did: agent.did,
+        agent_description: agent.description,
+        scope_descriptions: described.collect(),
+        scopes: request.scopes,
+        expires_at: request.expires_at,
+        status: request.status,
+    }))
+}
+
+/// Approve
+///
+/// The principal's yes.
+#[utoipa::path(post, path = "/v1/consent/{id}/approve", tag = "Consent", security(()),
+    params(("id" = AuthRequestId, Path, description = "The authorization request")),
+    responses((status = 200, description = "Approved", body = ApproveResponse)))]
+async fn approve(
+    _: Public,
+    State(app): State<Arc<App>>,
+    Id(id): Id<AuthRequestId>,
+) -> ApiResult<Body<ApproveResponse>> {
+    require_public_api(&app)?;
+    let request = app.write(move |tx| consent::approve(tx, id)).await?;
+    Ok(Body(approved(&app, request)))
+}
+
+/// Deny
+///
+/// The principal's no.
+#[utoipa::path(post, path = "/v1/consent/{id}/deny", tag = "Consent", security(()),
+    params(("id" = AuthRequestId, Path, description = "The authorization request")),
+    responses((status = 200, description = "Denied", body = DenyResponse)))]
+async fn deny(
+    _: Public,
+    State(app): State<Arc<App>>,
+    Id(id): Id<AuthRequestId>,
+) -> ApiResult<Body<DenyResponse>> {
+    require_public_api(&app)?;
+    let request = app.write(move |tx| consent::deny(tx, id)).await?;
+    Ok(Body(DenyResponse { redirect_uri: request.redirect_uri, state: request.state }))
+}
+
+/// Approve in sandbox mode
+///
+/// Only with a sandbox key: consent is the principal's.
+#[utoipa::path(post, path = "/v1/authorize/{id}/approve", tag = "Authorization",
+    params(("id" = AuthRequestId, Path, description = "The authorization request")),
+    responses((status = 200, description = "Approved", body = ApproveResponse)))]
+async fn approve_in_sandbox(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(id): Id<AuthRequestId>,
+) -> ApiResult<Body<ApproveResponse>> {
+    let decision = ConsentStatus::Approved;
+    let request = app.write(move |tx| consent::decide_for_sandbox(tx, &caller, id, decision)).await?;
+    Ok(Body(approved(&app, request)))
+}
+
+/// Deny in sandbox mode
+///
+/// Only with a sandbox key: consent is the principal's.
+#[utoipa::path(post, path = "/v1/authorize/{id}/deny", tag = "Authorization",
+    params(("id" = AuthRequestId, Path, description = "The authorization request")),
+    responses((status = 200, description = "Denied", body = DenyResponse)))]
+async fn deny_in_sandbox(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(id): Id<AuthRequestId>,
+) -> ApiResult<Body<DenyResponse>> {
+    let decision = ConsentStatus::Denied;
+    let request = app.write(move |tx| consent::decide_for_sandbox(tx, &caller, id, decision)).await?;
+    Ok(Body(DenyResponse { redirect_uri: request.redirect_uri, state: request.state }))
+}
+
+fn require_public_api(app: &App) -> ApiResult<()> {
+    if app.settings.public_consent_api {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::Forbidden,
+        "consent is given on the consent page; this door is switched off",
+    ))
+}
+
+fn approved(app: &App, request: AuthRequest) -> ApproveResponse {
+    ApproveResponse {
+        code: app.secrets.code(request.id),
+        redirect_uri: request.redirect_uri,
+        state: request.state,
+    }
+}
+
+/// A scope in words: `calendar:read` becomes "Read calendar".
+pub(super) fn describe_scope(scope: &str) -> String {
+    let (resource, action) = scope.rsplit_once([':', '.']).unwrap_or((scope, ""));
+    let words = if action.is_empty() {
+        format!("Use {resource}")
+    } else {
+        format!("{action} {}", resource.replace([':', '.', '_'], " "))
+    };
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn scopes_in_words() {
+        assert_eq!(super::describe_scope("calendar:read"), "Read calendar");
+        assert_eq!(super::describe_scope("files.shared:write"), "Write files shared");
+        assert_eq!(super::describe_scope("payments"), "Use payments");
+    }
+}

@@ -1,0 +1,114 @@
+//! Budgets.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+use grantex_core::usecase::{budgets, idempotency};
+use grantex_types::GrantId;
+use grantex_types::api::budgets::{
+    AllocateRequest, Budget, BudgetList, DebitRequest, DebitResponse, TransactionList,
+};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Params};
+use crate::http::page::{ListQuery, next_cursor};
+
+const DEFAULT_TRANSACTIONS: u32 = 50;
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(allocate))
+        .routes(routes!(debit))
+        .routes(routes!(balance))
+        .routes(routes!(transactions))
+        .routes(routes!(list))
+}
+
+/// Allocate a budget
+///
+/// Gives a grant a budget, once.
+#[utoipa::path(post, path = "/v1/budget/allocate", tag = "Budgets", request_body = AllocateRequest,
+    responses((status = 201, description = "The budget", body = Budget)))]
+async fn allocate(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    key: IdempotencyKey,
+    Json { value: request, hash }: Json<AllocateRequest>,
+) -> ApiResult<(StatusCode, Body<Budget>)> {
+    let key = key.on("POST /v1/budget/allocate", hash);
+    let budget = app
+        .write(move |tx| {
+            idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
+                budgets::allocate(tx, &caller, &request)
+            })
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Body(budget)))
+}
+
+/// Debit a budget
+///
+/// Takes the amount, all of it or nothing. Crossing 50 % or 80 % of use, and using all of it, are
+/// events. Send an `Idempotency-Key`, so that a retry does not take the amount again.
+#[utoipa::path(post, path = "/v1/budget/debit", tag = "Budgets", request_body = DebitRequest,
+    responses((status = 200, description = "What is left", body = DebitResponse)))]
+async fn debit(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    key: IdempotencyKey,
+    Json { value: request, hash }: Json<DebitRequest>,
+) -> ApiResult<Body<DebitResponse>> {
+    let key = key.on("POST /v1/budget/debit", hash);
+    let debited = app.write(move |tx| {
+        idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| budgets::debit(tx, &caller, &request))
+    });
+    Ok(Body(debited.await?))
+}
+
+/// Get a budget
+#[utoipa::path(get, path = "/v1/budget/balance/{grantId}", tag = "Budgets",
+    params(("grantId" = GrantId, Path, description = "The grant")),
+    responses((status = 200, description = "The budget", body = Budget)))]
+async fn balance(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(grant): Id<GrantId>,
+) -> ApiResult<Body<Budget>> {
+    Ok(Body(app.read(move |store| budgets::balance(store, &caller, grant)).await?))
+}
+
+/// List a grant's debits
+#[utoipa::path(get, path = "/v1/budget/transactions/{grantId}", tag = "Budgets",
+    params(("grantId" = GrantId, Path, description = "The grant"), ListQuery),
+    responses((status = 200, description = "The debits", body = TransactionList)))]
+async fn transactions(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(grant): Id<GrantId>,
+    Params(list): Params<ListQuery>,
+) -> ApiResult<Body<TransactionList>> {
+    let page = list.page_of(DEFAULT_TRANSACTIONS)?;
+    let (mut transactions, total) =
+        app.read(move |store| budgets::transactions(store, &caller, grant, page)).await?;
+    let next_cursor = next_cursor(&mut transactions, page.limit, |transaction| transaction.id);
+    Ok(Body(TransactionList { transactions, total, next_cursor }))
+}
+
+/// List budgets
+#[utoipa::path(get, path = "/v1/budget/allocations", tag = "Budgets", params(ListQuery),
+    responses((status = 200, description = "The budgets", body = BudgetList)))]
+async fn list(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Params(list): Params<ListQuery>,
+) -> ApiResult<Body<BudgetList>> {
+    let page = list.page()?;
+    let mut allocations = app.read(move |store| budgets::list(store, &caller, page)).await?;
+    let next_cursor = next_cursor(&mut allocations, page.limit, |budget| budget.id);
+    Ok(Body(BudgetList { allocations, next_cursor }))
+}

@@ -1,0 +1,197 @@
+//! The consent page: who asks, for what, until when; approve or deny.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use grantex_core::model::AuthRequest;
+use grantex_core::usecase::consent;
+use grantex_types::api::authorization::ConsentStatus;
+use grantex_types::{AuthRequestId, ErrorCode};
+use serde::Deserialize;
+
+use super::authorization::describe_scope;
+use super::pages::{Message, PageError, PageForm, STYLE, page, readable};
+use crate::App;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{Params, Public};
+
+/// The purpose that form tokens are bound to.
+const FORM: &str = "consent-form";
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+struct Consent<'a> {
+    agent: &'a str,
+    description: &'a str,
+    did: &'a str,
+    principal: &'a str,
+    developer: &'a str,
+    scopes: Vec<(String, String)>,
+    until: String,
+    lifetime: String,
+    request: AuthRequestId,
+    token: String,
+    style: &'static str,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ConsentQuery {
+    #[serde(default)]
+    req: String,
+}
+
+fn parse_id(text: &str) -> ApiResult<AuthRequestId> {
+    text.parse()
+        .map_err(|_| ApiError::not_found("request; the link is incomplete or wrong, so the request was"))
+}
+
+/// Shows the question.
+pub(super) async fn show(
+    _: Public,
+    State(app): State<Arc<App>>,
+    Params(query): Params<ConsentQuery>,
+) -> Result<Response, PageError> {
+    let id = parse_id(&query.req)?;
+    let (request, agent, developer) = app
+        .read(move |store| {
+            let (request, agent) = consent::pending(store, id)?;
+            let developer = store.developer(request.developer_id)?;
+            Ok((request, agent, developer.map(|developer| developer.name).unwrap_or_default()))
+        })
+        .await?;
+    let scopes = request.scopes.as_slice().iter().map(|scope| (describe_scope(scope), scope.clone()));
+    let consent = Consent {
+        agent: &agent.name,
+        description: &agent.description,
+        did: &agent.did,
+        principal: &request.principal_id,
+        developer: &developer,
+        scopes: scopes.collect(),
+        until: readable(app.clock.now().plus(request.lifetime)),
+        lifetime: request.lifetime.to_string(),
+        request: request.id,
+        token: app.secrets.form_token(FORM, &request.id.to_string()),
+        style: STYLE,
+    };
+    Ok(page(&consent, request.redirect_uri.as_deref().and_then(origin)))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Decision {
+    req: String,
+    token: String,
+    decision: String,
+}
+
+/// Takes the decision. Sending it twice is harmless: the same decision leads to the same place,
+/// another one finds the request decided.
+pub(super) async fn decide(
+    _: Public,
+    State(app): State<Arc<App>>,
+    PageForm(form): PageForm<Decision>,
+) -> Result<Response, PageError> {
+    let id = parse_id(&form.req)?;
+    if !app.secrets.form_token_is(FORM, &id.to_string(), &form.token) {
+        return Err(
+            ApiError::new(ErrorCode::Forbidden, "open the consent link again and decide there").into()
+        );
+    }
+    let wanted = match form.decision.as_str() {
+        "approve" => ConsentStatus::Approved,
+        "deny" => ConsentStatus::Denied,
+        _ => return Err(ApiError::bad_request("the decision must be approve or deny").into()),
+    };
+    let decided = app
+        .write(move |tx| match wanted {
+            ConsentStatus::Approved => consent::approve(tx, id),
+            _ => consent::deny(tx, id),
+        })
+        .await;
+    let request = match decided {
+        Ok(request) => request,
+        Err(error) if error.code == ErrorCode::Gone => {
+            decided_before(&app, id, wanted).await?.ok_or(error)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(outcome(&app, &request))
+}
+
+/// The request, if it was decided just so before.
+async fn decided_before(
+    app: &App,
+    id: AuthRequestId,
+    wanted: ConsentStatus,
+) -> ApiResult<Option<AuthRequest>> {
+    let request = app.read(move |store| Ok(store.auth_request(id)?)).await?;
+    Ok(request.filter(|request| request.status == wanted))
+}
+
+fn outcome(app: &App, request: &AuthRequest) -> Response {
+    let approved = request.status == ConsentStatus::Approved;
+    let code = approved.then(|| app.secrets.code(request.id));
+    if let Some(target) = &request.redirect_uri {
+        return Redirect::to(&redirect(target, code.as_deref(), request.state.as_deref())).into_response();
+    }
+    let message = match &code {
+        Some(code) => format!("Access was given. If the application asks for a code, it is: {code}"),
+        None => "Access was refused. The application gets nothing. You can close this page.".to_owned(),
+    };
+    let title = if approved { "Approved" } else { "Denied" };
+    page(&Message { title, message: &message, style: STYLE }, None)
+}
+
+/// The redirect with the code or the refusal, and the state.
+fn redirect(target: &str, code: Option<&str>, state: Option<&str>) -> String {
+    let mut url = target.to_owned();
+    let mut add = |name: &str, value: &str| {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(name);
+        url.push('=');
+        url.push_str(&percent_encode(value));
+    };
+    match code {
+        Some(code) => add("code", code),
+        None => add("error", "access_denied"),
+    }
+    if let Some(state) = state {
+        add("state", state);
+    }
+    url
+}
+
+fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// The origin of a redirect: browsers check a form's redirects against the page's policy too.
+fn origin(url: &str) -> Option<&str> {
+    let start = url.find("://")?.checked_add(3)?;
+    let end = url.get(start..)?.find(['/', '?']).map_or(url.len(), |end| start.saturating_add(end));
+    url.get(..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_carry_code_and_state() {
+        assert_eq!(redirect("https://a.example/cb", Some("c"), None), "https://a.example/cb?code=c");
+        assert_eq!(
+            redirect("https://a.example/cb?x=1", None, Some("a b&c=é")),
+            "https://a.example/cb?x=1&error=access_denied&state=a%20b%26c%3D%C3%A9"
+        );
+        assert_eq!(origin("https://a.example:8443/cb?x"), Some("https://a.example:8443"));
+    }
+}

@@ -1,0 +1,296 @@
+//! The event log: streams, history, tickets.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json as Body;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{FromRequestParts, State};
+use axum::response::Response;
+use grantex_core::usecase::events::{self, Start};
+use grantex_core::validate;
+use grantex_types::api::events::{EventList, TicketRequest, TicketResponse};
+use grantex_types::{DeveloperId, EventId, KeyId, Timestamp};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::http::connection::Connection;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{Auth, OptionalJson, Params, Public};
+use crate::stream::ticket::{self, Ticket};
+use crate::stream::{Filter, FilterQuery, Session, sse, ws};
+
+const DEFAULT_EVENTS: u32 = 100;
+const MOST_EVENTS: u32 = 1000;
+/// Events that one call looks at when a filter hides most of them; the answer's cursor says where
+/// it stopped.
+const MOST_LOOKED_AT: u32 = 10_000;
+const PAGE_BYTES: usize = 1 << 20;
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(stream))
+        .routes(routes!(websocket))
+        .routes(routes!(create_ticket))
+}
+
+/// Where a stream starts, and the ticket that opens it.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct StreamQuery {
+    /// Replay from this time on (RFC 3339, inclusive), then go on live.
+    #[param(value_type = Option<Timestamp>)]
+    since: Option<String>,
+    /// Go on after this event; wins over `since`. The `Last-Event-ID` header wins over this.
+    #[param(value_type = Option<EventId>)]
+    last_event_id: Option<String>,
+    /// A stream ticket, instead of an API key in the header.
+    ticket: Option<String>,
+}
+
+impl StreamQuery {
+    fn start(&self, headers: &HeaderMap) -> ApiResult<Start> {
+        let header = match headers.get("last-event-id") {
+            Some(value) => Some(value.to_str().map_err(|_| bad_event_id())?),
+            None => None,
+        };
+        let id = header.filter(|id| !id.is_empty()).or(self.last_event_id.as_deref());
+        match (id, self.since.as_deref()) {
+            (Some(id), _) => id.parse().map(Start::After).map_err(|_| bad_event_id()),
+            (None, Some(since)) => Ok(Start::Since(parse_since(since)?)),
+            (None, None) => Ok(Start::Now),
+        }
+    }
+}
+
+fn bad_event_id() -> ApiError {
+    ApiError::bad_request("Last-Event-ID must be the id of an event: evt_ and an upper-case ULID")
+}
+
+fn parse_since(text: &str) -> ApiResult<Timestamp> {
+    // A `+` that was not percent-encoded arrives as a space.
+    let parsed = text.parse().or_else(|error| {
+        let (head, tail) = text.split_at_checked(19).ok_or(error)?;
+        format!("{head}{}", tail.replace(' ', "+")).parse()
+    });
+    parsed.map_err(|error| ApiError::bad_request(format!("since: {error}")))
+}
+
+/// Who opens a stream: an API key in the header, or a ticket.
+struct Opener {
+    developer_id: DeveloperId,
+    key_id: KeyId,
+    /// What the ticket covers.
+    widest: Option<Filter>,
+}
+
+impl FromRequestParts<Arc<App>> for Opener {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Params(query) = Params::<StreamQuery>::from_request_parts(parts, app).await?;
+        let has_key = parts.headers.contains_key(http::header::AUTHORIZATION);
+        let Some(ticket) = query.ticket.filter(|_| !has_key) else {
+            let Auth(caller) = Auth::from_request_parts(parts, app).await?;
+            return Ok(Self { developer_id: caller.developer_id, key_id: caller.key_id, widest: None });
+        };
+        Public::from_request_parts(parts, app).await?;
+        let ticket = Ticket::read(&app.secrets, &ticket, app.clock.now()).ok_or_else(|| {
+            ApiError::unauthorized(
+                "the ticket is invalid or has expired; get a new one and go on with lastEventId",
+            )
+        })?;
+        app.key_rates.take(ticket.key_id, Instant::now()).transpose().map_err(|(_, error)| error)?;
+        Ok(Self { developer_id: ticket.developer_id, key_id: ticket.key_id, widest: Some(ticket.filter) })
+    }
+}
+
+/// Stream events (SSE)
+///
+/// A Server-Sent Events stream of the developer's log. It starts with the next event, or in the
+/// past with `since` or `Last-Event-ID`, and flows from history into live without a gap. Each
+/// event is one block with its `id:` and its envelope on one `data:` line. An idle stream sends a
+/// comment every few seconds.
+#[utoipa::path(get, path = "/v1/events/stream", tag = "Events", params(FilterQuery, StreamQuery,
+        ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
+    security(("apiKey" = []), ("ticket" = [])),
+    responses((status = 200, description = "The stream", content_type = "text/event-stream", body = String)))]
+async fn stream(
+    opener: Opener,
+    State(app): State<Arc<App>>,
+    Params(filter): Params<FilterQuery>,
+    Params(query): Params<StreamQuery>,
+    parts: Parts,
+) -> ApiResult<Response> {
+    let (session, _) = open(&app, &opener, &filter, &query, &parts, "sse").await?;
+    Ok(sse::respond(session))
+}
+
+/// Stream events (WebSocket)
+///
+/// The same stream, one envelope per text message. The client may send `{"types":[…]}` to change
+/// its filter. Close codes: 1001 the service restarts, 1008 the API key was revoked, 1013 the
+/// client was too slow. Reconnect with `lastEventId`.
+#[utoipa::path(get, path = "/v1/events/ws", tag = "Events", params(FilterQuery, StreamQuery,
+        ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
+    security(("apiKey" = []), ("ticket" = [])),
+    responses((status = 101, description = "The stream")))]
+async fn websocket(
+    opener: Opener,
+    State(app): State<Arc<App>>,
+    Params(filter): Params<FilterQuery>,
+    Params(query): Params<StreamQuery>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    parts: Parts,
+) -> ApiResult<Response> {
+    let upgrade = upgrade.map_err(|rejection| {
+        ApiError::bad_request(format!("this is a WebSocket endpoint: {}", rejection.body_text()))
+    })?;
+    let (session, filter) = open(&app, &opener, &filter, &query, &parts, "ws").await?;
+    let widest = opener.widest.map_or(grantex_types::TypeSet::ALL, |widest| widest.types);
+    let settings = &app.settings.streams;
+    Ok(ws::respond(upgrade, session, filter, widest, settings.ping, settings.stall_timeout))
+}
+
+async fn open(
+    app: &Arc<App>,
+    opener: &Opener,
+    filter: &FilterQuery,
+    query: &StreamQuery,
+    parts: &Parts,
+    transport: &'static str,
+) -> ApiResult<(Session, Filter)> {
+    let filter = filter.parse()?;
+    let filter = match &opener.widest {
+        Some(widest) => filter.within(widest)?,
+        None => filter,
+    };
+    let start = query.start(&parts.headers)?;
+    let (developer, key_id) = (opener.developer_id, opener.key_id);
+    let connection = parts.extensions.get::<Arc<Connection>>().cloned();
+    let slot = app.memory.streams.open(developer, key_id, transport, connection)?;
+    // After taking the place: a revocation before it is seen here, one after it ends the stream.
+    let cursor = app
+        .read(move |store| {
+            let key = store.key(developer, key_id)?;
+            let works = key.is_some_and(|key| key.revoked_at.is_none());
+            if works { events::locate(store, developer, start).map(Some) } else { Ok(None) }
+        })
+        .await?
+        .ok_or_else(|| ApiError::unauthorized("this API key was revoked"))?;
+    let session = Session::new(
+        slot,
+        Arc::clone(&app.store),
+        Arc::clone(&app.clock),
+        filter.clone(),
+        cursor,
+        app.settings.streams.keep_alive,
+    );
+    Ok((session, filter))
+}
+
+/// Where to read the history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct HistoryQuery {
+    /// Only events from this time on (RFC 3339, inclusive).
+    #[param(value_type = Option<Timestamp>)]
+    since: Option<String>,
+    /// Only events after this one; wins over `since`.
+    #[param(value_type = Option<EventId>)]
+    after: Option<String>,
+    /// Most events to return.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Read the history
+///
+/// Pages through the developer's log, oldest first: the same events as on the streams.
+#[utoipa::path(get, path = "/v1/events", tag = "Events", params(FilterQuery, HistoryQuery),
+    responses((status = 200, description = "The events", body = EventList)))]
+async fn list(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Params(filter): Params<FilterQuery>,
+    Params(query): Params<HistoryQuery>,
+) -> ApiResult<Body<EventList>> {
+    let filter = filter.parse()?;
+    let limit = query.limit.unwrap_or(DEFAULT_EVENTS);
+    if !(1..=MOST_EVENTS).contains(&limit) {
+        return Err(ApiError::bad_request(format!("limit must be 1 to {MOST_EVENTS}")));
+    }
+    let start = match (query.after.as_deref(), query.since.as_deref()) {
+        (Some(id), _) => {
+            Start::After(id.parse().map_err(|_| ApiError::bad_request("after must be the id of an event"))?)
+        }
+        (None, Some(since)) => Start::Since(parse_since(since)?),
+        (None, None) => Start::Oldest,
+    };
+    let page = app.read(move |store| {
+        let mut cursor = events::locate(store, caller.developer_id, start)?;
+        let head = store.log_bounds(caller.developer_id)?.head;
+        let mut events: Vec<Box<RawValue>> = Vec::new();
+        let mut looked_at: u32 = 0;
+        while cursor.position < head && looked_at < MOST_LOOKED_AT && events.len() < limit as usize {
+            let page = store.events(caller.developer_id, cursor.position, limit, PAGE_BYTES)?;
+            for event in page {
+                if events.len() >= limit as usize {
+                    break;
+                }
+                looked_at = looked_at.saturating_add(1);
+                cursor = events::Cursor { position: event.position, id: event.id };
+                if filter.shows(event.kind, &event.subject) {
+                    events.push(raw(event.envelope)?);
+                }
+            }
+        }
+        Ok(EventList { events, next_cursor: (cursor.position < head).then_some(cursor.id) })
+    });
+    Ok(Body(page.await?))
+}
+
+fn raw(envelope: Vec<u8>) -> grantex_core::Result<Box<RawValue>> {
+    let damaged = |error: String| grantex_core::StoreError::Internal(format!("stored event: {error}"));
+    let text = String::from_utf8(envelope).map_err(|error| damaged(error.to_string()))?;
+    Ok(RawValue::from_string(text).map_err(|error| damaged(error.to_string()))?)
+}
+
+/// Create a stream ticket
+///
+/// For browsers, whose `EventSource` cannot send a header: open a stream with `?ticket=`. The
+/// ticket can only read, is bound to the filters given here, and ends with the API key that made
+/// it. It is checked whenever a stream is opened, reconnections included; then get a new one and
+/// go on with `lastEventId`.
+#[utoipa::path(post, path = "/v1/events/tickets", tag = "Events", request_body(content = TicketRequest, description = "Lifetime and filters, all optional"),
+    responses((status = 201, description = "The ticket", body = TicketResponse)))]
+async fn create_ticket(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    OptionalJson(request): OptionalJson<TicketRequest>,
+) -> ApiResult<(StatusCode, Body<TicketResponse>)> {
+    let lifetime = validate::expires_in(request.expires_in.as_deref(), ticket::DEFAULT_LIFETIME)?;
+    if lifetime > ticket::LONGEST_LIFETIME {
+        return Err(ApiError::bad_request("expiresIn must be at most 24h"));
+    }
+    let filter = Filter::new(
+        request.types.unwrap_or_default().into_iter().collect(),
+        request.agent_id.as_deref(),
+        request.principal_id.as_deref(),
+        request.grant_id.as_deref(),
+    )?;
+    let expires_at = app.clock.now().plus(lifetime);
+    let ticket = Ticket { developer_id: caller.developer_id, key_id: caller.key_id, filter };
+    let ticket = ticket.sign(&app.secrets, expires_at);
+    Ok((StatusCode::CREATED, Body(TicketResponse { ticket, expires_at })))
+}

@@ -1,0 +1,111 @@
+//! Grants and delegation.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+use grantex_core::store::GrantFilter;
+use grantex_core::usecase::{grants, idempotency};
+use grantex_types::api::grants::{DelegateRequest, Grant, GrantList, GrantStatus};
+use grantex_types::api::tokens::TokenResponse;
+use grantex_types::event::RevokedBy;
+use grantex_types::{AgentId, GrantId};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Params};
+use crate::http::page::{ListQuery, next_cursor};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, revoke)).routes(routes!(delegate))
+}
+
+/// Which grants to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct GrantQuery {
+    /// Only this agent's.
+    #[param(value_type = Option<AgentId>)]
+    agent_id: Option<String>,
+    /// Only those that this principal gave.
+    #[param(max_length = 256)]
+    principal_id: Option<String>,
+    /// Only those with this status.
+    status: Option<GrantStatus>,
+}
+
+/// List grants
+#[utoipa::path(get, path = "/v1/grants", tag = "Grants", params(GrantQuery, ListQuery),
+    responses((status = 200, description = "The grants", body = GrantList)))]
+async fn list(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Params(query): Params<GrantQuery>,
+    Params(list): Params<ListQuery>,
+) -> ApiResult<Body<GrantList>> {
+    let page = list.page()?;
+    let agent_id = query.agent_id.as_deref().map(str::parse).transpose();
+    let agent_id = agent_id.map_err(|error| ApiError::bad_request(format!("agentId: {error}")))?;
+    let filter = GrantFilter { agent_id, principal_id: query.principal_id, status: query.status };
+    let (mut rows, now) = app
+        .read(move |store| Ok((grants::list(store, caller.developer_id, &filter, page)?, store.now())))
+        .await?;
+    let next_cursor = next_cursor(&mut rows, page.limit, |grant| grant.id);
+    let grants = rows.into_iter().map(|grant| grant.into_api(now)).collect();
+    Ok(Body(GrantList { grants, next_cursor }))
+}
+
+/// Get a grant
+#[utoipa::path(get, path = "/v1/grants/{id}", tag = "Grants", params(("id" = GrantId, Path, description = "The grant")),
+    responses((status = 200, description = "The grant", body = Grant)))]
+async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<GrantId>) -> ApiResult<Body<Grant>> {
+    let show = app.read(move |store| Ok(grants::get(store, caller.developer_id, id)?.into_api(store.now())));
+    Ok(Body(show.await?))
+}
+
+/// Revoke a grant
+///
+/// With everything delegated from it, each with its own `grant.revoked`, parents before children.
+#[utoipa::path(delete, path = "/v1/grants/{id}", tag = "Grants", params(("id" = GrantId, Path, description = "The grant")),
+    responses((status = 204, description = "Revoked")))]
+async fn revoke(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(id): Id<GrantId>,
+) -> ApiResult<StatusCode> {
+    app.write(move |tx| grants::revoke(tx, caller.developer_id, id, RevokedBy::Developer)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Delegate a grant
+///
+/// Gives another agent some of a grant's scopes. The new grant ends with its parent at the latest.
+#[utoipa::path(post, path = "/v1/grants/delegate", tag = "Grants", request_body = DelegateRequest,
+    responses((status = 201, description = "A token of the new grant", body = TokenResponse)))]
+async fn delegate(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    key: IdempotencyKey,
+    Json { value: request, hash }: Json<DelegateRequest>,
+) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
+    let key = key.on("POST /v1/grants/delegate", hash);
+    let parent = app
+        .read_token(request.parent_grant_token.clone())
+        .await?
+        .ok_or_else(|| ApiError::bad_request("parentGrantToken is not a grant token of this service"))?;
+    let (signer, depth_limit) = (app.signer(), app.settings.delegation_depth);
+    let issued = app
+        .write(move |tx| {
+            idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
+                grants::delegate(tx, &caller, &parent, request, depth_limit, &signer)
+            })
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
+}

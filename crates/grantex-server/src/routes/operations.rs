@@ -1,0 +1,135 @@
+//! Health, metrics, the key set, and the documents.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json as Body, Router};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::{App, openapi};
+
+/// How far the clock may be behind the newest event before the service calls itself unready.
+const CLOCK_LIMIT_MILLIS: u64 = 10_000;
+/// How long others may cache the key set: after a rotation, tokens of the new key are unknown to
+/// them for at most this long, unless they look again on an unknown `kid`, as they should.
+const JWKS_CACHE: &str = "public, max-age=300";
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(jwks))
+        .routes(routes!(discovery))
+}
+
+/// Routes that the OpenAPI document leaves out.
+pub(super) fn plain_router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/health", get(healthz))
+        .route("/openapi.json", get(async || document(openapi::json(), "application/json")))
+        .route("/asyncapi.yaml", get(async || document(openapi::ASYNCAPI, "application/yaml")))
+}
+
+pub(super) fn metrics_router() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Health {
+    /// `healthy`, or `unavailable` with a reason.
+    status: &'static str,
+    /// The service's version.
+    version: &'static str,
+    /// What is wrong, if something is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+}
+
+impl Health {
+    fn new(reasons: Vec<String>) -> Self {
+        let status = if reasons.is_empty() { "healthy" } else { "unavailable" };
+        Self { status, version: env!("CARGO_PKG_VERSION"), reasons }
+    }
+}
+
+/// Is the process alive
+#[utoipa::path(get, path = "/healthz", tag = "Operations", security(()),
+    responses((status = 200, description = "It is", body = Health)))]
+async fn healthz() -> Body<Health> {
+    Body(Health::new(Vec::new()))
+}
+
+/// Is the service ready
+///
+/// 503 while it shuts down, cannot write, or has a clock more than 10 s behind its log.
+#[utoipa::path(get, path = "/readyz", tag = "Operations", security(()),
+    responses((status = 200, description = "It is", body = Health), (status = 503, description = "It is not", body = Health)))]
+async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
+    let store = app.store.health();
+    let mut reasons = Vec::new();
+    if app.shutdown.is_cancelled() {
+        reasons.push("shutting down".to_owned());
+    }
+    if let Some(error) = store.write_error {
+        reasons.push(format!("writing does not work: {error}"));
+    }
+    if store.clock_behind_millis > CLOCK_LIMIT_MILLIS {
+        reasons.push(format!("the clock is {} ms behind the newest event", store.clock_behind_millis));
+    }
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Body(Health::new(reasons)))
+}
+
+/// Public keys
+///
+/// The keys that verify grant tokens, as a JSON Web Key Set: the one that signs now, and older
+/// ones while a token of theirs can still be in force.
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Operations", security(()),
+    responses((status = 200, description = "The key set", body = Object)))]
+async fn jwks(State(app): State<Arc<App>>) -> Response {
+    let keys = Arc::clone(&app.jwks.read());
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, JWKS_CACHE)];
+    (headers, keys.to_string()).into_response()
+}
+
+/// Server metadata
+///
+/// As far as this service is an OAuth 2.0 authorization server (RFC 8414).
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "Operations", security(()),
+    responses((status = 200, description = "The metadata", body = Object)))]
+async fn discovery(State(app): State<Arc<App>>) -> Body<serde_json::Value> {
+    let base = &app.settings.public_base;
+    Body(serde_json::json!({
+        "issuer": base,
+        "jwks_uri": format!("{base}/.well-known/jwks.json"),
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+        "service_documentation": format!("{base}/openapi.json"),
+    }))
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let Some(prometheus) = &app.prometheus else { return StatusCode::NOT_FOUND.into_response() };
+    let store = app.store.health();
+    metrics::gauge!("grantex_clock_behind_seconds").set(seconds(store.clock_behind_millis));
+    metrics::gauge!("grantex_write_failing").set(if store.write_error.is_some() { 1.0 } else { 0.0 });
+    metrics::gauge!("grantex_commands_queued").set(seconds(store.queued as u64 * 1000));
+    document(&prometheus.render(), "text/plain; version=0.0.4; charset=utf-8")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge need not be exact")]
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1000.0
+}
+
+fn document(text: &str, content_type: &'static str) -> Response {
+    let mut response = text.to_owned().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,169 @@
+//! Grant tokens.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+use grantex_core::Error;
+use grantex_core::usecase::idempotency;
+use grantex_core::usecase::tokens::{self, Exchange, Refreshed};
+use grantex_types::TokenId;
+use grantex_types::api::tokens::{
+    ExchangeRequest, InactiveReason, RefreshRequest, RevokeTokenRequest, TokenResponse, VerifyGrantResponse,
+    VerifyRequest, VerifyTokenResponse,
+};
+use http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::crypto::{base64url, sha256};
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{Auth, IdempotencyKey, Json};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(exchange))
+        .routes(routes!(refresh))
+        .routes(routes!(verify))
+        .routes(routes!(verify_grant))
+        .routes(routes!(revoke))
+}
+
+/// Exchange a code
+///
+/// Turns an approved request into a grant with its first token: `grant.created`, then
+/// `token.issued`. One code makes one grant; a failed try burns nothing.
+#[utoipa::path(post, path = "/v1/token", tag = "Tokens", request_body = ExchangeRequest,
+    responses((status = 201, description = "The token", body = TokenResponse)))]
+async fn exchange(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    key: IdempotencyKey,
+    Json { value: request, hash }: Json<ExchangeRequest>,
+) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
+    let key = key.on("POST /v1/token", hash);
+    let auth_request_id = app.secrets.read_code(&request.code).ok_or_else(|| {
+        ApiError::bad_request("the code is invalid, expired, used, or was made for another agent")
+    })?;
+    let shown = Exchange {
+        auth_request_id,
+        agent_id: request.agent_id,
+        challenge: request.code_verifier.map(|verifier| base64url(&sha256(verifier.as_bytes()))),
+    };
+    let signer = app.signer();
+    let issued = app
+        .write(move |tx| {
+            idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
+                tokens::exchange(tx, &caller, &shown, &signer)
+            })
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
+}
+
+/// Refresh
+///
+/// Spends a refresh token for a new token of the same grant. A refresh token works once: its use
+/// again is refused, and more than 30 s later it also ends the current one.
+#[utoipa::path(post, path = "/v1/token/refresh", tag = "Tokens", request_body = RefreshRequest,
+    responses((status = 201, description = "The token", body = TokenResponse)))]
+async fn refresh(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    key: IdempotencyKey,
+    Json { value: request, hash }: Json<RefreshRequest>,
+) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
+    const REFUSED: &str = "the refresh token is invalid, used, expired, or its grant is not active";
+    let key = key.on("POST /v1/token/refresh", hash);
+    let id = app
+        .secrets
+        .read_refresh_token(&request.refresh_token)
+        .ok_or_else(|| ApiError::bad_request(REFUSED))?;
+    let signer = app.signer();
+    let issued = app
+        .write(move |tx| {
+            let mut refused = false;
+            let issued =
+                idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
+                    match tokens::refresh(tx, &caller, id, &request.agent_id, &signer)? {
+                        Refreshed::Issued(issued) => Ok(*issued),
+                        Refreshed::Refused => {
+                            refused = true;
+                            Err(Error::bad_request(REFUSED))
+                        }
+                    }
+                });
+            // A refusal may have ended the family: that must be kept, unlike the answer.
+            if refused { Ok(None) } else { issued.map(Some) }
+        })
+        .await?
+        .ok_or_else(|| ApiError::bad_request(REFUSED))?;
+    Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
+}
+
+/// Verify a token
+///
+/// Checks signature, time, token, grant and everything above the grant.
+#[utoipa::path(post, path = "/v1/tokens/verify", tag = "Tokens", request_body = VerifyRequest,
+    responses((status = 200, description = "Whether it is valid", body = VerifyTokenResponse)))]
+async fn verify(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Json { value: request, .. }: Json<VerifyRequest>,
+) -> ApiResult<Body<VerifyTokenResponse>> {
+    let mut answer = VerifyTokenResponse {
+        valid: false,
+        grant_id: None,
+        scopes: None,
+        principal: None,
+        agent: None,
+        expires_at: None,
+    };
+    let Some(claims) = app.read_token(request.token).await? else { return Ok(Body(answer)) };
+    if app.inactive_reason(caller.developer_id, &claims).await?.is_none() {
+        answer.valid = true;
+        answer.grant_id = Some(claims.grnt);
+        answer.scopes = Some(claims.scp);
+        answer.principal = Some(claims.sub);
+        answer.agent = Some(claims.agt);
+        answer.expires_at = Some(grantex_types::Timestamp::from_millis(claims.exp.saturating_mul(1000)));
+    }
+    Ok(Body(answer))
+}
+
+/// Verify a grant by its token
+///
+/// Like verifying the token; says why, if it is not in force.
+#[utoipa::path(post, path = "/v1/grants/verify", tag = "Grants", request_body = VerifyRequest,
+    responses((status = 200, description = "Whether it is active", body = VerifyGrantResponse)))]
+async fn verify_grant(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Json { value: request, .. }: Json<VerifyRequest>,
+) -> ApiResult<Body<VerifyGrantResponse>> {
+    let inactive = |reason| VerifyGrantResponse { active: false, claims: None, reason: Some(reason) };
+    let Some(claims) = app.read_token(request.token).await? else {
+        return Ok(Body(inactive(InactiveReason::NotFound)));
+    };
+    let reason = app.inactive_reason(caller.developer_id, &claims).await?;
+    Ok(Body(match reason {
+        None => VerifyGrantResponse { active: true, claims: Some(claims), reason: None },
+        Some(reason) => inactive(reason),
+    }))
+}
+
+/// Revoke a token
+///
+/// Ends one token; its grant stays.
+#[utoipa::path(post, path = "/v1/tokens/revoke", tag = "Tokens", request_body = RevokeTokenRequest,
+    responses((status = 204, description = "Revoked")))]
+async fn revoke(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Json { value: request, .. }: Json<RevokeTokenRequest>,
+) -> ApiResult<StatusCode> {
+    let id: TokenId = request.jti.parse().map_err(|_| ApiError::not_found("token"))?;
+    app.write(move |tx| tokens::revoke(tx, &caller, id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,214 @@
+//! Events as ready-to-send bytes, made once for all subscribers.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use grantex_core::log::{Position, StoredEvent, Subject};
+use grantex_types::{EventId, EventType, Timestamp, sse};
+
+use super::Filter;
+
+/// Bytes in a chunk at most, unless a single event is larger. A subscriber in the middle of a
+/// write holds one chunk, so this bounds what a stalled one keeps alive.
+const LARGEST_CHUNK: usize = 64 << 10;
+
+/// Consecutive events of one log in one buffer. The SSE blocks lie one after the other; each
+/// event's envelope, which a WebSocket sends, is a part of its block.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    first: Position,
+    frames: Vec<Frame>,
+    bytes: Bytes,
+}
+
+/// Where one event lies in its chunk, and what filters ask about it.
+#[derive(Debug)]
+struct Frame {
+    id: EventId,
+    created_at: Timestamp,
+    kind: EventType,
+    subject: Subject,
+    start: usize,
+    end: usize,
+}
+
+/// `\n\n` after an envelope.
+const BLOCK_END: usize = 2;
+
+impl Chunk {
+    /// Frames consecutive events, in as few chunks as the limit allows.
+    pub(super) fn encode(events: Vec<StoredEvent>) -> Vec<Arc<Self>> {
+        let mut chunks = Vec::new();
+        let mut frames: Vec<Frame> = Vec::new();
+        let mut buffer = BytesMut::new();
+        let mut first = 0;
+        for event in events {
+            if buffer.len().saturating_add(event.envelope.len()) > LARGEST_CHUNK && !frames.is_empty() {
+                chunks.push(Arc::new(Self {
+                    first,
+                    frames: std::mem::take(&mut frames),
+                    bytes: buffer.split().freeze(),
+                }));
+            }
+            if frames.is_empty() {
+                first = event.position;
+            }
+            let start = buffer.len();
+            sse::write_event(&mut buffer, event.id, &event.envelope);
+            frames.push(Frame {
+                id: event.id,
+                created_at: event.created_at,
+                kind: event.kind,
+                subject: event.subject,
+                start,
+                end: buffer.len(),
+            });
+        }
+        if !frames.is_empty() {
+            chunks.push(Arc::new(Self { first, frames, bytes: buffer.freeze() }));
+        }
+        chunks
+    }
+
+    /// The position of its first event.
+    pub(super) fn first(&self) -> Position {
+        self.first
+    }
+
+    /// The position of its last event.
+    pub(super) fn last(&self) -> Position {
+        self.first.saturating_add(self.frames.len() as u64).saturating_sub(1)
+    }
+
+    /// Memory it holds, about.
+    pub(super) fn size(&self) -> usize {
+        let frames = self.frames.len().saturating_mul(size_of::<Frame>());
+        let principals: usize = self.frames.iter().map(|frame| frame.subject.principal_id.capacity()).sum();
+        self.bytes.len().saturating_add(frames).saturating_add(principals)
+    }
+
+    /// The next run of consecutive events after `after` that the filter shows, or the last event
+    /// passed over when there is none left.
+    pub(super) fn next_run(self: &Arc<Self>, after: Position, filter: &Filter) -> Result<Run, Passed> {
+        let from = usize::try_from(after.saturating_add(1).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let rest = self.frames.get(from..).unwrap_or_default();
+        if filter.is_open() && !rest.is_empty() {
+            return Ok(Run { chunk: Arc::clone(self), frames: from..self.frames.len() });
+        }
+        let shown = |frame: &Frame| filter.shows(frame.kind, &frame.subject);
+        let Some(skipped) = rest.iter().position(shown) else {
+            let id = self.frames.last().map_or(EventId::ZERO, |frame| frame.id);
+            return Err(Passed { position: self.last(), id });
+        };
+        let length = rest.iter().skip(skipped).take_while(|frame| shown(frame)).count();
+        let start = from.saturating_add(skipped);
+        Ok(Run { chunk: Arc::clone(self), frames: start..start.saturating_add(length) })
+    }
+}
+
+/// The end of a chunk whose rest is hidden from a subscriber.
+pub(super) struct Passed {
+    pub(super) position: Position,
+    pub(super) id: EventId,
+}
+
+/// Consecutive events that a subscriber gets: at least one.
+pub(crate) struct Run {
+    chunk: Arc<Chunk>,
+    frames: Range<usize>,
+}
+
+impl Run {
+    fn frames(&self) -> &[Frame] {
+        self.chunk.frames.get(self.frames.clone()).unwrap_or_default()
+    }
+
+    /// All events as Server-Sent Events: one slice of the shared buffer, ending where an event
+    /// ends.
+    pub(super) fn sse(&self) -> Bytes {
+        let start = self.frames().first().map_or(0, |frame| frame.start);
+        let end = self.frames().last().map_or(0, |frame| frame.end);
+        self.chunk.bytes.slice(start..end)
+    }
+
+    /// Each event's envelope: slices of the shared buffer.
+    pub(super) fn envelopes(&self) -> impl Iterator<Item = Bytes> + '_ {
+        self.frames().iter().map(|frame| {
+            let head = "id: ".len() + EventId::PREFIX.len() + 26 + "\ndata: ".len();
+            let start = frame.start.saturating_add(head);
+            self.chunk.bytes.slice(start..frame.end.saturating_sub(BLOCK_END).max(start))
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(super) fn last_position(&self) -> Position {
+        self.chunk.first.saturating_add(self.frames.end as u64).saturating_sub(1)
+    }
+
+    pub(super) fn last_id(&self) -> EventId {
+        self.frames().last().map_or(EventId::ZERO, |frame| frame.id)
+    }
+
+    pub(super) fn last_created_at(&self) -> Timestamp {
+        self.frames().last().map_or(Timestamp::EPOCH, |frame| frame.created_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grantex_types::{AgentId, GrantId};
+
+    use super::*;
+
+    pub(crate) fn event(position: Position, kind: EventType, size: usize) -> StoredEvent {
+        StoredEvent {
+            position,
+            id: EventId::from_parts(position, 0),
+            created_at: Timestamp::from_millis(position),
+            kind,
+            subject: Subject {
+                grant_id: GrantId::from_parts(0, 1),
+                agent_id: AgentId::from_parts(0, 2),
+                principal_id: "user".into(),
+            },
+            envelope: format!("{{\"n\":{position},\"pad\":\"{}\"}}", "x".repeat(size)).into_bytes(),
+        }
+    }
+
+    #[test]
+    fn chunks_are_bounded_and_lose_nothing() {
+        let events: Vec<_> = (1..=50).map(|n| event(n, EventType::GrantCreated, 5000)).collect();
+        let chunks = Chunk::encode(events);
+        assert!(chunks.len() > 1);
+        let mut next = 1;
+        for chunk in &chunks {
+            assert_eq!(chunk.first(), next);
+            assert!(chunk.bytes.len() <= LARGEST_CHUNK + 128);
+            assert!(chunk.bytes.ends_with(b"\n\n"));
+            next = chunk.last() + 1;
+        }
+        assert_eq!(next, 51);
+    }
+
+    #[test]
+    fn runs_are_what_the_filter_shows() {
+        use EventType::{GrantCreated as C, TokenIssued as T};
+        let events = [C, T, T, C, T].into_iter().enumerate().map(|(i, kind)| event(i as u64 + 1, kind, 1));
+        let chunk = Chunk::encode(events.collect()).remove(0);
+        let tokens = Filter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
+        let run = chunk.next_run(0, &tokens).ok().unwrap();
+        assert_eq!((run.len(), run.last_position()), (2, 3));
+        assert_eq!(run.envelopes().next().unwrap(), "{\"n\":2,\"pad\":\"x\"}");
+        assert!(run.sse().starts_with(b"id: evt_") && run.sse().ends_with(b"\n\n"));
+        let run = chunk.next_run(3, &tokens).ok().unwrap();
+        assert_eq!((run.len(), run.last_position()), (1, 5));
+        let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
+        assert_eq!(chunk.next_run(1, &open).ok().unwrap().len(), 4);
+        let none = Filter::new("budget.exhausted".parse().unwrap(), None, None, None).unwrap();
+        assert_eq!(chunk.next_run(0, &none).err().unwrap().position, 5);
+    }
+}

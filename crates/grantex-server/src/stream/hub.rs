@@ -1,0 +1,263 @@
+//! All tails and all open streams.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use grantex_core::log::StoredEvent;
+use grantex_types::{DeveloperId, ErrorCode, KeyId};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::frame::Chunk;
+use super::tail::Tail;
+use crate::http::connection::Connection;
+use crate::http::error::{ApiError, ApiResult};
+
+/// How long a stream whose key was revoked has to end by itself before its socket is cut. Within
+/// the second that is promised.
+const REVOKED_GRACE: Duration = Duration::from_millis(500);
+/// After this many bytes over the budget are freed, another tenth goes too, so that not every
+/// publication has to free.
+const FREE_TO: (usize, usize) = (9, 10);
+
+/// Why a stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The service shuts down.
+    GoingAway,
+    /// The API key that opened it was revoked.
+    KeyRevoked,
+}
+
+/// The tails of all developers that have subscribers, and the streams that are open.
+pub(crate) struct Hub {
+    most_per_developer: usize,
+    tail_budget: usize,
+    tail_bytes: AtomicUsize,
+    tick: AtomicU64,
+    next_slot: AtomicU64,
+    developers: Mutex<HashMap<DeveloperId, Developer>>,
+    draining: CancellationToken,
+    revoked: mpsc::UnboundedSender<Arc<Connection>>,
+    revoked_inbox: Mutex<Option<mpsc::UnboundedReceiver<Arc<Connection>>>>,
+}
+
+/// A developer with at least one open stream.
+struct Developer {
+    tail: Arc<Tail>,
+    slots: HashMap<u64, Open>,
+}
+
+struct Open {
+    key_id: KeyId,
+    ends: Arc<Ends>,
+    connection: Option<Arc<Connection>>,
+}
+
+/// How a stream is told to end.
+#[derive(Debug)]
+struct Ends {
+    token: CancellationToken,
+    reason: Mutex<End>,
+}
+
+impl Hub {
+    pub(crate) fn new(most_per_developer: usize, tail_budget: usize) -> Self {
+        let (revoked, inbox) = mpsc::unbounded_channel();
+        Self {
+            most_per_developer,
+            tail_budget,
+            tail_bytes: AtomicUsize::new(0),
+            tick: AtomicU64::new(0),
+            next_slot: AtomicU64::new(0),
+            developers: Mutex::new(HashMap::new()),
+            draining: CancellationToken::new(),
+            revoked,
+            revoked_inbox: Mutex::new(Some(inbox)),
+        }
+    }
+
+    /// Takes a place among the developer's streams, if there is one. From here on the stream
+    /// misses no publication and no revocation of its key.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        developer: DeveloperId,
+        key_id: KeyId,
+        transport: &'static str,
+        connection: Option<Arc<Connection>>,
+    ) -> ApiResult<Slot> {
+        if self.draining.is_cancelled() {
+            return Err(ApiError::new(ErrorCode::Unavailable, "the service is shutting down").retry_after(1));
+        }
+        let ends = Arc::new(Ends { token: CancellationToken::new(), reason: Mutex::new(End::GoingAway) });
+        let number = self.next_slot.fetch_add(1, Ordering::Relaxed);
+        let mut developers = self.developers.lock();
+        let entry = developers
+            .entry(developer)
+            .or_insert_with(|| Developer { tail: Arc::new(Tail::new()), slots: HashMap::new() });
+        if entry.slots.len() >= self.most_per_developer {
+            return Err(ApiError::new(
+                ErrorCode::TooManyConnections,
+                format!(
+                    "this developer has {} open streams, the most there may be; close some",
+                    entry.slots.len()
+                ),
+            )
+            .retry_after(5));
+        }
+        entry.slots.insert(number, Open { key_id, ends: Arc::clone(&ends), connection });
+        let tail = Arc::clone(&entry.tail);
+        drop(developers);
+        metrics::gauge!("grantex_streams_open", "transport" => transport).increment(1.0);
+        Ok(Slot { hub: Arc::clone(self), developer, number, ends, tail, transport })
+    }
+
+    /// How many streams are open.
+    pub(crate) fn count(&self) -> usize {
+        self.developers.lock().values().map(|developer| developer.slots.len()).sum()
+    }
+
+    /// Hands committed events to the tails of developers that have subscribers.
+    pub(crate) fn publish(&self, events: Vec<(DeveloperId, StoredEvent)>) {
+        let mut by_developer: HashMap<DeveloperId, Vec<StoredEvent>> = HashMap::new();
+        for (developer, event) in events {
+            by_developer.entry(developer).or_default().push(event);
+        }
+        for (developer, events) in by_developer {
+            let tail = self.developers.lock().get(&developer).map(|entry| Arc::clone(&entry.tail));
+            if let Some(tail) = tail {
+                let added = tail.push(Chunk::encode(events));
+                self.tail_bytes.fetch_add(added, Ordering::Relaxed);
+            }
+        }
+        if self.tail_bytes.load(Ordering::Relaxed) > self.tail_budget {
+            self.shrink();
+        }
+    }
+
+    /// Frees the oldest chunks of the least recently used tails.
+    fn shrink(&self) {
+        let goal = self.tail_budget.saturating_mul(FREE_TO.0).checked_div(FREE_TO.1).unwrap_or(0);
+        let mut tails: Vec<Arc<Tail>> =
+            self.developers.lock().values().map(|entry| Arc::clone(&entry.tail)).collect();
+        tails.sort_by_key(|tail| tail.used());
+        for tail in tails {
+            loop {
+                if self.tail_bytes.load(Ordering::Relaxed) <= goal {
+                    return;
+                }
+                let freed = tail.drop_oldest();
+                if freed == 0 {
+                    break;
+                }
+                self.tail_bytes.fetch_sub(freed, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Ends the streams of a key: politely at once, and by cutting the socket shortly after.
+    pub(crate) fn revoke_key(&self, developer: DeveloperId, key_id: KeyId) {
+        let developers = self.developers.lock();
+        let Some(entry) = developers.get(&developer) else { return };
+        for open in entry.slots.values().filter(|open| open.key_id == key_id) {
+            *open.ends.reason.lock() = End::KeyRevoked;
+            open.ends.token.cancel();
+            if let Some(connection) = &open.connection {
+                // The receiver lives as long as the service serves.
+                let _ = self.revoked.send(Arc::clone(connection));
+            }
+        }
+    }
+
+    /// Cuts the sockets of revoked streams that are still there after their grace. Runs as long
+    /// as the service; the second call returns at once.
+    pub(crate) async fn cut_revoked(&self) {
+        let inbox = self.revoked_inbox.lock().take();
+        let Some(mut inbox) = inbox else { return };
+        while let Some(connection) = inbox.recv().await {
+            // Each waits from when it is taken, so one after the other would be late: all that
+            // are there wait together.
+            let mut due = vec![connection];
+            while let Ok(connection) = inbox.try_recv() {
+                due.push(connection);
+            }
+            tokio::spawn(async move {
+                tokio::time::sleep(REVOKED_GRACE).await;
+                for connection in due {
+                    connection.cut.cancel();
+                }
+            });
+        }
+    }
+
+    /// Refuses new streams and ends the open ones, spread evenly over `time`.
+    pub(crate) async fn drain(&self, time: Duration) {
+        self.draining.cancel();
+        let open: Vec<Arc<Ends>> = {
+            let developers = self.developers.lock();
+            developers
+                .values()
+                .flat_map(|entry| entry.slots.values().map(|open| Arc::clone(&open.ends)))
+                .collect()
+        };
+        let Ok(count) = u32::try_from(open.len()) else { return };
+        let start = tokio::time::Instant::now();
+        for (number, ends) in (0_u32..).zip(open) {
+            let share = time.checked_div(count).unwrap_or_default();
+            tokio::time::sleep_until(start + share.saturating_mul(number)).await;
+            ends.token.cancel();
+        }
+    }
+
+    fn close(&self, developer: DeveloperId, number: u64) {
+        let mut developers = self.developers.lock();
+        let Some(entry) = developers.get_mut(&developer) else { return };
+        entry.slots.remove(&number);
+        if entry.slots.is_empty()
+            && let Some(entry) = developers.remove(&developer)
+        {
+            self.tail_bytes.fetch_sub(entry.tail.bytes(), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn tick(&self) -> u64 {
+        self.tick.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// A stream's place; dropping it closes the stream's books at once.
+pub(crate) struct Slot {
+    hub: Arc<Hub>,
+    pub(super) developer: DeveloperId,
+    number: u64,
+    ends: Arc<Ends>,
+    pub(super) tail: Arc<Tail>,
+    pub(super) transport: &'static str,
+}
+
+impl Slot {
+    /// Waits until the stream has to end.
+    pub(super) async fn ended(&self) -> End {
+        self.ends.token.cancelled().await;
+        *self.ends.reason.lock()
+    }
+
+    /// Whether and why the stream has to end.
+    pub(super) fn has_ended(&self) -> Option<End> {
+        self.ends.token.is_cancelled().then(|| *self.ends.reason.lock())
+    }
+
+    pub(super) fn tick(&self) -> u64 {
+        self.hub.tick()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.hub.close(self.developer, self.number);
+        metrics::gauge!("grantex_streams_open", "transport" => self.transport).decrement(1.0);
+    }
+}

@@ -1,0 +1,24 @@
+//! The way of an event out: one loop for live and replay, one framing for all subscribers.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | `frame` | events as ready-to-send bytes |
+//! | `tail` | the newest of them, by developer, while somebody subscribes |
+//! | `hub` | all tails and all open streams: publishing, limits, revocation, drain |
+//! | `filter` | what a subscriber wants to see |
+//! | `session` | a subscriber: a cursor that follows the log |
+//! | `sse`, `ws` | a session as Server-Sent Events, and as a WebSocket |
+//! | `ticket` | opening a stream without an API key in a header |
+
+mod filter;
+mod frame;
+mod hub;
+mod session;
+pub(crate) mod sse;
+mod tail;
+pub(crate) mod ticket;
+pub(crate) mod ws;
+
+pub(crate) use filter::{Filter, FilterQuery};
+pub(crate) use hub::{End, Hub, Slot};
+pub(crate) use session::Session;

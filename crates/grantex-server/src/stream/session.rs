@@ -1,0 +1,176 @@
+//! A subscriber: a cursor that follows the log, from any point of history into live.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantex_core::env::Clock;
+use grantex_core::log::Position;
+use grantex_core::store::{self, Store};
+use grantex_core::usecase::events::Cursor;
+use grantex_types::EventId;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+
+use super::frame::{Chunk, Run};
+use super::tail::Found;
+use super::{End, Filter, Slot};
+
+/// Events and bytes read from the store at once: large enough to be cheap per event, small enough
+/// that a thousand replaying subscribers stay within some hundred megabytes.
+const PAGE_EVENTS: u32 = 512;
+const PAGE_BYTES: usize = 128 << 10;
+/// How long to wait when the store cannot be read.
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+
+/// What a subscriber gets next.
+pub(crate) enum Next {
+    /// Events.
+    Events(Run),
+    /// No event for the keep-alive time, but the log moved past hidden ones: the cursor is here.
+    Cursor(EventId),
+    /// No event for the keep-alive time.
+    Idle,
+    /// The stream has to end.
+    End(End),
+}
+
+/// A subscriber. It holds a position and at most one page of the store, never a place in a tail.
+pub(crate) struct Session {
+    slot: Slot,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    filter: Filter,
+    /// Everything up to here was delivered or hidden.
+    cursor: Cursor,
+    /// The cursor that the client knows.
+    told: EventId,
+    head: watch::Receiver<Position>,
+    /// Chunks of a page of the store, oldest first.
+    page: VecDeque<Arc<Chunk>>,
+    keep_alive: Duration,
+    idle_at: Pin<Box<Sleep>>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        slot: Slot,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        filter: Filter,
+        cursor: Cursor,
+        keep_alive: Duration,
+    ) -> Self {
+        let head = slot.tail.head();
+        Self {
+            store,
+            clock,
+            filter,
+            cursor,
+            told: cursor.id,
+            head,
+            page: VecDeque::new(),
+            keep_alive,
+            idle_at: Box::pin(tokio::time::sleep(keep_alive)),
+            slot,
+        }
+    }
+
+    /// Where the subscriber is.
+    pub(crate) fn cursor(&self) -> EventId {
+        self.cursor.id
+    }
+
+    /// Shows other events from here on.
+    pub(crate) fn set_filter(&mut self, filter: Filter) {
+        self.filter = filter;
+    }
+
+    /// What comes next; waits for it. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Next {
+        loop {
+            if let Some(end) = self.slot.has_ended() {
+                return Next::End(end);
+            }
+            // Seen before looking: a publication after this wakes the wait below.
+            self.head.borrow_and_update();
+            let chunk = match self.page.front() {
+                Some(chunk) => Some(Arc::clone(chunk)),
+                None => match self.slot.tail.read(self.cursor.position, self.slot.tick()) {
+                    Found::Chunk(chunk) => Some(chunk),
+                    Found::Nothing => None,
+                    Found::Missing => match self.load().await {
+                        Ok(true) => continue,
+                        Ok(false) => None,
+                        Err(()) => {
+                            tokio::time::sleep(STORE_PAUSE).await;
+                            continue;
+                        }
+                    },
+                },
+            };
+            if let Some(chunk) = chunk {
+                if let Some(run) = self.take(&chunk) {
+                    return Next::Events(run);
+                }
+                continue;
+            }
+            tokio::select! {
+                biased;
+                end = self.slot.ended() => return Next::End(end),
+                // The tail lives as long as the slot, so its sender does too.
+                _ = self.head.changed() => {}
+                () = self.idle_at.as_mut() => {
+                    self.restart_idle();
+                    if self.told == self.cursor.id {
+                        return Next::Idle;
+                    }
+                    self.told = self.cursor.id;
+                    return Next::Cursor(self.cursor.id);
+                }
+            }
+        }
+    }
+
+    /// The next shown events of a chunk; the cursor moves past what is hidden.
+    fn take(&mut self, chunk: &Arc<Chunk>) -> Option<Run> {
+        let taken = chunk.next_run(self.cursor.position, &self.filter);
+        self.cursor = match &taken {
+            Ok(run) => Cursor { position: run.last_position(), id: run.last_id() },
+            Err(passed) => Cursor { position: passed.position, id: passed.id },
+        };
+        if self.cursor.position >= chunk.last() {
+            self.page.pop_front();
+        }
+        let run = taken.ok()?;
+        self.told = self.cursor.id;
+        self.restart_idle();
+        metrics::counter!("grantex_events_delivered_total", "transport" => self.slot.transport)
+            .increment(run.len() as u64);
+        // Events of the last minute count as live: their age is how late they are.
+        let age = self.clock.now().millis_since(run.last_created_at());
+        if age < 60_000 {
+            #[expect(clippy::cast_precision_loss, reason = "below 60,000")]
+            metrics::histogram!("grantex_delivery_lag_seconds").record(age as f64 / 1000.0);
+        }
+        Some(run)
+    }
+
+    /// Reads the next page of the store. Whether there was anything in it.
+    async fn load(&mut self) -> Result<bool, ()> {
+        let (developer, after) = (self.slot.developer, self.cursor.position);
+        let events = store::read(self.store.as_ref(), move |snapshot| {
+            Ok(snapshot.events(developer, after, PAGE_EVENTS, PAGE_BYTES)?)
+        });
+        let events = events.await.map_err(|error| {
+            tracing::warn!(%error, "a stream could not read the log; it tries again");
+        })?;
+        self.page = Chunk::encode(events).into();
+        Ok(!self.page.is_empty())
+    }
+
+    fn restart_idle(&mut self) {
+        self.idle_at.as_mut().reset(Instant::now() + self.keep_alive);
+    }
+}

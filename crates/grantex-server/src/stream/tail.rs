@@ -1,0 +1,91 @@
+//! The newest events of one log, framed, while somebody subscribes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use grantex_core::log::Position;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::frame::Chunk;
+
+/// A ring of chunks in log order. It may begin anywhere; what it lacks is in the store.
+#[derive(Debug)]
+pub(super) struct Tail {
+    ring: Mutex<Ring>,
+    /// The log's head as last published; 0 before the first publication.
+    head: watch::Sender<Position>,
+    /// When it was last read, in the hub's ticks: the least recently used tail is cut first.
+    used: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    chunks: VecDeque<Arc<Chunk>>,
+    bytes: usize,
+}
+
+/// What a tail has after a position.
+pub(super) enum Found {
+    /// The chunk that holds the next event.
+    Chunk(Arc<Chunk>),
+    /// The next event, if there is one, is in the store only.
+    Missing,
+    /// There is no next event yet.
+    Nothing,
+}
+
+impl Tail {
+    pub(super) fn new() -> Self {
+        Self { ring: Mutex::default(), head: watch::Sender::new(0), used: AtomicU64::new(0) }
+    }
+
+    /// Wakes at every publication.
+    pub(super) fn head(&self) -> watch::Receiver<Position> {
+        self.head.subscribe()
+    }
+
+    /// Adds chunks that follow those before, and wakes the subscribers. Returns the bytes added.
+    pub(super) fn push(&self, chunks: Vec<Arc<Chunk>>) -> usize {
+        let Some(head) = chunks.last().map(|chunk| chunk.last()) else { return 0 };
+        let added: usize = chunks.iter().map(|chunk| chunk.size()).sum();
+        let mut ring = self.ring.lock();
+        ring.bytes = ring.bytes.saturating_add(added);
+        ring.chunks.extend(chunks);
+        drop(ring);
+        self.head.send_replace(head);
+        added
+    }
+
+    pub(super) fn read(&self, after: Position, tick: u64) -> Found {
+        self.used.store(tick, Ordering::Relaxed);
+        let ring = self.ring.lock();
+        let wanted = after.saturating_add(1);
+        let index = ring.chunks.partition_point(|chunk| chunk.last() < wanted);
+        match ring.chunks.get(index) {
+            Some(chunk) if chunk.first() <= wanted => Found::Chunk(Arc::clone(chunk)),
+            Some(_) => Found::Missing,
+            None => {
+                let head = *self.head.borrow();
+                if head > 0 && head <= after { Found::Nothing } else { Found::Missing }
+            }
+        }
+    }
+
+    /// Drops the oldest chunk. Returns the bytes freed; 0 when it is empty.
+    pub(super) fn drop_oldest(&self) -> usize {
+        let mut ring = self.ring.lock();
+        let freed = ring.chunks.pop_front().map_or(0, |chunk| chunk.size());
+        ring.bytes = ring.bytes.saturating_sub(freed);
+        freed
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.ring.lock().bytes
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+}

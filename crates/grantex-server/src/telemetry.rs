@@ -1,0 +1,52 @@
+//! The Prometheus recorder, and what each metric means.
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// From a fast commit to a slow disk.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Up to the largest batch.
+const COMMANDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// Why metrics cannot be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The recorder cannot be made.
+    #[error("the metrics recorder cannot be made: {0}")]
+    Build(#[from] BuildError),
+    /// The process has another recorder.
+    #[error("the process records metrics already")]
+    Taken,
+}
+
+/// Makes this process record metrics. Call once, before the service starts.
+pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_commands".into()), COMMANDS)?
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Taken)?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_counter!("grantex_events_appended_total", "Events committed to the logs");
+    describe_counter!("grantex_events_delivered_total", "Events handed to streams, by transport");
+    describe_counter!("grantex_events_trimmed_total", "Events removed by retention");
+    describe_counter!("grantex_readers_cut_total", "Connections cut because their reader took no bytes");
+    describe_counter!("grantex_commit_failures_total", "Commits that failed, with all commands in them");
+    describe_gauge!("grantex_streams_open", "Open streams, by transport");
+    describe_gauge!("grantex_commands_queued", "Commands that wait for the writer");
+    describe_gauge!("grantex_write_failing", "1 while writing does not work");
+    describe_gauge!("grantex_clock_behind_seconds", "How far the clock is behind the newest event");
+    describe_histogram!(
+        "grantex_delivery_lag_seconds",
+        "From an event's creation to its hand-over to a stream"
+    );
+    describe_histogram!("grantex_commit_seconds", "From the first command of a batch to its commit");
+    describe_histogram!("grantex_commit_batch_commands", "Commands that shared a commit");
+    describe_histogram!("grantex_http_request_seconds", "From a request's head to its answer's head");
+}
