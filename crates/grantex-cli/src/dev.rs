@@ -115,12 +115,10 @@ Paste into another terminal:
   {dim}# follow the events{dim:#}
   curl -N -H \"Authorization: Bearer $GRANTEX_API_KEY\" \"$GRANTEX_BASE_URL/v1/events/stream\"
   {dim}# register an agent, ask for consent (a sandbox key gets the code at once), exchange the code{dim:#}
-  curl -s -H \"Authorization: Bearer $GRANTEX_API_KEY\" -H 'Content-Type: application/json' \\
-    \"$GRANTEX_BASE_URL/v1/agents\" -d '{{\"name\":\"Calendar assistant\"}}'
-  curl -s -H \"Authorization: Bearer $GRANTEX_API_KEY\" -H 'Content-Type: application/json' \\
-    \"$GRANTEX_BASE_URL/v1/authorize\" -d '{{\"agentId\":\"ag_…\",\"principalId\":\"user-123\",\"scopes\":[\"calendar:read\"]}}'
-  curl -s -H \"Authorization: Bearer $GRANTEX_API_KEY\" -H 'Content-Type: application/json' \\
-    \"$GRANTEX_BASE_URL/v1/token\" -d '{{\"agentId\":\"ag_…\",\"code\":\"gxc_…\"}}'
+  post() {{ curl -s -H \"Authorization: Bearer $GRANTEX_API_KEY\" -H 'Content-Type: application/json' \"$GRANTEX_BASE_URL$1\" -d \"$2\"; }}
+  AGENT=$(post /v1/agents '{{\"name\":\"Calendar assistant\"}}' | grep -o 'ag_[0-9A-Z]*' | head -1)
+  CODE=$(post /v1/authorize '{{\"agentId\":\"'$AGENT'\",\"principalId\":\"user-123\",\"scopes\":[\"calendar:read\"]}}' | grep -o 'gxc_[^\"]*')
+  post /v1/token '{{\"agentId\":\"'$AGENT'\",\"code\":\"'$CODE'\"}}'
 
 Events appear here as they happen{}. Ctrl-C ends.
 ",

@@ -10,8 +10,7 @@ use grantex_core::model::Caller;
 use grantex_core::usecase::idempotency;
 use grantex_types::ErrorCode;
 use http::request::Parts;
-use http::{HeaderMap, header};
-use http_body_util::LengthLimitError;
+use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::connection::Connection;
@@ -131,14 +130,11 @@ async fn read_body(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> 
         Ok(bytes) => bytes,
     };
     bytes.map_err(|rejection| {
-        let mut source: Option<&dyn std::error::Error> = Some(&rejection);
-        while let Some(error) = source {
-            if error.is::<LengthLimitError>() {
-                return ApiError::new(ErrorCode::PayloadTooLarge, "the body must be at most 1 MiB");
-            }
-            source = error.source();
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            ApiError::new(ErrorCode::PayloadTooLarge, "the body must be at most 1 MiB")
+        } else {
+            ApiError::bad_request("the body could not be read")
         }
-        ApiError::bad_request("the body could not be read")
     })
 }
 

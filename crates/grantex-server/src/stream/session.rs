@@ -49,6 +49,8 @@ pub(crate) struct Session {
     head: watch::Receiver<Position>,
     /// Chunks of a page of the store, oldest first.
     page: VecDeque<Arc<Chunk>>,
+    /// It was at the head before: what comes now is new, and its age is how late it is.
+    live: bool,
     keep_alive: Duration,
     idle_at: Pin<Box<Sleep>>,
 }
@@ -71,6 +73,7 @@ impl Session {
             told: cursor.id,
             head,
             page: VecDeque::new(),
+            live: false,
             keep_alive,
             idle_at: Box::pin(tokio::time::sleep(keep_alive)),
             slot,
@@ -116,6 +119,7 @@ impl Session {
                 }
                 continue;
             }
+            self.live = true;
             tokio::select! {
                 biased;
                 end = self.slot.ended() => return Next::End(end),
@@ -148,10 +152,9 @@ impl Session {
         self.restart_idle();
         metrics::counter!("grantex_events_delivered_total", "transport" => self.slot.transport)
             .increment(run.len() as u64);
-        // Events of the last minute count as live: their age is how late they are.
-        let age = self.clock.now().millis_since(run.last_created_at());
-        if age < 60_000 {
-            #[expect(clippy::cast_precision_loss, reason = "below 60,000")]
+        if self.live {
+            let age = self.clock.now().millis_since(run.last_created_at());
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             metrics::histogram!("grantex_delivery_lag_seconds").record(age as f64 / 1000.0);
         }
         Some(run)

@@ -1,0 +1,113 @@
+use serde_json::json;
+
+use crate::support::Service;
+
+#[tokio::test]
+async fn signing_up_gives_a_key_that_works() {
+    let service = Service::start().await;
+    let request = json!({"name": "  Acme  ", "email": "Dev@Acme.example", "ignored": true});
+    let made = service.anonymous().post("/v1/signup", &request).await.ok(201);
+    assert_eq!(made["name"], "Acme");
+    assert_eq!(made["email"], "dev@acme.example");
+    assert_eq!(made["mode"], "live");
+    let key = made["apiKey"].as_str().unwrap();
+    assert!(key.starts_with("gx_live_") && key.len() == 8 + 43);
+    service.anonymous().post("/v1/signup", &request).await.refused(409, "CONFLICT");
+
+    let mut client = service.anonymous();
+    client.key = key.to_owned();
+    let me = client.get("/v1/me").await.ok(200);
+    assert_eq!(me["developerId"], made["developerId"]);
+    // The scheme's case does not matter.
+    let request =
+        service.http.get(format!("{}/v1/me", service.base)).header("Authorization", format!("bEARER {key}"));
+    client.send(request).await.ok(200);
+}
+
+#[tokio::test]
+async fn the_secret_is_not_in_the_database() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let token = client.token(&client.agent().await).await;
+    let bytes: Vec<u8> = ["grantex.db", "grantex.db-wal"]
+        .into_iter()
+        .flat_map(|name| std::fs::read(service.folder().join(name)).unwrap_or_default())
+        .collect();
+    let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds("user-1"), "the database was looked into");
+    for secret in [&client.key[8..], &token.refresh[30..], &token.jwt[..]] {
+        assert!(!holds(secret));
+    }
+}
+
+#[tokio::test]
+async fn several_keys_each_with_its_own_life() {
+    let service = Service::start().await;
+    let first = service.live().await;
+    let made = first.post("/v1/keys", &json!({"name": "ci"})).await.ok(201);
+    let mut second = first.clone();
+    second.key = made["apiKey"].as_str().unwrap().to_owned();
+    second.get("/v1/me").await.ok(200);
+
+    let list = first.get("/v1/keys").await;
+    assert!(!list.text.contains(&second.key), "the secret is shown once");
+    let keys = list.ok(200);
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
+
+    let path = format!("/v1/keys/{}", made["keyId"].as_str().unwrap());
+    service.live().await.delete(&path).await.refused(404, "NOT_FOUND");
+    first.delete(&path).await.ok(204);
+    second.get("/v1/me").await.refused(401, "UNAUTHORIZED");
+    first.delete(&path).await.refused(404, "NOT_FOUND");
+    first.get("/v1/me").await.ok(200);
+}
+
+#[tokio::test]
+async fn rotating_kills_the_old_key_at_once() {
+    let service = Service::start().await;
+    let old = service.live().await;
+    let made = old.post("/v1/keys/rotate", &json!({})).await.ok(200);
+    old.get("/v1/me").await.refused(401, "UNAUTHORIZED");
+    let mut new = old.clone();
+    new.key = made["apiKey"].as_str().unwrap().to_owned();
+    new.get("/v1/me").await.ok(200);
+}
+
+#[tokio::test]
+async fn signup_can_be_switched_off() {
+    let service = Service::with(|settings| settings.signup = false).await;
+    service.anonymous().post("/v1/signup", &json!({"name": "Acme"})).await.refused(403, "FORBIDDEN");
+}
+
+#[tokio::test]
+async fn a_wrong_key_opens_nothing() {
+    let service = Service::start().await;
+    let mut client = service.live().await;
+    let last = client.key.pop().unwrap();
+    client.key.push(if last == 'A' { 'B' } else { 'A' });
+    for path in ["/v1/me", "/v1/agents", "/v1/grants", "/v1/events", "/v1/events/stream", "/v1/keys"] {
+        client.get(path).await.refused(401, "UNAUTHORIZED");
+        service.anonymous().get(path).await.refused(401, "UNAUTHORIZED");
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_are_refused_with_when_to_come_back() {
+    let service = Service::with(|settings| {
+        settings.rate_per_second = 1;
+        settings.rate_burst = 3;
+    })
+    .await;
+    let client = service.live().await;
+    for left in ["2", "1", "0"] {
+        let answer = client.get("/v1/me").await;
+        assert_eq!(answer.headers["x-ratelimit-limit"], "3");
+        assert_eq!(answer.headers["x-ratelimit-remaining"], left);
+    }
+    let answer = client.get("/v1/me").await;
+    assert_eq!(answer.headers["retry-after"], "1");
+    answer.refused(429, "RATE_LIMITED");
+    let keys = client.get("/.well-known/jwks.json").await;
+    assert!(!keys.headers.contains_key("x-ratelimit-limit"));
+    keys.ok(200);
+}

@@ -1,0 +1,134 @@
+use serde_json::json;
+
+use crate::support::{Service, ids, until};
+
+#[tokio::test]
+async fn history_pages_filters_and_finds_by_time() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    let first = client.token_for(&agent, "user-1", &["a"], "24h").await;
+    service.clock.advance(60);
+    let middle = grantex_core::env::Clock::now(service.clock.as_ref());
+    let second = client.token_for(&agent, "user-2", &["a"], "24h").await;
+    client.delete(&format!("/v1/grants/{}", first.grant)).await.ok(204);
+    let log = client.log().await;
+    assert_eq!(log.len(), 5);
+    let ordered: Vec<String> = ids(&log);
+    assert!(ordered.is_sorted(), "ids grow in log order");
+
+    let list = |query: String| {
+        let client = client.clone();
+        async move { ids(client.get(&format!("/v1/events?{query}")).await.ok(200)["events"].as_array().unwrap()) }
+    };
+    assert_eq!(list(format!("since={middle}")).await, ordered[2..]);
+    assert_eq!(list("since=1999-01-01T00:00:00Z".into()).await, ordered);
+    assert_eq!(list("since=2999-01-01T00:00:00%2B01:00".into()).await, Vec::<String>::new());
+    assert_eq!(list(format!("after={}", ordered[3])).await, ordered[4..]);
+    assert_eq!(list("types=grant.revoked".into()).await, ordered[4..]);
+    // Filters test the grant's agent and principal, also where the payload does not name them.
+    assert_eq!(
+        list("principalId=user-1".into()).await,
+        [&ordered[0], &ordered[1], &ordered[4]].map(Clone::clone)
+    );
+    assert_eq!(list(format!("grantId={}", second.grant)).await, ordered[2..4]);
+    assert_eq!(
+        list(format!("agentId={agent}&types=token.issued")).await,
+        [ordered[1].clone(), ordered[3].clone()]
+    );
+    // The cursor goes on past what a filter hid.
+    let page = client.get("/v1/events?types=grant.revoked&limit=1").await.ok(200);
+    assert_eq!(page["nextCursor"], json!(null));
+    let page = client.get("/v1/events?limit=2").await.ok(200);
+    assert_eq!(page["nextCursor"], ordered[1].as_str());
+    assert_eq!(
+        service.sandbox().await.log().await,
+        Vec::<serde_json::Value>::new(),
+        "another tenant sees nothing"
+    );
+    for bad in [
+        "limit=0",
+        "limit=1001",
+        "since=yesterday",
+        "after=x",
+        "after=grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA",
+        "agentId=x",
+        "grantId=x",
+        "types=,",
+    ] {
+        client.get(&format!("/v1/events?{bad}")).await.refused(400, "BAD_REQUEST");
+    }
+}
+
+#[tokio::test]
+async fn times_never_go_back_even_if_the_clock_does() {
+    let mut service = Service::start().await;
+    service.clock.advance(3600);
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    // A new clock, an hour behind the log.
+    let behind = Service::start().await;
+    service.clock = behind.clock.clone();
+    service.restart().await;
+    client.token(&agent).await;
+    let log = client.log().await;
+    let times: Vec<&str> = log.iter().map(|event| event["createdAt"].as_str().unwrap()).collect();
+    assert!(times.is_sorted() && ids(&log).is_sorted());
+    let ready = service.anonymous().get("/readyz").await.ok(503);
+    assert!(ready["reasons"][0].as_str().unwrap().contains("behind"));
+}
+
+#[tokio::test]
+async fn old_events_are_trimmed_and_stale_cursors_are_told() {
+    let mut service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    for _ in 0..5 {
+        client.token(&agent).await;
+    }
+    let log = ids(&client.log().await);
+    service.settings_mut().retention.count = 4;
+    service.restart().await;
+    until("the log is trimmed", || async { client.log().await.len() == 4 }).await;
+    assert_eq!(ids(&client.log().await), log[6..]);
+
+    let at = |cursor: String| {
+        let client = client.clone();
+        async move { client.get(&format!("/v1/events?after={cursor}")).await }
+    };
+    // Whoever has the last trimmed event has missed nothing.
+    assert_eq!(at(log[5].clone()).await.ok(200)["events"].as_array().unwrap().len(), 4);
+    for gone in [log[4].as_str(), log[0].as_str(), "evt_00000000000000000000000000"] {
+        let answer = at(gone.to_owned()).await;
+        assert_eq!(answer.body["oldestEventId"], log[6].as_str());
+        answer.refused(410, "EVENTS_EXPIRED");
+        let request = client.request(reqwest::Method::GET, "/v1/events/stream").header("Last-Event-ID", gone);
+        client.send(request).await.refused(410, "EVENTS_EXPIRED");
+    }
+    for unknown in ["evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), format!("{}Z", &log[7][..29])] {
+        let answer = at(unknown).await;
+        assert_eq!(answer.body["oldestEventId"], log[6].as_str());
+        answer.refused(410, "EVENT_UNKNOWN");
+    }
+    // A time before the log starts at its oldest event.
+    let since = client.get("/v1/events?since=2020-01-01T00:00:00Z").await.ok(200);
+    assert_eq!(ids(since["events"].as_array().unwrap()), log[6..]);
+    // Another developer's event is unknown here, and there is no oldest one in an empty log.
+    let stranger = service.sandbox().await;
+    let answer = stranger.get(&format!("/v1/events?after={}", log[7])).await;
+    assert!(answer.body.get("oldestEventId").is_none());
+    answer.refused(410, "EVENT_UNKNOWN");
+}
+
+#[tokio::test]
+async fn by_age_everything_but_the_newest_goes() {
+    let mut service = Service::start().await;
+    let client = service.sandbox().await;
+    client.token(&client.agent().await).await;
+    let log = ids(&client.log().await);
+    service.clock.advance(40 * 24 * 3600);
+    service.restart().await;
+    until("the log is trimmed", || async { client.log().await.len() == 1 }).await;
+    assert_eq!(ids(&client.log().await), log[1..]);
+}

@@ -1,0 +1,30 @@
+//! The service through its public door: real sockets, the real router, the real store. The
+//! modules mirror the routes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    unreachable_pub,
+    missing_docs
+)]
+
+mod support;
+
+mod agents;
+mod bad_input;
+mod budgets;
+mod cascade;
+mod consent;
+mod developers;
+mod events;
+mod grants;
+mod idempotency;
+mod openapi;
+mod operations;
+mod properties;
+mod streams;
+mod tickets;
+mod tokens;
+mod websockets;

@@ -1,0 +1,62 @@
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::Service;
+
+#[tokio::test]
+async fn health_and_headers() {
+    let service = Service::start().await;
+    let anybody = service.anonymous();
+    for path in ["/health", "/healthz", "/readyz"] {
+        let answer = anybody.get(path).await;
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+        ] {
+            assert_eq!(answer.headers[name], value);
+        }
+        assert!(answer.headers.contains_key("x-request-id"));
+        assert_eq!(answer.ok(200)["status"], "healthy");
+    }
+    let discovery = anybody.get("/.well-known/oauth-authorization-server").await.ok(200);
+    assert_eq!(discovery["issuer"], service.base);
+    assert_eq!(anybody.get("/asyncapi.yaml").await.status, 200);
+}
+
+#[tokio::test]
+async fn cors_is_for_those_on_the_list() {
+    let service = Service::with(|settings| settings.cors_origins = vec!["https://app.example".into()]).await;
+    let client = service.anonymous();
+    let preflight = |origin: &'static str| {
+        let request = client
+            .request(Method::OPTIONS, "/v1/events/stream")
+            .header("Origin", origin)
+            .header("Access-Control-Request-Method", "GET")
+            .header("Access-Control-Request-Headers", "authorization,last-event-id");
+        client.send(request)
+    };
+    let allowed = preflight("https://app.example").await;
+    assert_eq!(allowed.headers["access-control-allow-origin"], "https://app.example");
+    let headers = allowed.headers["access-control-allow-headers"].to_str().unwrap().to_lowercase();
+    for name in ["content-type", "authorization", "idempotency-key", "last-event-id"] {
+        assert!(headers.contains(name), "{name}");
+    }
+    assert!(!preflight("https://evil.example").await.headers.contains_key("access-control-allow-origin"));
+    // Errors can be read by the page too.
+    let request = client.request(Method::GET, "/v1/me").header("Origin", "https://app.example");
+    let refused = client.send(request).await;
+    assert_eq!(refused.headers["access-control-allow-origin"], "https://app.example");
+    refused.refused(401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn the_host_header_changes_nothing_that_is_given_out() {
+    let service = Service::start().await;
+    let client = service.live().await;
+    let agent = client.agent().await;
+    let body = json!({"agentId": agent, "principalId": "u", "scopes": ["a"]});
+    let request = client.request(Method::POST, "/v1/authorize").header("Host", "evil.example").json(&body);
+    let asked = client.send(request).await.ok(201);
+    assert!(asked["consentUrl"].as_str().unwrap().starts_with(&service.base));
+}

@@ -1,0 +1,72 @@
+use serde_json::{Value, json};
+
+use crate::support::{Client, Service, Stream, types};
+
+async fn ticket(client: &Client, body: Value) -> String {
+    let made = client.post("/v1/events/tickets", &body).await.ok(201);
+    made["ticket"].as_str().unwrap().to_owned()
+}
+
+async fn open(service: &Service, ticket: &str, query: &str) -> Stream {
+    service.anonymous().stream(&format!("?ticket={ticket}{query}")).await
+}
+
+#[tokio::test]
+async fn a_ticket_opens_streams_without_a_header_and_survives_restarts() {
+    let mut service = Service::start().await;
+    let client = service.sandbox().await;
+    let ticket = ticket(&client, json!({})).await;
+    client.token(&client.agent().await).await;
+    service.restart().await;
+    let mut stream = open(&service, &ticket, "&since=2020-01-01T00:00:00Z").await;
+    assert_eq!(stream.events(2).await, client.log().await);
+    // It can read streams, and nothing else.
+    let answer = service.anonymous().get(&format!("/v1/events?ticket={ticket}")).await;
+    answer.refused(401, "UNAUTHORIZED");
+    let mut with_it_as_key = service.anonymous();
+    with_it_as_key.key.clone_from(&ticket);
+    with_it_as_key.get("/v1/me").await.refused(401, "UNAUTHORIZED");
+    // No body at all is the same as {}.
+    client.send(client.request(reqwest::Method::POST, "/v1/events/tickets")).await.ok(201);
+}
+
+#[tokio::test]
+async fn a_tickets_filter_binds() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    let token = client.token_for(&agent, "user-1", &["a"], "1h").await;
+    client.token_for(&agent, "user-2", &["a"], "1h").await;
+    let ticket =
+        ticket(&client, json!({"types": ["grant.created", "token.issued"], "principalId": "user-1"})).await;
+    let since = "&since=2020-01-01T00:00:00Z";
+    let mut stream = open(&service, &ticket, since).await;
+    let events = stream.events(2).await;
+    assert_eq!(types(&events), ["grant.created", "token.issued"]);
+    assert!(events.iter().all(|event| event["data"]["grantId"] == token.grant.as_str()));
+    let mut narrowed = open(&service, &ticket, &format!("{since}&types=token.issued")).await;
+    assert_eq!(types(&narrowed.events(1).await), ["token.issued"]);
+    for wider in ["&types=grant.revoked", "&principalId=user-2"] {
+        let answer = service.anonymous().get(&format!("/v1/events/stream?ticket={ticket}{wider}")).await;
+        answer.refused(403, "FORBIDDEN");
+    }
+}
+
+#[tokio::test]
+async fn tickets_end_with_their_time_and_with_their_key() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let short = ticket(&client, json!({"expiresIn": "30s"})).await;
+    let long = ticket(&client, json!({"expiresIn": "24h"})).await;
+    client.post("/v1/events/tickets", &json!({"expiresIn": "25h"})).await.refused(400, "BAD_REQUEST");
+    service.clock.advance(31);
+    let path = |ticket: &str| format!("/v1/events/stream?ticket={ticket}");
+    service.anonymous().get(&path(&short)).await.refused(401, "UNAUTHORIZED");
+    let stream = open(&service, &long, "").await;
+    client.post("/v1/keys/rotate", &json!({})).await.ok(200);
+    stream.ended().await;
+    service.anonymous().get(&path(&long)).await.refused(401, "UNAUTHORIZED");
+    for forged in ["x", "gxt_x.y", &long[..long.len() - 1], &long.replace("gxt_", "gxs_")] {
+        service.anonymous().get(&path(forged)).await.refused(401, "UNAUTHORIZED");
+    }
+}
