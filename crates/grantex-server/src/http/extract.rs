@@ -95,6 +95,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
             ));
         }
         let bytes = read_body(request, app).await?;
+        // serde would also take an array, as the fields in their order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::bad_request("the body must be a JSON object"));
+        }
         // `expected` in serde's messages says what to do; where it is, line and column.
         let value = serde_json::from_slice(&bytes)
             .map_err(|error| ApiError::bad_request(format!("the body is not what is expected: {error}")))?;
