@@ -1,0 +1,179 @@
+//! What the suite needs: a backend to open, a clock to turn, a listener to look at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use grantex_core::Result;
+use grantex_core::env::{Clock, Rng};
+use grantex_core::log::{StoredEvent, Subject};
+use grantex_core::model::{Agent, Caller, Developer, Grant};
+use grantex_core::store::{self, Change, Listener, Read, Store, Tx};
+use grantex_core::usecase::developers::{NewSecret, sign_up};
+use grantex_types::api::agents::CreateAgentRequest;
+use grantex_types::api::developers::{Mode, SignupRequest};
+use grantex_types::event::{EventData, RevokedBy};
+use grantex_types::{AgentId, DeveloperId, GrantId, Lifetime, Scopes, Timestamp};
+use parking_lot::Mutex;
+
+/// A clock that stands still unless it is turned, also backwards.
+pub struct StillClock(pub AtomicU64);
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Counts, scrambled: no two alike, and the same in every run.
+pub struct CountingRng(AtomicU64);
+
+impl Rng for CountingRng {
+    fn bits(&self) -> u128 {
+        let n = u128::from(self.0.fetch_add(1, Ordering::SeqCst));
+        (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+    }
+}
+
+/// What a store told its listener, in order.
+#[derive(Default)]
+pub struct Heard {
+    pub changes: Mutex<Vec<Change>>,
+    pub events: Mutex<Vec<(DeveloperId, StoredEvent)>>,
+}
+
+impl Listener for Heard {
+    fn changed(&self, changes: &[Change]) {
+        self.changes.lock().extend_from_slice(changes);
+    }
+
+    fn appended(&self, events: Vec<(DeveloperId, StoredEvent)>) {
+        self.events.lock().extend(events);
+    }
+}
+
+/// What a backend's own test gives the suite: how to open a store on the same data again.
+pub type Open = Box<dyn Fn(Arc<StillClock>, Arc<CountingRng>, Arc<Heard>) -> Arc<dyn Store>>;
+
+/// A store under test.
+pub struct Harness {
+    open: Open,
+    pub clock: Arc<StillClock>,
+    rng: Arc<CountingRng>,
+    pub heard: Arc<Heard>,
+    pub store: Arc<dyn Store>,
+    runtime: tokio::runtime::Runtime,
+}
+
+pub const START: u64 = 1_772_366_400_000;
+
+impl Harness {
+    pub fn new(open: Open) -> Self {
+        let clock = Arc::new(StillClock(AtomicU64::new(START)));
+        let rng = Arc::new(CountingRng(AtomicU64::new(0)));
+        let heard = Arc::new(Heard::default());
+        let store = open(Arc::clone(&clock), Arc::clone(&rng), Arc::clone(&heard));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        Self { open, clock, rng, heard, store, runtime }
+    }
+
+    /// Closes the store and opens it again.
+    pub fn reopen(mut self) -> Self {
+        let nothing: Arc<dyn Store> = Arc::new(Closed);
+        drop(std::mem::replace(&mut self.store, nothing));
+        self.store = (self.open)(Arc::clone(&self.clock), Arc::clone(&self.rng), Arc::clone(&self.heard));
+        self
+    }
+
+    pub fn turn_clock(&self, millis: i64) {
+        self.clock.0.fetch_add(millis.cast_unsigned(), Ordering::SeqCst);
+    }
+
+    pub fn block<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.runtime.spawn(work)
+    }
+
+    pub fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.block(store::write(self.store.as_ref(), work))
+    }
+
+    pub fn read<T: Send + 'static>(&self, work: impl FnOnce(&dyn Read) -> Result<T> + Send + 'static) -> T {
+        self.block(store::read(self.store.as_ref(), work)).unwrap()
+    }
+
+    pub fn developer(&self) -> (Developer, Caller) {
+        self.write(|tx| {
+            let request = SignupRequest { name: "Test".into(), email: None, mode: Some(Mode::Sandbox) };
+            let random = tx.random();
+            let mut hash = [0; 32];
+            hash[..16].copy_from_slice(&random.to_le_bytes());
+            let (developer, key) = sign_up(tx, &request, NewSecret { hash, prefix: "gx_test_".into() })?;
+            let caller =
+                Caller { developer_id: developer.developer_id, key_id: key.id, mode: developer.mode };
+            Ok((developer, caller))
+        })
+        .unwrap()
+    }
+
+    pub fn agent(&self, caller: Caller) -> Agent {
+        self.write(move |tx| {
+            let request = CreateAgentRequest { name: "Agent".into(), description: None, scopes: None };
+            grantex_core::usecase::agents::create(tx, &caller, request)
+        })
+        .unwrap()
+    }
+
+    pub fn append(&self, developer: DeveloperId, count: usize) -> Vec<StoredEvent> {
+        self.write(move |tx| (0..count).map(|n| append(tx, developer, n as u64)).collect()).unwrap()
+    }
+}
+
+pub fn append(tx: &mut dyn Tx, developer: DeveloperId, n: u64) -> Result<StoredEvent> {
+    let grant_id = GrantId::from_parts(n, 0);
+    let subject = Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "user".into() };
+    Ok(tx.append(developer, &subject, EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System })?)
+}
+
+/// A grant that was never asked for: rows are all that the suite needs.
+pub fn grant(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    agent: AgentId,
+    parent: Option<&Grant>,
+) -> Result<Grant> {
+    let now = tx.now();
+    let grant = Grant {
+        id: GrantId::from_parts(now.millis(), tx.random()),
+        developer_id: developer,
+        agent_id: agent,
+        principal_id: "user".into(),
+        scopes: Scopes::new(vec!["a".into()]).unwrap(),
+        audience: None,
+        issued_at: now,
+        expires_at: now.plus(Lifetime::from_seconds(3600)),
+        revoked_at: None,
+        parent_id: parent.map(|parent| parent.id),
+        depth: parent.map_or(0, |parent| parent.depth + 1),
+    };
+    tx.insert_grant(&grant)?;
+    Ok(grant)
+}
+
+struct Closed;
+
+impl Store for Closed {
+    fn submit(&self, _: Box<dyn store::Command>) {}
+    fn query(&self, _: store::Query) {}
+    fn health(&self) -> store::Health {
+        store::Health { write_error: None, clock_behind_millis: 0, queued: 0 }
+    }
+}

@@ -1,0 +1,16 @@
+//! The stores: the suite of promises that every backend passes, and what is each one's own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod harness;
+mod sqlite;
+mod suite;
+mod suite_cascade;
+mod suite_log;

@@ -1,0 +1,164 @@
+//! SQLite: the suite, and what only an embedded file has.
+
+use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use grantex_core::store::Store;
+use grantex_store::sqlite::{Environment, FILE_NAME, SqliteStore, backup};
+use grantex_store::{DataDir, DataDirError, OpenError};
+
+use crate::harness::{Harness, Open};
+use crate::{suite, suite_cascade, suite_log};
+
+fn open(folder: &Path) -> Open {
+    let folder = folder.to_owned();
+    Box::new(move |clock, rng, listener| {
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(&folder, &Environment { clock, rng, listener }).unwrap());
+        store
+    })
+}
+
+fn run(cases: &[(&str, fn(Harness))]) {
+    for (name, case) in cases {
+        println!("{name}");
+        let folder = tempfile::tempdir().unwrap();
+        case(Harness::new(open(folder.path())));
+    }
+}
+
+#[test]
+fn state() {
+    run(suite::CASES);
+}
+
+#[test]
+fn log() {
+    run(suite_log::CASES);
+}
+
+#[test]
+fn cascades() {
+    run(suite_cascade::CASES);
+}
+
+/// A database with something in it, and nobody using it.
+fn filled(folder: &Path) {
+    let harness = Harness::new(open(folder));
+    let (developer, _) = harness.developer();
+    harness.append(developer.developer_id, 500);
+    drop(harness);
+}
+
+fn reopen(folder: &Path) -> Result<SqliteStore, OpenError> {
+    use std::sync::atomic::AtomicU64;
+    struct Nothing;
+    impl grantex_core::store::Listener for Nothing {
+        fn changed(&self, _: &[grantex_core::store::Change]) {}
+        fn appended(&self, _: Vec<(grantex_types::DeveloperId, grantex_core::log::StoredEvent)>) {}
+    }
+    struct Zero;
+    impl grantex_core::env::Rng for Zero {
+        fn bits(&self) -> u128 {
+            0
+        }
+    }
+    let clock = Arc::new(crate::harness::StillClock(AtomicU64::new(0)));
+    SqliteStore::open(folder, &Environment { clock, rng: Arc::new(Zero), listener: Arc::new(Nothing) })
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = DataDir::lock(folder.path()).unwrap();
+    let error = DataDir::lock(folder.path()).unwrap_err();
+    assert!(matches!(error, DataDirError::InUse { .. }));
+    let text = error.to_string();
+    assert!(text.contains("--data-dir") && text.contains(&format!("pid {}", std::process::id())), "{text}");
+    drop(first);
+    DataDir::lock(folder.path()).unwrap();
+}
+
+#[test]
+fn a_damaged_file_is_told_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let path = folder.path().join(FILE_NAME);
+    let size = fs::metadata(&path).unwrap().len();
+    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // A stretch in the middle, as a bad sector would leave it.
+    file.seek(SeekFrom::Start(size / 2)).unwrap();
+    file.write_all(&[0xAB; 16384]).unwrap();
+    drop(file);
+    let before = fs::read(&path).unwrap();
+    let error = reopen(folder.path()).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("backup"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(FILE_NAME), "this is not a database, it is a text file".repeat(100))
+        .unwrap();
+    assert!(matches!(reopen(folder.path()).err().unwrap(), OpenError::Damaged { .. }));
+}
+
+#[test]
+fn a_log_with_a_hole_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let connection = rusqlite::Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    connection.execute("DELETE FROM events WHERE position = 500", []).unwrap();
+    drop(connection);
+    let error = reopen(folder.path()).err().unwrap().to_string();
+    assert!(error.contains("missing events"), "{error}");
+}
+
+#[test]
+fn other_schemas_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let path = folder.path().join(FILE_NAME);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(reopen(folder.path()).err().unwrap(), OpenError::Newer { version: 99, .. }));
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    connection.pragma_update(None, "application_id", 7).unwrap();
+    drop(connection);
+    assert!(matches!(reopen(folder.path()).err().unwrap(), OpenError::Foreign { .. }));
+}
+
+#[test]
+fn a_backup_while_writing_is_one_instant() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let harness = Harness::new(open(folder.path()));
+    let (developer, _) = harness.developer();
+    let id = developer.developer_id;
+    harness.append(id, 100);
+    let writing = {
+        let store = Arc::clone(&harness.store);
+        harness.spawn(async move {
+            for n in 0..300 {
+                grantex_core::store::write(store.as_ref(), move |tx| crate::harness::append(tx, id, n))
+                    .await
+                    .unwrap();
+            }
+        })
+    };
+    backup(folder.path(), &copy.path().join(FILE_NAME)).unwrap();
+    harness.block(writing).unwrap();
+    let restored = Harness::new(open(copy.path()));
+    let log = restored.read(move |store| Ok(store.events(id, 0, u32::MAX, usize::MAX)?));
+    assert!(log.len() >= 100);
+    let original = harness.read(move |store| Ok(store.events(id, 0, u32::MAX, usize::MAX)?));
+    assert_eq!(log[..], original[..log.len()]);
+    assert!(
+        backup(folder.path(), &copy.path().join(FILE_NAME)).is_err(),
+        "an existing file is not overwritten"
+    );
+}
