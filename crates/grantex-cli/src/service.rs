@@ -31,6 +31,7 @@ pub(crate) struct Service {
 impl Service {
     /// Opens the data directory, listens, and serves.
     pub(crate) async fn start(options: &Options) -> Result<Self, Failure> {
+        survive_file_size_limit()?;
         let listener = listen(options.listen(), "--listen").await?;
         let address = listener.local_addr()?;
         let settings = options.settings(address)?;
@@ -132,6 +133,17 @@ fn reload_on_hangup(options: Options, tls: Tls, app: Arc<App>) -> Result<(), Fai
             }
         }
     });
+    Ok(())
+}
+
+/// A file size limit (`ulimit -f`) then fails the write, as a full disk does, instead of killing
+/// the process.
+fn survive_file_size_limit() -> Result<(), Failure> {
+    /// SIGXFSZ.
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    // Installing a handler is all it takes; the signal itself says nothing that the write's error
+    // does not.
+    drop(signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED))?);
     Ok(())
 }
 

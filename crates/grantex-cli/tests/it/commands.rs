@@ -1,0 +1,173 @@
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use crate::support::{Process, Server, grantex, output, stdout};
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in [
+        &[][..],
+        &["dev"],
+        &["serve"],
+        &["events"],
+        &["events", "tail"],
+        &["events", "list"],
+        &["keys"],
+        &["backup"],
+        &["completions"],
+    ] {
+        let help = stdout(grantex(command).arg("--help"));
+        assert!(help.contains("Example") && help.contains("grantex"), "{command:?}: {help}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(&mut grantex(&["completions", shell])).contains("grantex"));
+    }
+    assert!(stdout(&mut grantex(&["--version"])).starts_with("grantex "));
+    let document: Value = serde_json::from_str(&stdout(&mut grantex(&["openapi"]))).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+}
+
+#[test]
+fn dev_with_demo_shows_all_five_types_and_keeps_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let run = || {
+        let mut process = Process::start(&mut grantex(&[
+            "dev",
+            "--demo",
+            "--rate",
+            "50",
+            "--json",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            data,
+        ]));
+        let key = process.err.wait_for("export GRANTEX_API_KEY=gx_test_");
+        process.err.wait_for("curl -N");
+        process.out.wait_for("budget.exhausted");
+        process.out.wait_for("grant.revoked");
+        let types: HashSet<String> = process
+            .out
+            .all()
+            .iter()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(types.len(), 5, "{types:?}");
+        process.signal("-INT");
+        assert!(process.wait(), "{:#?}", process.err.all());
+        assert!(
+            process.out.all().iter().all(|line| !line.contains('\u{1b}')),
+            "no colours but on a terminal"
+        );
+        key
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn keys_through_their_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let keys = |key: &str, arguments: &[&str]| {
+        let mut command = grantex(&["keys", "--json", "--url", &server.base]);
+        command.args(arguments).env("GRANTEX_API_KEY", key);
+        command
+    };
+    let read = |mut command: std::process::Command| -> Value {
+        serde_json::from_str(&stdout(&mut command)).unwrap()
+    };
+    let made = read(keys("", &["signup", "Acme", "--email", "a@b.example", "--sandbox"]));
+    let key = made["apiKey"].as_str().unwrap();
+    assert!(key.starts_with("gx_test_"));
+    let second = read(keys(key, &["create", "ci"]));
+    assert_eq!(read(keys(key, &["list"]))["keys"].as_array().unwrap().len(), 2);
+    stdout(&mut keys(key, &["revoke", second["keyId"].as_str().unwrap()]));
+    let failed = keys(second["apiKey"].as_str().unwrap(), &["list"]).output().unwrap();
+    let message = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(!failed.status.success() && message.contains("401"), "{message}");
+    let rotated = read(keys(key, &["rotate"]));
+    assert_ne!(rotated["apiKey"], key);
+
+    let nowhere = output(&["keys", "list", "--url", "http://127.0.0.1:9", "--api-key", "x"]);
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("is the service running"));
+    let without = output(&["keys", "list"]);
+    assert!(String::from_utf8_lossy(&without.stderr).contains("GRANTEX_API_KEY"));
+}
+
+#[tokio::test]
+async fn bootstrap_where_signup_is_off_and_signing_keys_rotate() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let made =
+        stdout(&mut grantex(&["keys", "bootstrap", "Acme", "--sandbox", "--json", "--data-dir", data]));
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let server = Server::start(folder.path(), &["--signup", "false"]);
+    let client = crate::support::Client {
+        http: reqwest::Client::new(),
+        base: server.base.clone(),
+        key: made["apiKey"].as_str().unwrap().to_owned(),
+    };
+    assert_eq!(client.get("/v1/me").await.unwrap().0, 200);
+    assert_eq!(client.post("/v1/signup", &serde_json::json!({"name": "x"})).await.unwrap().0, 403);
+
+    let agent = client.agent().await;
+    let old = client.token(&agent).await;
+    let kid = stdout(&mut grantex(&["keys", "rotate-signing", "--data-dir", data])).trim().to_owned();
+    server.process.signal("-HUP");
+    server.process.err.wait_for(&kid);
+    let new = client.token(&agent).await;
+    let keys = client.get("/.well-known/jwks.json").await.unwrap().1;
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2);
+    for token in [old, new] {
+        let verdict = client
+            .post("/v1/tokens/verify", &serde_json::json!({"token": token["grantToken"]}))
+            .await
+            .unwrap()
+            .1;
+        assert_eq!(verdict["valid"], true);
+    }
+}
+
+#[tokio::test]
+async fn the_tail_resumes_after_the_service_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &[]);
+    let client = server.sandbox().await;
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    let mut command =
+        grantex(&["events", "tail", "--json", "--since", "2020-01-01T00:00:00Z", "--url", &server.base]);
+    let tail = Process::start(command.env("GRANTEX_API_KEY", &client.key));
+    tail.out.wait_count(2);
+    let address = server.address();
+    server.process.kill();
+    tail.err.wait_for("reconnecting");
+    let server = Server::start_at(&address, folder.path(), &[]);
+    client.token(&agent).await;
+    tail.out.wait_count(4);
+    client.token(&agent).await;
+    let lines = tail.out.wait_count(6);
+    let log: Vec<String> =
+        client.log().await.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    let got: Vec<String> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(got, log);
+
+    let list = |arguments: &[&str]| {
+        let mut command = grantex(&["events", "list", "--url", &server.base]);
+        stdout(command.args(arguments).env("GRANTEX_API_KEY", &client.key))
+    };
+    assert_eq!(list(&["--json"]).lines().count(), 6);
+    assert_eq!(list(&["--limit", "4"]).lines().count(), 4);
+    assert_eq!(list(&["--types", "token.issued"]).lines().count(), 3);
+    assert_eq!(list(&["--after", &log[3]]).lines().count(), 2);
+    let wrong = output(&["events", "tail", "--types", "nope", "--api-key", "x"]);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("grant.created"), "it names the types there are");
+    // A key that does not work ends the tail; there is nothing to wait for.
+    let mut command = grantex(&["events", "tail", "--url", &server.base, "--api-key", "gx_live_x"]);
+    assert!(!command.output().unwrap().status.success());
+}

@@ -1,0 +1,17 @@
+//! The binary through its public door: its command line, its signals, its death.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+mod commands;
+mod crash;
+mod faults;
+mod serving;

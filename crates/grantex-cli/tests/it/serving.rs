@@ -1,0 +1,183 @@
+use std::fs;
+use std::io::Write as _;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Process, Server, grantex, output, stdout};
+
+#[test]
+fn a_second_process_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let second = output(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data]);
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success());
+    assert!(
+        message.contains(&format!("pid {}", server.process.pid())) && message.contains("--data-dir"),
+        "{message}"
+    );
+
+    let other = tempfile::tempdir().unwrap();
+    let taken =
+        output(&["serve", "--listen", &server.address(), "--data-dir", other.path().to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&taken.stderr).contains("--listen"), "the port is taken");
+}
+
+#[test]
+fn a_damaged_database_is_told_at_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("grantex.db"), "not a database".repeat(1000)).unwrap();
+    let refused =
+        output(&["serve", "--listen", "127.0.0.1:0", "--data-dir", folder.path().to_str().unwrap()]);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && message.contains("damaged") && message.contains("backup"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn flags_win_over_environment_over_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = folder.path().join("grantex.toml");
+    let text = format!(
+        "data_dir = {data:?}\nsignup = true\nlisten = \"127.0.0.1:1\"\npublic_url = \"https://file.example\"\ndelegation_depth = 1\n"
+    );
+    fs::write(&file, text).unwrap();
+    let mut command = grantex(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--config"]);
+    command.arg(&file).env("GRANTEX_PUBLIC_URL", "https://environment.example");
+    let process = Process::start(&mut command);
+    let line: Value = serde_json::from_str(&process.err.wait_for("\"serving\"")).unwrap();
+    assert_eq!(line["base"], "https://environment.example");
+    assert!(line["data_dir"].as_str().unwrap().ends_with("data"));
+    fs::write(&file, "no_such_option = 1\n").unwrap();
+    let refused = output(&["serve", "--config", file.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no_such_option"));
+}
+
+#[tokio::test]
+async fn tls_by_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = Server::start(&folder.path().join("data"), &tls);
+    assert!(server.base.starts_with("https://"));
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let http = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
+    let anonymous = Client { http, base: server.base.clone(), key: String::new() };
+    assert_eq!(anonymous.get("/readyz").await.unwrap().0, 200);
+    let half = output(&["serve", "--tls-cert", "x.pem"]);
+    assert!(!half.status.success());
+}
+
+#[tokio::test]
+async fn a_backup_is_a_data_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let server = Server::start(&data, &["--public-url", "http://same.example"]);
+    let client = server.sandbox().await;
+    let agent = client.agent().await;
+    let token = client.token(&agent).await;
+    let backup = || {
+        let mut command =
+            grantex(&["backup", "--data-dir", data.to_str().unwrap(), "--to", copy.to_str().unwrap()]);
+        command.output().unwrap()
+    };
+    assert!(backup().status.success());
+    assert!(!backup().status.success(), "an existing folder is not overwritten");
+    client.token(&agent).await;
+
+    let restored_server = Server::start(&copy, &["--public-url", "http://same.example"]);
+    let restored = client.at(&restored_server.base);
+    let log = client.log().await;
+    assert_eq!(restored.log().await[..], log[..2]);
+    // Keys came along: what was signed and derived before is good there.
+    let verdict = restored.post("/v1/tokens/verify", &json!({"token": token["grantToken"]})).await.unwrap().1;
+    assert_eq!(verdict["valid"], true);
+    let refresh = json!({"agentId": agent, "refreshToken": token["refreshToken"]});
+    assert_eq!(restored.post("/v1/token/refresh", &refresh).await.unwrap().0, 201);
+}
+
+#[tokio::test]
+async fn nothing_secret_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &["--log", "trace"]);
+    let client = server.sandbox().await;
+    let agent = client.agent().await;
+    let token = client.token(&agent).await;
+    let refresh = json!({"agentId": agent, "refreshToken": token["refreshToken"]});
+    client.post("/v1/token/refresh", &refresh).await.unwrap();
+    let ticket =
+        client.post("/v1/events/tickets", &json!({})).await.unwrap().1["ticket"].as_str().unwrap().to_owned();
+    let session = client.post("/v1/principal-sessions", &json!({"principalId": "user-1"})).await.unwrap().1;
+    let anonymous = client.http.clone();
+    let mut stream =
+        anonymous.get(format!("{}/v1/events/stream?ticket={ticket}", server.base)).send().await.unwrap();
+    stream.chunk().await.unwrap();
+    anonymous.get(session["dashboardUrl"].as_str().unwrap()).send().await.unwrap();
+    drop(stream);
+    server.process.signal("-TERM");
+    assert!(server.process.wait());
+    let log = server.process.err.all().join("\n");
+    assert!(log.contains("/v1/events/stream"), "there is a log to look at");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    for secret in [
+        client.key.clone(),
+        ticket,
+        text(&session["sessionToken"]),
+        text(&token["refreshToken"]),
+        text(&token["grantToken"]),
+    ] {
+        assert!(!log.contains(&secret[..secret.len().min(40)]), "{secret}");
+    }
+    // And the files are their owner's alone.
+    let modes =
+        Command::new("find").arg(folder.path()).args(["-type", "f", "-perm", "/077"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&modes.stdout), "");
+}
+
+#[tokio::test]
+async fn metrics_have_their_own_address_if_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("a"), &[]);
+    let client = server.sandbox().await;
+    let agent = client.agent().await;
+    let mut stream = client
+        .http
+        .get(format!("{}/v1/events/stream", server.base))
+        .bearer_auth(&client.key)
+        .send()
+        .await
+        .unwrap();
+    stream.chunk().await.unwrap();
+    client.token(&agent).await;
+    stream.chunk().await.unwrap();
+    let text =
+        client.http.get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();
+    for name in [
+        "grantex_events_appended_total 2",
+        "grantex_streams_open{transport=\"sse\"} 1",
+        "grantex_events_delivered_total{transport=\"sse\"} ",
+        "grantex_delivery_lag_seconds_count",
+        "grantex_commit_batch_commands_count",
+        "grantex_commit_seconds_count",
+        "grantex_http_request_seconds_count{method=\"POST\",route=\"/v1/token\",status=\"201\"} 1",
+    ] {
+        assert!(text.contains(name), "{name}\n{text}");
+    }
+    assert!(!text.contains(&client.key));
+
+    let server = Server::start(&folder.path().join("b"), &["--metrics-listen", "127.0.0.1:0"]);
+    let status = client.http.get(format!("{}/metrics", server.base)).send().await.unwrap().status();
+    assert_eq!(status, 404);
+    let mut out = std::io::stdout();
+    out.flush().unwrap();
+    assert!(stdout(&mut grantex(&["--help"])).contains("serve"));
+}
