@@ -59,7 +59,7 @@ pub fn expires_in(value: Option<&str>, default: Lifetime) -> Result<Lifetime> {
 /// An address that mail could reach: one `@` with something on both sides and no space. Whether
 /// it works only a mail can tell.
 pub fn email(value: &str) -> Result<String> {
-    let value = text("email", value.trim(), 3, 320)?;
+    let value = text("email", value, 3, 320)?;
     match value.split_once('@') {
         Some((local, domain))
             if !local.is_empty()

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use grantex_types::ErrorBody;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder};
 
 /// The streams' document.
 pub(crate) const ASYNCAPI: &str = include_str!("../../../docs/asyncapi.yaml");
@@ -62,6 +62,11 @@ pub fn document() -> utoipa::openapi::OpenApi {
         {
             operation.responses.responses.insert("default".into(), RefOr::T(error.clone()));
         }
+    }
+    // The one body that may be left out.
+    let tickets = document.paths.paths.get_mut("/v1/events/tickets").and_then(|item| item.post.as_mut());
+    if let Some(RefOr::T(body)) = tickets.and_then(|operation| operation.request_body.as_mut()) {
+        body.required = Some(Required::False);
     }
     document
 }

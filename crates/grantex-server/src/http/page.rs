@@ -10,6 +10,8 @@ use super::error::{ApiError, ApiResult};
 
 const LARGEST_PAGE: u32 = 200;
 const DEFAULT_PAGE: u32 = 100;
+/// Reaching a page by number costs reading all before it.
+const LAST_PAGE: u32 = 10_000;
 
 /// Which part of a list to return: from a cursor, or by page number.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -19,10 +21,11 @@ pub(crate) struct ListQuery {
     /// Most items to return.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// Only items after this one: the `nextCursor` of the page before.
+    /// Documented by each route with its own kind of id.
+    #[param(ignore)]
     after: Option<String>,
     /// Page number, from 1; instead of `after`.
-    #[param(minimum = 1, maximum = 1_000_000)]
+    #[param(minimum = 1, maximum = 10_000)]
     page: Option<u32>,
     /// Items a page, with `page`.
     #[param(minimum = 1, maximum = 200)]
@@ -43,8 +46,8 @@ impl ListQuery {
             return Err(ApiError::bad_request(format!("limit and pageSize must be 1 to {LARGEST_PAGE}")));
         }
         let page = self.page.unwrap_or(1);
-        if page == 0 {
-            return Err(ApiError::bad_request("page counts from 1"));
+        if !(1..=LAST_PAGE).contains(&page) {
+            return Err(ApiError::bad_request(format!("page must be 1 to {LAST_PAGE}; use after to go further")));
         }
         let after = self.after.as_deref().map(str::parse).transpose();
         let after =

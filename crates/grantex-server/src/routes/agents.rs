@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::routing::post;
 use grantex_core::usecase::{agents, idempotency};
 use grantex_types::AgentId;
 use grantex_types::api::agents::{Agent, AgentList, CreateAgentRequest, UpdateAgentRequest};
@@ -18,11 +17,7 @@ use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Params};
 use crate::http::page::{ListQuery, next_cursor};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
-        .routes(routes!(list, create))
-        .routes(routes!(get, update, delete))
-        // Older clients update with POST.
-        .route("/v1/agents/{id}", post(update))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, update_by_post, delete))
 }
 
 /// Register an agent
@@ -46,7 +41,7 @@ async fn create(
 }
 
 /// List agents
-#[utoipa::path(get, path = "/v1/agents", tag = "Agents", params(ListQuery),
+#[utoipa::path(get, path = "/v1/agents", tag = "Agents", params(ListQuery, ("after" = Option<AgentId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The agents", body = AgentList)))]
 async fn list(
     Auth(caller): Auth,
@@ -69,7 +64,7 @@ async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<AgentId
 /// Update an agent
 ///
 /// Changes the fields that are given, at least one. A suspended agent gets no further grants and
-/// tokens until it is active again. `POST` does the same.
+/// tokens until it is active again.
 #[utoipa::path(patch, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
     request_body = UpdateAgentRequest,
     responses((status = 200, description = "The agent", body = Agent)))]
@@ -80,6 +75,21 @@ async fn update(
     Json { value: request, .. }: Json<UpdateAgentRequest>,
 ) -> ApiResult<Body<Agent>> {
     Ok(Body(app.write(move |tx| agents::update(tx, &caller, id, request)).await?))
+}
+
+/// Update an agent (older clients)
+///
+/// The same as `PATCH`.
+#[utoipa::path(post, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
+    request_body = UpdateAgentRequest,
+    responses((status = 200, description = "The agent", body = Agent)))]
+async fn update_by_post(
+    auth: Auth,
+    app: State<Arc<App>>,
+    id: Id<AgentId>,
+    request: Json<UpdateAgentRequest>,
+) -> ApiResult<Body<Agent>> {
+    update(auth, app, id, request).await
 }
 
 /// Delete an agent

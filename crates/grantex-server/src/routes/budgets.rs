@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::usecase::{budgets, idempotency};
-use grantex_types::GrantId;
 use grantex_types::api::budgets::{
     AllocateRequest, Budget, BudgetList, DebitRequest, DebitResponse, TransactionList,
 };
+use grantex_types::{BudgetId, GrantId, TransactionId};
 use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -84,7 +84,7 @@ async fn balance(
 
 /// List a grant's debits
 #[utoipa::path(get, path = "/v1/budget/transactions/{grantId}", tag = "Budgets",
-    params(("grantId" = GrantId, Path, description = "The grant"), ListQuery),
+    params(("grantId" = GrantId, Path, description = "The grant"), ListQuery, ("after" = Option<TransactionId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The debits", body = TransactionList)))]
 async fn transactions(
     Auth(caller): Auth,
@@ -100,7 +100,7 @@ async fn transactions(
 }
 
 /// List budgets
-#[utoipa::path(get, path = "/v1/budget/allocations", tag = "Budgets", params(ListQuery),
+#[utoipa::path(get, path = "/v1/budget/allocations", tag = "Budgets", params(ListQuery, ("after" = Option<BudgetId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The budgets", body = BudgetList)))]
 async fn list(
     Auth(caller): Auth,

@@ -41,7 +41,7 @@ struct GrantQuery {
 }
 
 /// List grants
-#[utoipa::path(get, path = "/v1/grants", tag = "Grants", params(GrantQuery, ListQuery),
+#[utoipa::path(get, path = "/v1/grants", tag = "Grants", params(GrantQuery, ListQuery, ("after" = Option<GrantId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The grants", body = GrantList)))]
 async fn list(
     Auth(caller): Auth,

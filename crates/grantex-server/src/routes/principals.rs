@@ -91,7 +91,7 @@ async fn create_session(
 /// List my grants
 ///
 /// With a session token: the grants that the principal gave.
-#[utoipa::path(get, path = "/v1/principal/grants", tag = "Principals", params(ListQuery),
+#[utoipa::path(get, path = "/v1/principal/grants", tag = "Principals", params(ListQuery, ("after" = Option<GrantId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     security(("principalSession" = [])),
     responses((status = 200, description = "The grants", body = PrincipalGrants)))]
 async fn list_grants(

@@ -21,7 +21,11 @@ pub(crate) struct FilterQuery {
     #[param(value_type = Option<AgentId>)]
     pub(crate) agent_id: Option<String>,
     /// Only events of grants that this principal gave.
-    #[param(min_length = 1, max_length = 256, pattern = r"^[!-~]+$")]
+    #[param(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+    )]
     pub(crate) principal_id: Option<String>,
     /// Only events of this grant.
     #[param(value_type = Option<GrantId>)]

@@ -20,11 +20,11 @@ bodies! {
     /// `POST /v1/agents`
     pub struct CreateAgentRequest {
         /// The agent's name, as principals will read it.
-        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", example = "Calendar assistant"))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Calendar assistant"))]
         pub name: String,
         /// What it does, as principals will read it.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(max_length = 2000, pattern = r"^[ -~]*$"))]
+        #[cfg_attr(feature = "openapi", schema(max_length = 2000, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"))]
         pub description: Option<String>,
         /// The scopes it usually asks for. They describe; they do not limit.
         #[serde(default)]
@@ -36,19 +36,19 @@ bodies! {
     #[cfg_attr(feature = "openapi", schema(min_properties = 1))]
     pub struct UpdateAgentRequest {
         /// A new name.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(feature = "openapi", schema(nullable = false, min_length = 1, max_length = 200, pattern = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$"))]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false, min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"))]
         pub name: Option<String>,
         /// A new description.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(feature = "openapi", schema(nullable = false, max_length = 2000, pattern = r"^[ -~]*$"))]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false, max_length = 2000, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"))]
         pub description: Option<String>,
         /// New declared scopes.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false, value_type = DeclaredScopes))]
         pub scopes: Option<Vec<String>>,
         /// A new status.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub status: Option<AgentStatus>,
     }
@@ -84,6 +84,13 @@ bodies! {
     }
 }
 
+/// A field that may be left out, but is not `null`.
+fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// A list of scopes in a request, possibly empty.
 #[cfg(feature = "openapi")]
 pub struct DeclaredScopes;
@@ -104,7 +111,7 @@ mod openapi {
             .schema_type(Type::String)
             .min_length(Some(1))
             .max_length(Some(LONGEST_SCOPE))
-            .pattern(Some(r"^[!-~]+$"))
+            .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"))
             .examples(["calendar:read"]);
         ArrayBuilder::new().items(item).min_items(least).max_items(Some(MOST_SCOPES)).into()
     }

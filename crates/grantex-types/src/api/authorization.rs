@@ -29,7 +29,7 @@ bodies! {
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
         /// Who is asked: the developer's own name for the person.
-        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!-~]+$", example = "user-123"))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "user-123"))]
         pub principal_id: String,
         /// What is asked for.
         #[cfg_attr(feature = "openapi", schema(value_type = super::agents::RequestedScopes))]
@@ -40,15 +40,15 @@ bodies! {
         pub expires_in: Option<String>,
         /// Where the principal's browser goes after the decision (http or https).
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(max_length = 2048, pattern = r"^https?://[a-z0-9]{1,40}(/[a-z0-9]{0,20}){0,3}$", example = "https://app.example/callback"))]
+        #[cfg_attr(feature = "openapi", schema(max_length = 2048, pattern = r"^https?://[!$%&()*+\-.0-9:=A-Z\[\]_a-z~]+([/?][!$%&()*+,\-./0-9:=?@A-Z\[\]_a-z~]*)?$", example = "https://app.example/callback"))]
         pub redirect_uri: Option<String>,
         /// Handed back unchanged with the redirect.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[ -~]*$"))]
+        #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
         pub state: Option<String>,
         /// Who the grant token is for (its `aud`).
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[ -~]*$"))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"))]
         pub audience: Option<String>,
         /// PKCE: the base64url SHA-256 of a verifier that the exchange must show.
         #[serde(default)]

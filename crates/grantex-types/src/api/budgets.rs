@@ -16,15 +16,15 @@ mod openapi {
 
     impl utoipa::PartialSchema for super::AmountInput {
         fn schema() -> RefOr<Schema> {
-            // Whole numbers only on the number side: JSON Schema has no exact way to say "at most
-            // four decimals" of a double.
+            // Whole numbers only on the number side, though decimals are read too: JSON Schema has
+            // no exact way to say "at most four decimals" of a double.
             let number = ObjectBuilder::new()
                 .schema_type(Type::Integer)
                 .minimum(Some(1))
                 .maximum(Some(99_999_999_999_i64));
             let text = ObjectBuilder::new()
                 .schema_type(Type::String)
-                .pattern(Some(r"^[1-9][0-9]{0,10}(\.[0-9]{1,4})?$"));
+                .pattern(Some(r"^([1-9][0-9]{0,10}(\.[0-9]{1,4})?|0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9]))$"));
             OneOfBuilder::new().item(number).item(text).examples([serde_json::json!("12.50")]).into()
         }
     }
@@ -84,11 +84,11 @@ bodies! {
         pub amount: Amount,
         /// What for.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[ -~]*$"))]
+        #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"))]
         pub description: Option<String>,
         /// Anything the developer wants to keep with the debit: an object of at most 8 KiB.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<std::collections::HashMap<String, String>>))]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         pub metadata: Option<Box<RawValue>>,
     }
 

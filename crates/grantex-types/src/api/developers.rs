@@ -31,11 +31,11 @@ bodies! {
     /// `POST /v1/signup`
     pub struct SignupRequest {
         /// The developer's name.
-        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", example = "Acme"))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Acme"))]
         pub name: String,
         /// An address to reach the developer; no other developer may have it.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(max_length = 320, pattern = r"^[a-z0-9]{1,30}@[a-z0-9]{1,30}\.[a-z]{2,10}$", example = "dev@acme.example"))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 3, max_length = 320, pattern = r"^[^@\s\u0000-\u001f\u007f-\u009f]+@[^@\s\u0000-\u001f\u007f-\u009f]+$", example = "dev@acme.example"))]
         pub email: Option<String>,
         /// `live` unless given.
         #[serde(default)]
@@ -83,7 +83,7 @@ bodies! {
     /// `POST /v1/keys`
     pub struct CreateKeyRequest {
         /// What the key is for.
-        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", example = "ci"))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "ci"))]
         pub name: String,
     }
 

@@ -37,7 +37,6 @@ bodies! {
         pub expires_in: Option<String>,
         /// Only these types; all of them when left out or empty.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(max_items = 5))]
         pub types: Option<Vec<EventType>>,
         /// Only grants of this agent.
         #[serde(default)]
@@ -45,7 +44,7 @@ bodies! {
         pub agent_id: Option<String>,
         /// Only grants of this principal.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!-~]+$"))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"))]
         pub principal_id: Option<String>,
         /// Only this grant.
         #[serde(default)]

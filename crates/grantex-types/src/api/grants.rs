@@ -76,7 +76,7 @@ bodies! {
     /// `POST /v1/principal-sessions`
     pub struct PrincipalSessionRequest {
         /// The principal who will see and revoke their own grants.
-        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!-~]+$", example = "user-123"))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "user-123"))]
         pub principal_id: String,
         /// How long the session lasts; `1h` unless given, at most `24h`.
         #[serde(default)]
