@@ -69,24 +69,34 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// A text that is not an RFC 3339 instant between 1970 and 9999.
+/// A text that is not an RFC 3339 instant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected an RFC 3339 time between 1970 and 9999, such as 2026-03-01T12:00:00Z")]
+#[error("expected an RFC 3339 time such as 2026-03-01T12:00:00Z")]
 pub struct ParseTimestampError;
 
 impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
+    /// Reads any RFC 3339 instant; one that lies outside is taken as the nearest there is.
     fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
         // jiff reads more than RFC 3339 has (`[Europe/Paris]`, a bare hour, a comma, week dates),
         // so the shape is checked first.
         if !is_rfc3339_shape(text.as_bytes()) {
             return Err(ParseTimestampError);
         }
-        let at: jiff::Timestamp = text.parse().map_err(|_| ParseTimestampError)?;
-        let millis = u64::try_from(at.as_millisecond()).map_err(|_| ParseTimestampError)?;
-        if millis > LAST_MILLIS { Err(ParseTimestampError) } else { Ok(Self(millis)) }
+        match text.parse::<jiff::Timestamp>() {
+            Ok(at) => Ok(Self::from_millis(u64::try_from(at.as_millisecond()).unwrap_or(0))),
+            // The last two days of the year 9999 are beyond what jiff holds.
+            Err(_) if text.starts_with("9999-12-3") && text.get(..19).is_some_and(is_civil) => {
+                Ok(Self(LAST_MILLIS))
+            }
+            Err(_) => Err(ParseTimestampError),
+        }
     }
+}
+
+fn is_civil(text: &str) -> bool {
+    text.parse::<jiff::civil::DateTime>().is_ok()
 }
 
 /// `YYYY-MM-DD(T|t| )hh:mm:ss[.fraction](Z|z|±hh:mm)`.
@@ -259,7 +269,6 @@ mod tests {
             "2026-03-01T12:00Z",
             "2026-13-01T12:00:00Z",
             "2026-03-01T12:00:00[UTC]",
-            "1969-12-31T23:59:59Z",
             "2026-03-01T12:00:00.Z",
             "20260301T120000Z",
             "2026-03-01T12:00:00+1",
@@ -268,6 +277,13 @@ mod tests {
         ] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn times_outside_are_taken_as_the_nearest() {
+        assert_eq!("1605-07-01T15:56:52Z".parse(), Ok(Timestamp::EPOCH));
+        assert_eq!("9999-12-31T23:59:59Z".parse(), Ok(Timestamp::from_millis(u64::MAX)));
+        assert!("9999-12-39T23:59:59Z".parse::<Timestamp>().is_err());
     }
 
     #[test]

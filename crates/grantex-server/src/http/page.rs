@@ -47,7 +47,9 @@ impl ListQuery {
         }
         let page = self.page.unwrap_or(1);
         if !(1..=LAST_PAGE).contains(&page) {
-            return Err(ApiError::bad_request(format!("page must be 1 to {LAST_PAGE}; use after to go further")));
+            return Err(ApiError::bad_request(format!(
+                "page must be 1 to {LAST_PAGE}; use after to go further"
+            )));
         }
         let after = self.after.as_deref().map(str::parse).transpose();
         let after =

@@ -6,6 +6,7 @@ use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::store::GrantFilter;
 use grantex_core::usecase::{grants, idempotency};
+use grantex_core::validate;
 use grantex_types::api::grants::{DelegateRequest, Grant, GrantList, GrantStatus};
 use grantex_types::api::tokens::TokenResponse;
 use grantex_types::event::RevokedBy;
@@ -34,7 +35,11 @@ struct GrantQuery {
     #[param(value_type = Option<AgentId>)]
     agent_id: Option<String>,
     /// Only those that this principal gave.
-    #[param(max_length = 256)]
+    #[param(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+    )]
     principal_id: Option<String>,
     /// Only those with this status.
     status: Option<GrantStatus>,
@@ -52,7 +57,8 @@ async fn list(
     let page = list.page()?;
     let agent_id = query.agent_id.as_deref().map(str::parse).transpose();
     let agent_id = agent_id.map_err(|error| ApiError::bad_request(format!("agentId: {error}")))?;
-    let filter = GrantFilter { agent_id, principal_id: query.principal_id, status: query.status };
+    let principal_id = query.principal_id.as_deref().map(validate::principal_id).transpose()?;
+    let filter = GrantFilter { agent_id, principal_id, status: query.status };
     let (mut rows, now) = app
         .read(move |store| Ok((grants::list(store, caller.developer_id, &filter, page)?, store.now())))
         .await?;
