@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use grantex_types::ErrorBody;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,6 +14,10 @@ use crate::Failure;
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const USER_AGENT: &str = concat!("grantex-cli/", env!("CARGO_PKG_VERSION"));
+
+/// What stays as it is in a query's value.
+const QUERY_VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b',').remove(b':');
 
 /// Which service, and who asks.
 #[derive(Debug, Clone, Args)]
@@ -112,13 +117,7 @@ pub(crate) fn query_text(query: &[(&str, String)]) -> String {
         text.push(if text.is_empty() { '?' } else { '&' });
         text.push_str(name);
         text.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b',' | b':') {
-                text.push(char::from(byte));
-            } else {
-                text.push_str(&format!("%{byte:02X}"));
-            }
-        }
+        text.extend(utf8_percent_encode(value, QUERY_VALUE));
     }
     text
 }

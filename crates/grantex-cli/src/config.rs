@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// Folder that holds everything; made if it is not there [default: ./grantex-data]
     #[arg(long, env = "GRANTEX_DATA_DIR", value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Base of the URLs that the service gives out, and its tokens' issuer [default: http(s)://<listen>]
+    /// Base of the URLs that the service gives out, and its tokens' issuer [default: the address listened on]
     #[arg(long, env = "GRANTEX_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
     /// PEM file with the TLS certificate chain; read again on SIGHUP

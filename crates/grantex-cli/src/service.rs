@@ -119,11 +119,8 @@ fn reload_on_hangup(options: Options, tls: Tls, app: Arc<App>) -> Result<(), Fai
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            match load_tls(&options, &tls) {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::error!(%error, "the TLS files are not usable; the ones before stay in force")
-                }
+            if let Err(error) = load_tls(&options, &tls) {
+                tracing::error!(%error, "the TLS files are not usable; the ones before stay in force");
             }
             match app.reload_signing_keys() {
                 Ok(kid) => tracing::info!(%kid, "keys and certificates were read again"),

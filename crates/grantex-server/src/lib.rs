@@ -1,7 +1,7 @@
 //! The HTTP service: routes, authentication, consent page, streams, metrics. The only crate that
 //! names an HTTP library.
 //!
-//! A request goes through [`http`](mod@http) (limits, ids, log), a handler in `routes` (extract,
+//! A request goes through `http` (limits, ids, log), a handler in `routes` (extract,
 //! call a use case, respond), and the use case's transaction in the store. Committed events come
 //! back through [`Memory`], which hands them to `stream`.
 

@@ -7,6 +7,7 @@ use grantex_types::Lifetime;
 
 /// The service's settings.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of the operator's")]
 pub struct Settings {
     /// The base of every URL that the service gives out, and the tokens' issuer. Never taken from
     /// a request's Host header, which a caller can choose.

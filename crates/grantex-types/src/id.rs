@@ -40,6 +40,8 @@ macro_rules! id_type {
         impl $name {
             /// What every id of this kind starts with.
             pub const PREFIX: &'static str = $prefix;
+            /// How long the text form is.
+            pub const CHARS: usize = $prefix.len() + ULID_CHARS;
 
             /// The id whose ULID part has this time (milliseconds since 1970, 48 bits are kept)
             /// and these random bits (80 bits are kept).

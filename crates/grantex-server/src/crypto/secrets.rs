@@ -26,8 +26,8 @@ pub struct KeyFileError {
 }
 
 impl KeyFileError {
-    pub(super) fn new(path: &Path, detail: impl ToString) -> Self {
-        Self { path: path.to_owned(), detail: detail.to_string() }
+    pub(super) fn new(path: &Path, detail: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), detail: detail.into() }
     }
 }
 
@@ -49,7 +49,7 @@ impl Secrets {
                 write_private(&path, &fresh)?;
                 fresh.to_vec()
             }
-            Err(error) => return Err(KeyFileError::new(&path, error)),
+            Err(error) => return Err(KeyFileError::new(&path, error.to_string())),
         };
         if bytes.len() != 32 {
             return Err(KeyFileError::new(&path, "it must hold 32 bytes; restore it from a backup"));
@@ -151,7 +151,7 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileErro
         }
         Ok(())
     };
-    write().map_err(|error| KeyFileError::new(path, error))
+    write().map_err(|error| KeyFileError::new(path, error.to_string()))
 }
 
 #[cfg(test)]

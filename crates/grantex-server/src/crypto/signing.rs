@@ -50,7 +50,7 @@ impl SigningKeys {
             .recursive(true)
             .mode(0o700)
             .create(&folder)
-            .map_err(|error| KeyFileError::new(&folder, error))?;
+            .map_err(|error| KeyFileError::new(&folder, error.to_string()))?;
         if pem_files(&folder)?.is_empty() {
             rotate(data_dir, clock)?;
         }
@@ -145,10 +145,10 @@ fn pem(der: &[u8]) -> String {
 }
 
 fn pem_files(folder: &Path) -> Result<Vec<PathBuf>, KeyFileError> {
-    let entries = fs::read_dir(folder).map_err(|error| KeyFileError::new(folder, error))?;
+    let entries = fs::read_dir(folder).map_err(|error| KeyFileError::new(folder, error.to_string()))?;
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| KeyFileError::new(folder, error))?.path();
+        let path = entry.map_err(|error| KeyFileError::new(folder, error.to_string()))?.path();
         if path.extension().is_some_and(|extension| extension == "pem") {
             files.push(path);
         }

@@ -129,9 +129,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for OptionalJson<T> {
 }
 
 async fn read_body(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> {
-    let bytes = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, app)).await {
-        Err(_) => return Err(ApiError::bad_request("the body did not arrive in time")),
-        Ok(bytes) => bytes,
+    let Ok(bytes) = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, app)).await else {
+        return Err(ApiError::bad_request("the body did not arrive in time"));
     };
     bytes.map_err(|rejection| {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {

@@ -18,7 +18,7 @@ const MOST_BUCKETS: usize = 65_536;
 pub(crate) struct Buckets<K> {
     per_second: f64,
     burst: f64,
-    buckets: Mutex<HashMap<K, Bucket>>,
+    by_key: Mutex<HashMap<K, Bucket>>,
 }
 
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ impl<K: Eq + Hash> Buckets<K> {
         Self {
             per_second: f64::from(per_second),
             burst: f64::from(burst.max(1)),
-            buckets: Mutex::new(HashMap::new()),
+            by_key: Mutex::new(HashMap::new()),
         }
     }
 
@@ -50,16 +50,16 @@ impl<K: Eq + Hash> Buckets<K> {
         if self.per_second <= 0.0 {
             return None;
         }
-        let mut buckets = self.buckets.lock();
-        if buckets.len() >= MOST_BUCKETS {
-            buckets.retain(|_, bucket| self.filled(*bucket, now) < self.burst);
+        let mut by_key = self.by_key.lock();
+        if by_key.len() >= MOST_BUCKETS {
+            by_key.retain(|_, bucket| self.filled(*bucket, now) < self.burst);
         }
         let fresh = Bucket { tokens: self.burst, at: now };
-        let tokens = self.filled(buckets.get(&key).copied().unwrap_or(fresh), now);
+        let tokens = self.filled(by_key.get(&key).copied().unwrap_or(fresh), now);
         let taken = tokens >= 1.0;
         let left = if taken { tokens - 1.0 } else { tokens };
-        buckets.insert(key, Bucket { tokens: left, at: now });
-        drop(buckets);
+        by_key.insert(key, Bucket { tokens: left, at: now });
+        drop(by_key);
         let standing = Standing {
             limit: whole(self.burst),
             remaining: whole(left),

@@ -9,6 +9,7 @@ use grantex_core::model::AuthRequest;
 use grantex_core::usecase::consent;
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::{AuthRequestId, ErrorCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::authorization::describe_scope;
@@ -16,6 +17,9 @@ use super::pages::{Message, PageError, PageForm, STYLE, page, readable};
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Params, Public};
+
+/// What stays as it is in a query's value: RFC 3986's unreserved characters.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The purpose that form tokens are bound to.
 const FORM: &str = "consent-form";
@@ -82,7 +86,8 @@ pub(super) async fn show(
 pub(super) struct Decision {
     req: String,
     token: String,
-    decision: String,
+    #[serde(rename = "decision")]
+    choice: String,
 }
 
 /// Takes the decision. Sending it twice is harmless: the same decision leads to the same place,
@@ -98,7 +103,7 @@ pub(super) async fn decide(
             ApiError::new(ErrorCode::Forbidden, "open the consent link again and decide there").into()
         );
     }
-    let wanted = match form.decision.as_str() {
+    let wanted = match form.choice.as_str() {
         "approve" => ConsentStatus::Approved,
         "deny" => ConsentStatus::Denied,
         _ => return Err(ApiError::bad_request("the decision must be approve or deny").into()),
@@ -140,7 +145,7 @@ fn outcome(app: &App, request: &AuthRequest) -> Response {
         None => "Access was refused. The application gets nothing. You can close this page.".to_owned(),
     };
     let title = if approved { "Approved" } else { "Denied" };
-    page(&Message { title, message: &message, style: STYLE }, None)
+    page(&Message { title, text: &message, style: STYLE }, None)
 }
 
 /// The redirect with the code or the refusal, and the state.
@@ -150,7 +155,7 @@ fn redirect(target: &str, code: Option<&str>, state: Option<&str>) -> String {
         url.push(if url.contains('?') { '&' } else { '?' });
         url.push_str(name);
         url.push('=');
-        url.push_str(&percent_encode(value));
+        url.extend(utf8_percent_encode(value, QUERY_VALUE));
     };
     match code {
         Some(code) => add("code", code),
@@ -160,18 +165,6 @@ fn redirect(target: &str, code: Option<&str>, state: Option<&str>) -> String {
         add("state", state);
     }
     url
-}
-
-fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// The origin of a redirect: browsers check a form's redirects against the page's policy too.

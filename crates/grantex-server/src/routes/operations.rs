@@ -119,13 +119,18 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     let store = app.store.health();
     metrics::gauge!("grantex_clock_behind_seconds").set(seconds(store.clock_behind_millis));
     metrics::gauge!("grantex_write_failing").set(if store.write_error.is_some() { 1.0 } else { 0.0 });
-    metrics::gauge!("grantex_commands_queued").set(seconds(store.queued as u64 * 1000));
+    metrics::gauge!("grantex_commands_queued").set(gauge(store.queued));
     document(&prometheus.render(), "text/plain; version=0.0.4; charset=utf-8")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge need not be exact")]
 fn seconds(millis: u64) -> f64 {
     millis as f64 / 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge need not be exact")]
+fn gauge(count: usize) -> f64 {
+    count as f64
 }
 
 fn document(text: &str, content_type: &'static str) -> Response {

@@ -55,8 +55,7 @@ impl IntoResponse for PageError {
         if let Some(first) = message.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        let mut response =
-            page(&Message { title: "This did not work", message: &message, style: STYLE }, None);
+        let mut response = page(&Message { title: "This did not work", text: &message, style: STYLE }, None);
         *response.status_mut() = status;
         response
     }
@@ -80,7 +79,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for PageForm<T> {
 #[template(path = "message.html")]
 pub(super) struct Message<'a> {
     pub(super) title: &'a str,
-    pub(super) message: &'a str,
+    pub(super) text: &'a str,
     pub(super) style: &'static str,
 }
 

@@ -33,6 +33,8 @@ struct Frame {
     end: usize,
 }
 
+/// `id: evt_…\ndata: ` before an envelope.
+const BLOCK_HEAD: usize = 4 + EventId::CHARS + 7;
 /// `\n\n` after an envelope.
 const BLOCK_END: usize = 2;
 
@@ -135,8 +137,7 @@ impl Run {
     /// Each event's envelope: slices of the shared buffer.
     pub(super) fn envelopes(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.frames().iter().map(|frame| {
-            let head = "id: ".len() + EventId::PREFIX.len() + 26 + "\ndata: ".len();
-            let start = frame.start.saturating_add(head);
+            let start = frame.start.saturating_add(BLOCK_HEAD);
             self.chunk.bytes.slice(start..frame.end.saturating_sub(BLOCK_END).max(start))
         })
     }

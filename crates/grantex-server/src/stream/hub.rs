@@ -207,7 +207,8 @@ impl Hub {
         let start = tokio::time::Instant::now();
         for (number, ends) in (0_u32..).zip(open) {
             let share = time.checked_div(count).unwrap_or_default();
-            tokio::time::sleep_until(start + share.saturating_mul(number)).await;
+            let due = share.saturating_mul(number).saturating_sub(start.elapsed());
+            tokio::time::sleep(due).await;
             ends.token.cancel();
         }
     }

@@ -174,6 +174,7 @@ impl Session {
     }
 
     fn restart_idle(&mut self) {
-        self.idle_at.as_mut().reset(Instant::now() + self.keep_alive);
+        let now = Instant::now();
+        self.idle_at.as_mut().reset(now.checked_add(self.keep_alive).unwrap_or(now));
     }
 }

@@ -171,22 +171,16 @@ fn origin_after(log: &[Value], cursor: &str) -> usize {
 fn what_a_client_got_is_the_log_for_any_schedule() {
     let runtime = runtime();
     for tiny_tail in [false, true] {
-        let (_service, client) = runtime.block_on(async {
-            let service = Service::with(|settings| {
-                settings.rate_per_second = 0;
-                if tiny_tail {
-                    settings.streams.tail_bytes = 1;
-                }
-            })
-            .await;
-            let client = service.sandbox().await;
-            (service, client)
-        });
-        let _ = client;
+        let service = runtime.block_on(Service::with(|settings| {
+            settings.rate_per_second = 0;
+            if tiny_tail {
+                settings.streams.tail_bytes = 1;
+            }
+        }));
         TestRunner::new(config(520))
             .run(&(steps(), 0..FILTERS.len(), any::<usize>()), |(steps, filter, start)| {
                 runtime.block_on(async {
-                    let client = _service.sandbox().await;
+                    let client = service.sandbox().await;
                     let agent = client.agent().await;
                     let mut subject = Subject { client, agent, of_b: Vec::new() };
                     subject.append(2).await;

@@ -45,7 +45,7 @@ async fn the_bytes_on_the_wire_are_as_promised() {
     client.token(&client.agent().await).await;
     let mut socket = socket(&client, "?since=2020-01-01T00:00:00Z").await;
     let mut text = String::new();
-    let mut buffer = [0; 65536];
+    let mut buffer = vec![0; 65536];
     while text.matches("\ndata: ").count() < 2 {
         let count = socket.read(&mut buffer).await.unwrap();
         text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());

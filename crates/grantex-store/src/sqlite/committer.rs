@@ -227,13 +227,11 @@ fn connect<'c>(
     path: &std::path::Path,
     connection: &'c mut Option<Connection>,
 ) -> StoreResult<&'c mut Connection> {
-    match connection {
-        Some(connection) => Ok(connection),
-        None => {
-            let fresh = open::writer(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-            Ok(connection.insert(fresh))
-        }
+    if let Some(connection) = connection {
+        return Ok(connection);
     }
+    let fresh = open::writer(path).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(connection.insert(fresh))
 }
 
 /// Runs one command so that it can be undone alone. An error means that the whole transaction is

@@ -73,6 +73,7 @@ impl Session<'_> {
 }
 
 /// Names a SQLite failure by what the caller can do about it.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` asks for")]
 pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(

@@ -54,6 +54,9 @@ impl Listener for Heard {
 /// What a backend's own test gives the suite: how to open a store on the same data again.
 pub type Open = Box<dyn Fn(Arc<StillClock>, Arc<CountingRng>, Arc<Heard>) -> Arc<dyn Store>>;
 
+/// A promise of the store: its name, and what checks it on a fresh store.
+pub type Case = (&'static str, fn(Harness));
+
 /// A store under test.
 pub struct Harness {
     open: Open,

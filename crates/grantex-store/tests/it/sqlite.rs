@@ -9,7 +9,7 @@ use grantex_core::store::Store;
 use grantex_store::sqlite::{Environment, FILE_NAME, SqliteStore, backup};
 use grantex_store::{DataDir, DataDirError, OpenError};
 
-use crate::harness::{Harness, Open};
+use crate::harness::{Case, Harness, Open};
 use crate::{suite, suite_cascade, suite_log};
 
 fn open(folder: &Path) -> Open {
@@ -21,7 +21,7 @@ fn open(folder: &Path) -> Open {
     })
 }
 
-fn run(cases: &[(&str, fn(Harness))]) {
+fn run(cases: &[Case]) {
     for (name, case) in cases {
         println!("{name}");
         let folder = tempfile::tempdir().unwrap();

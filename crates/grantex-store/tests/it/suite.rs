@@ -10,10 +10,10 @@ use grantex_core::{Error, StoreError};
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{AgentId, RefreshId, Timestamp, TokenId};
 
-use crate::harness::{Harness, append, grant};
+use crate::harness::{Case, Harness, append, grant};
 
 /// The cases about state, by name.
-pub const CASES: &[(&str, fn(Harness))] = &[
+pub const CASES: &[Case] = &[
     ("a failed command undoes itself alone", a_failed_command_undoes_itself_alone),
     ("a panicking command fails alone", a_panicking_command_fails_alone),
     ("what was answered survives", what_was_answered_survives),

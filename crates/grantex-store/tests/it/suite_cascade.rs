@@ -10,10 +10,10 @@ use grantex_types::api::grants::GrantStatus;
 use grantex_types::event::{Event, EventData, RevokedBy};
 use grantex_types::{AgentId, DeveloperId, ErrorCode, GrantId};
 
-use crate::harness::{Harness, grant};
+use crate::harness::{Case, Harness, grant};
 
 /// The cases about cascades, by name.
-pub const CASES: &[(&str, fn(Harness))] = &[
+pub const CASES: &[Case] = &[
     ("descendants come parents first", descendants_come_parents_first),
     (
         "a large cascade is inactive at once and told in slices",

@@ -9,10 +9,10 @@ use grantex_core::usecase::events::{Start, locate};
 use grantex_core::usecase::maintenance::{Retention, trim};
 use grantex_types::{DeveloperId, ErrorCode, Event, EventId, Lifetime, Timestamp};
 
-use crate::harness::{Harness, append};
+use crate::harness::{Case, Harness, append};
 
 /// The cases about the log, by name.
-pub const CASES: &[(&str, fn(Harness))] = &[
+pub const CASES: &[Case] = &[
     ("an empty log", an_empty_log),
     ("order survives a clock that jumps", order_survives_a_clock_that_jumps),
     ("pages have no gap", pages_have_no_gap),
@@ -43,7 +43,7 @@ fn an_empty_log(harness: Harness) {
 fn order_survives_a_clock_that_jumps(harness: Harness) {
     let (developer, _) = harness.developer();
     let id = developer.developer_id;
-    for jump in [0, 5, -3600_000, 1, 7200_000, -1, 0] {
+    for jump in [0, 5, -3_600_000, 1, 7_200_000, -1, 0] {
         harness.turn_clock(jump);
         harness.append(id, 3);
     }
