@@ -1,0 +1,63 @@
+//! The five numbers, each beside something raw that bounds it, in one run on one machine.
+//!
+//! `cargo run --release -p grantex-bench -- --help`
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+mod commits;
+mod fanout;
+mod idle;
+mod replay;
+mod revoke;
+mod server;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Measures the service: starts the given binary on loopback, loads it, and ends it.
+#[derive(Parser)]
+struct Bench {
+    /// The binary to measure
+    #[arg(long, default_value = "target/release/grantex", global = true)]
+    binary: PathBuf,
+    #[command(subcommand)]
+    scenario: Option<Scenario>,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum Scenario {
+    /// Durable commits a second, beside a raw loop of write and fsync
+    Commits,
+    /// Deliveries per CPU-second and their p99, beside a raw loopback writer
+    Fanout,
+    /// Bytes per idle stream
+    Idle,
+    /// Replayed events a second, beside a raw loopback writer
+    Replay,
+    /// How long the largest cascade of one transaction takes
+    Revoke,
+}
+
+fn main() {
+    let bench = Bench::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let all = [Scenario::Commits, Scenario::Fanout, Scenario::Idle, Scenario::Replay, Scenario::Revoke];
+    runtime.block_on(async {
+        for scenario in bench.scenario.map_or(all.to_vec(), |one| vec![one]) {
+            match scenario {
+                Scenario::Commits => commits::run(&bench.binary).await,
+                Scenario::Fanout => fanout::run(&bench.binary).await,
+                Scenario::Idle => idle::run(&bench.binary).await,
+                Scenario::Replay => replay::run(&bench.binary).await,
+                Scenario::Revoke => revoke::run().await,
+            }
+        }
+    });
+}

@@ -1,0 +1,73 @@
+//! The largest cascade that one transaction takes.
+
+use std::time::Instant;
+
+use grantex_core::model::Grant;
+use grantex_core::store::{self, Tx};
+use grantex_core::usecase::{cascade, grants};
+use grantex_types::api::developers::{Developer, Mode};
+use grantex_types::event::RevokedBy;
+use grantex_types::{AgentId, DeveloperId, GrantId, Lifetime, Scopes};
+
+use crate::server::store as open;
+
+pub(crate) async fn run() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for below in [1000, cascade::LARGEST_AT_ONCE - 1, 50_000] {
+        let (developer, root) = store::write(store.as_ref(), move |tx| tree(tx, below)).await.unwrap();
+        let start = Instant::now();
+        store::write(store.as_ref(), move |tx| grants::revoke(tx, developer, root, RevokedBy::Developer))
+            .await
+            .unwrap();
+        let first = start.elapsed();
+        let mut slices = 0;
+        let mut longest = std::time::Duration::ZERO;
+        loop {
+            let slice = Instant::now();
+            if !store::write(store.as_ref(), cascade::advance).await.unwrap() {
+                break;
+            }
+            longest = longest.max(slice.elapsed());
+            slices += 1;
+        }
+        println!(
+            "revoke    {below:>6} below   {first:.0?} until inactive   {:.0?} in all   {slices} slices, the longest {longest:.0?}",
+            start.elapsed()
+        );
+    }
+}
+
+fn tree(tx: &mut dyn Tx, below: u32) -> grantex_core::Result<(DeveloperId, GrantId)> {
+    let now = tx.now();
+    let developer_id = DeveloperId::from_parts(now.millis(), tx.random());
+    tx.insert_developer(&Developer {
+        developer_id,
+        name: "Bench".into(),
+        email: None,
+        mode: Mode::Sandbox,
+        created_at: now,
+    })?;
+    let mut grant = Grant {
+        id: GrantId::from_parts(now.millis(), tx.random()),
+        developer_id,
+        agent_id: AgentId::from_parts(1, 1),
+        principal_id: "user".into(),
+        scopes: Scopes::new(vec!["a".into()]).unwrap(),
+        audience: None,
+        issued_at: now,
+        expires_at: now.plus(Lifetime::from_seconds(3600)),
+        revoked_at: None,
+        parent_id: None,
+        depth: 0,
+    };
+    tx.insert_grant(&grant)?;
+    let root = grant.id;
+    grant.parent_id = Some(root);
+    grant.depth = 1;
+    for _ in 0..below {
+        grant.id = GrantId::from_parts(now.millis(), tx.random());
+        tx.insert_grant(&grant)?;
+    }
+    Ok((developer_id, root))
+}
