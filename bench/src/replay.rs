@@ -106,7 +106,7 @@ async fn raw_copy(bytes: u64) -> f64 {
         let block = vec![b'x'; 64 << 10];
         let mut left = bytes;
         while left > 0 {
-            let size = left.min(block.len() as u64) as usize;
+            let size = usize::try_from(left).unwrap().min(block.len());
             writer.write_all(&block[..size]).await.unwrap();
             left -= size as u64;
         }

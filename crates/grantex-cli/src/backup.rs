@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use grantex_store::sqlite;
 
-use crate::Failure;
+use crate::{Failure, print};
 
 /// Copy a data directory, consistently, while the service runs
 ///
@@ -55,7 +55,7 @@ pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
     fs::rename(&unfinished, target)?;
     fs::File::open(parent)?.sync_all()?;
     let bytes = fs::metadata(target.join(sqlite::FILE_NAME))?.len();
-    anstream::println!("{} ({bytes} bytes, checked)", target.display());
+    print::line(format_args!("{} ({bytes} bytes, checked)", target.display()));
     Ok(())
 }
 

@@ -10,9 +10,9 @@ use grantex_types::api::developers::{
 };
 use serde::Serialize;
 
-use crate::Failure;
 use crate::api::{Api, Target};
 use crate::service::open_store;
+use crate::{Failure, print};
 
 /// Manage API keys and signing keys
 #[derive(Args)]
@@ -103,13 +103,10 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             }
             for key in list.keys {
                 let state = key.revoked_at.map_or("works".to_owned(), |at| format!("revoked {at}"));
-                anstream::println!(
+                print::line(format_args!(
                     "{}  {}…  {}  {}  {state}",
-                    key.key_id,
-                    key.prefix,
-                    key.created_at,
-                    key.name
-                );
+                    key.key_id, key.prefix, key.created_at, key.name
+                ));
             }
             Ok(())
         }
@@ -119,7 +116,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             if json {
                 return print_json(&made);
             }
-            anstream::println!("{}\n{}", made.key_id, made.api_key);
+            print::line(format_args!("{}\n{}", made.key_id, made.api_key));
             Ok(())
         }
         Command::Revoke { id } => api.require_key()?.delete(&format!("/v1/keys/{id}")).await,
@@ -129,7 +126,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             if json {
                 return print_json(&made);
             }
-            anstream::println!("{}", made.api_key);
+            print::line(format_args!("{}", made.api_key));
             Ok(())
         }
         Command::Bootstrap { developer, data } => {
@@ -146,7 +143,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             if json {
                 return print_json(&serde_json::json!({ "kid": kid }));
             }
-            anstream::println!("{kid}");
+            print::line(format_args!("{kid}"));
             anstream::eprintln!(
                 "send SIGHUP to the running service, or restart it, to sign with the new key"
             );
@@ -159,12 +156,12 @@ fn show_developer(made: &SignupResponse, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(made);
     }
-    anstream::println!("{}\n{}", made.developer_id, made.api_key);
+    print::line(format_args!("{}\n{}", made.developer_id, made.api_key));
     anstream::eprintln!("the API key is shown this one time: store it now");
     Ok(())
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    anstream::println!("{}", serde_json::to_string_pretty(value)?);
+    print::line(format_args!("{}", serde_json::to_string_pretty(value)?));
     Ok(())
 }

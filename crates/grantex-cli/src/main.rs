@@ -86,7 +86,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 Ok(())
             }
             Command::Openapi => {
-                anstream::println!("{}", grantex_server::openapi_document().to_pretty_json()?);
+                print::line(format_args!("{}", grantex_server::openapi_document().to_pretty_json()?));
                 Ok(())
             }
         }

@@ -1,25 +1,37 @@
 //! Events on a terminal.
 
+use std::io::Write as _;
+
 use anstyle::{AnsiColor, Style};
 use grantex_types::event::{Event, EventData, EventType, IssueMethod, RevokedBy};
+
+/// Prints a line to standard output. Ends the process quietly when nobody reads any more, as in
+/// `grantex events tail | head`.
+pub(crate) fn line(text: std::fmt::Arguments<'_>) {
+    let written = writeln!(anstream::stdout().lock(), "{text}");
+    if let Err(error) = written {
+        let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
+        std::process::exit(i32::from(!quiet));
+    }
+}
 
 /// Prints one event: the envelope as it is, or a line for people, coloured on a terminal.
 pub(crate) fn event(envelope: &str, json: bool) {
     let event = if json { None } else { serde_json::from_str::<Event>(envelope).ok() };
     let Some(event) = event else {
-        anstream::println!("{envelope}");
+        line(format_args!("{envelope}"));
         return;
     };
     let colour = colour(event.data.event_type());
     let dim = Style::new().dimmed();
     let at = event.created_at.to_string();
     let time = at.get(11..23).unwrap_or(&at);
-    anstream::println!(
+    line(format_args!(
         "{dim}{time}{dim:#}  {colour}{:<16}{colour:#}  {}  {dim}{}{dim:#}",
         event.data.event_type(),
         describe(&event.data),
         event.id
-    );
+    ));
 }
 
 fn colour(kind: EventType) -> Style {

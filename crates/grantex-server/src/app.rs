@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::CommitCache;
 use crate::crypto::{KeyFileError, Secrets, SigningKeys, sha256};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::rate::Buckets;
+use crate::http::rate::{Buckets, InFlight};
 use crate::settings::Settings;
 use crate::stream::Hub;
 
@@ -94,6 +94,7 @@ pub struct App {
     pub(crate) memory: Arc<Memory>,
     pub(crate) key_rates: Buckets<KeyId>,
     pub(crate) address_rates: Buckets<std::net::IpAddr>,
+    pub(crate) in_flight: Arc<InFlight>,
     pub(crate) jwks: RwLock<Arc<str>>,
     pub(crate) prometheus: Option<PrometheusHandle>,
     pub(crate) shutdown: CancellationToken,
@@ -127,6 +128,7 @@ impl App {
         Arc::new(Self {
             key_rates: Buckets::new(settings.rate_per_second, settings.rate_burst),
             address_rates: Buckets::new(settings.rate_per_second, settings.rate_burst),
+            in_flight: Arc::default(),
             settings,
             store,
             clock,

@@ -84,12 +84,25 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
     let retention = app.settings.retention;
     let mut after: Option<DeveloperId> = None;
     loop {
-        let page = app.read(move |store| Ok(store.developers_with_events(after, DEVELOPERS_PAGE)?)).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(*last);
-        for developer in page {
+        let (due, last) = app
+            .read(move |store| {
+                let page = store.developers_with_events(after, DEVELOPERS_PAGE)?;
+                let mut due = Vec::new();
+                for developer in &page {
+                    if maintenance::trim_due(store, *developer, retention)?.is_some() {
+                        due.push(*developer);
+                    }
+                }
+                Ok((due, page.last().copied()))
+            })
+            .await?;
+        for developer in due {
             trim(app, developer, retention).await?;
         }
+        if last.is_none() {
+            return Ok(());
+        }
+        after = last;
     }
 }
 

@@ -22,7 +22,8 @@ use crate::crypto::sha256;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An API key that works. Also charges the key's rate limit.
+/// An API key that works. Also charges the key's rate limit, and counts the request among those of
+/// its developer.
 pub(crate) struct Auth(pub(crate) Caller);
 
 impl FromRequestParts<Arc<App>> for Auth {
@@ -42,6 +43,7 @@ impl FromRequestParts<Arc<App>> for Auth {
             ));
         };
         rate.note(app.key_rates.take(caller.key_id, Instant::now()))?;
+        rate.hold(app.in_flight.enter(caller.developer_id)?);
         Ok(Self(caller))
     }
 }

@@ -1,11 +1,12 @@
-//! Rate limits: a token bucket for each API key, and for each address on public routes.
+//! Rate limits: a token bucket for each API key, and for each address on public routes; and a
+//! bound on how many requests of one developer are worked on at a time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
-use grantex_types::ErrorCode;
+use grantex_types::{DeveloperId, ErrorCode};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 
@@ -85,9 +86,57 @@ fn whole(value: f64) -> u64 {
     value as u64
 }
 
-/// How the limit that applied to a request reaches the headers of its answer.
+/// Requests of one developer that may be worked on at a time: an eighth of what the writer's queue
+/// holds, so that one tenant's burst leaves room for the others'.
+const MOST_IN_FLIGHT: usize = 512;
+
+/// How many requests of each developer are being worked on.
+#[derive(Default)]
+pub(crate) struct InFlight(Mutex<HashMap<DeveloperId, usize>>);
+
+impl InFlight {
+    /// Counts a request until the answer's head is ready.
+    pub(crate) fn enter(self: &Arc<Self>, developer: DeveloperId) -> Result<Entered, ApiError> {
+        let mut counts = self.0.lock();
+        let count = counts.entry(developer).or_default();
+        if *count >= MOST_IN_FLIGHT {
+            let message =
+                format!("{MOST_IN_FLIGHT} requests of this developer are being worked on; try again");
+            return Err(ApiError::new(ErrorCode::RateLimited, message).retry_after(1));
+        }
+        *count = count.saturating_add(1);
+        Ok(Entered { among: Arc::clone(self), developer })
+    }
+}
+
+/// A request that is counted; dropping it ends the count.
+pub(crate) struct Entered {
+    among: Arc<InFlight>,
+    developer: DeveloperId,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut counts = self.among.0.lock();
+        if let Some(count) = counts.get_mut(&self.developer) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.developer);
+            }
+        }
+    }
+}
+
+/// What limits know of a request: how the one that applied reaches the headers of the answer, and
+/// the count that ends with it.
 #[derive(Clone, Default)]
-pub(crate) struct RateSlot(Arc<Mutex<Option<Standing>>>);
+pub(crate) struct RateSlot(Arc<Mutex<Slot>>);
+
+#[derive(Default)]
+struct Slot {
+    standing: Option<Standing>,
+    entered: Option<Entered>,
+}
 
 impl RateSlot {
     /// Notes the outcome of a [`Buckets::take`].
@@ -95,18 +144,23 @@ impl RateSlot {
         match taken {
             None => Ok(()),
             Some(Ok(standing)) => {
-                *self.0.lock() = Some(standing);
+                self.0.lock().standing = Some(standing);
                 Ok(())
             }
             Some(Err((standing, error))) => {
-                *self.0.lock() = Some(standing);
+                self.0.lock().standing = Some(standing);
                 Err(error)
             }
         }
     }
 
+    /// Keeps the count until the request is answered.
+    pub(crate) fn hold(&self, entered: Entered) {
+        self.0.lock().entered = Some(entered);
+    }
+
     pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
-        let Some(standing) = *self.0.lock() else { return };
+        let Some(standing) = self.0.lock().standing else { return };
         for (name, value) in [
             ("x-ratelimit-limit", standing.limit),
             ("x-ratelimit-remaining", standing.remaining),
@@ -135,6 +189,18 @@ mod tests {
         assert_eq!(error.code, ErrorCode::RateLimited);
         assert!(buckets.take("other", start).unwrap().is_ok(), "one key's use is not another's");
         assert!(buckets.take("key", start + Duration::from_millis(100)).unwrap().is_ok());
+    }
+
+    #[test]
+    fn one_tenants_burst_leaves_room() {
+        let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
+        let all = Arc::new(InFlight::default());
+        let mut held: Vec<_> = (0..MOST_IN_FLIGHT).map(|_| all.enter(one).ok().unwrap()).collect();
+        assert!(all.enter(one).is_err() && all.enter(two).is_ok());
+        held.pop();
+        assert!(all.enter(one).is_ok());
+        drop(held);
+        assert!(all.0.lock().is_empty());
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub async fn serve(
     tracing::info!(streams = app.memory.streams.count(), "shutting down: streams are being ended");
     ending.cancel();
     app.memory.streams.drain(app.settings.streams.drain).await;
+    // WebSockets have left their connection's task: they end with their farewell.
+    app.memory.streams.all_closed(LAST_REQUESTS).await;
     if tokio::time::timeout(LAST_REQUESTS, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections were cut at shutdown");
     }

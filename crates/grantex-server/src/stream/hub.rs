@@ -213,6 +213,19 @@ impl Hub {
         }
     }
 
+    /// Waits until no stream is open, at most `time`.
+    pub(crate) async fn all_closed(&self, time: Duration) {
+        const LOOK_AGAIN: Duration = Duration::from_millis(10);
+        let waited = async {
+            while self.count() > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        if tokio::time::timeout(time, waited).await.is_err() {
+            tracing::warn!(streams = self.count(), "streams were cut at shutdown");
+        }
+    }
+
     fn close(&self, developer: DeveloperId, number: u64) {
         let mut developers = self.developers.lock();
         let Some(entry) = developers.get_mut(&developer) else { return };

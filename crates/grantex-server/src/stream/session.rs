@@ -96,6 +96,10 @@ impl Session {
             if let Some(end) = self.slot.has_ended() {
                 return Next::End(end);
             }
+            // Also in the middle of a long stretch of hidden history.
+            if Instant::now() >= self.idle_at.deadline() {
+                return self.idle();
+            }
             // Seen before looking: a publication after this wakes the wait below.
             self.head.borrow_and_update();
             let chunk = match self.page.front() {
@@ -125,16 +129,19 @@ impl Session {
                 end = self.slot.ended() => return Next::End(end),
                 // The tail lives as long as the slot, so its sender does too.
                 _ = self.head.changed() => {}
-                () = self.idle_at.as_mut() => {
-                    self.restart_idle();
-                    if self.told == self.cursor.id {
-                        return Next::Idle;
-                    }
-                    self.told = self.cursor.id;
-                    return Next::Cursor(self.cursor.id);
-                }
+                () = self.idle_at.as_mut() => return self.idle(),
             }
         }
+    }
+
+    /// A sign of life, with the cursor if the client does not know it.
+    fn idle(&mut self) -> Next {
+        self.restart_idle();
+        if self.told == self.cursor.id {
+            return Next::Idle;
+        }
+        self.told = self.cursor.id;
+        Next::Cursor(self.cursor.id)
     }
 
     /// The next shown events of a chunk; the cursor moves past what is hidden.

@@ -39,7 +39,7 @@ async fn lists_page_by_cursor_and_by_number() {
     for _ in 0..5 {
         made.push(client.agent().await);
         // Ids of one millisecond have no order among them.
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        service.clock.advance(1);
     }
     made.reverse();
     let mut seen = Vec::new();

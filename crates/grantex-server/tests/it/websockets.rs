@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::support::{Client, PATIENCE, Service, types};
+use crate::support::{Client, PATIENCE, Service, types, until};
 
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
@@ -125,6 +125,7 @@ async fn a_reader_that_is_too_slow_is_1013() {
     let service = Service::with(|settings| {
         settings.streams.stall_timeout = Duration::from_millis(800);
         settings.rate_per_second = 0;
+        settings.streams.most_per_developer = 2;
     })
     .await;
     let client = service.sandbox().await;
@@ -139,7 +140,11 @@ async fn a_reader_that_is_too_slow_is_1013() {
         client.token_for(&agent, "u", &scopes, "1h").await;
         filled += healthy.events(2).await.len() / 2;
     }
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    until("its place is free again", || async {
+        let request = client.request(reqwest::Method::GET, "/v1/events/stream");
+        request.send().await.unwrap().status() == 200
+    })
+    .await;
     let mut last = None;
     loop {
         match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an end") {
