@@ -7,6 +7,7 @@ use std::sync::Arc;
 use grantex_server::{App, Jobs, Memory, Parts, Secrets, SigningKeys, SystemClock, SystemRng, Tls};
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
@@ -32,6 +33,7 @@ impl Service {
     /// Opens the data directory, listens, and serves.
     pub(crate) async fn start(options: &Options) -> Result<Self, Failure> {
         survive_file_size_limit()?;
+        allow_many_connections();
         let listener = listen(options.listen(), "--listen").await?;
         let address = listener.local_addr()?;
         let settings = options.settings(address)?;
@@ -131,6 +133,16 @@ fn reload_on_hangup(options: Options, tls: Tls, app: Arc<App>) -> Result<(), Fai
         }
     });
     Ok(())
+}
+
+/// A shell allows a process some thousand open files, where each stream is one: takes what the
+/// system allows at most.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = ?limit.current, "the limit of open files could not be raised");
+    }
 }
 
 /// A file size limit (`ulimit -f`) then fails the write, as a full disk does, instead of killing

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use grantex_core::model::AuthRequest;
 use grantex_core::usecase::consent;
 use grantex_types::api::authorization::ConsentStatus;
-use grantex_types::{AuthRequestId, ErrorCode};
+use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
@@ -47,8 +47,8 @@ pub(super) struct ConsentQuery {
 }
 
 fn parse_id(text: &str) -> ApiResult<AuthRequestId> {
-    text.parse()
-        .map_err(|_| ApiError::not_found("request; the link is incomplete or wrong, so the request was"))
+    let message = "there is no such request; the link is incomplete or wrong";
+    text.parse().map_err(|_| ApiError::new(ErrorCode::NotFound, message))
 }
 
 /// Shows the question.
@@ -74,12 +74,26 @@ pub(super) async fn show(
         developer: &developer,
         scopes: scopes.collect(),
         until: readable(app.clock.now().plus(request.lifetime)),
-        lifetime: request.lifetime.to_string(),
+        lifetime: in_words(request.lifetime),
         request: request.id,
         token: app.secrets.form_token(FORM, &request.id.to_string()),
         style: STYLE,
     };
     Ok(page(&consent, request.redirect_uri.as_deref().and_then(origin)))
+}
+
+/// A lifetime as people say it: `1d` is "1 day".
+fn in_words(lifetime: Lifetime) -> String {
+    let text = lifetime.to_string();
+    let (count, unit) = text.split_at(text.len().saturating_sub(1));
+    let unit = match unit {
+        "d" => "day",
+        "h" => "hour",
+        "m" => "minute",
+        _ => "second",
+    };
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {unit}{plural}")
 }
 
 #[derive(Deserialize)]
@@ -177,6 +191,13 @@ fn origin(url: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lifetimes_in_words() {
+        for (text, words) in [("24h", "1 day"), ("90m", "90 minutes"), ("1h", "1 hour"), ("1s", "1 second")] {
+            assert_eq!(in_words(text.parse().unwrap()), words);
+        }
+    }
 
     #[test]
     fn redirects_carry_code_and_state() {

@@ -16,9 +16,6 @@ use crate::{App, openapi};
 
 /// How far the clock may be behind the newest event before the service calls itself unready.
 const CLOCK_LIMIT_MILLIS: u64 = 10_000;
-/// How long others may cache the key set: after a rotation, tokens of the new key are unknown to
-/// them for at most this long, unless they look again on an unknown `kid`, as they should.
-const JWKS_CACHE: &str = "public, max-age=300";
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -94,8 +91,7 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     responses((status = 200, description = "The key set", body = Object)))]
 async fn jwks(State(app): State<Arc<App>>) -> Response {
     let keys = Arc::clone(&app.jwks.read());
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, JWKS_CACHE)];
-    (headers, keys.to_string()).into_response()
+    document(&keys, "application/json")
 }
 
 /// Server metadata

@@ -8,6 +8,7 @@
 //! | `readers` | the readers' threads: one snapshot per query |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
 //! | `read`, `write`, `log` | the row primitives |
+//! | `rows` | rows as the rules' types |
 //! | `backup` | a consistent copy while the service runs |
 
 mod backup;
@@ -16,6 +17,7 @@ mod log;
 mod open;
 mod read;
 mod readers;
+mod rows;
 mod schema;
 mod session;
 mod write;

@@ -8,7 +8,7 @@ use grantex_core::model::{
 use grantex_core::store::{Change, KeptAnswer, StoreResult, Tx};
 use grantex_types::{AgentId, Amount, DeveloperId, EventData, GrantId, Scopes, Timestamp, TokenId};
 
-use super::read::{agent_status_code, consent_code, mode_code};
+use super::rows::{agent_status_code, consent_code, mode_code};
 use super::session::{Session, int};
 
 fn scopes_json(scopes: &Scopes) -> StoreResult<String> {
