@@ -184,6 +184,7 @@ impl Options {
             trust_forwarded_for: self.trust_forwarded_for.unwrap_or(base.trust_forwarded_for),
             rate_per_second: self.rate_limit.unwrap_or(base.rate_per_second),
             rate_burst: self.rate_burst.unwrap_or(base.rate_burst),
+            head_timeout: base.head_timeout,
             retention: Retention {
                 age: self.retention_age.unwrap_or(base.retention.age),
                 count: self.retention_count.unwrap_or(base.retention.count),

@@ -165,15 +165,17 @@ impl App {
         Ok(store::read(self.store.as_ref(), work).await?)
     }
 
-    /// Whose API key this is, if it works. From memory, unless it is new or was changed.
-    pub(crate) async fn caller(&self, secret: &str) -> ApiResult<Option<Caller>> {
+    /// Whose API key this is, if it is in memory.
+    pub(crate) fn known_caller(&self, secret: &str) -> Option<Caller> {
+        self.memory.keys.get(&sha256(secret.as_bytes()))
+    }
+
+    /// Whose API key this is, if it works.
+    pub(crate) async fn load_caller(&self, secret: &str) -> ApiResult<Option<Caller>> {
         if secret.len() != API_KEY_CHARS || !secret.starts_with("gx_") {
             return Ok(None);
         }
         let hash = sha256(secret.as_bytes());
-        if let Some(caller) = self.memory.keys.get(&hash) {
-            return Ok(Some(caller));
-        }
         let generation = self.memory.keys.generation();
         let key = self.read(move |store| Ok(store.key_by_hash(&hash)?)).await?;
         let Some(key) = key.filter(|key| key.revoked_at.is_none()) else { return Ok(None) };

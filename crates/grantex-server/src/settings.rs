@@ -29,6 +29,9 @@ pub struct Settings {
     pub rate_per_second: u32,
     /// Requests that may come at once after a pause.
     pub rate_burst: u32,
+    /// How long a client may take to send a request's head, and how long a connection may be idle
+    /// between two requests: clients keep theirs for about a minute.
+    pub head_timeout: Duration,
     /// How much of each log is kept.
     pub retention: Retention,
     /// The streams' settings.
@@ -79,6 +82,7 @@ impl Default for Settings {
             trust_forwarded_for: false,
             rate_per_second: 1000,
             rate_burst: 5000,
+            head_timeout: Duration::from_secs(75),
             retention: Retention { age: Lifetime::from_seconds(30 * 24 * 3600), count: 1_000_000 },
             streams: StreamSettings::default(),
         }

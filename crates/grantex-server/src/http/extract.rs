@@ -30,18 +30,20 @@ impl FromRequestParts<Arc<App>> for Auth {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let caller = match bearer(&parts.headers) {
-            Some(secret) => app.caller(secret).await?,
-            None => None,
-        };
         let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
-        let Some(caller) = caller else {
-            // Guessing keys is limited like every other call without one.
+        let secret = bearer(&parts.headers);
+        let mut caller = secret.and_then(|secret| app.known_caller(secret));
+        if caller.is_none() {
+            // Guessing keys is limited like every other call without one, before it costs a
+            // look-up.
             rate.note(app.address_rates.take(client_address(parts, app), Instant::now()))?;
-            return Err(ApiError::unauthorized(
-                "give a working API key in the header `Authorization: Bearer gx_live_…`",
-            ));
-        };
+            if let Some(secret) = secret {
+                caller = app.load_caller(secret).await?;
+            }
+        }
+        let caller = caller.ok_or_else(|| {
+            ApiError::unauthorized("give a working API key in the header `Authorization: Bearer gx_live_…`")
+        })?;
         rate.note(app.key_rates.take(caller.key_id, Instant::now()))?;
         rate.hold(app.in_flight.enter(caller.developer_id)?);
         Ok(Self(caller))

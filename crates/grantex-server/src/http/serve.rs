@@ -22,8 +22,8 @@ use tower::ServiceExt as _;
 use super::connection::{Connection, StallGuard};
 use crate::App;
 
-/// How long a client may take to send a request's head, or to shake hands.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to shake hands.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer HTTP buffers above the socket: with the socket's own buffer, the most
 /// that a reader who stops reading holds.
 const WRITE_BUFFER: usize = 64 << 10;
@@ -78,7 +78,7 @@ pub async fn serve(
         let tls = tls.acceptor();
         connections.spawn(async move {
             let Some(tls) = tls else { return connection(stream, address, router, &app, ending).await };
-            match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 Ok(Ok(stream)) => connection(stream, address, router, &app, ending).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -126,7 +126,7 @@ where
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(app.settings.head_timeout)
         .max_buf_size(WRITE_BUFFER)
         .serve_connection(io, service)
         .with_upgrades();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use grantex_core::log::StoredEvent;
@@ -36,16 +36,22 @@ pub(crate) enum End {
 pub(crate) struct Hub {
     most_per_developer: usize,
     tail_budget: usize,
-    tail_bytes: AtomicUsize,
     tick: AtomicU64,
     next_slot: AtomicU64,
-    developers: Mutex<HashMap<DeveloperId, Developer>>,
+    state: Mutex<State>,
     draining: CancellationToken,
     revoked: mpsc::UnboundedSender<Arc<Connection>>,
     revoked_inbox: Mutex<Option<mpsc::UnboundedReceiver<Arc<Connection>>>>,
 }
 
-/// A developer with at least one open stream.
+#[derive(Default)]
+struct State {
+    /// Developers with at least one open stream.
+    developers: HashMap<DeveloperId, Developer>,
+    /// Bytes that all tails hold: changed only together with them.
+    tail_bytes: usize,
+}
+
 struct Developer {
     tail: Arc<Tail>,
     slots: HashMap<u64, Open>,
@@ -70,10 +76,9 @@ impl Hub {
         Self {
             most_per_developer,
             tail_budget,
-            tail_bytes: AtomicUsize::new(0),
             tick: AtomicU64::new(0),
             next_slot: AtomicU64::new(0),
-            developers: Mutex::new(HashMap::new()),
+            state: Mutex::default(),
             draining: CancellationToken::new(),
             revoked,
             revoked_inbox: Mutex::new(Some(inbox)),
@@ -94,30 +99,29 @@ impl Hub {
         }
         let ends = Arc::new(Ends { token: CancellationToken::new(), reason: Mutex::new(End::GoingAway) });
         let number = self.next_slot.fetch_add(1, Ordering::Relaxed);
-        let mut developers = self.developers.lock();
-        let entry = developers
-            .entry(developer)
-            .or_insert_with(|| Developer { tail: Arc::new(Tail::new()), slots: HashMap::new() });
-        if entry.slots.len() >= self.most_per_developer {
+        let mut state = self.state.lock();
+        let open = state.developers.get(&developer).map_or(0, |entry| entry.slots.len());
+        if open >= self.most_per_developer {
             return Err(ApiError::new(
                 ErrorCode::TooManyConnections,
-                format!(
-                    "this developer has {} open streams, the most there may be; close some",
-                    entry.slots.len()
-                ),
+                format!("this developer has {open} open streams, the most there may be; close some"),
             )
             .retry_after(5));
         }
+        let entry = state
+            .developers
+            .entry(developer)
+            .or_insert_with(|| Developer { tail: Arc::new(Tail::new()), slots: HashMap::new() });
         entry.slots.insert(number, Open { key_id, ends: Arc::clone(&ends), connection });
         let tail = Arc::clone(&entry.tail);
-        drop(developers);
+        drop(state);
         metrics::gauge!("grantex_streams_open", "transport" => transport).increment(1.0);
         Ok(Slot { hub: Arc::clone(self), developer, number, ends, tail, transport })
     }
 
     /// How many streams are open.
     pub(crate) fn count(&self) -> usize {
-        self.developers.lock().values().map(|developer| developer.slots.len()).sum()
+        self.state.lock().developers.values().map(|entry| entry.slots.len()).sum()
     }
 
     /// Hands committed events to the tails of developers that have subscribers.
@@ -127,41 +131,44 @@ impl Hub {
             by_developer.entry(developer).or_default().push(event);
         }
         for (developer, events) in by_developer {
-            let tail = self.developers.lock().get(&developer).map(|entry| Arc::clone(&entry.tail));
-            if let Some(tail) = tail {
-                let added = tail.push(Chunk::encode(events));
-                self.tail_bytes.fetch_add(added, Ordering::Relaxed);
+            if !self.state.lock().developers.contains_key(&developer) {
+                continue;
             }
-        }
-        if self.tail_bytes.load(Ordering::Relaxed) > self.tail_budget {
-            self.shrink();
+            // Framed outside the lock; whoever subscribes meanwhile reads these from the store.
+            let chunks = Chunk::encode(events);
+            let mut state = self.state.lock();
+            if let Some(entry) = state.developers.get(&developer) {
+                let added = entry.tail.push(chunks);
+                state.tail_bytes = state.tail_bytes.saturating_add(added);
+                if state.tail_bytes > self.tail_budget {
+                    self.shrink(&mut state);
+                }
+            }
         }
     }
 
     /// Frees the oldest chunks of the least recently used tails.
-    fn shrink(&self) {
+    fn shrink(&self, state: &mut State) {
         let goal = self.tail_budget.saturating_mul(FREE_TO.0).checked_div(FREE_TO.1).unwrap_or(0);
-        let mut tails: Vec<Arc<Tail>> =
-            self.developers.lock().values().map(|entry| Arc::clone(&entry.tail)).collect();
+        let mut tails: Vec<&Tail> = state.developers.values().map(|entry| entry.tail.as_ref()).collect();
         tails.sort_by_key(|tail| tail.used());
+        let mut left = state.tail_bytes;
         for tail in tails {
-            loop {
-                if self.tail_bytes.load(Ordering::Relaxed) <= goal {
-                    return;
-                }
+            while left > goal {
                 let freed = tail.drop_oldest();
                 if freed == 0 {
                     break;
                 }
-                self.tail_bytes.fetch_sub(freed, Ordering::Relaxed);
+                left = left.saturating_sub(freed);
             }
         }
+        state.tail_bytes = left;
     }
 
     /// Ends the streams of a key: politely at once, and by cutting the socket shortly after.
     pub(crate) fn revoke_key(&self, developer: DeveloperId, key_id: KeyId) {
-        let developers = self.developers.lock();
-        let Some(entry) = developers.get(&developer) else { return };
+        let state = self.state.lock();
+        let Some(entry) = state.developers.get(&developer) else { return };
         for open in entry.slots.values().filter(|open| open.key_id == key_id) {
             *open.ends.reason.lock() = End::KeyRevoked;
             open.ends.token.cancel();
@@ -197,8 +204,9 @@ impl Hub {
     pub(crate) async fn drain(&self, time: Duration) {
         self.draining.cancel();
         let open: Vec<Arc<Ends>> = {
-            let developers = self.developers.lock();
-            developers
+            let state = self.state.lock();
+            state
+                .developers
                 .values()
                 .flat_map(|entry| entry.slots.values().map(|open| Arc::clone(&open.ends)))
                 .collect()
@@ -227,13 +235,13 @@ impl Hub {
     }
 
     fn close(&self, developer: DeveloperId, number: u64) {
-        let mut developers = self.developers.lock();
-        let Some(entry) = developers.get_mut(&developer) else { return };
+        let mut state = self.state.lock();
+        let Some(entry) = state.developers.get_mut(&developer) else { return };
         entry.slots.remove(&number);
         if entry.slots.is_empty()
-            && let Some(entry) = developers.remove(&developer)
+            && let Some(entry) = state.developers.remove(&developer)
         {
-            self.tail_bytes.fetch_sub(entry.tail.bytes(), Ordering::Relaxed);
+            state.tail_bytes = state.tail_bytes.saturating_sub(entry.tail.bytes());
         }
     }
 
@@ -273,5 +281,51 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.hub.close(self.developer, self.number);
         metrics::gauge!("grantex_streams_open", "transport" => self.transport).decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grantex_core::log::Subject;
+    use grantex_types::{AgentId, EventId, EventType, GrantId, Timestamp};
+
+    use super::*;
+
+    fn event(position: u64) -> StoredEvent {
+        let subject = Subject {
+            grant_id: GrantId::from_parts(0, 1),
+            agent_id: AgentId::from_parts(0, 1),
+            principal_id: "user".into(),
+        };
+        StoredEvent {
+            position,
+            id: EventId::from_parts(position, 0),
+            created_at: Timestamp::from_millis(position),
+            kind: EventType::GrantCreated,
+            subject,
+            envelope: vec![b'x'; 1000],
+        }
+    }
+
+    #[test]
+    fn tails_stay_within_their_budget_and_go_with_their_last_subscriber() {
+        let hub = Arc::new(Hub::new(2, 20_000));
+        let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
+        let open = |developer| hub.open(developer, KeyId::from_parts(0, 1), "sse", None);
+        hub.publish(vec![(one, event(1))]);
+        assert_eq!(hub.state.lock().tail_bytes, 0, "nobody subscribes, nothing is kept");
+        let slots = [open(one).ok().unwrap(), open(one).ok().unwrap(), open(two).ok().unwrap()];
+        assert!(open(one).is_err());
+        for position in 1..100 {
+            hub.publish(vec![(one, event(position)), (two, event(position))]);
+            let state = hub.state.lock();
+            let held: usize = state.developers.values().map(|entry| entry.tail.bytes()).sum();
+            assert_eq!(state.tail_bytes, held);
+            assert!(held <= 20_000);
+        }
+        assert_eq!(hub.count(), 3);
+        drop(slots);
+        let state = hub.state.lock();
+        assert_eq!((state.tail_bytes, state.developers.len()), (0, 0));
     }
 }
