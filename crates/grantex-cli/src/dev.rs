@@ -11,6 +11,7 @@ use grantex_types::api::developers::{Developer, Mode, SignupRequest, SignupRespo
 use crate::api::Api;
 use crate::config::Options;
 use crate::logging::LogFormat;
+use crate::print::Form;
 use crate::service::{Service, asked_to_end};
 use crate::tail::{Follow, Followed, follow};
 use crate::{Failure, demo, logging, print};
@@ -63,6 +64,7 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
     if dev.demo {
         tokio::spawn(demo::drive(api, dev.rate));
     }
+    let form = if dev.json { Form::Json } else { Form::Live };
     let end = asked_to_end();
     tokio::pin!(end);
     loop {
@@ -72,7 +74,7 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
                 break;
             }
             followed = events.recv() => match followed {
-                Some(Followed::Event(envelope)) => print::event(&envelope, dev.json),
+                Some(Followed::Event(envelope)) => print::event(&envelope, form),
                 Some(Followed::Reconnecting(reason)) => tracing::warn!(reason, "the tail reconnects"),
                 Some(Followed::Ended(failure)) => return Err(failure),
                 None => break,

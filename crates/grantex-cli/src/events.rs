@@ -5,6 +5,7 @@ use grantex_types::TypeSet;
 use grantex_types::api::events::EventList;
 
 use crate::api::{Api, Target};
+use crate::print::Form;
 use crate::tail::{Follow, Followed, follow};
 use crate::{Failure, print};
 
@@ -98,12 +99,13 @@ pub(crate) async fn run(events: Events) -> Result<(), Failure> {
 async fn tail(api: Api, selection: Selection) -> Result<(), Failure> {
     let filter = selection.filter();
     let mut events = follow(api, Follow { filter, since: selection.since, after: selection.after });
+    let form = if selection.json { Form::Json } else { Form::Live };
     let mut said = false;
     while let Some(followed) = events.recv().await {
         match followed {
             Followed::Event(envelope) => {
                 said = false;
-                print::event(&envelope, selection.json);
+                print::event(&envelope, form);
             }
             // Once per outage is enough.
             Followed::Reconnecting(reason) => {
@@ -119,6 +121,7 @@ async fn tail(api: Api, selection: Selection) -> Result<(), Failure> {
 }
 
 async fn list(api: &Api, selection: &Selection, limit: Option<usize>) -> Result<(), Failure> {
+    let form = if selection.json { Form::Json } else { Form::History };
     let mut left = limit.unwrap_or(usize::MAX);
     let mut after = selection.after.clone();
     while left > 0 {
@@ -131,7 +134,7 @@ async fn list(api: &Api, selection: &Selection, limit: Option<usize>) -> Result<
         }
         let page: EventList = api.get("/v1/events", &query).await?;
         for event in &page.events {
-            print::event(event.get(), selection.json);
+            print::event(event.get(), form);
         }
         left = left.saturating_sub(page.events.len());
         match page.next_cursor {

@@ -15,9 +15,23 @@ pub(crate) fn line(text: std::fmt::Arguments<'_>) {
     }
 }
 
-/// Prints one event: the envelope as it is, or a line for people, coloured on a terminal.
-pub(crate) fn event(envelope: &str, json: bool) {
-    let event = if json { None } else { serde_json::from_str::<Event>(envelope).ok() };
+/// How events are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The envelope as it is.
+    Json,
+    /// A line for people who watch: the time of day.
+    Live,
+    /// A line for people who look back: day and time.
+    History,
+}
+
+/// Prints one event, coloured on a terminal unless it is JSON.
+pub(crate) fn event(envelope: &str, form: Form) {
+    let event = match form {
+        Form::Json => None,
+        Form::Live | Form::History => serde_json::from_str::<Event>(envelope).ok(),
+    };
     let Some(event) = event else {
         line(format_args!("{envelope}"));
         return;
@@ -25,7 +39,7 @@ pub(crate) fn event(envelope: &str, json: bool) {
     let colour = colour(event.data.event_type());
     let dim = Style::new().dimmed();
     let at = event.created_at.to_string();
-    let time = at.get(11..23).unwrap_or(&at);
+    let time = if form == Form::Live { at.get(11..23).unwrap_or(&at) } else { &at };
     line(format_args!(
         "{dim}{time}{dim:#}  {colour}{:<16}{colour:#}  {}  {dim}{}{dim:#}",
         event.data.event_type(),

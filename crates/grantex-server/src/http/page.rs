@@ -41,10 +41,11 @@ impl ListQuery {
 
     /// Like [`page`](Self::page), with another size when none is asked for.
     pub(crate) fn page_of<Id: FromStr>(&self, default: u32) -> ApiResult<Page<Id>> {
-        let size = self.limit.or(self.page_size).unwrap_or(default);
-        if !(1..=LARGEST_PAGE).contains(&size) {
+        if [self.limit, self.page_size].into_iter().flatten().any(|size| !(1..=LARGEST_PAGE).contains(&size))
+        {
             return Err(ApiError::bad_request(format!("limit and pageSize must be 1 to {LARGEST_PAGE}")));
         }
+        let size = self.limit.or(self.page_size).unwrap_or(default);
         let page = self.page.unwrap_or(1);
         if !(1..=LAST_PAGE).contains(&page) {
             return Err(ApiError::bad_request(format!(

@@ -33,7 +33,7 @@ bodies! {
     pub struct TicketRequest {
         /// How long the ticket opens streams: `15m` unless given, at most `24h`.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^([1-9][0-9]{0,3}[sm]|1[0-9]?h|2[0-4]?h|1d)$", example = "15m"))]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$", example = "15m"))]
         pub expires_in: Option<String>,
         /// Only these types; all of them when left out or empty.
         #[serde(default)]

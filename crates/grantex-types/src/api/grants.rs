@@ -80,7 +80,7 @@ bodies! {
         pub principal_id: String,
         /// How long the session lasts; `1h` unless given, at most `24h`.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^([1-9][0-9]{0,3}[sm]|1[0-9]?h|2[0-4]?h|1d)$", example = "1h"))]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$", example = "1h"))]
         pub expires_in: Option<String>,
     }
 
