@@ -30,6 +30,8 @@ pub(crate) enum End {
     GoingAway,
     /// The API key that opened it was revoked.
     KeyRevoked,
+    /// Retention removed events that it had not delivered yet: going on would hide a gap.
+    Expired,
 }
 
 /// The tails of all developers that have subscribers, and the streams that are open.

@@ -36,6 +36,18 @@ pub(crate) enum Next {
     End(End),
 }
 
+/// What came of reading the store.
+enum Loaded {
+    /// There is a page.
+    Page,
+    /// There is no event after the cursor.
+    Nothing,
+    /// The next event was removed before it was delivered.
+    Gap,
+    /// The store could not be read.
+    Failed,
+}
+
 /// A subscriber. It holds a position and at most one page of the store, never a place in a tail.
 pub(crate) struct Session {
     slot: Slot,
@@ -108,9 +120,10 @@ impl Session {
                     Found::Chunk(chunk) => Some(chunk),
                     Found::Nothing => None,
                     Found::Missing => match self.load().await {
-                        Ok(true) => continue,
-                        Ok(false) => None,
-                        Err(()) => {
+                        Loaded::Page => continue,
+                        Loaded::Nothing => None,
+                        Loaded::Gap => return Next::End(End::Expired),
+                        Loaded::Failed => {
                             tokio::time::sleep(STORE_PAUSE).await;
                             continue;
                         }
@@ -167,21 +180,76 @@ impl Session {
         Some(run)
     }
 
-    /// Reads the next page of the store. Whether there was anything in it.
-    async fn load(&mut self) -> Result<bool, ()> {
+    /// Reads the next page of the store.
+    async fn load(&mut self) -> Loaded {
         let (developer, after) = (self.slot.developer, self.cursor.position);
         let events = store::read(self.store.as_ref(), move |snapshot| {
             Ok(snapshot.events(developer, after, PAGE_EVENTS, PAGE_BYTES)?)
         });
-        let events = events.await.map_err(|error| {
-            tracing::warn!(%error, "a stream could not read the log; it tries again");
-        })?;
-        self.page = Chunk::encode(events).into();
-        Ok(!self.page.is_empty())
+        match events.await {
+            Err(error) => {
+                tracing::warn!(%error, "a stream could not read the log; it tries again");
+                Loaded::Failed
+            }
+            Ok(events) => match events.first() {
+                None => Loaded::Nothing,
+                Some(first) if first.position > after.saturating_add(1) => Loaded::Gap,
+                Some(_) => {
+                    self.page = Chunk::encode(events).into();
+                    Loaded::Page
+                }
+            },
+        }
     }
 
     fn restart_idle(&mut self) {
         let now = Instant::now();
         self.idle_at.as_mut().reset(now.checked_add(self.keep_alive).unwrap_or(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grantex_core::env::Rng as _;
+    use grantex_core::log::Subject;
+    use grantex_core::store::write;
+    use grantex_store::sqlite::{Environment, SqliteStore};
+    use grantex_types::event::{EventData, RevokedBy};
+    use grantex_types::{AgentId, DeveloperId, GrantId, KeyId, TypeSet};
+
+    use super::*;
+    use crate::{Memory, Settings, SystemClock, SystemRng};
+
+    #[tokio::test]
+    async fn a_stream_that_retention_overtook_ends_instead_of_hiding_a_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::new(&Settings::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let environment =
+            Environment { clock: Arc::clone(&clock), rng: Arc::new(SystemRng), listener: memory.clone() };
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path(), &environment).unwrap());
+        let developer = DeveloperId::from_parts(1, SystemRng.bits());
+        let append_then_trim = write(store.as_ref(), move |tx| {
+            let grant_id = GrantId::from_parts(1, 1);
+            let subject = Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "u".into() };
+            for _ in 0..10 {
+                tx.append(
+                    developer,
+                    &subject,
+                    EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System },
+                )?;
+            }
+            Ok(tx.trim(developer, 4, 100)?)
+        });
+        append_then_trim.await.unwrap();
+        let session = |position| {
+            let slot = memory.streams.open(developer, KeyId::from_parts(1, 1), "sse", None).ok().unwrap();
+            let filter = Filter::new(TypeSet::ALL, None, None, None).unwrap();
+            let cursor = Cursor { position, id: EventId::ZERO };
+            Session::new(slot, Arc::clone(&store), Arc::clone(&clock), filter, cursor, Duration::from_secs(4))
+        };
+        assert!(matches!(session(2).next().await, Next::End(End::Expired)));
+        // The last trimmed event is a good place.
+        assert!(matches!(session(4).next().await, Next::Events(run) if run.len() == 6));
     }
 }

@@ -22,6 +22,10 @@ const MOST_WAITING: usize = 1 << 20;
 /// The longest message a client may send: a filter is much shorter.
 const LONGEST_MESSAGE: usize = 16 << 10;
 
+/// The close code of a stream that retention overtook: the application's own, after HTTP's 410, which
+/// is what a reconnection gets.
+const EXPIRED: u16 = 4410;
+
 /// What a client may say.
 #[derive(Deserialize)]
 struct Wish {
@@ -116,6 +120,9 @@ impl Subscriber {
                     Next::Cursor(_) | Next::Idle => Ok(()),
                     Next::End(End::GoingAway) => {
                         return self.close(close_code::AWAY, "the service is restarting; reconnect").await;
+                    }
+                    Next::End(End::Expired) => {
+                        return self.close(EXPIRED, "undelivered events are no longer retained").await;
                     }
                     Next::End(End::KeyRevoked) => {
                         return self.close(close_code::POLICY, "the API key was revoked").await;
