@@ -30,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) data_dir: Option<PathBuf>,
     /// Base of the URLs that the service gives out, and its tokens' issuer [default: the address listened on]
     #[arg(long, env = "GRANTEX_PUBLIC_URL", value_name = "URL")]
-    public_url: Option<String>,
+    pub(crate) public_url: Option<String>,
     /// PEM file with the TLS certificate chain; read again on SIGHUP
     #[arg(long, env = "GRANTEX_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

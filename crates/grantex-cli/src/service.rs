@@ -38,6 +38,9 @@ impl Service {
         let address = listener.local_addr()?;
         let settings = options.settings(address)?;
         let base = settings.public_base.clone();
+        if options.public_url.is_none() && address.ip().is_unspecified() {
+            tracing::warn!(%base, "nobody can reach this base of links and tokens; set --public-url");
+        }
         let tls = Tls::default();
         load_tls(options, &tls)?;
 

@@ -215,41 +215,68 @@ mod tests {
     use grantex_core::store::write;
     use grantex_store::sqlite::{Environment, SqliteStore};
     use grantex_types::event::{EventData, RevokedBy};
-    use grantex_types::{AgentId, DeveloperId, GrantId, KeyId, TypeSet};
+    use grantex_types::{AgentId, DeveloperId, GrantId, KeyId};
 
     use super::*;
     use crate::{Memory, Settings, SystemClock, SystemRng};
 
+    /// A developer's log with events of one type, and what opens sessions on it.
+    struct Log {
+        _folder: tempfile::TempDir,
+        memory: Arc<Memory>,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+        developer: DeveloperId,
+    }
+
+    impl Log {
+        async fn with(count: usize, trimmed: Position) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let memory = Memory::new(&Settings::default());
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let environment =
+                Environment { clock: Arc::clone(&clock), rng: Arc::new(SystemRng), listener: memory.clone() };
+            let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path(), &environment).unwrap());
+            let developer = DeveloperId::from_parts(1, SystemRng.bits());
+            let fill = write(store.as_ref(), move |tx| {
+                let grant_id = GrantId::from_parts(1, 1);
+                let subject =
+                    Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "u".into() };
+                for _ in 0..count {
+                    let data = EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System };
+                    tx.append(developer, &subject, data)?;
+                }
+                Ok(tx.trim(developer, trimmed, u32::MAX)?)
+            });
+            fill.await.unwrap();
+            Self { _folder: folder, memory, clock, store, developer }
+        }
+
+        fn session(&self, types: &str, position: Position, keep_alive: Duration) -> Session {
+            let slot = self.memory.streams.open(self.developer, KeyId::from_parts(1, 1), "sse", None);
+            let filter = Filter::new(types.parse().unwrap(), None, None, None).unwrap();
+            let cursor = Cursor { position, id: EventId::ZERO };
+            let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+            Session::new(slot.ok().unwrap(), store, clock, filter, cursor, keep_alive)
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(4);
+
     #[tokio::test]
     async fn a_stream_that_retention_overtook_ends_instead_of_hiding_a_gap() {
-        let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::new(&Settings::default());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let environment =
-            Environment { clock: Arc::clone(&clock), rng: Arc::new(SystemRng), listener: memory.clone() };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path(), &environment).unwrap());
-        let developer = DeveloperId::from_parts(1, SystemRng.bits());
-        let append_then_trim = write(store.as_ref(), move |tx| {
-            let grant_id = GrantId::from_parts(1, 1);
-            let subject = Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "u".into() };
-            for _ in 0..10 {
-                tx.append(
-                    developer,
-                    &subject,
-                    EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System },
-                )?;
-            }
-            Ok(tx.trim(developer, 4, 100)?)
-        });
-        append_then_trim.await.unwrap();
-        let session = |position| {
-            let slot = memory.streams.open(developer, KeyId::from_parts(1, 1), "sse", None).ok().unwrap();
-            let filter = Filter::new(TypeSet::ALL, None, None, None).unwrap();
-            let cursor = Cursor { position, id: EventId::ZERO };
-            Session::new(slot, Arc::clone(&store), Arc::clone(&clock), filter, cursor, Duration::from_secs(4))
-        };
-        assert!(matches!(session(2).next().await, Next::End(End::Expired)));
+        let log = Log::with(10, 4).await;
+        assert!(matches!(log.session("", 2, LONG).next().await, Next::End(End::Expired)));
         // The last trimmed event is a good place.
-        assert!(matches!(session(4).next().await, Next::Events(run) if run.len() == 6));
+        assert!(matches!(log.session("", 4, LONG).next().await, Next::Events(run) if run.len() == 6));
+    }
+
+    #[tokio::test]
+    async fn a_long_stretch_of_hidden_history_is_not_silent() {
+        const EVENTS: usize = 5000;
+        let log = Log::with(EVENTS, 0).await;
+        let mut session = log.session("token.issued", 0, Duration::from_millis(1));
+        assert!(matches!(session.next().await, Next::Cursor(_)));
+        assert!(session.cursor.position < EVENTS as u64, "a sign of life came before the end was reached");
     }
 }

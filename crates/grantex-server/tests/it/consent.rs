@@ -173,6 +173,19 @@ async fn a_principal_sees_and_revokes_their_own_grants() {
     principal.delete(&path(&own.grant)).await.ok(204);
     let last = client.log().await.pop().unwrap();
     assert_eq!(last["data"], json!({"grantId": own.grant, "revokedBy": "principal"}));
+    // The page does the same with a form; a second click finds it done.
+    let third = client.token_for(&agent, "user-1", &["a"], "1h").await;
+    for _ in 0..2 {
+        let form = format!("session={}&grantId={}", principal.key, third.grant);
+        let request = service
+            .anonymous()
+            .request(reqwest::Method::POST, "/dashboard/revoke")
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(form);
+        assert_eq!(client.send(request).await.status, 303);
+    }
+    let last = client.log().await.pop().unwrap();
+    assert_eq!(last["data"], json!({"grantId": third.grant, "revokedBy": "principal"}));
     principal.get("/v1/me").await.refused(401, "UNAUTHORIZED");
     client.get("/v1/principal/grants").await.refused(401, "UNAUTHORIZED");
     service.clock.advance(3601);
