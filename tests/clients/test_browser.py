@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,12 @@ class Site:
     def events(self) -> list[dict[str, Any]]:
         return [report for report in self.reports if "event" in report]
 
+    def has_events(self, count: int) -> bool | None:
+        return len(self.events()) == count or None
+
+    def has_seen_outages(self, count: int) -> bool | None:
+        return self.states("error") >= count or None
+
     def states(self, state: str) -> int:
         return sum(report.get("state") == state for report in self.reports)
 
@@ -76,16 +83,16 @@ def test_event_source_resumes_after_the_service_was_killed(start: Callable[..., 
         stderr=subprocess.DEVNULL,
     )
     try:
-        until("the history arrives", lambda: len(site.events()) == 2 or None)
+        until("the history arrives", partial(site.has_events, 2))
         service.grant()
-        until("it is followed live", lambda: len(site.events()) == 4 or None)
+        until("it is followed live", partial(site.has_events, 4))
         for outage in range(1, 4):
             service.kill()
-            until("the browser notices", lambda n=outage: site.states("error") >= n or None)
+            until("the browser notices", partial(site.has_seen_outages, outage))
             service.start()
             # Events that happen while the browser is away.
             service.grant()
-            until("it resumes by itself", lambda n=outage: len(site.events()) == 4 + 2 * n or None)
+            until("it resumes by itself", partial(site.has_events, 4 + 2 * outage))
         got = site.events()
         assert [report["event"] for report in got] == service.log(), "each event once, in order"
         assert all(report["id"] == report["event"]["id"] for report in got)
