@@ -67,6 +67,7 @@ impl Service {
         let mut tasks = Vec::new();
         if let Some(address) = options.metrics_listen {
             let listener = listen(address, "--metrics-listen").await?;
+            tracing::info!(address = %listener.local_addr()?, "serving metrics");
             let router = grantex_server::metrics_router(&app);
             let app = Arc::clone(&app);
             let shutdown = shutdown.clone();

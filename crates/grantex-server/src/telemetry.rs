@@ -36,7 +36,10 @@ fn describe() {
     describe_counter!("grantex_events_appended_total", "Events committed to the logs");
     describe_counter!("grantex_events_delivered_total", "Events handed to streams, by transport");
     describe_counter!("grantex_events_trimmed_total", "Events removed by retention");
-    describe_counter!("grantex_readers_cut_total", "Connections cut because their reader took no bytes");
+    describe_counter!(
+        "grantex_readers_cut_total",
+        "Readers cut because they took no bytes: at the WebSocket, with a farewell; at the socket, when nothing else helps (a WebSocket may come to both)"
+    );
     describe_counter!("grantex_commit_failures_total", "Commits that failed, with all commands in them");
     describe_gauge!("grantex_streams_open", "Open streams, by transport");
     describe_gauge!("grantex_commands_queued", "Commands that wait for the writer");

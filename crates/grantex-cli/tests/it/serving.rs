@@ -1,10 +1,9 @@
 use std::fs;
-use std::io::Write as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Process, Server, grantex, output, stdout};
+use crate::support::{Client, Process, Server, grantex, output};
 
 #[test]
 fn a_second_process_is_refused_with_what_to_do() {
@@ -177,7 +176,9 @@ async fn metrics_have_their_own_address_if_asked() {
     let server = Server::start(&folder.path().join("b"), &["--metrics-listen", "127.0.0.1:0"]);
     let status = client.http.get(format!("{}/metrics", server.base)).send().await.unwrap().status();
     assert_eq!(status, 404);
-    let mut out = std::io::stdout();
-    out.flush().unwrap();
-    assert!(stdout(&mut grantex(&["--help"])).contains("serve"));
+    let line: Value = serde_json::from_str(&server.process.err.wait_for("\"serving metrics\"")).unwrap();
+    let url = |path: &str| format!("http://{}{path}", line["address"].as_str().unwrap());
+    let text = client.http.get(url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(text.contains("grantex_http_request_seconds_count"), "{text}");
+    assert_eq!(client.http.get(url("/v1/me")).send().await.unwrap().status(), 404, "metrics only");
 }

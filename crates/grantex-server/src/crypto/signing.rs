@@ -81,10 +81,11 @@ impl SigningKeys {
     /// a millisecond of a core.
     pub fn sign(&self, claims: &Claims, kid: &str) -> Result<String, jsonwebtoken::errors::Error> {
         let keys = Arc::clone(&self.keys.read());
-        let key = keys.by_kid.get(kid).or_else(|| keys.by_kid.get(&keys.current));
-        let key = key.ok_or(jsonwebtoken::errors::ErrorKind::InvalidKeyFormat)?;
+        // An operator may have removed the key since: the token then names the one that signs it.
+        let key = keys.by_kid.get_key_value(kid).or_else(|| keys.by_kid.get_key_value(&keys.current));
+        let (kid, key) = key.ok_or(jsonwebtoken::errors::ErrorKind::InvalidKeyFormat)?;
         let mut header = Header::new(Algorithm::RS256);
-        header.kid = Some(kid.to_owned());
+        header.kid = Some(kid.clone());
         jsonwebtoken::encode(&header, claims, &key.encoding)
     }
 

@@ -44,7 +44,7 @@ impl<S> StallGuard<S> {
         let limit = self.limit;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(stalled.as_mut().poll(context));
-        metrics::counter!("grantex_readers_cut_total").increment(1);
+        metrics::counter!("grantex_readers_cut_total", "at" => "socket").increment(1);
         tracing::info!(seconds = limit.as_secs_f64(), "a reader that took no bytes was cut");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes")))
     }

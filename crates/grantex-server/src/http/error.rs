@@ -56,17 +56,15 @@ impl ApiError {
 
     /// The finished answer, for whoever answers outside a handler.
     pub(crate) fn respond(self, request_id: &RequestId) -> Response {
-        let mut response = self.status().into_response();
-        let retry_after = self.retry_after_seconds;
-        *response.body_mut() = axum::body::Body::empty();
+        let status = self.status();
         let body = ErrorBody {
             message: self.message,
             code: self.code,
             request_id: request_id.to_string(),
             oldest_event_id: self.oldest,
         };
-        let mut response = (response.status(), Json(body)).into_response();
-        if let Some(seconds) = retry_after {
+        let mut response = (status, Json(body)).into_response();
+        if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.code == ErrorCode::Unauthorized {

@@ -28,9 +28,9 @@ struct Bucket {
     at: Instant,
 }
 
-/// Where a caller stands, as the `x-ratelimit-*` headers say it.
+/// What a caller has left, as the `x-ratelimit-*` headers say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Allowance {
     limit: u64,
     remaining: u64,
     /// Seconds until the bucket is full.
@@ -47,7 +47,7 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 
     /// Takes a token of `key`. `None` when limits are switched off.
-    pub(crate) fn take(&self, key: K, now: Instant) -> Option<Result<Standing, (Standing, ApiError)>> {
+    pub(crate) fn take(&self, key: K, now: Instant) -> Option<Result<Allowance, (Allowance, ApiError)>> {
         if self.per_second <= 0.0 {
             return None;
         }
@@ -61,18 +61,18 @@ impl<K: Eq + Hash> Buckets<K> {
         let left = if taken { tokens - 1.0 } else { tokens };
         by_key.insert(key, Bucket { tokens: left, at: now });
         drop(by_key);
-        let standing = Standing {
+        let allowance = Allowance {
             limit: whole(self.burst),
             remaining: whole(left),
             reset: whole(((self.burst - left) / self.per_second).ceil()),
         };
         if taken {
-            return Some(Ok(standing));
+            return Some(Ok(allowance));
         }
         let wait = whole(((1.0 - left) / self.per_second).ceil()).max(1);
         let error =
             ApiError::new(ErrorCode::RateLimited, format!("too many requests; try again in {wait} s"));
-        Some(Err((standing, error.retry_after(wait))))
+        Some(Err((allowance, error.retry_after(wait))))
     }
 
     fn filled(&self, bucket: Bucket, now: Instant) -> f64 {
@@ -130,25 +130,28 @@ impl Drop for Entered {
 /// What limits know of a request: how the one that applied reaches the headers of the answer, and
 /// the count that ends with it.
 #[derive(Clone, Default)]
-pub(crate) struct RateSlot(Arc<Mutex<Slot>>);
+pub(crate) struct RateSlot(Arc<Mutex<Known>>);
 
 #[derive(Default)]
-struct Slot {
-    standing: Option<Standing>,
+struct Known {
+    allowance: Option<Allowance>,
     entered: Option<Entered>,
 }
 
 impl RateSlot {
     /// Notes the outcome of a [`Buckets::take`].
-    pub(crate) fn note(&self, taken: Option<Result<Standing, (Standing, ApiError)>>) -> Result<(), ApiError> {
+    pub(crate) fn note(
+        &self,
+        taken: Option<Result<Allowance, (Allowance, ApiError)>>,
+    ) -> Result<(), ApiError> {
         match taken {
             None => Ok(()),
-            Some(Ok(standing)) => {
-                self.0.lock().standing = Some(standing);
+            Some(Ok(allowance)) => {
+                self.0.lock().allowance = Some(allowance);
                 Ok(())
             }
-            Some(Err((standing, error))) => {
-                self.0.lock().standing = Some(standing);
+            Some(Err((allowance, error))) => {
+                self.0.lock().allowance = Some(allowance);
                 Err(error)
             }
         }
@@ -160,11 +163,11 @@ impl RateSlot {
     }
 
     pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
-        let Some(standing) = self.0.lock().standing else { return };
+        let Some(allowance) = self.0.lock().allowance else { return };
         for (name, value) in [
-            ("x-ratelimit-limit", standing.limit),
-            ("x-ratelimit-remaining", standing.remaining),
-            ("x-ratelimit-reset", standing.reset),
+            ("x-ratelimit-limit", allowance.limit),
+            ("x-ratelimit-remaining", allowance.remaining),
+            ("x-ratelimit-reset", allowance.reset),
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
         }
@@ -182,8 +185,8 @@ mod tests {
         let buckets = Buckets::new(10, 3);
         let start = Instant::now();
         for left in [2, 1, 0] {
-            let standing = buckets.take("key", start).unwrap().unwrap();
-            assert_eq!((standing.limit, standing.remaining), (3, left));
+            let allowance = buckets.take("key", start).unwrap().unwrap();
+            assert_eq!((allowance.limit, allowance.remaining), (3, left));
         }
         let (_, error) = buckets.take("key", start).unwrap().unwrap_err();
         assert_eq!(error.code, ErrorCode::RateLimited);

@@ -32,8 +32,8 @@ struct Wish {
     types: Vec<EventType>,
 }
 
-/// Upgrades and runs the session until one side ends it. `ticket_filter` is the widest that the
-/// client may set its filter to.
+/// Upgrades and runs the session until one side ends it. `widest` is what the client may set its
+/// filter to at most.
 pub(crate) fn respond(
     upgrade: WebSocketUpgrade,
     session: Session,
@@ -137,7 +137,7 @@ impl Subscriber {
                 Ok(()) => {}
                 Err(Failed::Gone) => return,
                 Err(Failed::Slow) => {
-                    metrics::counter!("grantex_readers_cut_total").increment(1);
+                    metrics::counter!("grantex_readers_cut_total", "at" => "websocket").increment(1);
                     tracing::info!("a WebSocket reader that took no bytes was cut");
                     return self.close(close_code::AGAIN, "too slow; reconnect and resume").await;
                 }

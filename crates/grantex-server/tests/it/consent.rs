@@ -47,7 +47,7 @@ async fn the_principal_approves_on_the_page() {
     );
     assert!(!page.text.contains("<script"));
 
-    decide(&browser, &id, "forged", "approve").await.status.is_client_error().then_some(()).unwrap();
+    assert_eq!(decide(&browser, &id, "forged", "approve").await.status, 403);
     let token = field(&page, "token");
     let done = decide(&browser, &id, &token, "approve").await;
     assert_eq!(done.status, 303);

@@ -1,8 +1,8 @@
 //! A service on a loopback port, and clients of it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -13,12 +13,16 @@ use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
 use grantex_types::Timestamp;
 use grantex_types::sse::{Decoder, Item};
+use metrics_exporter_prometheus::PrometheusHandle;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// The metrics of this process: of all its services together.
+pub static METRICS: LazyLock<PrometheusHandle> = LazyLock::new(|| grantex_server::install_metrics().unwrap());
 
 /// Longer than anything takes that works.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::support::{Client, PATIENCE, Service, types, until};
+use crate::support::{Client, METRICS, PATIENCE, Service, types, until};
 
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
@@ -121,47 +121,41 @@ async fn idle_sockets_are_pinged() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_too_slow_is_1013() {
+async fn a_reader_that_is_too_slow_is_told_1013_when_it_reads_again() {
+    // A quarter of the timeout remains for the farewell.
+    let stall_timeout = Duration::from_secs(6);
     let service = Service::with(|settings| {
-        settings.streams.stall_timeout = Duration::from_millis(800);
+        settings.streams.stall_timeout = stall_timeout;
         settings.rate_per_second = 0;
-        settings.streams.most_per_developer = 2;
     })
     .await;
+    let cut = || METRICS.render().contains("grantex_readers_cut_total{at=\"websocket\"} 1");
+    assert!(!cut(), "the metrics are recorded, and no other test makes a WebSocket too slow");
     let client = service.sandbox().await;
     let agent = client.agent().await;
     let scopes: Vec<String> = (0..100).map(|n| format!("{n}:{}", "x".repeat(240))).collect();
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
     let mut socket = open(&client, "").await.unwrap();
-    let mut healthy = client.stream("").await;
-    let mut filled = 0;
-    // Nothing is read here, until the service has noticed.
-    while filled < 300 {
+    // More than the socket's buffers hold; nothing is read here until the service has noticed.
+    for _ in 0..300 {
         client.token_for(&agent, "u", &scopes, "1h").await;
-        filled += healthy.events(2).await.len() / 2;
     }
-    until("its place is free again", || async {
-        let request = client.request(reqwest::Method::GET, "/v1/events/stream");
-        request.send().await.unwrap().status() == 200
-    })
-    .await;
+    until("the service notices", || async { cut() }).await;
     let mut last = None;
-    loop {
+    let code = loop {
         match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an end") {
-            Some(Ok(Message::Close(frame))) => {
-                assert_eq!(u16::from(frame.unwrap().code), 1013);
-                break;
-            }
+            Some(Ok(Message::Close(frame))) => break u16::from(frame.unwrap().code),
             Some(Ok(Message::Text(text))) => last = Some(serde_json::from_str::<Value>(&text).unwrap()),
             Some(Ok(_)) => {}
-            // The kernel may cut before the frame is read; the rule is that it is cut.
-            Some(Err(_)) | None => break,
+            other => panic!("no farewell: {other:?}"),
         }
-    }
+    };
+    assert_eq!(code, 1013);
     let log = client.log().await;
     let last = last.unwrap();
     let from = log.iter().position(|event| *event == last).unwrap() + 1;
-    assert!(from < log.len());
-    let mut resumed = open(&client, &format!("?lastEventId={}", last["id"].as_str().unwrap())).await.unwrap();
+    assert!(from < log.len(), "it was behind");
+    let resume = format!("?lastEventId={}", last["id"].as_str().unwrap());
+    let mut resumed = open(&client, &resume).await.unwrap();
     assert_eq!(events(&mut resumed, log.len() - from).await, log[from..]);
 }
