@@ -1,0 +1,24 @@
+//! `grantex-mock [VECTORS]`: serves the cases of a folder until its standard input ends.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use tokio::io::AsyncReadExt as _;
+
+/// Prints the base URL on one line; ends with whoever started it, so that no test leaves it behind.
+#[tokio::main]
+async fn main() -> ExitCode {
+    let folder = std::env::args().nth(1).unwrap_or_else(|| "vectors".into());
+    let base = match grantex_mock::server::start(std::path::Path::new(&folder)).await {
+        Ok(base) => base,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {folder}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let _ = writeln!(std::io::stdout(), "{base}");
+    let mut input = tokio::io::stdin();
+    let mut ignored = [0; 64];
+    while matches!(input.read(&mut ignored).await, Ok(1..)) {}
+    ExitCode::SUCCESS
+}
