@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::cases::Expect;
 
 /// The key that a client is given unless the case gives others.
-pub const KEY: &str = "gx_test_vector";
+const KEY: &str = "gx_test_vector";
 const AGENTS: [&str; 4] = ["grantex-rust/", "grantex-typescript/", "grantex-python/", "grantex-go/"];
 
 /// What is wrong with the request.

@@ -59,7 +59,7 @@ impl TryFrom<Envelope<Box<serde_json::value::RawValue>>> for Event {
     type Error = serde_json::Error;
 
     fn try_from(envelope: Envelope<Box<serde_json::value::RawValue>>) -> Result<Self, Self::Error> {
-        let data = EventData::read(envelope.r#type, envelope.data.get())?;
+        let data = EventData::from_json(envelope.r#type, envelope.data.get())?;
         Ok(Self { id: envelope.id, created_at: envelope.created_at, data })
     }
 }
@@ -269,7 +269,8 @@ impl EventData {
         }
     }
 
-    fn read(kind: EventType, json: &str) -> Result<Self, serde_json::Error> {
+    /// The payload of an event of this type, from its JSON; fields that are new are passed over.
+    pub fn from_json(kind: EventType, json: &str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Created {
