@@ -18,22 +18,24 @@ pub enum AgentStatus {
 
 bodies! {
     /// `POST /v1/agents`
+    #[derive(Default)]
     pub struct CreateAgentRequest {
         /// The agent's name, as principals will read it.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Calendar assistant"))]
         pub name: String,
         /// What it does, as principals will read it.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 2000, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"))]
         pub description: Option<String>,
         /// The scopes it usually asks for. They describe; they do not limit.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<DeclaredScopes>))]
         pub scopes: Option<Vec<String>>,
     }
 
     /// `PATCH /v1/agents/{id}`: any of the fields, at least one.
     #[cfg_attr(feature = "openapi", schema(min_properties = 1))]
+    #[derive(Default)]
     pub struct UpdateAgentRequest {
         /// A new name.
         #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]

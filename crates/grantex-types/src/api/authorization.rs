@@ -24,6 +24,7 @@ pub enum ConsentStatus {
 
 bodies! {
     /// `POST /v1/authorize`
+    #[derive(Default)]
     pub struct AuthorizeRequest {
         /// The agent that asks.
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
@@ -35,27 +36,27 @@ bodies! {
         #[cfg_attr(feature = "openapi", schema(value_type = super::agents::RequestedScopes))]
         pub scopes: Vec<String>,
         /// How long the grant lasts from the moment of consent; `24h` unless given.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::Lifetime>))]
         pub expires_in: Option<String>,
         /// Where the principal's browser goes after the decision (http or https).
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 2048, pattern = r"^https?://[!$%&()*+\-.0-9:=A-Z\[\]_a-z~]+([/?][!$%&()*+,\-./0-9:=?@A-Z\[\]_a-z~]*)?$", example = "https://app.example/callback"))]
         pub redirect_uri: Option<String>,
         /// Handed back unchanged with the redirect.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
         pub state: Option<String>,
         /// Who the grant token is for (its `aud`).
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"))]
         pub audience: Option<String>,
         /// PKCE: the base64url SHA-256 of a verifier that the exchange must show.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(min_length = 43, max_length = 43, pattern = r"^[A-Za-z0-9_-]{43}$"))]
         pub code_challenge: Option<String>,
         /// PKCE: `S256`; given together with the challenge.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(pattern = "^S256$"))]
         pub code_challenge_method: Option<String>,
     }

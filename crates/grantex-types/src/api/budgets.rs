@@ -33,6 +33,7 @@ mod openapi {
 
 bodies! {
     /// `POST /v1/budget/allocate`
+    #[derive(Default)]
     pub struct AllocateRequest {
         /// The grant that may spend.
         #[cfg_attr(feature = "openapi", schema(value_type = GrantId))]
@@ -41,7 +42,7 @@ bodies! {
         #[cfg_attr(feature = "openapi", schema(value_type = AmountInput))]
         pub initial_budget: Amount,
         /// Three upper-case letters; `USD` unless given.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Z]{3}$", example = "USD"))]
         pub currency: Option<String>,
     }
@@ -75,6 +76,7 @@ bodies! {
     }
 
     /// `POST /v1/budget/debit`
+    #[derive(Default)]
     pub struct DebitRequest {
         /// The grant that spends.
         #[cfg_attr(feature = "openapi", schema(value_type = GrantId))]
@@ -83,11 +85,11 @@ bodies! {
         #[cfg_attr(feature = "openapi", schema(value_type = AmountInput))]
         pub amount: Amount,
         /// What for.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"))]
         pub description: Option<String>,
         /// Anything the developer wants to keep with the debit: an object of at most 8 KiB.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         pub metadata: Option<Box<RawValue>>,
     }

@@ -29,16 +29,17 @@ impl Mode {
 
 bodies! {
     /// `POST /v1/signup`
+    #[derive(Default)]
     pub struct SignupRequest {
         /// The developer's name.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Acme"))]
         pub name: String,
         /// An address to reach the developer; no other developer may have it.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(min_length = 3, max_length = 320, pattern = r"^[^@\s\u0000-\u001f\u007f-\u009f]+@[^@\s\u0000-\u001f\u007f-\u009f]+$", example = "dev@acme.example"))]
         pub email: Option<String>,
         /// `live` unless given.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub mode: Option<Mode>,
     }
 
@@ -81,6 +82,7 @@ bodies! {
     }
 
     /// `POST /v1/keys`
+    #[derive(Default)]
     pub struct CreateKeyRequest {
         /// What the key is for.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "ci"))]

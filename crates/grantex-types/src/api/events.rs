@@ -30,24 +30,25 @@ bodies! {
     }
 
     /// `POST /v1/events/tickets`. Every field is optional; filters bind the ticket's streams.
+    #[derive(Default)]
     pub struct TicketRequest {
         /// How long the ticket opens streams: `15m` unless given, at most `24h`.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$", example = "15m"))]
         pub expires_in: Option<String>,
         /// Only these types; all of them when left out or empty.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         pub types: Option<Vec<EventType>>,
         /// Only grants of this agent.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::AgentId>))]
         pub agent_id: Option<String>,
         /// Only grants of this principal.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"))]
         pub principal_id: Option<String>,
         /// Only this grant.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::GrantId>))]
         pub grant_id: Option<String>,
     }

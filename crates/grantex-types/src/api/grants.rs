@@ -58,6 +58,7 @@ bodies! {
     }
 
     /// `POST /v1/grants/delegate`
+    #[derive(Default)]
     pub struct DelegateRequest {
         /// A grant token of the parent grant.
         pub parent_grant_token: String,
@@ -68,18 +69,19 @@ bodies! {
         #[cfg_attr(feature = "openapi", schema(value_type = super::agents::RequestedScopes))]
         pub scopes: Vec<String>,
         /// How long it lasts, never longer than the parent; `1h` unless given.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::Lifetime>))]
         pub expires_in: Option<String>,
     }
 
     /// `POST /v1/principal-sessions`
+    #[derive(Default)]
     pub struct PrincipalSessionRequest {
         /// The principal who will see and revoke their own grants.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "user-123"))]
         pub principal_id: String,
         /// How long the session lasts; `1h` unless given, at most `24h`.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$", example = "1h"))]
         pub expires_in: Option<String>,
     }

@@ -8,6 +8,7 @@ use crate::{DeveloperId, GrantId, Scopes, Timestamp, TokenId};
 
 bodies! {
     /// `POST /v1/token`
+    #[derive(Default)]
     pub struct ExchangeRequest {
         /// The code of an approved authorization request.
         pub code: String,
@@ -15,12 +16,13 @@ bodies! {
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
         /// PKCE: the verifier whose hash the request named.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 128))]
         pub code_verifier: Option<String>,
     }
 
     /// `POST /v1/token/refresh`
+    #[derive(Default)]
     pub struct RefreshRequest {
         /// A refresh token that was not used before.
         pub refresh_token: String,
@@ -44,6 +46,7 @@ bodies! {
     }
 
     /// `POST /v1/tokens/verify` and `POST /v1/grants/verify`
+    #[derive(Default)]
     pub struct VerifyRequest {
         /// The JWT.
         pub token: String,
@@ -90,6 +93,7 @@ bodies! {
     }
 
     /// `POST /v1/tokens/revoke`
+    #[derive(Default)]
     pub struct RevokeTokenRequest {
         /// The token's `jti`.
         #[cfg_attr(feature = "openapi", schema(value_type = TokenId))]

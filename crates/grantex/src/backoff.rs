@@ -1,0 +1,29 @@
+//! How long to wait before the next try.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+/// Exponential with full jitter: a random part of `base` doubled once for each failed attempt before,
+/// never beyond `max`. Many clients that lost one service do not come back at once.
+#[must_use]
+pub fn delay(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
+    let factor = 1_u32.checked_shl(attempt.min(31)).unwrap_or(u32::MAX);
+    base.saturating_mul(factor).min(max).mul_f64(random.clamp(0.0, 1.0))
+}
+
+/// A number in `0..1`.
+pub(crate) fn random() -> f64 {
+    // 32 bits are finer than any timer. Without entropy: no jitter, the longest wait.
+    getrandom::u32().map_or(1.0, |bits| f64::from(bits) / 4_294_967_296.0)
+}
+
+/// What `Retry-After` asks for: seconds, or a date.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}

@@ -1,0 +1,250 @@
+//! The client and its settings.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use grantex_types::api::developers::{Developer, SignupRequest, SignupResponse};
+
+use crate::Error;
+use crate::events::Events;
+use crate::key::KeySource;
+use crate::resources::{Agents, Authorizations, Budgets, Grants, Keys, PrincipalSessions, Tokens};
+use crate::transport::Transport;
+use crate::verify::Verifier;
+
+/// Where the public service is; [`Builder::base_url`] or `GRANTEX_BASE_URL` name another one.
+pub const DEFAULT_BASE_URL: &str = "https://api.grantex.dev";
+
+/// A client of one Grantex service. Cheap to clone; clones share connections and keys.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), grantex::Error> {
+/// let client = grantex::Client::builder().base_url("http://127.0.0.1:8080").api_key("gx_test_…").build()?;
+/// println!("{}", client.me().await?.name);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) verifier: Arc<Verifier>,
+}
+
+impl Client {
+    /// A client with this API key; the base URL is `GRANTEX_BASE_URL` or the public service.
+    pub fn new(api_key: impl AsRef<str>) -> Result<Self, Error> {
+        Self::builder().api_key(api_key).build()
+    }
+
+    /// A client with the key in `GRANTEX_API_KEY`.
+    pub fn from_env() -> Result<Self, Error> {
+        match std::env::var("GRANTEX_API_KEY") {
+            Ok(key) => Self::new(key),
+            Err(_) => Err(Error::Configuration("no API key: set GRANTEX_API_KEY".into())),
+        }
+    }
+
+    /// A client with other settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The developer that the API key belongs to.
+    pub async fn me(&self) -> Result<Developer, Error> {
+        self.transport.get("/v1/me").json().await
+    }
+
+    /// Makes a developer with a first API key, which is shown this one time. Needs no key.
+    pub async fn signup(&self, request: &SignupRequest) -> Result<SignupResponse, Error> {
+        self.transport.post("/v1/signup").public().unsafe_to_repeat().body(request)?.json().await
+    }
+
+    /// Asks a principal for consent; with a sandbox key it is given at once.
+    ///
+    /// ```no_run
+    /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {
+    /// use grantex::api::authorization::AuthorizeRequest;
+    /// let asked = client
+    ///     .authorize(&AuthorizeRequest {
+    ///         agent_id: "ag_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA".into(),
+    ///         principal_id: "user-123".into(),
+    ///         scopes: vec!["calendar:read".into()],
+    ///         ..AuthorizeRequest::default()
+    ///     })
+    ///     .await?;
+    /// println!("send the principal to {}", asked.consent_url);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn authorize(
+        &self,
+        request: &grantex_types::api::authorization::AuthorizeRequest,
+    ) -> Result<grantex_types::api::authorization::AuthorizeResponse, Error> {
+        self.authorizations().create(request).await
+    }
+
+    /// Agents.
+    pub fn agents(&self) -> Agents<'_> {
+        Agents::of(self)
+    }
+
+    /// Authorization requests.
+    pub fn authorizations(&self) -> Authorizations<'_> {
+        Authorizations::of(self)
+    }
+
+    /// Budgets and debits.
+    pub fn budgets(&self) -> Budgets<'_> {
+        Budgets::of(self)
+    }
+
+    /// The event log.
+    pub fn events(&self) -> Events<'_> {
+        Events::of(self)
+    }
+
+    /// Grants.
+    pub fn grants(&self) -> Grants<'_> {
+        Grants::of(self)
+    }
+
+    /// API keys.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys::of(self)
+    }
+
+    /// Sessions in which principals see and revoke their own grants.
+    pub fn principal_sessions(&self) -> PrincipalSessions<'_> {
+        PrincipalSessions::of(self)
+    }
+
+    /// Grant tokens.
+    pub fn tokens(&self) -> Tokens<'_> {
+        Tokens::of(self)
+    }
+}
+
+/// The settings of a [`Client`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Builder {
+    base_url: Option<String>,
+    key: Option<Result<KeySource, String>>,
+    user_agent: String,
+    pub(crate) timeout: Duration,
+    pub(crate) max_retries: u32,
+    pub(crate) retry_delay: Duration,
+    developer_id: Option<String>,
+    issuer: Option<String>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            base_url: None,
+            key: None,
+            user_agent: concat!("grantex-rust/", env!("CARGO_PKG_VERSION")).into(),
+            timeout: Duration::from_secs(30),
+            max_retries: 2,
+            retry_delay: Duration::from_millis(500),
+            developer_id: None,
+            issuer: None,
+        }
+    }
+}
+
+impl Builder {
+    /// Where the service is; over `GRANTEX_BASE_URL`, over [`DEFAULT_BASE_URL`].
+    pub fn base_url(mut self, url: impl Display) -> Self {
+        self.base_url = Some(url.to_string());
+        self
+    }
+
+    /// The API key.
+    pub fn api_key(mut self, key: impl AsRef<str>) -> Self {
+        self.key = Some(KeySource::fixed(key.as_ref()).map_err(|error| error.to_string()));
+        self
+    }
+
+    /// Asks `callback` for the API key: before the first call, and again whenever the service
+    /// refuses the key with 401. A key that is refused although it is fresh is an error.
+    pub fn key_callback<F, Fut, E>(mut self, callback: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let callback = move || callback().map(|key| key.map_err(Into::into)).boxed();
+        self.key = Some(Ok(KeySource::callback(Arc::new(callback))));
+        self
+    }
+
+    /// How long one try of a call may take; 30 s unless given. Streams have
+    /// [`silence_timeout`](crate::StreamOptions::silence_timeout) instead.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often a failed call is tried again where that is safe; 2 unless given.
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// The delay before the first new try, doubled with each and with full jitter; 500 ms unless given.
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = delay;
+        self
+    }
+
+    /// The developer whose tokens [`Tokens::verify_offline`] accepts; asked for once unless given.
+    pub fn developer_id(mut self, id: impl Display) -> Self {
+        self.developer_id = Some(id.to_string());
+        self
+    }
+
+    /// The issuer that [`Tokens::verify_offline`] demands; any unless given.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Puts `product` in front of this SDK's own `User-Agent`.
+    pub fn user_agent(mut self, product: impl Display) -> Self {
+        self.user_agent = format!("{product} {}", self.user_agent);
+        self
+    }
+
+    /// The client. Fails on a key or a base URL that cannot be right. Without a key only public calls work.
+    pub fn build(self) -> Result<Client, Error> {
+        let base = self.base_url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok().filter(|url| !url.is_empty()));
+        let base = base.unwrap_or_else(|| DEFAULT_BASE_URL.into());
+        let known = reqwest::Url::parse(&base).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !known {
+            return Err(Error::Configuration(format!("the base URL {base:?} is not an http or https URL")));
+        }
+        let key = match self.key {
+            Some(key) => key.map_err(Error::Configuration)?,
+            None => KeySource::Missing,
+        };
+        let http = reqwest::Client::builder()
+            .user_agent(self.user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| Error::Configuration(format!("no HTTP client: {error}")))?;
+        let transport = Arc::new(Transport {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            key,
+            timeout: self.timeout,
+            max_retries: self.max_retries,
+            retry_delay: self.retry_delay,
+        });
+        Ok(Client { transport, verifier: Arc::new(Verifier::new(self.developer_id, self.issuer)) })
+    }
+}

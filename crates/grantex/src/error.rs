@@ -1,0 +1,204 @@
+//! What can go wrong.
+
+use std::time::Duration;
+
+/// Why a call or a stream failed.
+///
+/// ```no_run
+/// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {
+/// match client.grants().get("grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA").await {
+///     Err(error) if error.kind() == grantex::ErrorKind::NotFound => println!("there is no such grant"),
+///     other => println!("{}", other?.grant_id),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The service answered, and it was no success.
+    #[error(transparent)]
+    Api(Box<ApiError>),
+    /// The connection could not be made, or broke.
+    #[error("{0}; is the service running, and is the base URL right?")]
+    Connection(String),
+    /// Nothing came in time.
+    #[error("nothing came from the service within {0:?}")]
+    Timeout(Duration),
+    /// What came is not what this service sends.
+    #[error("not what Grantex sends: {0}; is the base URL right?")]
+    Protocol(String),
+    /// A 204 ended the stream: whoever answers wants no reconnection.
+    #[error("the stream was ended with 204 and must not be opened again; whatever answers there (a proxy?) says that it has no more")]
+    Ended,
+    /// A token that must not be accepted, and why.
+    #[error("the token is not valid: {0}")]
+    InvalidToken(String),
+    /// The client was set up wrongly.
+    #[error("{0}")]
+    Configuration(String),
+    /// The key callback failed.
+    #[error("the key callback failed: {0}")]
+    KeyCallback(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// An [`Error`] by what the caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// 400: change the request.
+    BadRequest,
+    /// 401: get a working API key.
+    Unauthorized,
+    /// 402: the budget does not hold the amount; nothing was taken.
+    InsufficientBudget,
+    /// 403: this caller may not.
+    Forbidden,
+    /// 404: there is no such thing, or it belongs to somebody else.
+    NotFound,
+    /// 409: it stands against what is there.
+    Conflict,
+    /// 410: it was there and is over; for a stream: the cursor is of no use.
+    Gone,
+    /// 429: wait, as [`ApiError::retry_after`] says.
+    RateLimited,
+    /// 5xx: the service failed.
+    Server,
+    /// Any other status.
+    Api,
+    /// [`Error::Connection`]
+    Connection,
+    /// [`Error::Timeout`]
+    Timeout,
+    /// [`Error::Protocol`]
+    Protocol,
+    /// [`Error::Ended`]
+    Ended,
+    /// [`Error::InvalidToken`]
+    InvalidToken,
+    /// [`Error::Configuration`] or [`Error::KeyCallback`]
+    Configuration,
+}
+
+/// An answer that was no success.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable code, such as `NOT_FOUND`; `None` where the answer is not the service's own.
+    pub code: Option<String>,
+    /// What is wrong and what to do about it, for people.
+    pub message: String,
+    /// Names the answer in the service's log.
+    pub request_id: Option<String>,
+    /// How long the service asks to wait.
+    pub retry_after: Option<Duration>,
+    /// With 410 on a stream: the oldest event that is still there.
+    pub oldest_event_id: Option<String>,
+    pub(crate) hint: Option<&'static str>,
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [{}", self.message, self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, " {code}")?;
+        }
+        if let Some(id) = &self.request_id {
+            write!(f, ", request {id}")?;
+        }
+        f.write_str("]")?;
+        if let Some(oldest) = &self.oldest_event_id {
+            write!(f, " (the oldest event still there is {oldest})")?;
+        }
+        self.hint.map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl ApiError {
+    /// The status as a kind.
+    pub const fn kind(&self) -> ErrorKind {
+        match self.status {
+            400 => ErrorKind::BadRequest,
+            401 => ErrorKind::Unauthorized,
+            402 => ErrorKind::InsufficientBudget,
+            403 => ErrorKind::Forbidden,
+            404 => ErrorKind::NotFound,
+            409 => ErrorKind::Conflict,
+            410 => ErrorKind::Gone,
+            429 => ErrorKind::RateLimited,
+            500..=599 => ErrorKind::Server,
+            _ => ErrorKind::Api,
+        }
+    }
+
+    /// Whether the same request may get another answer later: 408, 409 unless the service said that
+    /// it is final, 429, 5xx.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self.status {
+            408 | 429 | 500..=599 => true,
+            409 => !matches!(self.code.as_deref(), Some("CONFLICT" | "GRANT_INACTIVE")),
+            _ => false,
+        }
+    }
+
+    /// Whether the answer says that nothing was done.
+    pub(crate) fn did_nothing(&self) -> bool {
+        self.status == 429 || (self.status == 503 && self.code.as_deref() == Some("UNAVAILABLE"))
+    }
+
+    /// Adds what to do about a stream that ended with this.
+    pub(crate) fn of_a_stream(mut self) -> Self {
+        self.hint = match self.status {
+            401 => Some("streams go on with a working API key: give the client a key callback to renew it"),
+            410 => Some(
+                "events may be missing: start again with `since`, or without a cursor, and read the state itself",
+            ),
+            _ => None,
+        };
+        self
+    }
+}
+
+impl Error {
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Api(error) => error.kind(),
+            Self::Connection(_) => ErrorKind::Connection,
+            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::Protocol(_) => ErrorKind::Protocol,
+            Self::Ended => ErrorKind::Ended,
+            Self::InvalidToken(_) => ErrorKind::InvalidToken,
+            Self::Configuration(_) | Self::KeyCallback(_) => ErrorKind::Configuration,
+        }
+    }
+
+    /// The service's answer, if it gave one.
+    pub fn api(&self) -> Option<&ApiError> {
+        match self {
+            Self::Api(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// A failure below HTTP, in one sentence: the innermost cause.
+    pub(crate) fn connection(base: &str, error: &reqwest::Error) -> Self {
+        let mut reason = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(inner) = source {
+            reason = inner.to_string();
+            source = inner.source();
+        }
+        Self::Connection(format!("no connection to {base}: {reason}"))
+    }
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        Self::Api(Box::new(error))
+    }
+}

@@ -1,0 +1,141 @@
+//! The event log: streams, subscriptions, the history.
+
+mod event;
+mod options;
+mod stream;
+
+use std::future::Future;
+
+use futures_util::{Stream, StreamExt as _};
+use grantex_types::api::events::{EventList, TicketRequest, TicketResponse};
+use tokio::task::JoinHandle;
+
+pub use event::{GrantexEvent, Payload};
+pub use options::{HistoryParams, Reconnect, StreamOptions, TicketParams};
+pub use stream::EventStream;
+
+use crate::page::{Page, walk};
+use crate::{Client, Error};
+
+/// The event log; from [`Client::events`].
+#[derive(Debug, Clone)]
+pub struct Events<'a> {
+    client: &'a Client,
+}
+
+impl<'a> Events<'a> {
+    pub(crate) fn of(client: &'a Client) -> Self {
+        Self { client }
+    }
+
+    /// Events as they happen, or first from a place in the past. It connects when it is first polled,
+    /// reconnects by itself, goes on exactly where it was, and reads from the socket only as fast as
+    /// it is polled. It ends with an error where going on makes no sense (see [`EventStream`]).
+    ///
+    /// ```no_run
+    /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {
+    /// use futures_util::StreamExt as _;
+    /// use grantex::StreamOptions;
+    /// let mut events = client.events().stream(StreamOptions::new().since("2026-03-01T12:00:00Z"));
+    /// while let Some(event) = events.next().await {
+    ///     let event = event?;
+    ///     println!("{} {} {}", event.id, event.r#type, event.timestamp);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream(&self, options: StreamOptions) -> EventStream {
+        EventStream::new(self.client.transport.clone(), options)
+    }
+
+    /// Calls `handler` for each event, one at a time, on a task of its own. It ends when the
+    /// [`Subscription`] is dropped or cancelled, or with the stream's error.
+    ///
+    /// ```no_run
+    /// # async fn example(client: grantex::Client) {
+    /// use grantex::StreamOptions;
+    /// let subscription = client.events().subscribe(StreamOptions::new(), |event| async move {
+    ///     println!("{event:?}");
+    /// });
+    /// subscription.cancel();
+    /// # }
+    /// ```
+    pub fn subscribe<F, Fut>(&self, options: StreamOptions, mut handler: F) -> Subscription
+    where
+        F: FnMut(GrantexEvent) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let mut events = self.stream(options);
+        let task = tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                handler(event?).await;
+            }
+            Ok(())
+        });
+        Subscription { task }
+    }
+
+    /// One page of the history, oldest first. Its `next_cursor` is `None` when the log held nothing
+    /// more at the time of the answer.
+    pub async fn list(&self, params: &HistoryParams) -> Result<Page<GrantexEvent>, Error> {
+        page(self.client, params).await
+    }
+
+    /// The history from a place on, page by page as it is taken, up to what is there now.
+    pub fn all(&self, params: HistoryParams) -> impl Stream<Item = Result<GrantexEvent, Error>> + Send + use<> {
+        let client = self.client.clone();
+        walk(params.after.clone(), move |after| {
+            let (client, params) = (client.clone(), HistoryParams { after, ..params.clone() });
+            async move { page(&client, &params).await }
+        })
+    }
+
+    /// A ticket that opens streams in a browser, where no header can be sent.
+    pub async fn create_ticket(&self, params: &TicketParams) -> Result<TicketResponse, Error> {
+        let request: TicketRequest = params.clone().into();
+        self.client.transport.post("/v1/events/tickets").body(&request)?.json().await
+    }
+}
+
+async fn page(client: &Client, params: &HistoryParams) -> Result<Page<GrantexEvent>, Error> {
+    let types = (!params.event_types.is_empty()).then(|| params.event_types.join(","));
+    // A cursor wins over a time.
+    let since = params.since.as_ref().filter(|_| params.after.is_none());
+    let call = client.transport.get("/v1/events").query("types", types);
+    let call = call.query("agentId", params.agent_id.as_ref()).query("principalId", params.principal_id.as_ref());
+    let call = call.query("grantId", params.grant_id.as_ref()).query("since", since);
+    let call = call.query("after", params.after.as_ref()).query("limit", params.limit);
+    let list: EventList = call.json().await?;
+    let events: Result<Vec<_>, Error> = list.events.iter().map(|event| GrantexEvent::parse(event.get().to_owned())).collect();
+    Ok(Page::new(events?, list.next_cursor))
+}
+
+/// A running subscription; dropping it ends it and closes its connection.
+#[derive(Debug)]
+#[must_use = "dropping a subscription ends it"]
+pub struct Subscription {
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Subscription {
+    /// Ends it.
+    pub fn cancel(self) {
+        drop(self);
+    }
+
+    /// Waits for its end: the stream's error, or nothing when the service closed a stream that was
+    /// told not to reconnect.
+    pub async fn join(mut self) -> Result<(), Error> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

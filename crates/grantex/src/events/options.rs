@@ -1,0 +1,212 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantex_types::api::events::TicketRequest;
+
+use crate::Error;
+
+/// What to stream, and how.
+///
+/// ```
+/// use std::time::Duration;
+/// let options = grantex::StreamOptions::new()
+///     .event_types(["grant.created", "grant.revoked"])
+///     .since("2026-03-01T12:00:00Z")
+///     .on_reconnect(|reconnect| eprintln!("again in {:?}: {:?}", reconnect.delay, reconnect.reason));
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct StreamOptions {
+    pub(crate) event_types: Vec<String>,
+    pub(crate) since: Option<String>,
+    pub(crate) last_event_id: Option<String>,
+    pub(crate) agent_id: Option<String>,
+    pub(crate) principal_id: Option<String>,
+    pub(crate) grant_id: Option<String>,
+    pub(crate) reconnect: bool,
+    pub(crate) reconnect_delay: Duration,
+    pub(crate) max_reconnect_delay: Duration,
+    pub(crate) silence_timeout: Duration,
+    pub(crate) max_event_bytes: usize,
+    pub(crate) on_open: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(crate) on_reconnect: Option<Arc<dyn Fn(&Reconnect) + Send + Sync>>,
+}
+
+/// A stream has lost its connection and will try again.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Reconnect {
+    /// The number of this try since the last connection that worked, from 1.
+    pub attempt: u32,
+    /// How long it waits first.
+    pub delay: Duration,
+    /// What ended the connection; `None` when the service ended it in order.
+    pub reason: Option<Error>,
+    /// Where it will go on.
+    pub last_event_id: Option<String>,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            event_types: Vec::new(),
+            since: None,
+            last_event_id: None,
+            agent_id: None,
+            principal_id: None,
+            grant_id: None,
+            reconnect: true,
+            reconnect_delay: Duration::from_secs(1),
+            max_reconnect_delay: Duration::from_secs(30),
+            silence_timeout: Duration::from_secs(15),
+            max_event_bytes: 4 << 20,
+            on_open: None,
+            on_reconnect: None,
+        }
+    }
+}
+
+impl fmt::Debug for StreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamOptions")
+            .field("event_types", &self.event_types)
+            .field("since", &self.since)
+            .field("last_event_id", &self.last_event_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StreamOptions {
+    /// All events from now on.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only these types; all of them when empty.
+    pub fn event_types<T: ToString>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.event_types = types.into_iter().map(|kind| kind.to_string()).collect();
+        self
+    }
+
+    /// From this time on (RFC 3339, inclusive); first what happened since, then live.
+    pub fn since(mut self, time: impl ToString) -> Self {
+        self.since = Some(time.to_string());
+        self
+    }
+
+    /// Right after this event; wins over `since`.
+    pub fn last_event_id(mut self, id: impl ToString) -> Self {
+        self.last_event_id = Some(id.to_string());
+        self
+    }
+
+    /// Only events of this agent's grants.
+    pub fn agent_id(mut self, id: impl ToString) -> Self {
+        self.agent_id = Some(id.to_string());
+        self
+    }
+
+    /// Only events of grants that this principal gave.
+    pub fn principal_id(mut self, id: impl ToString) -> Self {
+        self.principal_id = Some(id.to_string());
+        self
+    }
+
+    /// Only events of this grant.
+    pub fn grant_id(mut self, id: impl ToString) -> Self {
+        self.grant_id = Some(id.to_string());
+        self
+    }
+
+    /// Whether to reconnect; on unless given. Without it the stream ends with its connection: in
+    /// order, or with the error that broke it.
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect = reconnect;
+        self
+    }
+
+    /// The first reconnection waits a random part of this, each further one in a row of twice as much;
+    /// 1 s unless given. The service's own `retry:` field replaces it.
+    pub fn reconnect_delay(mut self, delay: Duration) -> Self {
+        self.reconnect_delay = delay;
+        self
+    }
+
+    /// No reconnection waits longer, unless the service asks for it; 30 s unless given.
+    pub fn max_reconnect_delay(mut self, delay: Duration) -> Self {
+        self.max_reconnect_delay = delay;
+        self
+    }
+
+    /// A connection on which nothing comes for so long is dead; 15 s unless given. The service is
+    /// never silent for 5 s. Time in which the stream is not polled does not count.
+    pub fn silence_timeout(mut self, timeout: Duration) -> Self {
+        self.silence_timeout = timeout;
+        self
+    }
+
+    /// The longest event that is accepted, in bytes; 4 MiB unless given. It bounds memory.
+    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+        self.max_event_bytes = bytes;
+        self
+    }
+
+    /// Called whenever a connection is open.
+    pub fn on_open(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_open = Some(Arc::new(hook));
+        self
+    }
+
+    /// Called before each reconnection.
+    pub fn on_reconnect(mut self, hook: impl Fn(&Reconnect) + Send + Sync + 'static) -> Self {
+        self.on_reconnect = Some(Arc::new(hook));
+        self
+    }
+}
+
+/// Which part of the history.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryParams {
+    /// Only these types; all of them when empty.
+    pub event_types: Vec<String>,
+    /// From this time on (RFC 3339, inclusive).
+    pub since: Option<String>,
+    /// Only events of this agent's grants.
+    pub agent_id: Option<String>,
+    /// Only events of grants that this principal gave.
+    pub principal_id: Option<String>,
+    /// Only events of this grant.
+    pub grant_id: Option<String>,
+    /// How many events a page holds at most.
+    pub limit: Option<u32>,
+    /// Right after this event; wins over `since`.
+    pub after: Option<String>,
+}
+
+/// What a ticket opens, and for how long.
+#[derive(Debug, Clone, Default)]
+pub struct TicketParams {
+    /// `15m` unless given, at most `24h`.
+    pub expires_in: Option<String>,
+    /// Only these types; all of them when empty.
+    pub event_types: Vec<grantex_types::EventType>,
+    /// Only events of this agent's grants.
+    pub agent_id: Option<String>,
+    /// Only events of grants that this principal gave.
+    pub principal_id: Option<String>,
+    /// Only events of this grant.
+    pub grant_id: Option<String>,
+}
+
+impl From<TicketParams> for TicketRequest {
+    fn from(params: TicketParams) -> Self {
+        Self {
+            expires_in: params.expires_in,
+            types: (!params.event_types.is_empty()).then_some(params.event_types),
+            agent_id: params.agent_id,
+            principal_id: params.principal_id,
+            grant_id: params.grant_id,
+        }
+    }
+}

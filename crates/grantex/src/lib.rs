@@ -1,0 +1,58 @@
+//! Client of Grantex, the authorization service for AI agents whose every state change is a durable
+//! event.
+//!
+//! ```no_run
+//! use futures_util::StreamExt as _;
+//! use grantex::{Client, EventData, Payload, StreamOptions};
+//!
+//! # async fn example() -> Result<(), grantex::Error> {
+//! let client = Client::from_env()?; // GRANTEX_API_KEY, GRANTEX_BASE_URL
+//! let mut events = client.events().stream(StreamOptions::new().event_types(["budget.exhausted"]));
+//! while let Some(event) = events.next().await {
+//!     if let Payload::Known(EventData::BudgetExhausted { grant_id, .. }) = event?.data {
+//!         client.grants().revoke(grant_id).await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Where | What |
+//! |---|---|
+//! | [`Client`] | settings, and the way to everything else |
+//! | [`events`] | streams that reconnect and resume by themselves, subscriptions, the history |
+//! | [`resources`] | agents, authorizations, budgets, developers and keys, grants, principals, tokens |
+//! | [`Error`] | what went wrong, by what the caller can do |
+//! | [`Page`] | one page of a list; `all` walks them |
+//!
+//! It needs a [tokio](https://docs.rs/tokio) runtime with time and I/O.
+
+mod backoff;
+mod client;
+mod error;
+pub mod events;
+mod key;
+mod page;
+pub mod resources;
+mod transport;
+mod verify;
+
+pub use client::{Builder, Client, DEFAULT_BASE_URL};
+pub use error::{ApiError, Error, ErrorKind};
+pub use events::{
+    EventStream, GrantexEvent, HistoryParams, Payload, Reconnect, StreamOptions, Subscription, TicketParams,
+};
+pub use grantex_types::api;
+pub use grantex_types::event::{IssueMethod, RevokedBy};
+pub use grantex_types::{
+    AgentId, Amount, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, EventType, GrantId, KeyId, Scopes,
+    Timestamp, TokenId, TransactionId,
+};
+pub use page::{ListParams, Page};
+
+/// What the conformance cases test directly. Not part of the public interface.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::backoff::delay;
+    pub use grantex_types::sse;
+}

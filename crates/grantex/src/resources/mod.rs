@@ -1,0 +1,45 @@
+//! The resources of the API, one module each.
+
+mod agents;
+mod authorizations;
+mod budgets;
+mod grants;
+mod keys;
+mod principals;
+mod tokens;
+
+pub use agents::Agents;
+pub use authorizations::Authorizations;
+pub use budgets::Budgets;
+pub use grants::{GrantListParams, Grants};
+pub use keys::Keys;
+pub use principals::PrincipalSessions;
+pub use tokens::{OfflineParams, Tokens};
+
+/// A resource: a borrowed client, and the idempotency key of its calls.
+macro_rules! resource {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name<'a> {
+            client: &'a crate::Client,
+            #[allow(dead_code, reason = "not every resource creates something")]
+            idempotency_key: Option<String>,
+        }
+
+        impl<'a> $name<'a> {
+            pub(crate) fn of(client: &'a crate::Client) -> Self {
+                Self { client, idempotency_key: None }
+            }
+
+            /// Uses this key for the next creating call instead of a random one: the same key with
+            /// the same request gives the first answer again, for 24 hours.
+            #[must_use]
+            pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+                self.idempotency_key = Some(key.into());
+                self
+            }
+        }
+    };
+}
+pub(crate) use resource;

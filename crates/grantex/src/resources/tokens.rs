@@ -1,0 +1,63 @@
+use std::fmt::Display;
+
+use grantex_types::api::tokens::{
+    Claims, ExchangeRequest, RefreshRequest, RevokeTokenRequest, TokenResponse, VerifyRequest,
+    VerifyTokenResponse,
+};
+
+use super::resource;
+use crate::Error;
+
+resource! {
+    /// Grant tokens; from [`Client::tokens`](crate::Client::tokens).
+    ///
+    /// ```no_run
+    /// # async fn example(client: grantex::Client, token: &str) -> Result<(), grantex::Error> {
+    /// use grantex::resources::OfflineParams;
+    /// let claims = client.tokens().verify_offline(token, &OfflineParams::default()).await?;
+    /// println!("{} may {:?}", claims.sub, claims.scp);
+    /// # Ok(())
+    /// # }
+    /// ```
+    Tokens
+}
+
+/// What [`Tokens::verify_offline`] demands besides a good signature.
+#[derive(Debug, Clone, Default)]
+pub struct OfflineParams {
+    /// Who you are. A token that names an audience is valid for that audience only.
+    pub audience: Option<String>,
+}
+
+impl Tokens<'_> {
+    /// Exchanges the code of an approved request for a grant and its first token.
+    pub async fn exchange(self, request: &ExchangeRequest) -> Result<TokenResponse, Error> {
+        self.client.transport.post("/v1/token").idempotent(self.idempotency_key).body(request)?.json().await
+    }
+
+    /// A new token of the same grant for a refresh token, which is good for one use.
+    pub async fn refresh(self, request: &RefreshRequest) -> Result<TokenResponse, Error> {
+        let call = self.client.transport.post("/v1/token/refresh").idempotent(self.idempotency_key);
+        call.body(request)?.json().await
+    }
+
+    /// Asks the service whether a token is in force: sees revocations at once.
+    pub async fn verify(self, token: impl Into<String>) -> Result<VerifyTokenResponse, Error> {
+        let request = VerifyRequest { token: token.into() };
+        self.client.transport.post("/v1/tokens/verify").body(&request)?.json().await
+    }
+
+    /// Checks a token without asking the service: signature, times, developer, and what `params` demand.
+    /// It does not see revocations: where they must count at once, use [`verify`](Self::verify), or
+    /// follow `grant.revoked`. The service's public keys are fetched once and again when a token names
+    /// a new one, so that keys can be rotated.
+    pub async fn verify_offline(self, token: &str, params: &OfflineParams) -> Result<Claims, Error> {
+        self.client.verifier.verify(self.client, token, params.audience.as_deref()).await
+    }
+
+    /// Revokes a token by its `jti`; the grant stays.
+    pub async fn revoke(self, token_id: impl Display) -> Result<(), Error> {
+        let request = RevokeTokenRequest { jti: token_id.to_string() };
+        self.client.transport.post("/v1/tokens/revoke").body(&request)?.done().await
+    }
+}
