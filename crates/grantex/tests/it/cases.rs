@@ -220,6 +220,7 @@ fn snake(name: &str) -> String {
 /// Where the outcome is not what the case says. An error may tell more than the case asks for.
 fn differences(wanted: &Value, got: &Value) -> Vec<String> {
     let mut problems = Vec::new();
+    let result = &got["result"];
     for (name, wanted) in wanted.as_object().unwrap() {
         let got = &got[name];
         if let ("error", Some(fields)) = (name.as_str(), wanted.as_object()) {
@@ -229,6 +230,9 @@ fn differences(wanted: &Value, got: &Value) -> Vec<String> {
                     .filter(|(field, value)| got[field.as_str()] != **value)
                     .map(|(field, value)| format!("the error's {field} is {}, not {value}", got[field.as_str()])),
             );
+        } else if let ("resultIncludes", Some(fields)) = (name.as_str(), wanted.as_object()) {
+            let missing = fields.iter().filter(|(field, value)| result[field.as_str()] != **value);
+            problems.extend(missing.map(|(field, value)| format!("the result's {field} is not {value}")));
         } else if wanted != got {
             problems.push(format!("{name} is {got}, not {wanted}"));
         }

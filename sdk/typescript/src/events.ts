@@ -1,0 +1,109 @@
+import type { EventFilter, GrantexEvent, StreamOptions, SubscribeOptions } from './event.js';
+import { List, type ListParams } from './page.js';
+import { EventReader, toEvent } from './stream.js';
+import type { RequestOptions, Transport } from './transport.js';
+import type { Ticket } from './types.js';
+
+/** Which part of the history. */
+export interface HistoryParams extends EventFilter, ListParams {}
+
+/** What a ticket opens, and for how long (`15m` unless given, at most `24h`). */
+export interface TicketParams extends Omit<EventFilter, 'since'> {
+  expiresIn?: string | undefined;
+}
+
+/** The event log: streams, subscriptions, the history. */
+export class Events {
+  readonly #transport: Transport;
+  readonly #onError: (error: unknown) => void;
+
+  /** @internal */
+  constructor(transport: Transport, onError: (error: unknown) => void) {
+    this.#transport = transport;
+    this.#onError = onError;
+  }
+
+  /**
+   * Events as they happen, or first from a place in the past. It reconnects by itself, goes on exactly where
+   * it was, and reads from the socket only as fast as it is iterated. Leaving the loop, or aborting
+   * `signal`, closes the connection at once.
+   *
+   * It throws where going on makes no sense: an {@link ApiError} for 400, 401 (with a key function: only for a
+   * key that is fresh), 403, 410 and other 4xx but 408 and 429; {@link StreamEndedError} for 204;
+   * {@link ProtocolError} for what is no event stream of this service.
+   *
+   * @example
+   * ```ts
+   * for await (const event of grantex.events.stream({ eventTypes: ['budget.exhausted'] })) {
+   *   if (event.type === 'budget.exhausted') await grantex.grants.revoke(event.data.grantId);
+   * }
+   * ```
+   */
+  async *stream(options: StreamOptions = {}): AsyncGenerator<GrantexEvent, void, undefined> {
+    const controller = new AbortController();
+    const abort = (): void => controller.abort();
+    if (options.signal?.aborted) return;
+    options.signal?.addEventListener('abort', abort);
+    try {
+      yield* new EventReader(this.#transport, options).events(controller.signal);
+    } finally {
+      options.signal?.removeEventListener('abort', abort);
+      controller.abort();
+    }
+  }
+
+  /**
+   * Calls `handler` for each event, one at a time: one that returns a promise is waited for. Returns the
+   * function that ends the subscription and closes its connection at once.
+   *
+   * @example
+   * ```ts
+   * const unsubscribe = grantex.events.subscribe((event) => console.log(event.type, event.data));
+   * unsubscribe();
+   * ```
+   */
+  subscribe(
+    handler: (event: GrantexEvent) => void | Promise<void>,
+    options: SubscribeOptions = {},
+  ): () => void {
+    const controller = new AbortController();
+    const unsubscribe = (): void => controller.abort();
+    const onError = options.onError ?? this.#onError;
+    if (options.signal?.aborted) unsubscribe();
+    options.signal?.addEventListener('abort', unsubscribe);
+    const run = async (): Promise<void> => {
+      for await (const event of this.stream({ ...options, signal: controller.signal })) {
+        try {
+          await handler(event);
+        } catch (error) {
+          onError(error);
+        }
+      }
+    };
+    run()
+      .catch(onError)
+      .finally(() => options.signal?.removeEventListener('abort', unsubscribe));
+    return unsubscribe;
+  }
+
+  /** The history, oldest first, up to what is there now. */
+  list(params: HistoryParams = {}, options?: RequestOptions): List<GrantexEvent> {
+    const { eventTypes, since, ...rest } = params;
+    const types = eventTypes?.length ? eventTypes.join(',') : undefined;
+    return new List(params.after, async (after) => {
+      // A cursor wins over a time.
+      const query = { ...rest, types, since: after ? undefined : since, after };
+      type Answer = { events: unknown[]; nextCursor: string | null };
+      const call = { method: 'GET', path: '/v1/events', query };
+      const { events, nextCursor } = await this.#transport.json<Answer>(call, options);
+      return { items: events.map(toEvent), nextCursor };
+    });
+  }
+
+  /** A ticket that opens streams in a browser, where no header can be sent. */
+  createTicket(params: TicketParams = {}, options?: RequestOptions): Promise<Ticket> {
+    const { eventTypes, ...rest } = params;
+    const body = { ...rest, types: eventTypes?.length ? eventTypes : undefined };
+    return this.#transport.json({ method: 'POST', path: '/v1/events/tickets', body }, options);
+  }
+}

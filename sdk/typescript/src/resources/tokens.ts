@@ -1,0 +1,57 @@
+import type { CreateOptions, RequestOptions, Transport } from '../transport.js';
+import type { Claims, ExchangeRequest, RefreshRequest, TokenResponse, TokenVerification } from '../types.js';
+import type { Verifier } from '../verify.js';
+
+/** Grant tokens. */
+export class Tokens {
+  readonly #transport: Transport;
+  readonly #verifier: Verifier;
+
+  /** @internal */
+  constructor(transport: Transport, verifier: Verifier) {
+    this.#transport = transport;
+    this.#verifier = verifier;
+  }
+
+  /** Exchanges the code of an approved request for a grant and its first token. */
+  exchange(request: ExchangeRequest, options?: CreateOptions): Promise<TokenResponse> {
+    return this.#transport.json({ method: 'POST', path: '/v1/token', body: request, creates: true }, options);
+  }
+
+  /** A new token of the same grant for a refresh token, which is good for one use. */
+  refresh(request: RefreshRequest, options?: CreateOptions): Promise<TokenResponse> {
+    const call = { method: 'POST', path: '/v1/token/refresh', body: request, creates: true };
+    return this.#transport.json(call, options);
+  }
+
+  /** Asks the service whether a token is in force: sees revocations at once. */
+  verify(token: string, options?: RequestOptions): Promise<TokenVerification> {
+    return this.#transport.json({ method: 'POST', path: '/v1/tokens/verify', body: { token } }, options);
+  }
+
+  /**
+   * Checks a token without asking the service: signature, times, developer, issuer, audience. Throws
+   * {@link InvalidTokenError}.
+   *
+   * It does not see revocations: where they must count at once, use {@link verify}, or follow
+   * `grant.revoked`. The service's public keys are fetched once and again when a token names a new one, so
+   * that keys can be rotated. A token that names an audience is valid for that audience only.
+   *
+   * @example
+   * ```ts
+   * const claims = await grantex.tokens.verifyOffline(token, { audience: 'https://api.example' });
+   * if (!claims.scp.includes('calendar:read')) throw new Error('not allowed');
+   * ```
+   */
+  verifyOffline(token: string, options: { audience?: string | undefined } = {}): Promise<Claims> {
+    return this.#verifier.verify(token, options.audience);
+  }
+
+  /** Revokes a token by its `jti`; the grant stays. */
+  revoke(tokenId: string, options?: RequestOptions): Promise<void> {
+    return this.#transport.done(
+      { method: 'POST', path: '/v1/tokens/revoke', body: { jti: tokenId } },
+      options,
+    );
+  }
+}

@@ -1,0 +1,198 @@
+import { delay, pause } from './backoff.js';
+import {
+  apiError,
+  type GrantexError,
+  mayPass,
+  ProtocolError,
+  StreamEndedError,
+  TimeoutError,
+} from './errors.js';
+import type { GrantexEvent, StreamOptions } from './event.js';
+import { Decoder, type Item, TooLong } from './sse.js';
+import { agent, refusal, type Transport } from './transport.js';
+
+/** A service is never silent for 5 s; three times that is a dead connection. */
+const SILENCE_MS = 15_000;
+const RECONNECT_DELAY_MS = 1_000;
+const MAX_RECONNECT_DELAY_MS = 30_000;
+/** The longest `Retry-After` that is waited for: beyond it the next try tells whether it still holds. */
+const MAX_RETRY_AFTER_MS = 600_000;
+/** It bounds memory. */
+const MAX_EVENT_BYTES = 4 << 20;
+const EVENT_ID = /^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+
+/** The connection is of no more use; the stream may be. */
+class Broken {
+  readonly reason: GrantexError | undefined;
+  readonly askedMs: number;
+  constructor(reason?: GrantexError, askedMs = 0) {
+    this.reason = reason;
+    this.askedMs = askedMs;
+  }
+}
+
+/** The reading end of a stream: its place in the log, and what it does about broken connections. */
+export class EventReader {
+  readonly #transport: Transport;
+  readonly #options: StreamOptions;
+  /** The cursor for `Last-Event-ID`. */
+  #cursor: string | undefined;
+  /** The last event that was handed on: nothing up to it is handed on again. */
+  #last: string | undefined;
+  #baseDelay: number;
+  #failures = 0;
+  /** The key was renewed, and has not been accepted since. */
+  #renewed = false;
+
+  constructor(transport: Transport, options: StreamOptions) {
+    this.#transport = transport;
+    this.#options = options;
+    this.#cursor = options.lastEventId;
+    this.#last = options.lastEventId;
+    this.#baseDelay = options.reconnectDelayMs ?? RECONNECT_DELAY_MS;
+  }
+
+  /** The events, until the consumer stops or `signal` is aborted; throws where going on makes no sense. */
+  async *events(signal: AbortSignal): AsyncGenerator<GrantexEvent, void, undefined> {
+    while (!signal.aborted) {
+      let broken: unknown;
+      try {
+        yield* this.#connection(signal);
+        broken = new Broken();
+      } catch (error) {
+        broken = error;
+      }
+      if (signal.aborted) return;
+      if (!(broken instanceof Broken)) throw broken;
+      if (this.#options.reconnect === false) {
+        if (broken.reason) throw broken.reason;
+        return;
+      }
+      const max = this.#options.maxReconnectDelayMs ?? MAX_RECONNECT_DELAY_MS;
+      const wait = delay(this.#failures, this.#baseDelay, max, Math.random());
+      const delayMs = Math.max(wait, Math.min(broken.askedMs, MAX_RETRY_AFTER_MS));
+      this.#failures += 1;
+      const { reason } = broken;
+      this.#options.onReconnect?.({ attempt: this.#failures, delayMs, reason, lastEventId: this.#cursor });
+      await pause(delayMs, signal);
+    }
+  }
+
+  /** One connection: returns when the service ends it, throws {@link Broken} when it breaks. */
+  async *#connection(signal: AbortSignal): AsyncGenerator<GrantexEvent, void, undefined> {
+    const controller = new AbortController();
+    const abort = (): void => controller.abort();
+    signal.addEventListener('abort', abort);
+    try {
+      const body = await this.#open(controller);
+      const decoder = new Decoder(this.#options.maxEventBytes ?? MAX_EVENT_BYTES);
+      const reader = body.getReader();
+      const items: Item[] = [];
+      for (;;) {
+        const chunk = await this.#inTime(controller, reader.read());
+        if (chunk.done) return;
+        let tooLong: unknown;
+        try {
+          decoder.feed(chunk.value, items);
+        } catch (error) {
+          tooLong = error;
+        }
+        if (items.length > 0) this.#failures = 0;
+        for (const item of items) {
+          const event = this.#take(item);
+          if (event) yield event;
+          if (signal.aborted) return;
+        }
+        items.length = 0;
+        if (tooLong instanceof TooLong) throw new ProtocolError(tooLong.message);
+      }
+    } finally {
+      signal.removeEventListener('abort', abort);
+      controller.abort();
+    }
+  }
+
+  #take(item: Item): GrantexEvent | undefined {
+    // An empty id would make it forget where it was.
+    if (item.kind === 'cursor' && item.id !== '') this.#cursor = item.id;
+    if (item.kind === 'retry') this.#baseDelay = item.ms;
+    if (item.kind !== 'message') return undefined;
+    const event = parseEvent(item.data);
+    if (this.#last !== undefined && isNotAfter(event.id, this.#last)) return undefined;
+    this.#last = event.id;
+    return event;
+  }
+
+  async #open(controller: AbortController): Promise<ReadableStream<Uint8Array>> {
+    const key = await this.#transport.key();
+    const { eventTypes, since, agentId, principalId, grantId } = this.#options;
+    const types = eventTypes?.length ? eventTypes.join(',') : undefined;
+    const query = { types, since: this.#cursor ? undefined : since, agentId, principalId, grantId };
+    const headers = new Headers({ ...agent(), accept: 'text/event-stream', authorization: `Bearer ${key}` });
+    if (this.#cursor) headers.set('last-event-id', this.#cursor);
+    const url = this.#transport.url({ path: '/v1/events/stream', query });
+    const init: RequestInit = { headers, redirect: 'manual', cache: 'no-store', signal: controller.signal };
+    const response = await this.#inTime(controller, this.#transport.settings.fetch(url, init));
+    if (response.status === 204) throw new StreamEndedError();
+    if (response.status !== 200) {
+      const error = apiError(refusal(response, await this.#inTime(controller, response.text())), true);
+      if (error.status === 401 && !this.#renewed && (await this.#transport.renew(key))) {
+        this.#renewed = true;
+        return this.#open(controller);
+      }
+      throw mayPass(error) ? new Broken(error, error.retryAfterMs) : error;
+    }
+    const type = response.headers.get('content-type') ?? '';
+    if (!type.toLowerCase().startsWith('text/event-stream') || !response.body) {
+      throw new ProtocolError(
+        `${this.#transport.settings.baseUrl} answers with "${type}", no event stream: is the base URL right?`,
+      );
+    }
+    this.#renewed = false;
+    this.#options.onOpen?.();
+    return response.body;
+  }
+
+  /** What `work` gives; {@link Broken} when it fails or nothing comes. Runs only while something is waited for. */
+  async #inTime<T>(controller: AbortController, work: Promise<T>): Promise<T> {
+    const silence = this.#options.silenceTimeoutMs ?? SILENCE_MS;
+    let isSilent = false;
+    const timer = setTimeout(() => {
+      isSilent = true;
+      controller.abort();
+    }, silence);
+    try {
+      return await work;
+    } catch (error) {
+      if (isSilent) throw new Broken(new TimeoutError(`nothing came from the service within ${silence} ms`));
+      throw new Broken(this.#transport.connectionError(error));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** An event from its envelope; its own errors say what is wrong with it. */
+export function parseEvent(json: string): GrantexEvent {
+  let envelope: unknown;
+  try {
+    envelope = JSON.parse(json);
+  } catch {
+    throw new ProtocolError('an event is no JSON: is the base URL right?');
+  }
+  return toEvent(envelope);
+}
+
+/** An event from its parsed envelope. */
+export function toEvent(envelope: unknown): GrantexEvent {
+  const { id, type, createdAt, data } = Object(envelope);
+  if (typeof id !== 'string' || typeof type !== 'string' || typeof createdAt !== 'string') {
+    throw new ProtocolError('an event lacks its id, type or createdAt: is the base URL right?');
+  }
+  return { id, type, timestamp: createdAt, data } as GrantexEvent;
+}
+
+/** Ids of one form increase strictly within a log; of others only equality says something. */
+function isNotAfter(id: string, last: string): boolean {
+  return id === last || (id < last && EVENT_ID.test(id) && EVENT_ID.test(last));
+}

@@ -1,0 +1,249 @@
+import { delay, pause, retryAfter } from './backoff.js';
+import { webcrypto } from './crypto.js';
+import {
+  ApiError,
+  apiError,
+  ConfigurationError,
+  ConnectionError,
+  didNothing,
+  GrantexError,
+  mayPass,
+  ProtocolError,
+  TimeoutError,
+} from './errors.js';
+import { VERSION } from './version.js';
+
+/** The longest delay between two tries of a call. */
+const MAX_RETRY_DELAY_MS = 8_000;
+/** A `Retry-After` beyond this is told to the caller instead of waited for. */
+const MAX_RETRY_AFTER_MS = 60_000;
+/** Browsers say themselves who they are, and must ask the service for leave to send more. */
+const IN_BROWSER = 'document' in globalThis;
+
+/** Options of one call. */
+export interface RequestOptions {
+  /** Ends the call. */
+  signal?: AbortSignal | undefined;
+  /** How long one try may take, in milliseconds. */
+  timeoutMs?: number | undefined;
+  /** How often a failed call is tried again where that is safe. */
+  maxRetries?: number | undefined;
+}
+
+/** Options of a call that creates or spends. */
+export interface CreateOptions extends RequestOptions {
+  /**
+   * Names what is created: the same key with the same request gives the first answer again, for 24 hours.
+   * A random one unless given; every try of a call has the same.
+   */
+  idempotencyKey?: string | undefined;
+}
+
+/** One call. */
+export interface Call {
+  method: string;
+  path: string;
+  query?: Record<string, string | number | undefined> | undefined;
+  body?: object | undefined;
+  /** It needs no key, and sends none. */
+  isPublic?: boolean;
+  /** Done twice it would do two things: tried again only where the service says that it did nothing. */
+  unsafe?: boolean;
+  /** It creates or spends: an idempotency key makes it safe to repeat. */
+  creates?: boolean;
+}
+
+/** Settings that all calls share. */
+export interface Settings {
+  baseUrl: string;
+  apiKey: string | (() => string | Promise<string>) | undefined;
+  timeoutMs: number;
+  maxRetries: number;
+  retryDelayMs: number;
+  fetch: typeof fetch;
+}
+
+/** Sends calls: key, tries, time limits, errors. */
+export class Transport {
+  readonly settings: Settings;
+  #key: Promise<string> | undefined;
+
+  constructor(settings: Settings) {
+    this.settings = settings;
+    if (typeof settings.apiKey === 'string') checkKey(settings.apiKey);
+  }
+
+  /** The API key to use now. */
+  async key(): Promise<string> {
+    const { apiKey } = this.settings;
+    if (typeof apiKey === 'string') return apiKey;
+    if (!apiKey) throw new ConfigurationError('no API key: set GRANTEX_API_KEY, or give the client one');
+    if (!this.#key) {
+      const asked = Promise.resolve(apiKey()).then(checkKey);
+      this.#key = asked;
+      // One that failed is not kept.
+      asked.catch(() => {
+        if (this.#key === asked) this.#key = undefined;
+      });
+    }
+    return this.#key;
+  }
+
+  /** Forgets `refused`, so that the callback is asked again. `false` where there is no callback. */
+  async renew(refused: string): Promise<boolean> {
+    if (typeof this.settings.apiKey !== 'function') return false;
+    // Another call may have renewed it already.
+    if ((await this.#key?.catch(() => refused)) === refused) this.#key = undefined;
+    return true;
+  }
+
+  /** Sends a call, again where that is safe, and gives the answer's JSON. */
+  async json<T>(call: Call, options: CreateOptions = {}): Promise<T> {
+    const text = await this.#send(call, options);
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      throw new ProtocolError(
+        `the answer of ${this.settings.baseUrl}${call.path} is no JSON: is the base URL right?`,
+      );
+    }
+  }
+
+  /** Sends a call of whose answer only the success counts. */
+  async done(call: Call, options: RequestOptions = {}): Promise<void> {
+    await this.#send(call, options);
+  }
+
+  async #send(call: Call, options: CreateOptions): Promise<string> {
+    const maxRetries = options.maxRetries ?? this.settings.maxRetries;
+    const headers = new Headers(agent());
+    if (call.body) headers.set('content-type', 'application/json');
+    if (call.creates) headers.set('idempotency-key', options.idempotencyKey ?? (await randomKey()));
+    let renewed = false;
+    // Whether an earlier try may have done its work although nobody heard of it.
+    let inDoubt = false;
+    for (let attempt = 0; ; ) {
+      const key = call.isPublic ? undefined : await this.key();
+      if (key) headers.set('authorization', `Bearer ${key}`);
+      try {
+        return await this.#once(call, headers, options);
+      } catch (error) {
+        if (!(error instanceof GrantexError) || options.signal?.aborted) throw error;
+        const api = error instanceof ApiError ? error : undefined;
+        if (api?.status === 401 && key && !renewed && (await this.renew(key))) {
+          renewed = true;
+          continue;
+        }
+        if (api?.status === 404 && inDoubt && call.method === 'DELETE') return '';
+        const nothing = api !== undefined && didNothing(api);
+        const passing = api
+          ? mayPass(api)
+          : error instanceof ConnectionError || error instanceof TimeoutError;
+        const asked = api?.retryAfterMs ?? 0;
+        const again = passing && (!call.unsafe || nothing) && asked <= MAX_RETRY_AFTER_MS;
+        if (!again || attempt >= maxRetries) throw error;
+        inDoubt ||= !nothing;
+        const wait = delay(attempt, this.settings.retryDelayMs, MAX_RETRY_DELAY_MS, Math.random());
+        await pause(Math.max(wait, asked), options.signal);
+        attempt += 1;
+      }
+    }
+  }
+
+  async #once(call: Call, headers: Headers, options: RequestOptions): Promise<string> {
+    const timeoutMs = options.timeoutMs ?? this.settings.timeoutMs;
+    const controller = new AbortController();
+    const abort = (): void => controller.abort(options.signal?.reason);
+    if (options.signal?.aborted) abort();
+    options.signal?.addEventListener('abort', abort);
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      controller.abort();
+    }, timeoutMs);
+    try {
+      const body = call.body ? JSON.stringify(call.body) : null;
+      const init: RequestInit = { method: call.method, headers, body, redirect: 'manual', cache: 'no-store' };
+      const response = await this.settings.fetch(this.url(call), { ...init, signal: controller.signal });
+      const text = await response.text();
+      if (!response.ok) throw apiError(refusal(response, text));
+      return text;
+    } catch (error) {
+      if (error instanceof GrantexError) throw error;
+      if (isLate) throw new TimeoutError(`nothing came from the service within ${timeoutMs} ms`);
+      if (options.signal?.aborted) throw options.signal.reason;
+      throw this.connectionError(error);
+    } finally {
+      clearTimeout(timer);
+      options.signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  /** A call's URL. */
+  url(call: Pick<Call, 'path' | 'query'>): string {
+    const query = Object.entries(call.query ?? {})
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => `${name}=${encodeURIComponent(value ?? '')}`)
+      .join('&');
+    return `${this.settings.baseUrl}${call.path}${query && '?'}${query}`;
+  }
+
+  /** A failure below HTTP, in one sentence. */
+  connectionError(error: unknown): ConnectionError {
+    const cause = (error as { cause?: unknown }).cause ?? error;
+    const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
+    return new ConnectionError(
+      `no connection to ${this.settings.baseUrl}: ${reason}; is the service running, and is the base URL right?`,
+      { cause: error },
+    );
+  }
+}
+
+/** The headers that say who asks. */
+export function agent(): Record<string, string> {
+  return IN_BROWSER ? {} : { 'user-agent': `grantex-typescript/${VERSION}` };
+}
+
+/** What the service said instead of a success. */
+export function refusal(response: Response, text: string): Parameters<typeof apiError>[0] {
+  let body: Record<string, unknown> = {};
+  try {
+    body = Object(JSON.parse(text));
+  } catch {
+    // Not the service's own words.
+  }
+  const field = (name: string): string | undefined => {
+    const value = body[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  const status = response.status;
+  const said =
+    status < 400
+      ? `the service answered ${status}, which is not followed: is the base URL right?`
+      : `the service answered ${status} and said nothing more`;
+  return {
+    status,
+    code: field('code'),
+    text: field('message') ?? said,
+    requestId: field('requestId') ?? response.headers.get('x-request-id') ?? undefined,
+    retryAfterMs: retryAfter(response.headers),
+    oldestEventId: field('oldestEventId'),
+  };
+}
+
+/** Text as one segment of a path: whatever it holds, it stays there. */
+export function segment(text: string): string {
+  return encodeURIComponent(text).replaceAll("'", '%27');
+}
+
+function checkKey(key: string): string {
+  if (!/^[!-~]+$/.test(key)) {
+    throw new ConfigurationError('the API key is empty or holds a character that no key has: copy it again');
+  }
+  return key;
+}
+
+async function randomKey(): Promise<string> {
+  const bytes = (await webcrypto()).getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

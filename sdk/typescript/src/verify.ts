@@ -1,0 +1,133 @@
+import { webcrypto } from './crypto.js';
+import { InvalidTokenError } from './errors.js';
+import type { Transport } from './transport.js';
+import type { Claims, Developer } from './types.js';
+
+/** How long fetched keys are believed: a key that the service withdrew stops working after this. */
+const KEYS_MAX_AGE_MS = 3_600_000;
+/** How often unknown keys may make it fetch: tokens with made-up keys cost the service nothing. */
+const UNKNOWN_KEY_PAUSE_MS = 10_000;
+/** How far the clocks of issuer and verifier may be apart. */
+const LEEWAY_SECONDS = 5;
+const RS256 = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+
+type Json = Record<string, unknown>;
+
+/** Checks grant tokens against the service's public keys. */
+export class Verifier {
+  readonly #transport: Transport;
+  readonly #issuer: string | undefined;
+  #developerId: string | undefined;
+  #keys = new Map<string, CryptoKey>();
+  #fetchedAt = Number.NEGATIVE_INFINITY;
+  #fetchedForUnknownAt = Number.NEGATIVE_INFINITY;
+  #fetching: Promise<void> | undefined;
+
+  constructor(transport: Transport, developerId: string | undefined, issuer: string | undefined) {
+    this.#transport = transport;
+    this.#developerId = developerId;
+    this.#issuer = issuer;
+  }
+
+  /** The claims of a token that holds; throws {@link InvalidTokenError}. */
+  async verify(token: string, audience: string | undefined): Promise<Claims> {
+    const parts = token.split('.');
+    const [head, body, signature] = parts;
+    if (parts.length !== 3 || head === undefined || body === undefined || signature === undefined) {
+      throw new InvalidTokenError('it does not have three parts');
+    }
+    const header = decode(head);
+    // The token does not choose how it is checked.
+    if (header['alg'] !== 'RS256') throw new InvalidTokenError('it is not signed with RS256');
+    if (typeof header['kid'] !== 'string') throw new InvalidTokenError('it does not name its key');
+    const key = await this.#key(header['kid']);
+    const signed = new TextEncoder().encode(`${head}.${body}`);
+    const { subtle } = await webcrypto();
+    if (!(await subtle.verify(RS256, key, bytes(signature), signed))) {
+      throw new InvalidTokenError('its signature is wrong');
+    }
+    const claims = decode(body);
+    this.#check(claims, audience);
+    this.#developerId ??= (
+      await this.#transport.json<Developer>({ method: 'GET', path: '/v1/me' })
+    ).developerId;
+    if (claims['dev'] !== this.#developerId) throw new InvalidTokenError('it belongs to another developer');
+    return claims as unknown as Claims;
+  }
+
+  #check(claims: Json, audience: string | undefined): void {
+    const { exp, iss, aud, scp } = claims;
+    if (typeof exp !== 'number') throw new InvalidTokenError('it has no expiry');
+    if (exp + LEEWAY_SECONDS < Date.now() / 1000) throw new InvalidTokenError('it has expired');
+    if (this.#issuer !== undefined && iss !== this.#issuer) {
+      throw new InvalidTokenError(`its issuer is ${JSON.stringify(iss)}`);
+    }
+    if (aud !== audience) {
+      throw new InvalidTokenError(
+        audience === undefined
+          ? 'it is for an audience: say who you are'
+          : `its audience is ${JSON.stringify(aud)}`,
+      );
+    }
+    const isText = (name: string): boolean => typeof claims[name] === 'string';
+    const isWhole =
+      ['iss', 'sub', 'agt', 'dev', 'grnt', 'jti'].every(isText) &&
+      typeof claims['iat'] === 'number' &&
+      Array.isArray(scp) &&
+      scp.every((scope) => typeof scope === 'string');
+    if (!isWhole) throw new InvalidTokenError('it lacks a claim that every grant token has');
+  }
+
+  async #key(kid: string): Promise<CryptoKey> {
+    const now = Date.now();
+    if (now - this.#fetchedAt > KEYS_MAX_AGE_MS) {
+      await this.#fetch();
+    } else if (!this.#keys.has(kid) && now - this.#fetchedForUnknownAt > UNKNOWN_KEY_PAUSE_MS) {
+      this.#fetchedForUnknownAt = now;
+      await this.#fetch();
+    }
+    const key = this.#keys.get(kid);
+    if (!key) throw new InvalidTokenError(`the service has no key ${JSON.stringify(kid)}`);
+    return key;
+  }
+
+  /** One fetch at a time serves all who wait. */
+  #fetch(): Promise<void> {
+    this.#fetching ??= this.#fetchKeys().finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
+  }
+
+  async #fetchKeys(): Promise<void> {
+    const call = { method: 'GET', path: '/.well-known/jwks.json', isPublic: true };
+    const set = await this.#transport.json<{ keys: unknown[] }>(call);
+    const { subtle } = await webcrypto();
+    const keys = new Map<string, CryptoKey>();
+    for (const candidate of set.keys ?? []) {
+      const { kty, kid, use = 'sig', alg = 'RS256', n, e } = Object(candidate) as Record<string, string>;
+      if (kty !== 'RSA' || use !== 'sig' || alg !== 'RS256' || typeof kid !== 'string' || !n || !e) continue;
+      try {
+        keys.set(kid, await subtle.importKey('jwk', { kty, n, e, alg: 'RS256' }, RS256, false, ['verify']));
+      } catch {
+        // One that cannot be used is passed over.
+      }
+    }
+    this.#keys = keys;
+    this.#fetchedAt = Date.now();
+  }
+}
+
+function decode(part: string): Json {
+  try {
+    return Object(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes(part))));
+  } catch {
+    throw new InvalidTokenError('it is not made of JSON');
+  }
+}
+
+function bytes(base64url: string): Uint8Array<ArrayBuffer> {
+  if (!/^[A-Za-z0-9_-]*$/.test(base64url)) throw new InvalidTokenError('it is not base64url');
+  const binary = atob(base64url.replaceAll('-', '+').replaceAll('_', '/'));
+  return Uint8Array.from(binary, (character) => character.charCodeAt(0));
+}

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, before, test } from 'node:test';
+import { ConfigurationError, Grantex, NotFoundError } from '../src/index.js';
+
+let server: Server;
+let baseUrl: string;
+before(async () => {
+  server = createServer((_, response) => {
+    response.writeHead(404, { 'content-type': 'application/json' });
+    response.end('{"message":"no such grant","code":"NOT_FOUND","requestId":"req_1"}');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+after(() => server.close());
+
+test('a missing key, a key that cannot be one and a wrong base URL are said at once', () => {
+  const apiKey = undefined;
+  assert.throws(() => new Grantex({ apiKey }), { name: 'ConfigurationError', message: /GRANTEX_API_KEY/ });
+  assert.throws(() => new Grantex({ apiKey: 'gx_test_a\nb' }), ConfigurationError);
+  assert.throws(() => new Grantex({ apiKey: '' }), ConfigurationError);
+  assert.throws(() => new Grantex({ apiKey: 'k', baseUrl: '127.0.0.1:8080' }), ConfigurationError);
+});
+
+test('nothing that is printed of a client holds its key', async () => {
+  const grantex = new Grantex({ apiKey: 'gx_test_secret', baseUrl: 'http://127.0.0.1:1', maxRetries: 0 });
+  const { inspect } = await import('node:util');
+  assert.ok(!inspect(grantex, { depth: 9, showHidden: true }).includes('secret'));
+  const error = await grantex.me().catch((error) => error);
+  assert.match(String(error), /no connection to http:\/\/127\.0\.0\.1:1: .*is the service running/);
+  assert.ok(!inspect(error, { depth: 9, showHidden: true }).includes('secret'));
+});
+
+test('a revoke that fails is thrown to whoever waits, and told where nobody does', async () => {
+  const unheard: unknown[] = [];
+  const grantex = new Grantex({ apiKey: 'k', baseUrl, onError: (error) => unheard.push(error) });
+  await assert.rejects(grantex.grants.revoke('grnt_x'), NotFoundError);
+  await assert.rejects(async () => grantex.grants.revoke('grnt_x'), NotFoundError);
+  assert.equal(await grantex.grants.revoke('grnt_x').catch(() => 'caught'), 'caught');
+  assert.equal(unheard.length, 0);
+  grantex.grants.revoke('grnt_x');
+  while (unheard.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(unheard[0] instanceof NotFoundError);
+});
+
+test('an un-awaited revoke that fails never ends the process', () => {
+  const program = `
+    import { Grantex } from ${JSON.stringify(new URL('../src/index.js', import.meta.url).href)};
+    const grantex = new Grantex({ apiKey: 'k', baseUrl: 'http://127.0.0.1:1', maxRetries: 0 });
+    grantex.grants.revoke('grnt_x');
+    process.on('exit', (code) => console.log('ended with', code));`;
+  const ran = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+  assert.equal(ran.status, 0, ran.stderr);
+  assert.match(ran.stdout, /ended with 0/);
+  assert.match(ran.stderr, /no connection to/);
+});
+
+test('a call can be aborted', async () => {
+  const grantex = new Grantex({ apiKey: 'k', baseUrl });
+  await assert.rejects(grantex.me({ signal: AbortSignal.abort(new Error('enough')) }), /enough/);
+});
+
+test('what a handler throws is told, and the subscription goes on', async () => {
+  const event = '{"id":"evt_1","type":"t","createdAt":"2026-03-01T12:00:00.000Z","data":{}}';
+  const body = `id: evt_1\ndata: ${event}\n\nid: evt_2\ndata: ${event.replace('evt_1', 'evt_2')}\n\n`;
+  const headers = { 'content-type': 'text/event-stream' };
+  const grantex = new Grantex({ apiKey: 'k', baseUrl, fetch: async () => new Response(body, { headers }) });
+  const told: unknown[] = [];
+  const seen = await new Promise<string[]>((resolve) => {
+    const ids: string[] = [];
+    grantex.events.subscribe(
+      async ({ id }) => {
+        ids.push(id);
+        if (ids.length === 2) resolve(ids);
+        throw new Error(id);
+      },
+      { reconnect: false, onError: (error) => told.push(String(error)) },
+    );
+  });
+  assert.deepEqual(seen, ['evt_1', 'evt_2']);
+  assert.equal(told[0], 'Error: evt_1');
+});
+
+test('an amount that JSON cannot hold is refused before it is sent', async () => {
+  const grantex = new Grantex({ apiKey: 'k', baseUrl });
+  await assert.rejects(grantex.budgets.debit({ grantId: 'g', amount: Number.NaN }), RangeError);
+});
