@@ -1,0 +1,61 @@
+"""Makes `grantex/_sync` from `grantex/_async`; with `--check` it only tells whether that is needed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "src" / "grantex"
+MADE = ("_transport", "_stream", "_events", "_resources", "_verifier", "_client")
+HEAD = "# Made by scripts/make_sync.py from _async/{}.py: change that.\n\n"
+WORDS = [
+    (r"async (def|with|for) ", r"\1 "),
+    (r"\bawait ", ""),
+    (r"AsyncGenerator\[GrantexEvent, None\]:\n        \"\"\"Events as", 'EventStream:\n        """Events as'),
+    (r"AsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
+    (r"import AsyncGenerator", "import Generator"),
+    (r"from collections.abc import Awaitable\n", ""),
+    (r"Awaitable\[None\]", "None"),
+    (r"httpx\.AsyncClient", "httpx.Client"),
+    (r"\bAsync([A-Z])", r"Sync\1"),
+    (r"import SyncList, Cancel,", "import SyncList, Cancel, EventStream,"),
+    (r"\bGrantex\b(?! service)", "SyncGrantex"),
+    (r"\ba(close|read)\(", r"\1("),
+    (r"aiter_bytes", "iter_bytes"),
+    (r"__a(enter|exit)__", r"__\1__"),
+    (r"Waits for calls that were started and not awaited, then closes", "Closes"),
+    (
+        r"The request starts at once, also when nobody awaits it; closing the client waits for it. "
+        r"A failure\n        that nobody awaits is logged. `NotFoundError`",
+        "`NotFoundError`",
+    ),
+]
+
+
+def made(text: str, name: str) -> str:
+    for pattern, replacement in WORDS:
+        text = re.sub(pattern, replacement, text)
+    text = HEAD.format(name) + text
+    for command in (["check", "--select=I,F401", "--fix", "--quiet"], ["format", "--quiet"]):
+        path = PACKAGE / "_sync" / f"{name}.py"
+        ruff = [sys.executable, "-m", "ruff", *command, f"--stdin-filename={path}", "-"]
+        text = subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout
+    return text
+
+
+def main() -> None:
+    stale = []
+    for name in MADE:
+        target = PACKAGE / "_sync" / f"{name}.py"
+        text = made((PACKAGE / "_async" / f"{name}.py").read_text(), name)
+        if not target.exists() or target.read_text() != text:
+            stale.append(target.name)
+            if "--check" not in sys.argv:
+                target.write_text(text)
+    if stale and "--check" in sys.argv:
+        sys.exit(f"run scripts/make_sync.py: {', '.join(stale)} would change")
+
+
+main()

@@ -1,0 +1,131 @@
+"""The client and its settings."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Any, Optional, Union
+
+from .._errors import ConfigurationError
+from .._models import AuthorizeResponse, Developer, Mode, SignupResponse
+from .._request import Call, check_base_url
+from ._events import AsyncEvents
+from ._pending import Pending
+from ._resources import (
+    AsyncAgents,
+    AsyncAuthorizations,
+    AsyncBudgets,
+    AsyncGrants,
+    AsyncKeys,
+    AsyncPrincipalSessions,
+    AsyncTokens,
+)
+from ._runtime import KeyFunction
+from ._transport import AsyncTransport, Settings
+from ._verifier import AsyncVerifier
+
+
+class Grantex:
+    """A client of one Grantex service.
+
+    >>> async with Grantex(api_key="gx_live_...") as client:
+    ...     async for event in client.events.stream():
+    ...         print(event.type, event.data)
+
+    Args:
+        api_key: the API key; `GRANTEX_API_KEY` unless given. A function is asked for it before the first
+            call, and again whenever the service refuses the key with 401.
+        base_url: where the service is; over `GRANTEX_BASE_URL`.
+        timeout: how long a call may wait for a byte, in seconds. Streams have `silence_timeout`.
+        max_retries: how often a failed call is tried again where that is safe.
+        retry_delay: the delay before the first new try in seconds, doubled with each and with full jitter.
+        developer_id: whose tokens `tokens.verify_offline` accepts; asked for once unless given.
+        issuer: the issuer that `tokens.verify_offline` demands; any unless given.
+    """
+
+    def __init__(
+        self,
+        api_key: Union[str, KeyFunction, None] = None,
+        *,
+        base_url: Optional[str] = None,
+        timeout: float = 30.0,
+        max_retries: int = 2,
+        retry_delay: float = 0.5,
+        developer_id: Optional[str] = None,
+        issuer: Optional[str] = None,
+    ) -> None:
+        key = api_key if api_key is not None else os.environ.get("GRANTEX_API_KEY")
+        if key is None:
+            raise ConfigurationError("no API key: set GRANTEX_API_KEY, or give the client one as api_key")
+        settings = Settings(check_base_url(base_url), timeout, max_retries, retry_delay)
+        self._transport = AsyncTransport(settings, key)
+        self._pending = Pending()
+        self.agents = AsyncAgents(self._transport)
+        """Agents."""
+        self.authorizations = AsyncAuthorizations(self._transport)
+        """Authorization requests."""
+        self.budgets = AsyncBudgets(self._transport)
+        """Budgets and debits."""
+        self.events = AsyncEvents(self._transport)
+        """The event log: streams, subscriptions, the history."""
+        self.grants = AsyncGrants(self._transport, self._pending)
+        """Grants."""
+        self.keys = AsyncKeys(self._transport)
+        """API keys."""
+        self.principal_sessions = AsyncPrincipalSessions(self._transport)
+        """Sessions in which principals see and revoke their own grants."""
+        self.tokens = AsyncTokens(self._transport, AsyncVerifier(self._transport, developer_id, issuer))
+        """Grant tokens."""
+
+    @staticmethod
+    async def signup(
+        name: str,
+        *,
+        email: Optional[str] = None,
+        mode: Optional[Mode] = None,
+        base_url: Optional[str] = None,
+        timeout: float = 30.0,
+        max_retries: int = 2,
+        retry_delay: float = 0.5,
+    ) -> SignupResponse:
+        """Makes a developer with a first API key, which is shown this one time. Needs no key."""
+        settings = Settings(check_base_url(base_url), timeout, max_retries, retry_delay)
+        transport = AsyncTransport(settings, None)
+        body = {"name": name, "email": email, "mode": mode}
+        try:
+            call = Call("POST", "/v1/signup", body=body, is_public=True, unsafe=True)
+            return SignupResponse.from_json(await transport.json(call))
+        finally:
+            await transport.aclose()
+
+    async def me(self) -> Developer:
+        """The developer that the API key belongs to."""
+        return Developer.from_json(await self._transport.json(Call("GET", "/v1/me")))
+
+    async def authorize(
+        self, agent_id: str, principal_id: str, scopes: list[str], **options: Any
+    ) -> AuthorizeResponse:
+        """Asks a principal for consent; with a sandbox key it is given at once.
+
+        The options are those of `authorizations.create`.
+
+        >>> asked = await client.authorize(agent.agent_id, "user-123", ["calendar:read"])
+        >>> print("send the principal to", asked.consent_url)
+        """
+        return await self.authorizations.create(agent_id, principal_id, scopes, **options)
+
+    async def aclose(self) -> None:
+        """Waits for calls that were started and not awaited, then closes the connections."""
+        await self._pending.wait()
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Grantex:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,28 @@
+"""Calls that were started and may be left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from ._runtime import Started
+
+
+class Pending:
+    """Holds them until they have ended."""
+
+    def __init__(self) -> None:
+        self._started: set[Started[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> Started[None]:
+        """Starts `work` now."""
+        started = Started(work)
+        self._started.add(started)
+        started.task.add_done_callback(lambda _: self._started.discard(started))
+        return started
+
+    async def wait(self) -> None:
+        """Waits for all of them; whether they failed is told elsewhere."""
+        while self._started:
+            await asyncio.wait([started.task for started in self._started])

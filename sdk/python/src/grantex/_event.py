@@ -1,0 +1,187 @@
+"""Events and their payloads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Callable, Literal, Optional, TypedDict, Union
+
+from ._errors import GrantexError, ProtocolError
+
+
+class GrantCreatedData(TypedDict):
+    """The payload of `grant.created`."""
+
+    grantId: str
+    agentId: str
+    principalId: str
+    scopes: list[str]
+
+
+class GrantRevokedData(TypedDict):
+    """The payload of `grant.revoked`."""
+
+    grantId: str
+    revokedBy: Literal["developer", "principal", "system"]
+
+
+class TokenIssuedData(TypedDict):
+    """The payload of `token.issued`."""
+
+    grantId: str
+    tokenId: str
+    method: Literal["exchange", "refresh"]
+
+
+class BudgetThresholdData(TypedDict):
+    """The payload of `budget.threshold`."""
+
+    grantId: str
+    percentage: Literal[50, 80]
+    remaining: float
+    initial: float
+
+
+class BudgetExhaustedData(TypedDict):
+    """The payload of `budget.exhausted`."""
+
+    grantId: str
+    initial: float
+
+
+@dataclass
+class _Event:
+    id: str
+    """Unique; increases strictly within the log. De-duplicate by it, resume from it."""
+
+
+@dataclass
+class GrantCreatedEvent(_Event):
+    """A grant came to be: a consent was completed, or a grant delegated."""
+
+    type: Literal["grant.created"]
+    timestamp: str
+    data: GrantCreatedData
+
+
+@dataclass
+class GrantRevokedEvent(_Event):
+    """A grant was revoked, by itself or in a cascade."""
+
+    type: Literal["grant.revoked"]
+    timestamp: str
+    data: GrantRevokedData
+
+
+@dataclass
+class TokenIssuedEvent(_Event):
+    """A grant token was issued."""
+
+    type: Literal["token.issued"]
+    timestamp: str
+    data: TokenIssuedData
+
+
+@dataclass
+class BudgetThresholdEvent(_Event):
+    """A budget's use crossed 50 % or 80 %."""
+
+    type: Literal["budget.threshold"]
+    timestamp: str
+    data: BudgetThresholdData
+
+
+@dataclass
+class BudgetExhaustedEvent(_Event):
+    """A budget is used up."""
+
+    type: Literal["budget.exhausted"]
+    timestamp: str
+    data: BudgetExhaustedData
+
+
+@dataclass
+class UnknownEvent(_Event):
+    """An event of a type that this version does not know, as it came."""
+
+    type: str
+    timestamp: str
+    data: dict[str, Any]
+
+
+GrantexEvent = Union[
+    GrantCreatedEvent,
+    GrantRevokedEvent,
+    TokenIssuedEvent,
+    BudgetThresholdEvent,
+    BudgetExhaustedEvent,
+    UnknownEvent,
+]
+"""An event: `id`, `type`, `timestamp`, `data`. Comparing `type` narrows `data` for type checkers."""
+
+_CLASSES: dict[str, Any] = {
+    "grant.created": GrantCreatedEvent,
+    "grant.revoked": GrantRevokedEvent,
+    "token.issued": TokenIssuedEvent,
+    "budget.threshold": BudgetThresholdEvent,
+    "budget.exhausted": BudgetExhaustedEvent,
+}
+
+
+def parse_event(text: bytes) -> GrantexEvent:
+    """An event from its envelope's JSON."""
+    try:
+        envelope = json.loads(text)
+    except ValueError:
+        raise ProtocolError("an event is no JSON: is the base URL right?") from None
+    return to_event(envelope)
+
+
+def to_event(envelope: Any) -> GrantexEvent:
+    """An event from its parsed envelope."""
+    try:
+        kind = envelope["type"]
+        event = _CLASSES.get(kind, UnknownEvent)(
+            envelope["id"], kind, envelope["createdAt"], envelope["data"]
+        )
+    except (TypeError, KeyError):
+        raise ProtocolError(
+            "an event lacks its id, type, createdAt or data: is the base URL right?"
+        ) from None
+    if not isinstance(event.id, str):
+        raise ProtocolError("an event's id is no text: is the base URL right?")
+    found: GrantexEvent = event
+    return found
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """A stream has lost its connection and will try again."""
+
+    attempt: int
+    """The number of this try since the last connection that worked, from 1."""
+    delay: float
+    """How long it waits first, in seconds."""
+    reason: Optional[GrantexError]
+    """What ended the connection; `None` when the service ended it in order."""
+    last_event_id: Optional[str]
+    """Where it will go on."""
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """What to stream, and how; the keyword arguments of `events.stream` and `events.subscribe`."""
+
+    event_types: Optional[list[str]] = None
+    since: Optional[str] = None
+    last_event_id: Optional[str] = None
+    agent_id: Optional[str] = None
+    principal_id: Optional[str] = None
+    grant_id: Optional[str] = None
+    reconnect: bool = True
+    reconnect_delay: float = 1.0
+    max_reconnect_delay: float = 30.0
+    silence_timeout: float = 15.0
+    max_event_bytes: int = 4 << 20
+    on_open: Optional[Callable[[], None]] = None
+    on_reconnect: Optional[Callable[[Reconnect], None]] = None

@@ -1,0 +1,312 @@
+"""What the API answers with."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Callable, Generic, Literal, Optional, TypeVar, Union
+
+from ._errors import ProtocolError
+
+M = TypeVar("M", bound="Model")
+T = TypeVar("T")
+Mode = Literal["live", "sandbox"]
+AmountInput = Union[Decimal, int, float, str]
+"""An amount in a request; exact as a `Decimal` or a string such as `"12.50"`; at most four decimals."""
+
+
+@functools.cache
+def _fields(model: type[Model]) -> list[tuple[str, str, bool, Optional[Callable[[Any], Any]]]]:
+    def camel(name: str) -> str:
+        return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+
+    return [
+        (one.name, camel(one.name), one.default is dataclasses.MISSING, one.metadata.get("read"))
+        for one in dataclasses.fields(model)
+    ]
+
+
+class Model:
+    """An answer; its fields are the API's, in snake case. Fields that are new are passed over."""
+
+    @classmethod
+    def from_json(cls: type[M], body: Any) -> M:
+        """The answer from its JSON."""
+        if not isinstance(body, Mapping):
+            raise ProtocolError(f"the answer is no {cls.__name__}: is the base URL right?")
+        values: dict[str, Any] = {}
+        for name, wire, is_required, read in _fields(cls):
+            value = body.get(wire)
+            if value is None:
+                if is_required and wire not in body:
+                    raise ProtocolError(f"the answer has no {wire}: is the base URL right?")
+            elif read is not None:
+                value = read(value)
+            values[name] = value
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as the API writes it, without what it left out."""
+        body: dict[str, Any] = {}
+        for name, wire, is_required, _ in _fields(type(self)):
+            value = getattr(self, name)
+            if value is not None or is_required:
+                body[wire] = value.to_json() if isinstance(value, Model) else value
+        return body
+
+
+_EXACT = {"read": Decimal}
+
+
+def amount_text(amount: AmountInput) -> str:
+    """The amount as the API reads it; a float as its shortest text."""
+    number = Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)
+    if not number.is_finite():
+        raise ValueError(f"an amount is a finite number, not {amount}")
+    return format(number, "f")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page of a list."""
+
+    items: list[T]
+    """What is on the page."""
+    next_cursor: Optional[str]
+    """Where the next page starts (`after`); `None` on the last page."""
+    total: Optional[int] = None
+    """How many there are in all, where the service counts them."""
+
+
+@dataclass(frozen=True)
+class Developer(Model):
+    """A developer: the tenant that everything belongs to."""
+
+    developer_id: str
+    name: str
+    email: Optional[str]
+    mode: Mode
+    created_at: str
+
+
+@dataclass(frozen=True)
+class SignupResponse(Model):
+    """A new developer with the first API key, which is shown this one time."""
+
+    developer_id: str
+    api_key: str = field(repr=False)
+    name: str
+    email: Optional[str]
+    mode: Mode
+    created_at: str
+
+
+@dataclass(frozen=True)
+class ApiKey(Model):
+    """An API key without its secret; `prefix` are its first characters."""
+
+    key_id: str
+    name: str
+    prefix: str
+    mode: Mode
+    created_at: str
+    revoked_at: Optional[str]
+
+
+@dataclass(frozen=True)
+class CreatedKey(Model):
+    """A new API key; its secret is shown this one time."""
+
+    key_id: str
+    name: str
+    api_key: str = field(repr=False)
+    mode: Mode
+    created_at: str
+
+
+@dataclass(frozen=True)
+class RotatedKey(Model):
+    """The key that replaces the one that made the call."""
+
+    api_key: str = field(repr=False)
+    rotated_at: str
+
+
+@dataclass(frozen=True)
+class Agent(Model):
+    """An agent. Its scopes describe what it usually asks for; they do not limit."""
+
+    agent_id: str
+    did: str
+    developer_id: str
+    name: str
+    description: str
+    scopes: list[str]
+    status: Literal["active", "suspended"]
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True)
+class AuthorizeResponse(Model):
+    """An authorization request.
+
+    Whoever has the `consent_url` can decide: send it to the principal and nobody else. In a sandbox the
+    request is approved at once, and `code` is ready to be exchanged.
+    """
+
+    auth_request_id: str
+    consent_url: str
+    expires_at: str
+    sandbox: Optional[bool] = None
+    code: Optional[str] = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Approval(Model):
+    """The answer to an approval."""
+
+    code: str = field(repr=False)
+    redirect_uri: Optional[str] = None
+    state: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Denial(Model):
+    """The answer to a denial."""
+
+    redirect_uri: Optional[str] = None
+    state: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class TokenResponse(Model):
+    """A grant token (a signed JWT) with what comes with it; the refresh token is good for one use."""
+
+    grant_token: str = field(repr=False)
+    expires_at: str
+    scopes: list[str]
+    refresh_token: str = field(repr=False)
+    grant_id: str
+
+
+@dataclass(frozen=True)
+class TokenVerification(Model):
+    """Whether a token is in force, by the service's own knowledge; the rest only when it is."""
+
+    valid: bool
+    grant_id: Optional[str] = None
+    scopes: Optional[list[str]] = None
+    principal: Optional[str] = None
+    agent: Optional[str] = None
+    expires_at: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Claims(Model):
+    """The claims of a grant token, by their names in the token.
+
+    `sub` is the principal, `agt` the agent's DID, `dev` the developer, `scp` the scopes, `grnt` the grant;
+    `bdg` is what remained of the budget at a refresh.
+    """
+
+    iss: str
+    sub: str
+    agt: str
+    dev: str
+    scp: list[str]
+    grnt: str
+    jti: str
+    iat: int
+    exp: int
+    aud: Optional[str] = None
+    parent_agt: Optional[str] = None
+    parent_grnt: Optional[str] = None
+    delegation_depth: Optional[int] = None
+    bdg: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class GrantVerification(Model):
+    """Whether a token's grant is in force: then with its claims, otherwise with the reason."""
+
+    active: bool
+    claims: Optional[Claims] = field(default=None, metadata={"read": Claims.from_json})
+    reason: Optional[Literal["revoked", "expired", "not_found", "wrong_developer"]] = None
+
+
+GrantStatus = Literal["active", "revoked", "expired"]
+
+
+@dataclass(frozen=True)
+class Grant(Model):
+    """A grant; `delegation_depth` counts the delegations between it and the principal's consent."""
+
+    grant_id: str
+    agent_id: str
+    principal_id: str
+    developer_id: str
+    scopes: list[str]
+    status: GrantStatus
+    issued_at: str
+    expires_at: str
+    delegation_depth: int
+    revoked_at: Optional[str] = None
+    parent_grant_id: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Budget(Model):
+    """A grant's budget; its amounts are exact."""
+
+    id: str
+    grant_id: str
+    developer_id: str
+    initial_budget: Decimal = field(metadata=_EXACT)
+    remaining_budget: Decimal = field(metadata=_EXACT)
+    currency: str
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True)
+class DebitResponse(Model):
+    """A debit that was done."""
+
+    remaining: Decimal = field(metadata=_EXACT)
+    transaction_id: str
+    grant_id: str
+
+
+@dataclass(frozen=True)
+class Transaction(Model):
+    """One debit."""
+
+    id: str
+    grant_id: str
+    allocation_id: str
+    amount: Decimal = field(metadata=_EXACT)
+    description: Optional[str]
+    metadata: Optional[dict[str, Any]]
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Ticket(Model):
+    """A ticket that opens streams in a browser, as their `ticket` parameter."""
+
+    ticket: str = field(repr=False)
+    expires_at: str
+
+
+@dataclass(frozen=True)
+class PrincipalSession(Model):
+    """A session in which a principal sees and revokes their own grants, by token or on a page."""
+
+    session_token: str = field(repr=False)
+    dashboard_url: str = field(repr=False)
+    expires_at: str

@@ -1,0 +1,129 @@
+"""What sending a call is made of, whether the caller waits or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Any, Optional
+from urllib.parse import quote
+
+import httpx
+
+from ._backoff import retry_after
+from ._errors import ConfigurationError, ConnectionError, Refusal
+from ._version import VERSION
+
+DEFAULT_BASE_URL = "https://api.grantex.dev"
+"""Where the public service is; `base_url` or `GRANTEX_BASE_URL` name another one."""
+USER_AGENT = f"grantex-python/{VERSION}"
+MAX_RETRY_DELAY = 8.0
+"""The longest delay between two tries of a call, in seconds."""
+MAX_RETRY_AFTER = 60.0
+"""A `Retry-After` beyond this is told to the caller instead of waited for."""
+
+
+@dataclass
+class Call:
+    """One call."""
+
+    method: str
+    path: str
+    query: dict[str, Any] = field(default_factory=dict)
+    body: Optional[dict[str, Any]] = None
+    is_public: bool = False
+    """It needs no key, and sends none."""
+    unsafe: bool = False
+    """Done twice it would do two things: tried again only where the service says that it did nothing."""
+    idempotency_key: Optional[str] = None
+
+    def url(self, base_url: str) -> str:
+        """The URL, with the parameters that have a value."""
+        pairs = [
+            f"{name}={quote(str(value), safe='')}" for name, value in self.query.items() if value is not None
+        ]
+        return f"{base_url}{self.path}{'?' if pairs else ''}{'&'.join(pairs)}"
+
+    def content(self) -> Optional[bytes]:
+        """The body's JSON, without the fields that have no value."""
+        if self.body is None:
+            return None
+        given = {name: value for name, value in self.body.items() if value is not None}
+        return json.dumps(given, ensure_ascii=False, allow_nan=False).encode()
+
+    def headers(self, key: Optional[str]) -> dict[str, str]:
+        """The headers."""
+        headers = {"user-agent": USER_AGENT, "accept": "application/json"}
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        if self.body is not None:
+            headers["content-type"] = "application/json"
+        if self.idempotency_key is not None:
+            headers["idempotency-key"] = self.idempotency_key
+        return headers
+
+
+def creating(path: str, body: dict[str, Any], idempotency_key: Optional[str]) -> Call:
+    """A call that creates or spends: its idempotency key makes it safe to repeat."""
+    return Call("POST", path, body=body, idempotency_key=idempotency_key or secrets.token_hex(16))
+
+
+def segment(text: str) -> str:
+    """Text as one segment of a path: whatever it holds, it stays there."""
+    return quote(text, safe="")
+
+
+def types_text(event_types: Optional[list[str]]) -> Optional[str]:
+    """The `types` parameter; none for all types."""
+    return ",".join(event_types) if event_types else None
+
+
+def check_key(key: str) -> str:
+    """The key, if it can be one."""
+    if not re.fullmatch(r"[!-~]+", key):
+        raise ConfigurationError("the API key is empty or holds a character that no key has: copy it again")
+    return key
+
+
+def check_base_url(base_url: Optional[str]) -> str:
+    """The base URL, the environment's or the public one."""
+    url = base_url or os.environ.get("GRANTEX_BASE_URL") or DEFAULT_BASE_URL
+    if not re.match(r"https?://[^/]", url):
+        raise ConfigurationError(f"the base URL {url!r} is not an http or https URL")
+    return url.rstrip("/")
+
+
+def refusal(response: httpx.Response) -> Refusal:
+    """What the service said instead of a success."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    said = body if isinstance(body, dict) else {}
+
+    def text(name: str) -> Optional[str]:
+        value = said.get(name)
+        return value if isinstance(value, str) else None
+
+    status = response.status_code
+    nothing = f"the service answered {status} and said nothing more"
+    if status < 400:
+        nothing = f"the service answered {status}, which is not followed: is the base URL right?"
+    return Refusal(
+        status=status,
+        code=text("code"),
+        message=text("message") or nothing,
+        request_id=text("requestId") or response.headers.get("x-request-id"),
+        retry_after=retry_after(response.headers),
+        oldest_event_id=text("oldestEventId"),
+    )
+
+
+def connection_error(base_url: str, error: Exception) -> ConnectionError:
+    """A failure below HTTP, in one sentence."""
+    reason = str(error) or type(error).__name__
+    return ConnectionError(
+        f"no connection to {base_url}: {reason}; is the service running, and is the base URL right?"
+    )

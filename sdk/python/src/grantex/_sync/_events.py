@@ -1,0 +1,153 @@
+# Made by scripts/make_sync.py from _async/_events.py: change that.
+
+"""The event log: streams, subscriptions, the history."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional
+
+from .._event import GrantexEvent, Reconnect, StreamOptions, to_event
+from .._models import Page, Ticket
+from .._request import Call, types_text
+from ._runtime import Cancel, EventStream, Handler, SyncList, as_stream, subscribe
+from ._stream import SyncReader
+from ._transport import SyncTransport
+
+
+class SyncEvents:
+    """The event log; `client.events`."""
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def stream(
+        self,
+        event_types: Optional[list[str]] = None,
+        since: Optional[str] = None,
+        *,
+        last_event_id: Optional[str] = None,
+        agent_id: Optional[str] = None,
+        principal_id: Optional[str] = None,
+        grant_id: Optional[str] = None,
+        reconnect: bool = True,
+        reconnect_delay: float = 1.0,
+        max_reconnect_delay: float = 30.0,
+        silence_timeout: float = 15.0,
+        max_event_bytes: int = 4 << 20,
+        on_open: Optional[Callable[[], None]] = None,
+        on_reconnect: Optional[Callable[[Reconnect], None]] = None,
+    ) -> EventStream:
+        """Events as they happen, or first from a place in the past.
+
+        It reconnects by itself, goes on exactly where it was, and reads from the socket only as fast as it
+        is iterated. Leaving the loop closes the connection.
+
+        It raises where going on makes no sense: an `ApiError` for 400, 401 (with a key function: only for a
+        key that is fresh), 403, 410 and other 4xx but 408 and 429; `StreamEndedError` for 204;
+        `ProtocolError` for what is no event stream of this service.
+
+        >>> for event in client.events.stream(event_types=["budget.exhausted"]):
+        ...     client.grants.revoke(event.data["grantId"])
+
+        Args:
+            event_types: only these types; all of them when left out or empty.
+            since: from this time on (ISO 8601, inclusive): first what happened since, then live.
+            last_event_id: right after this event; wins over `since`.
+            agent_id: only events of this agent's grants.
+            principal_id: only events of grants that this principal gave.
+            grant_id: only events of this grant.
+            reconnect: whether to reconnect. Without it the stream ends with its connection.
+            reconnect_delay: the first reconnection waits a random part of this (in seconds), each further
+                one in a row of twice as much. The service's own `retry:` field replaces it.
+            max_reconnect_delay: no reconnection waits longer, unless the service asks for it.
+            silence_timeout: a connection on which nothing comes for so long is dead. The service is never
+                silent for 5 s. Time in which the stream is not read does not count.
+            max_event_bytes: the longest event that is accepted.
+            on_open: called whenever a connection is open.
+            on_reconnect: called before each reconnection.
+        """
+        options = StreamOptions(
+            event_types=event_types,
+            since=since,
+            last_event_id=last_event_id,
+            agent_id=agent_id,
+            principal_id=principal_id,
+            grant_id=grant_id,
+            reconnect=reconnect,
+            reconnect_delay=reconnect_delay,
+            max_reconnect_delay=max_reconnect_delay,
+            silence_timeout=silence_timeout,
+            max_event_bytes=max_event_bytes,
+            on_open=on_open,
+            on_reconnect=on_reconnect,
+        )
+        cancel = Cancel()
+        return as_stream(SyncReader(self._transport, options, cancel).events(), cancel)
+
+    def subscribe(
+        self,
+        handler: Handler,
+        event_types: Optional[list[str]] = None,
+        since: Optional[str] = None,
+        *,
+        on_error: Optional[Callable[[Exception], None]] = None,
+        **options: Any,
+    ) -> Callable[[], None]:
+        """Calls `handler` for each event, one at a time, in the background.
+
+        Returns the function that ends the subscription and closes its connection at once. What the handler
+        raises goes to `on_error` and the subscription goes on; so does the error that ends it for good.
+        Without `on_error` they are logged. The other options are those of `stream`.
+
+        >>> unsubscribe = client.events.subscribe(lambda event: print(event.type, event.data))
+        >>> unsubscribe()
+        """
+        return subscribe(self.stream(event_types, since, **options), handler, on_error)
+
+    def list(
+        self,
+        event_types: Optional[list[str]] = None,
+        since: Optional[str] = None,
+        *,
+        agent_id: Optional[str] = None,
+        principal_id: Optional[str] = None,
+        grant_id: Optional[str] = None,
+        limit: Optional[int] = None,
+        after: Optional[str] = None,
+    ) -> SyncList[GrantexEvent]:
+        """The history, oldest first, up to what is there now."""
+
+        def fetch(after: Optional[str]) -> Page[GrantexEvent]:
+            query = {
+                "types": types_text(event_types),
+                # A cursor wins over a time.
+                "since": None if after else since,
+                "agentId": agent_id,
+                "principalId": principal_id,
+                "grantId": grant_id,
+                "limit": limit,
+                "after": after,
+            }
+            body = self._transport.json(Call("GET", "/v1/events", query))
+            return Page([to_event(event) for event in body["events"]], body["nextCursor"])
+
+        return SyncList(after, fetch)
+
+    def create_ticket(
+        self,
+        *,
+        expires_in: Optional[str] = None,
+        event_types: Optional[list[str]] = None,
+        agent_id: Optional[str] = None,
+        principal_id: Optional[str] = None,
+        grant_id: Optional[str] = None,
+    ) -> Ticket:
+        """A ticket that opens streams in a browser, where no header can be sent."""
+        body = {
+            "expiresIn": expires_in,
+            "types": event_types or None,
+            "agentId": agent_id,
+            "principalId": principal_id,
+            "grantId": grant_id,
+        }
+        return Ticket.from_json(self._transport.json(Call("POST", "/v1/events/tickets", body=body)))

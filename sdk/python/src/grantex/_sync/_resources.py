@@ -1,0 +1,362 @@
+# Made by scripts/make_sync.py from _async/_resources.py: change that.
+
+"""The resources of the API."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from .._models import (
+    Agent,
+    AmountInput,
+    ApiKey,
+    Approval,
+    AuthorizeResponse,
+    Budget,
+    Claims,
+    CreatedKey,
+    DebitResponse,
+    Denial,
+    Grant,
+    GrantStatus,
+    GrantVerification,
+    Page,
+    PrincipalSession,
+    RotatedKey,
+    TokenResponse,
+    TokenVerification,
+    Transaction,
+    amount_text,
+)
+from .._request import Call, creating, segment
+from ._pending import Pending
+from ._runtime import SyncList
+from ._transport import SyncTransport
+from ._verifier import SyncVerifier
+
+
+class SyncAgents:
+    """Agents; `client.agents`."""
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        name: str,
+        *,
+        description: Optional[str] = None,
+        scopes: Optional[list[str]] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Agent:
+        """Registers an agent. Its scopes describe what it usually asks for; they do not limit."""
+        body = {"name": name, "description": description, "scopes": scopes}
+        return Agent.from_json(self._transport.json(creating("/v1/agents", body, idempotency_key)))
+
+    def list(self, *, limit: Optional[int] = None, after: Optional[str] = None) -> SyncList[Agent]:
+        """The agents, newest first."""
+
+        def fetch(after: Optional[str]) -> Page[Agent]:
+            body = self._transport.json(Call("GET", "/v1/agents", {"limit": limit, "after": after}))
+            return Page([Agent.from_json(one) for one in body["agents"]], body["nextCursor"])
+
+        return SyncList(after, fetch)
+
+    def get(self, agent_id: str) -> Agent:
+        """One agent."""
+        return Agent.from_json(self._transport.json(Call("GET", f"/v1/agents/{segment(agent_id)}")))
+
+    def update(
+        self,
+        agent_id: str,
+        *,
+        name: Optional[str] = None,
+        description: Optional[str] = None,
+        scopes: Optional[list[str]] = None,
+        status: Optional[str] = None,
+    ) -> Agent:
+        """Changes the fields that are given; `status` is `active` or `suspended`."""
+        body = {"name": name, "description": description, "scopes": scopes, "status": status}
+        call = Call("PATCH", f"/v1/agents/{segment(agent_id)}", body=body)
+        return Agent.from_json(self._transport.json(call))
+
+    def delete(self, agent_id: str) -> None:
+        """Deletes an agent; its grants and all below them are revoked."""
+        self._transport.done(Call("DELETE", f"/v1/agents/{segment(agent_id)}"))
+
+
+class SyncAuthorizations:
+    """Authorization requests; `client.authorizations`."""
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        agent_id: str,
+        principal_id: str,
+        scopes: list[str],
+        *,
+        expires_in: Optional[str] = None,
+        redirect_uri: Optional[str] = None,
+        state: Optional[str] = None,
+        audience: Optional[str] = None,
+        code_challenge: Optional[str] = None,
+        code_challenge_method: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> AuthorizeResponse:
+        """Asks a principal for consent; the same as `client.authorize`."""
+        body = {
+            "agentId": agent_id,
+            "principalId": principal_id,
+            "scopes": scopes,
+            "expiresIn": expires_in,
+            "redirectUri": redirect_uri,
+            "state": state,
+            "audience": audience,
+            "codeChallenge": code_challenge,
+            "codeChallengeMethod": code_challenge_method,
+        }
+        call = creating("/v1/authorize", body, idempotency_key)
+        return AuthorizeResponse.from_json(self._transport.json(call))
+
+    def approve(self, auth_request_id: str) -> Approval:
+        """Approves a pending request in the principal's place; only in a sandbox."""
+        path = f"/v1/authorize/{segment(auth_request_id)}/approve"
+        return Approval.from_json(self._transport.json(Call("POST", path, unsafe=True)))
+
+    def deny(self, auth_request_id: str) -> Denial:
+        """Denies a pending request in the principal's place; only in a sandbox."""
+        path = f"/v1/authorize/{segment(auth_request_id)}/deny"
+        return Denial.from_json(self._transport.json(Call("POST", path, unsafe=True)))
+
+
+class SyncBudgets:
+    """Budgets and debits; `client.budgets`."""
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def allocate(
+        self,
+        grant_id: str,
+        initial_budget: AmountInput,
+        *,
+        currency: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Budget:
+        """Gives a grant its budget; `USD` unless said otherwise."""
+        body = {"grantId": grant_id, "initialBudget": amount_text(initial_budget), "currency": currency}
+        return Budget.from_json(self._transport.json(creating("/v1/budget/allocate", body, idempotency_key)))
+
+    def debit(
+        self,
+        grant_id: str,
+        amount: AmountInput,
+        *,
+        description: Optional[str] = None,
+        metadata: Optional[dict[str, Any]] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> DebitResponse:
+        """Takes an amount, all or nothing.
+
+        Tried again it is taken once: every try has the same idempotency key.
+        """
+        body = {
+            "grantId": grant_id,
+            "amount": amount_text(amount),
+            "description": description,
+            "metadata": metadata,
+        }
+        call = creating("/v1/budget/debit", body, idempotency_key)
+        return DebitResponse.from_json(self._transport.json(call))
+
+    def get(self, grant_id: str) -> Budget:
+        """A grant's budget."""
+        return Budget.from_json(self._transport.json(Call("GET", f"/v1/budget/balance/{segment(grant_id)}")))
+
+    def list(self, *, limit: Optional[int] = None, after: Optional[str] = None) -> SyncList[Budget]:
+        """The budgets, newest first."""
+
+        def fetch(after: Optional[str]) -> Page[Budget]:
+            call = Call("GET", "/v1/budget/allocations", {"limit": limit, "after": after})
+            body = self._transport.json(call)
+            return Page([Budget.from_json(one) for one in body["allocations"]], body["nextCursor"])
+
+        return SyncList(after, fetch)
+
+    def transactions(
+        self, grant_id: str, *, limit: Optional[int] = None, after: Optional[str] = None
+    ) -> SyncList[Transaction]:
+        """A grant's debits, newest first."""
+
+        def fetch(after: Optional[str]) -> Page[Transaction]:
+            path = f"/v1/budget/transactions/{segment(grant_id)}"
+            body = self._transport.json(Call("GET", path, {"limit": limit, "after": after}))
+            items = [Transaction.from_json(one) for one in body["transactions"]]
+            return Page(items, body["nextCursor"], body["total"])
+
+        return SyncList(after, fetch)
+
+
+class SyncGrants:
+    """Grants; `client.grants`."""
+
+    def __init__(self, transport: SyncTransport, pending: Pending) -> None:
+        self._transport = transport
+        self._pending = pending
+
+    def list(
+        self,
+        *,
+        agent_id: Optional[str] = None,
+        principal_id: Optional[str] = None,
+        status: Optional[GrantStatus] = None,
+        limit: Optional[int] = None,
+        after: Optional[str] = None,
+    ) -> SyncList[Grant]:
+        """The grants, newest first."""
+
+        def fetch(after: Optional[str]) -> Page[Grant]:
+            query = {
+                "agentId": agent_id,
+                "principalId": principal_id,
+                "status": status,
+                "limit": limit,
+                "after": after,
+            }
+            body = self._transport.json(Call("GET", "/v1/grants", query))
+            return Page([Grant.from_json(one) for one in body["grants"]], body["nextCursor"])
+
+        return SyncList(after, fetch)
+
+    def get(self, grant_id: str) -> Grant:
+        """One grant."""
+        return Grant.from_json(self._transport.json(Call("GET", f"/v1/grants/{segment(grant_id)}")))
+
+    def revoke(self, grant_id: str) -> None:
+        """Revokes a grant and every one below it.
+
+        `NotFoundError` when there is no such grant or it is revoked already.
+        """
+        return self._pending.start(self._transport.done(Call("DELETE", f"/v1/grants/{segment(grant_id)}")))
+
+    def delegate(
+        self,
+        parent_grant_token: str,
+        sub_agent_id: str,
+        scopes: list[str],
+        *,
+        expires_in: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> TokenResponse:
+        """Gives some of a grant's scopes to another agent."""
+        body = {
+            "parentGrantToken": parent_grant_token,
+            "subAgentId": sub_agent_id,
+            "scopes": scopes,
+            "expiresIn": expires_in,
+        }
+        call = creating("/v1/grants/delegate", body, idempotency_key)
+        return TokenResponse.from_json(self._transport.json(call))
+
+    def verify(self, token: str) -> GrantVerification:
+        """Asks the service whether a token's grant is in force, and why not."""
+        call = Call("POST", "/v1/grants/verify", body={"token": token})
+        return GrantVerification.from_json(self._transport.json(call))
+
+
+class SyncKeys:
+    """API keys; `client.keys`."""
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def create(self, name: str) -> CreatedKey:
+        """Makes another key, whose secret is shown this one time.
+
+        It is not tried again where it may have been made.
+        """
+        call = Call("POST", "/v1/keys", body={"name": name}, unsafe=True)
+        return CreatedKey.from_json(self._transport.json(call))
+
+    def list(self, *, limit: Optional[int] = None, after: Optional[str] = None) -> SyncList[ApiKey]:
+        """The keys, without their secrets, newest first."""
+
+        def fetch(after: Optional[str]) -> Page[ApiKey]:
+            body = self._transport.json(Call("GET", "/v1/keys", {"limit": limit, "after": after}))
+            return Page([ApiKey.from_json(one) for one in body["keys"]], body["nextCursor"])
+
+        return SyncList(after, fetch)
+
+    def revoke(self, key_id: str) -> None:
+        """Ends a key and its streams."""
+        self._transport.done(Call("DELETE", f"/v1/keys/{segment(key_id)}"))
+
+    def rotate(self) -> RotatedKey:
+        """Replaces the key that makes this call.
+
+        The old one is dead at once, so this is not tried again where it may have happened: have a second
+        key before you rotate one.
+        """
+        return RotatedKey.from_json(self._transport.json(Call("POST", "/v1/keys/rotate", unsafe=True)))
+
+
+class SyncPrincipalSessions:
+    """Sessions in which principals see and revoke their own grants; `client.principal_sessions`."""
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def create(self, principal_id: str, *, expires_in: Optional[str] = None) -> PrincipalSession:
+        """Opens a session, for `1h` unless said otherwise."""
+        body = {"principalId": principal_id, "expiresIn": expires_in}
+        call = Call("POST", "/v1/principal-sessions", body=body)
+        return PrincipalSession.from_json(self._transport.json(call))
+
+
+class SyncTokens:
+    """Grant tokens; `client.tokens`."""
+
+    def __init__(self, transport: SyncTransport, verifier: SyncVerifier) -> None:
+        self._transport = transport
+        self._verifier = verifier
+
+    def exchange(
+        self,
+        code: str,
+        agent_id: str,
+        *,
+        code_verifier: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> TokenResponse:
+        """Exchanges the code of an approved request for a grant and its first token."""
+        body = {"code": code, "agentId": agent_id, "codeVerifier": code_verifier}
+        return TokenResponse.from_json(self._transport.json(creating("/v1/token", body, idempotency_key)))
+
+    def refresh(
+        self, refresh_token: str, agent_id: str, *, idempotency_key: Optional[str] = None
+    ) -> TokenResponse:
+        """A new token of the same grant for a refresh token, which is good for one use."""
+        body = {"refreshToken": refresh_token, "agentId": agent_id}
+        call = creating("/v1/token/refresh", body, idempotency_key)
+        return TokenResponse.from_json(self._transport.json(call))
+
+    def verify(self, token: str) -> TokenVerification:
+        """Asks the service whether a token is in force: sees revocations at once."""
+        call = Call("POST", "/v1/tokens/verify", body={"token": token})
+        return TokenVerification.from_json(self._transport.json(call))
+
+    def verify_offline(self, token: str, *, audience: Optional[str] = None) -> Claims:
+        """Checks a token without asking the service: signature, times, developer, issuer, audience.
+
+        Raises `InvalidTokenError`. It does not see revocations: where they must count at once, use
+        `verify`, or follow `grant.revoked`. The service's public keys are fetched once and again when a
+        token names a new one, so that keys can be rotated. A token that names an audience is valid for
+        that audience only.
+        """
+        return self._verifier.verify(token, audience)
+
+    def revoke(self, token_id: str) -> None:
+        """Revokes a token by its `jti`; the grant stays."""
+        self._transport.done(Call("POST", "/v1/tokens/revoke", body={"jti": token_id}))

@@ -1,0 +1,133 @@
+# Made by scripts/make_sync.py from _async/_transport.py: change that.
+
+"""One call: the request, its tries, its answer."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+import httpx
+
+from .._backoff import delay
+from .._errors import (
+    ApiError,
+    ConfigurationError,
+    ConnectionError,
+    GrantexError,
+    ProtocolError,
+    TimeoutError,
+    api_error,
+    did_nothing,
+    may_pass,
+)
+from .._request import MAX_RETRY_AFTER, MAX_RETRY_DELAY, Call, check_key, connection_error, refusal
+from ._runtime import KeyFunction, Lock, ask, sleep
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all calls share."""
+
+    base_url: str
+    timeout: float
+    max_retries: int
+    retry_delay: float
+
+
+class SyncTransport:
+    """Sends calls: key, tries, time limits, errors."""
+
+    def __init__(self, settings: Settings, api_key: Union[str, KeyFunction, None]) -> None:
+        self.settings = settings
+        self._api_key = check_key(api_key) if isinstance(api_key, str) else api_key
+        self._asked: Optional[str] = None
+        self._lock = Lock()
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        self.http = httpx.Client(timeout=settings.timeout, limits=limits, follow_redirects=False)
+
+    def key(self) -> str:
+        """The API key to use now."""
+        if isinstance(self._api_key, str):
+            return self._api_key
+        if self._api_key is None:
+            raise ConfigurationError("no API key: set GRANTEX_API_KEY, or give the client one as api_key")
+        with self._lock:
+            if self._asked is None:
+                self._asked = check_key(ask(self._api_key))
+            return self._asked
+
+    def renew(self, refused: str) -> bool:
+        """Forgets `refused`, so that the function is asked again. `False` where there is none."""
+        if self._api_key is None or isinstance(self._api_key, str):
+            return False
+        # Another call may have renewed it already.
+        if self._asked == refused:
+            self._asked = None
+        return True
+
+    def json(self, call: Call) -> Any:
+        """Sends a call, again where that is safe, and gives the answer's JSON."""
+        response = self.send(call)
+        try:
+            return response.json()
+        except ValueError:
+            where = f"{self.settings.base_url}{call.path}"
+            raise ProtocolError(f"the answer of {where} is no JSON: is the base URL right?") from None
+
+    def done(self, call: Call) -> None:
+        """Sends a call of whose answer only the success counts."""
+        try:
+            self.send(call)
+        except _DoneBefore:
+            return
+
+    def send(self, call: Call) -> httpx.Response:
+        """Sends a call, again where that is safe."""
+        attempt = 0
+        renewed = False
+        # Whether an earlier try may have done its work although nobody heard of it.
+        in_doubt = False
+        while True:
+            key = None if call.is_public else self.key()
+            try:
+                return self._once(call, key)
+            except ApiError as error:
+                if error.status == 401 and key is not None and not renewed and self.renew(key):
+                    renewed = True
+                    continue
+                if error.status == 404 and in_doubt and call.method == "DELETE":
+                    raise _DoneBefore from None
+                nothing, asked = did_nothing(error), error.retry_after or 0.0
+                is_passing = may_pass(error) and (nothing or not call.unsafe) and asked <= MAX_RETRY_AFTER
+                if not is_passing or attempt >= self.settings.max_retries:
+                    raise
+                in_doubt = in_doubt or not nothing
+            except (ConnectionError, TimeoutError):
+                if call.unsafe or attempt >= self.settings.max_retries:
+                    raise
+                in_doubt, asked = True, 0.0
+            sleep(max(delay(attempt, self.settings.retry_delay, MAX_RETRY_DELAY, random.random()), asked))
+            attempt += 1
+
+    def _once(self, call: Call, key: Optional[str]) -> httpx.Response:
+        url = call.url(self.settings.base_url)
+        try:
+            response = self.http.request(call.method, url, content=call.content(), headers=call.headers(key))
+        except httpx.TimeoutException:
+            limit = self.settings.timeout
+            raise TimeoutError(f"nothing came from the service within {limit} s") from None
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise connection_error(self.settings.base_url, error) from error
+        if not response.is_success:
+            raise api_error(refusal(response))
+        return response
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.http.close()
+
+
+class _DoneBefore(GrantexError):
+    """A DELETE whose earlier try had done the work."""

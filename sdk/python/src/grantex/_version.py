@@ -1,0 +1,3 @@
+"""This SDK's version."""
+
+VERSION = "0.1.0"
