@@ -201,7 +201,7 @@ def run_in_a_loop(case: Case, options: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("runner", [run_in_a_loop, run_sync], ids=["asyncio", "threads"])
 def test_every_case_holds(mock: Mock, runner: Runner) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = pool.map(lambda one: play(mock, *one, runner), plays(mock))
+        found = pool.map(lambda one: play(mock, one[0], one[1], runner), plays(mock))
         problems = [problem for problems in found for problem in problems]
     assert not problems, "\n".join(problems)
 

@@ -14,7 +14,7 @@ def delay(attempt: int, base: float, longest: float, random: float) -> float:
     A random part of `base` doubled once for each failed attempt before, never beyond `longest`: many
     clients that lost one service do not come back at once.
     """
-    return min(base * 2 ** min(attempt, 31), longest) * random
+    return min(base * 2.0 ** min(attempt, 31), longest) * random
 
 
 def retry_after(headers: Mapping[str, str]) -> Optional[float]:

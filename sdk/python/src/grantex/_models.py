@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,21 +14,31 @@ from ._errors import ProtocolError
 M = TypeVar("M", bound="Model")
 T = TypeVar("T")
 Mode = Literal["live", "sandbox"]
+Strings = list[str]
+"""For classes with a method called `list`."""
 AmountInput = Union[Decimal, int, float, str]
 """An amount in a request; exact as a `Decimal` or a string such as `"12.50"`; at most four decimals."""
 
 
-@functools.cache
-def _fields(model: type[Model]) -> list[tuple[str, str, bool, Optional[Callable[[Any], Any]]]]:
+_Field = tuple[str, str, bool, Optional[Callable[[Any], Any]]]
+_FIELDS: dict[type, list[_Field]] = {}
+
+
+def _fields(model: Any) -> list[_Field]:
+    """Each field's name, its name in JSON, whether it is required, and what reads it."""
+
     def camel(name: str) -> str:
         return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
 
-    return [
-        (one.name, camel(one.name), one.default is dataclasses.MISSING, one.metadata.get("read"))
-        for one in dataclasses.fields(model)
-    ]
+    if model not in _FIELDS:
+        _FIELDS[model] = [
+            (one.name, camel(one.name), one.default is dataclasses.MISSING, one.metadata.get("read"))
+            for one in dataclasses.fields(model)
+        ]
+    return _FIELDS[model]
 
 
+@dataclass(frozen=True)
 class Model:
     """An answer; its fields are the API's, in snake case. Fields that are new are passed over."""
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, Callable, Optional
 
 from .._event import GrantexEvent, Reconnect, StreamOptions, to_event
-from .._models import Page, Ticket
+from .._models import Page, Strings, Ticket
 from .._request import Call, types_text
 from ._runtime import AsyncList, Cancel, Handler, as_stream, subscribe
 from ._stream import AsyncReader
@@ -21,7 +21,7 @@ class AsyncEvents:
 
     def stream(
         self,
-        event_types: Optional[list[str]] = None,
+        event_types: Optional[Strings] = None,
         since: Optional[str] = None,
         *,
         last_event_id: Optional[str] = None,
@@ -86,7 +86,7 @@ class AsyncEvents:
     def subscribe(
         self,
         handler: Handler,
-        event_types: Optional[list[str]] = None,
+        event_types: Optional[Strings] = None,
         since: Optional[str] = None,
         *,
         on_error: Optional[Callable[[Exception], None]] = None,
@@ -105,7 +105,7 @@ class AsyncEvents:
 
     def list(
         self,
-        event_types: Optional[list[str]] = None,
+        event_types: Optional[Strings] = None,
         since: Optional[str] = None,
         *,
         agent_id: Optional[str] = None,
@@ -136,7 +136,7 @@ class AsyncEvents:
         self,
         *,
         expires_in: Optional[str] = None,
-        event_types: Optional[list[str]] = None,
+        event_types: Optional[Strings] = None,
         agent_id: Optional[str] = None,
         principal_id: Optional[str] = None,
         grant_id: Optional[str] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Callable
 
 from ._runtime import Started
 
@@ -15,9 +15,9 @@ class Pending:
     def __init__(self) -> None:
         self._started: set[Started[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> Started[None]:
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Started[None]:
         """Starts `work` now."""
-        started = Started(work)
+        started = Started(work())
         self._started.add(started)
         started.task.add_done_callback(lambda _: self._started.discard(started))
         return started

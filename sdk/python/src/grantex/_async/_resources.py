@@ -22,6 +22,7 @@ from .._models import (
     Page,
     PrincipalSession,
     RotatedKey,
+    Strings,
     TokenResponse,
     TokenVerification,
     Transaction,
@@ -45,7 +46,7 @@ class AsyncAgents:
         name: str,
         *,
         description: Optional[str] = None,
-        scopes: Optional[list[str]] = None,
+        scopes: Optional[Strings] = None,
         idempotency_key: Optional[str] = None,
     ) -> Agent:
         """Registers an agent. Its scopes describe what it usually asks for; they do not limit."""
@@ -71,7 +72,7 @@ class AsyncAgents:
         *,
         name: Optional[str] = None,
         description: Optional[str] = None,
-        scopes: Optional[list[str]] = None,
+        scopes: Optional[Strings] = None,
         status: Optional[str] = None,
     ) -> Agent:
         """Changes the fields that are given; `status` is `active` or `suspended`."""
@@ -94,7 +95,7 @@ class AsyncAuthorizations:
         self,
         agent_id: str,
         principal_id: str,
-        scopes: list[str],
+        scopes: Strings,
         *,
         expires_in: Optional[str] = None,
         redirect_uri: Optional[str] = None,
@@ -243,13 +244,14 @@ class AsyncGrants:
         The request starts at once, also when nobody awaits it; closing the client waits for it. A failure
         that nobody awaits is logged. `NotFoundError` when there is no such grant or it is revoked already.
         """
-        return self._pending.start(self._transport.done(Call("DELETE", f"/v1/grants/{segment(grant_id)}")))
+        call = Call("DELETE", f"/v1/grants/{segment(grant_id)}")
+        return self._pending.start(lambda: self._transport.done(call))
 
     async def delegate(
         self,
         parent_grant_token: str,
         sub_agent_id: str,
-        scopes: list[str],
+        scopes: Strings,
         *,
         expires_in: Optional[str] = None,
         idempotency_key: Optional[str] = None,

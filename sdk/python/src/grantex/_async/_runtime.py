@@ -102,7 +102,11 @@ def subscribe(
     task = asyncio.ensure_future(run())
     _running.add(task)
     task.add_done_callback(_running.discard)
-    return lambda: task.cancel() and None
+
+    def unsubscribe() -> None:
+        task.cancel()
+
+    return unsubscribe
 
 
 # The loop itself holds tasks weakly.

@@ -173,13 +173,13 @@ class AsyncReader:
             await response.aread()
         except httpx.TransportError as error:
             raise _Broken(connection_error(self._transport.settings.base_url, error)) from error
-        error = api_error(refusal(response), of_stream=True)
-        if error.status == 401 and not self._renewed and self._transport.renew(key):
+        refused = api_error(refusal(response), of_stream=True)
+        if refused.status == 401 and not self._renewed and self._transport.renew(key):
             self._renewed = True
             return
-        if may_pass(error):
-            raise _Broken(error, error.retry_after or 0.0)
-        raise error
+        if may_pass(refused):
+            raise _Broken(refused, refused.retry_after or 0.0)
+        raise refused
 
     def _silent(self) -> _Broken:
         return _Broken(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Callable, Optional
 
 from .._event import GrantexEvent, Reconnect, StreamOptions, to_event
-from .._models import Page, Ticket
+from .._models import Page, Strings, Ticket
 from .._request import Call, types_text
 from ._runtime import Cancel, EventStream, Handler, SyncList, as_stream, subscribe
 from ._stream import SyncReader
@@ -22,7 +22,7 @@ class SyncEvents:
 
     def stream(
         self,
-        event_types: Optional[list[str]] = None,
+        event_types: Optional[Strings] = None,
         since: Optional[str] = None,
         *,
         last_event_id: Optional[str] = None,
@@ -87,7 +87,7 @@ class SyncEvents:
     def subscribe(
         self,
         handler: Handler,
-        event_types: Optional[list[str]] = None,
+        event_types: Optional[Strings] = None,
         since: Optional[str] = None,
         *,
         on_error: Optional[Callable[[Exception], None]] = None,
@@ -106,7 +106,7 @@ class SyncEvents:
 
     def list(
         self,
-        event_types: Optional[list[str]] = None,
+        event_types: Optional[Strings] = None,
         since: Optional[str] = None,
         *,
         agent_id: Optional[str] = None,
@@ -137,7 +137,7 @@ class SyncEvents:
         self,
         *,
         expires_in: Optional[str] = None,
-        event_types: Optional[list[str]] = None,
+        event_types: Optional[Strings] = None,
         agent_id: Optional[str] = None,
         principal_id: Optional[str] = None,
         grant_id: Optional[str] = None,

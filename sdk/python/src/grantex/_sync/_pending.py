@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 
 class Pending:
     """Nothing is ever pending."""
 
-    def start(self, done: None) -> None:
-        """It is done already."""
+    def start(self, work: Callable[[], None]) -> None:
+        """Does `work` now."""
+        work()
 
     def wait(self) -> None:
         """Nothing to wait for."""

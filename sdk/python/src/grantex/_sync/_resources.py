@@ -23,6 +23,7 @@ from .._models import (
     Page,
     PrincipalSession,
     RotatedKey,
+    Strings,
     TokenResponse,
     TokenVerification,
     Transaction,
@@ -46,7 +47,7 @@ class SyncAgents:
         name: str,
         *,
         description: Optional[str] = None,
-        scopes: Optional[list[str]] = None,
+        scopes: Optional[Strings] = None,
         idempotency_key: Optional[str] = None,
     ) -> Agent:
         """Registers an agent. Its scopes describe what it usually asks for; they do not limit."""
@@ -72,7 +73,7 @@ class SyncAgents:
         *,
         name: Optional[str] = None,
         description: Optional[str] = None,
-        scopes: Optional[list[str]] = None,
+        scopes: Optional[Strings] = None,
         status: Optional[str] = None,
     ) -> Agent:
         """Changes the fields that are given; `status` is `active` or `suspended`."""
@@ -95,7 +96,7 @@ class SyncAuthorizations:
         self,
         agent_id: str,
         principal_id: str,
-        scopes: list[str],
+        scopes: Strings,
         *,
         expires_in: Optional[str] = None,
         redirect_uri: Optional[str] = None,
@@ -239,13 +240,14 @@ class SyncGrants:
 
         `NotFoundError` when there is no such grant or it is revoked already.
         """
-        return self._pending.start(self._transport.done(Call("DELETE", f"/v1/grants/{segment(grant_id)}")))
+        call = Call("DELETE", f"/v1/grants/{segment(grant_id)}")
+        return self._pending.start(lambda: self._transport.done(call))
 
     def delegate(
         self,
         parent_grant_token: str,
         sub_agent_id: str,
-        scopes: list[str],
+        scopes: Strings,
         *,
         expires_in: Optional[str] = None,
         idempotency_key: Optional[str] = None,

@@ -1,0 +1,193 @@
+package grantex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// Version is this package's version.
+const Version = "0.1.0"
+
+// DefaultBaseURL is where the public service is; WithBaseURL or GRANTEX_BASE_URL name another one.
+const DefaultBaseURL = "https://api.grantex.dev"
+
+// Client is a client of one Grantex service. It is safe for concurrent use.
+type Client struct {
+	// Agents.
+	Agents *AgentsService
+	// Authorizations are requests for a principal's consent.
+	Authorizations *AuthorizationsService
+	// Budgets and debits.
+	Budgets *BudgetsService
+	// Events is the event log: streams, subscriptions, the history.
+	Events *EventsService
+	// Grants.
+	Grants *GrantsService
+	// Keys are API keys.
+	Keys *KeysService
+	// PrincipalSessions are sessions in which principals see and revoke their own grants.
+	PrincipalSessions *PrincipalSessionsService
+	// Tokens are grant tokens.
+	Tokens *TokensService
+
+	transport *transport
+}
+
+type settings struct {
+	transport   *transport
+	developerID string
+	issuer      string
+}
+
+// Option is a setting of a Client.
+type Option func(*settings)
+
+// WithBaseURL says where the service is; over GRANTEX_BASE_URL.
+func WithBaseURL(url string) Option { return func(s *settings) { s.transport.baseURL = url } }
+
+// WithKeyFunc asks for the API key: before the first call, and again whenever the service refuses the key with
+// 401. A key that is refused although it is fresh is an error.
+func WithKeyFunc(ask func(context.Context) (string, error)) Option {
+	return func(s *settings) { s.transport.key.ask, s.transport.key.isFixed = ask, false }
+}
+
+// WithTimeout says how long one try of a call may take; 30 s unless given. Streams have SilenceTimeout instead.
+func WithTimeout(timeout time.Duration) Option {
+	return func(s *settings) { s.transport.timeout = timeout }
+}
+
+// WithMaxRetries says how often a failed call is tried again where that is safe; 2 unless given.
+func WithMaxRetries(retries int) Option {
+	return func(s *settings) { s.transport.maxRetries = retries }
+}
+
+// WithRetryDelay is the delay before the first new try, doubled with each and with full jitter; 500 ms unless given.
+func WithRetryDelay(delay time.Duration) Option {
+	return func(s *settings) { s.transport.retryDelay = delay }
+}
+
+// WithDeveloperID names the developer whose tokens VerifyOffline accepts; asked for once unless given.
+func WithDeveloperID(id string) Option { return func(s *settings) { s.developerID = id } }
+
+// WithIssuer names the issuer that VerifyOffline demands; any unless given.
+func WithIssuer(issuer string) Option { return func(s *settings) { s.issuer = issuer } }
+
+// WithRoundTripper sends the requests through another transport, for proxies and tests.
+func WithRoundTripper(tripper http.RoundTripper) Option {
+	return func(s *settings) { s.transport.http.Transport = tripper }
+}
+
+// NewClient is a client with this API key; an empty one means the key in GRANTEX_API_KEY. What is wrong with the
+// settings is the error of every call.
+func NewClient(apiKey string, opts ...Option) *Client {
+	if apiKey == "" {
+		apiKey = os.Getenv("GRANTEX_API_KEY")
+	}
+	s := &settings{transport: &transport{
+		http: &http.Client{
+			Transport: roundTripper(),
+			// The key must not go elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		baseURL:    os.Getenv("GRANTEX_BASE_URL"),
+		timeout:    30 * time.Second,
+		maxRetries: 2,
+		retryDelay: 500 * time.Millisecond,
+	}}
+	t := s.transport
+	if apiKey != "" {
+		t.key.ask, t.key.isFixed = func(context.Context) (string, error) { return apiKey, nil }, true
+	}
+	for _, opt := range opts {
+		opt(s)
+	}
+	if t.baseURL == "" {
+		t.baseURL = DefaultBaseURL
+	}
+	t.baseURL = strings.TrimRight(t.baseURL, "/")
+	if err := checkURL(t.baseURL); err != nil {
+		t.broken = fmt.Errorf("%w: the base URL %q: %w", ErrConfiguration, t.baseURL, err)
+	}
+	return &Client{
+		Agents:            &AgentsService{t},
+		Authorizations:    &AuthorizationsService{t},
+		Budgets:           &BudgetsService{t},
+		Events:            &EventsService{t},
+		Grants:            &GrantsService{t},
+		Keys:              &KeysService{t},
+		PrincipalSessions: &PrincipalSessionsService{t},
+		Tokens:            &TokensService{t, &verifier{transport: t, developerID: s.developerID, issuer: s.issuer}},
+		transport:         t,
+	}
+}
+
+func roundTripper() http.RoundTripper {
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultTransport
+	}
+	own := base.Clone()
+	own.ReadBufferSize = readBufferBytes
+	return own
+}
+
+func checkURL(text string) error {
+	parsed, err := url.Parse(text)
+	if err != nil {
+		return err
+	}
+	if parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
+		return errors.New("not an http or https URL")
+	}
+	return nil
+}
+
+// Me is the developer that the API key belongs to.
+func (c *Client) Me(ctx context.Context) (*Developer, error) {
+	return get[Developer](ctx, c.transport, "/v1/me", nil)
+}
+
+// Signup makes a developer with a first API key, which is shown this one time. It needs no key.
+func (c *Client) Signup(ctx context.Context, request *SignupRequest) (*SignupResponse, error) {
+	return send[SignupResponse](ctx, c.transport, call{
+		method: http.MethodPost, path: "/v1/signup", body: request, isPublic: true, unsafe: true,
+	})
+}
+
+// Authorize asks a principal for consent; with a sandbox key it is given at once.
+//
+//	asked, err := client.Authorize(ctx, &grantex.AuthorizeRequest{
+//		AgentID: agent.AgentID, PrincipalID: "user-123", Scopes: []string{"calendar:read"},
+//	})
+func (c *Client) Authorize(ctx context.Context, request *AuthorizeRequest, opts ...CallOption) (*AuthorizeResponse, error) {
+	return c.Authorizations.Create(ctx, request, opts...)
+}
+
+// String is a pointer to s, for optional fields such as StreamOptions.Since.
+func String(s string) *string { return &s }
+
+func send[T any](ctx context.Context, t *transport, c call) (*T, error) {
+	answer := new(T)
+	if err := t.do(ctx, c, answer); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+func get[T any](ctx context.Context, t *transport, path string, query url.Values) (*T, error) {
+	return send[T](ctx, t, call{method: http.MethodGet, path: path, query: query})
+}
+
+func post[T any](ctx context.Context, t *transport, path string, body any) (*T, error) {
+	return send[T](ctx, t, call{method: http.MethodPost, path: path, body: body})
+}
+
+func remove(ctx context.Context, t *transport, path string) error {
+	return t.do(ctx, call{method: http.MethodDelete, path: path}, nil)
+}

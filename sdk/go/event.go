@@ -1,0 +1,120 @@
+package grantex
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// The event types of this version.
+const (
+	EventGrantCreated    = "grant.created"
+	EventGrantRevoked    = "grant.revoked"
+	EventTokenIssued     = "token.issued"
+	EventBudgetThreshold = "budget.threshold"
+	EventBudgetExhausted = "budget.exhausted"
+)
+
+// GrantexEvent is one event of a developer's log. Types that are newer than this package come through as they are.
+type GrantexEvent struct {
+	// ID is unique and increases strictly within the log: the key to de-duplicate by, and the cursor to resume
+	// from (StreamOptions.LastEventID).
+	ID string
+	// Type says what happened.
+	Type string
+	// Timestamp is when it was committed (ISO 8601).
+	Timestamp string
+	// Data is the payload; Payload gives it with types.
+	Data map[string]any
+}
+
+// GrantCreated is the payload of grant.created: a consent was completed, or a grant delegated.
+type GrantCreated struct {
+	GrantID     string   `json:"grantId"`
+	AgentID     string   `json:"agentId"`
+	PrincipalID string   `json:"principalId"`
+	Scopes      []string `json:"scopes"`
+}
+
+// GrantRevoked is the payload of grant.revoked; RevokedBy is developer, principal or system.
+type GrantRevoked struct {
+	GrantID   string `json:"grantId"`
+	RevokedBy string `json:"revokedBy"`
+}
+
+// TokenIssued is the payload of token.issued; Method is exchange or refresh.
+type TokenIssued struct {
+	GrantID string `json:"grantId"`
+	TokenID string `json:"tokenId"`
+	Method  string `json:"method"`
+}
+
+// BudgetThreshold is the payload of budget.threshold: use crossed 50 % or 80 %.
+type BudgetThreshold struct {
+	GrantID    string  `json:"grantId"`
+	Percentage int     `json:"percentage"`
+	Remaining  float64 `json:"remaining"`
+	Initial    float64 `json:"initial"`
+}
+
+// BudgetExhausted is the payload of budget.exhausted: nothing remains.
+type BudgetExhausted struct {
+	GrantID string  `json:"grantId"`
+	Initial float64 `json:"initial"`
+}
+
+// Payload is the event's data with types: a GrantCreated, GrantRevoked, TokenIssued, BudgetThreshold or
+// BudgetExhausted; nil for a type that this version does not know, or data that does not fit its type.
+//
+//	switch payload := event.Payload().(type) {
+//	case grantex.BudgetExhausted:
+//		fmt.Println(payload.GrantID, payload.Initial)
+//	case nil:
+//		fmt.Println(event.Type, event.Data)
+//	}
+func (e GrantexEvent) Payload() any {
+	switch e.Type {
+	case EventGrantCreated:
+		return payload[GrantCreated](e.Data)
+	case EventGrantRevoked:
+		return payload[GrantRevoked](e.Data)
+	case EventTokenIssued:
+		return payload[TokenIssued](e.Data)
+	case EventBudgetThreshold:
+		return payload[BudgetThreshold](e.Data)
+	case EventBudgetExhausted:
+		return payload[BudgetExhausted](e.Data)
+	}
+	return nil
+}
+
+func payload[T any](data map[string]any) any {
+	var typed T
+	text, err := json.Marshal(data)
+	if err != nil || json.Unmarshal(text, &typed) != nil {
+		return nil
+	}
+	return typed
+}
+
+// envelope is the wire's form of an event.
+type envelope struct {
+	ID        string         `json:"id"`
+	Type      string         `json:"type"`
+	CreatedAt string         `json:"createdAt"`
+	Data      map[string]any `json:"data"`
+}
+
+func (e envelope) event() GrantexEvent {
+	return GrantexEvent{ID: e.ID, Type: e.Type, Timestamp: e.CreatedAt, Data: e.Data}
+}
+
+func parseEvent(text []byte) (GrantexEvent, error) {
+	var read envelope
+	if err := json.Unmarshal(text, &read); err != nil {
+		return GrantexEvent{}, fmt.Errorf("%w: an event: %v: is the base URL right?", ErrProtocol, err)
+	}
+	if read.ID == "" || read.Type == "" || read.CreatedAt == "" {
+		return GrantexEvent{}, fmt.Errorf("%w: an event lacks its id, type or createdAt: is the base URL right?", ErrProtocol)
+	}
+	return read.event(), nil
+}

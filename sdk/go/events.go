@@ -1,0 +1,171 @@
+package grantex
+
+import (
+	"context"
+	"log"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// EventsService handles the event log: streams, subscriptions, the history.
+type EventsService struct{ transport *transport }
+
+// StreamOptions says what to stream, and how. The zero value streams all events from now on.
+type StreamOptions struct {
+	// EventTypes: only these types; all of them when empty.
+	EventTypes []string
+	// Since: from this time on (ISO 8601, inclusive), first what happened since, then live.
+	Since *string
+	// LastEventID: right after this event; wins over Since.
+	LastEventID string
+	// AgentID: only events of this agent's grants.
+	AgentID string
+	// PrincipalID: only events of grants that this principal gave.
+	PrincipalID string
+	// GrantID: only events of this grant.
+	GrantID string
+
+	// NoReconnect ends the stream with its connection: with io.EOF where the service ends it in order.
+	NoReconnect bool
+	// ReconnectDelay: the first reconnection waits a random part of this, each further one in a row of twice as
+	// much; 1 s unless given. The service's own retry field replaces it.
+	ReconnectDelay time.Duration
+	// MaxReconnectDelay: no reconnection waits longer, unless the service asks for it; 30 s unless given.
+	MaxReconnectDelay time.Duration
+	// SilenceTimeout: a connection on which nothing comes for so long is dead; 15 s unless given. The service is
+	// never silent for 5 s. Time in which the consumer does not take events does not count.
+	SilenceTimeout time.Duration
+	// MaxEventBytes is the longest event that is accepted; 4 MiB unless given. It bounds memory.
+	MaxEventBytes int
+	// OnOpen is called whenever a connection is open.
+	OnOpen func()
+	// OnReconnect is called before each reconnection.
+	OnReconnect func(Reconnect)
+	// OnError is told what ends a subscription for good; the standard logger unless given. Streams have their
+	// error channel instead.
+	OnError func(error)
+}
+
+// Reconnect tells that a stream has lost its connection and will try again.
+type Reconnect struct {
+	// Attempt is the number of this try since the last connection that worked, from 1.
+	Attempt int
+	// Delay is how long it waits first.
+	Delay time.Duration
+	// Reason is what ended the connection; nil when the service ended it in order.
+	Reason error
+	// LastEventID is where it will go on.
+	LastEventID string
+}
+
+// Stream gives events as they happen, or first from a place in the past. It reconnects by itself, goes on exactly
+// where it was, and reads from the socket only as fast as events are taken.
+//
+// It returns once the first connection stands, or an error where going on makes no sense: an APIError for 400, 401
+// (with WithKeyFunc: only for a key that is fresh), 403, 410 and other 4xx but 408 and 429; ErrStreamEnded for 204;
+// ErrProtocol for what is no event stream of this service. A service that does not answer is tried again in the
+// background. Later the stream ends with one such error on the error channel, or with that of ctx. The event
+// channel is never closed. No goroutine outlives ctx.
+func (s *EventsService) Stream(ctx context.Context, opts *StreamOptions) (<-chan GrantexEvent, <-chan error, error) {
+	if s.transport.broken != nil {
+		return nil, nil, s.transport.broken
+	}
+	reader := newStreamReader(s.transport, orZero(opts))
+	first, err := reader.first(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	events, errs := make(chan GrantexEvent), make(chan error, 1)
+	go func() { errs <- reader.run(ctx, first, events) }()
+	return events, errs, nil
+}
+
+// Subscribe calls handler for each event, one at a time, on a goroutine of its own. It ends with ctx, with the
+// function that it returns, which closes the connection at once, or with the stream's error, which OnError is told.
+func (s *EventsService) Subscribe(ctx context.Context, handler func(GrantexEvent), opts *StreamOptions) (func(), error) {
+	ctx, cancel := context.WithCancel(ctx)
+	events, errs, err := s.Stream(ctx, opts)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	onError := orZero(opts).OnError
+	if onError == nil {
+		onError = func(err error) { log.Printf("grantex: a subscription ended: %v", err) }
+	}
+	go func() {
+		defer cancel()
+		for {
+			select {
+			case event := <-events:
+				if ctx.Err() != nil {
+					return
+				}
+				handler(event)
+			case err := <-errs:
+				if ctx.Err() == nil {
+					onError(err)
+				}
+				return
+			}
+		}
+	}()
+	return cancel, nil
+}
+
+// HistoryParams says which part of the history.
+type HistoryParams struct {
+	ListParams
+	// EventTypes: only these types; all of them when empty.
+	EventTypes []string
+	// Since: from this time on (ISO 8601, inclusive).
+	Since string
+	// AgentID: only events of this agent's grants.
+	AgentID string
+	// PrincipalID: only events of grants that this principal gave.
+	PrincipalID string
+	// GrantID: only events of this grant.
+	GrantID string
+}
+
+// List is one page of the history, oldest first. Its NextCursor is nil when the log held nothing more at the time
+// of the answer.
+func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[GrantexEvent], error) {
+	params = orZero(params)
+	since := params.Since
+	if params.After != "" {
+		// A cursor wins over a time.
+		since = ""
+	}
+	var answer struct {
+		Events     []envelope
+		NextCursor *string
+	}
+	err := s.transport.do(ctx, call{
+		method: http.MethodGet, path: "/v1/events",
+		query: query("types", strings.Join(params.EventTypes, ","), "since", since, "agentId", params.AgentID,
+			"principalId", params.PrincipalID, "grantId", params.GrantID,
+			"limit", number(params.Limit), "after", params.After),
+	}, &answer)
+	events := make([]GrantexEvent, 0, len(answer.Events))
+	for _, one := range answer.Events {
+		events = append(events, one.event())
+	}
+	return pageOf(events, answer.NextCursor, err)
+}
+
+// All is the history from a place on, page by page as it is taken, up to what is there now.
+func (s *EventsService) All(ctx context.Context, params *HistoryParams) func(yield func(GrantexEvent, error) bool) {
+	params = orZero(params)
+	return walk(ctx, params.After, func(ctx context.Context, after string) (*Page[GrantexEvent], error) {
+		page := *params
+		page.After = after
+		return s.List(ctx, &page)
+	})
+}
+
+// CreateTicket makes a ticket that opens streams in a browser, where no header can be sent.
+func (s *EventsService) CreateTicket(ctx context.Context, params *TicketParams) (*Ticket, error) {
+	return post[Ticket](ctx, s.transport, "/v1/events/tickets", orZero(params))
+}

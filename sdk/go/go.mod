@@ -1,0 +1,3 @@
+module grantex.dev/go
+
+go 1.21

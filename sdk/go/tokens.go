@@ -1,0 +1,49 @@
+package grantex
+
+import (
+	"context"
+	"net/http"
+)
+
+// TokensService handles grant tokens.
+type TokensService struct {
+	transport *transport
+	verifier  *verifier
+}
+
+// OfflineParams is what VerifyOffline demands besides a good signature.
+type OfflineParams struct {
+	// Audience is who you are. A token that names an audience is valid for that audience only.
+	Audience string
+}
+
+// Exchange exchanges the code of an approved request for a grant and its first token.
+func (s *TokensService) Exchange(ctx context.Context, request *ExchangeRequest, opts ...CallOption) (*TokenResponse, error) {
+	return send[TokenResponse](ctx, s.transport, creating("/v1/token", request, opts))
+}
+
+// Refresh gives a new token of the same grant for a refresh token, which is good for one use.
+func (s *TokensService) Refresh(ctx context.Context, request *RefreshRequest, opts ...CallOption) (*TokenResponse, error) {
+	return send[TokenResponse](ctx, s.transport, creating("/v1/token/refresh", request, opts))
+}
+
+// Verify asks the service whether a token is in force: it sees revocations at once.
+func (s *TokensService) Verify(ctx context.Context, token string) (*TokenVerification, error) {
+	return post[TokenVerification](ctx, s.transport, "/v1/tokens/verify", map[string]string{"token": token})
+}
+
+// VerifyOffline checks a token without asking the service: signature, times, developer, issuer, audience. A token
+// that does not hold is ErrInvalidToken.
+//
+// It does not see revocations: where they must count at once, use Verify, or follow grant.revoked. The service's
+// public keys are fetched once and again when a token names a new one, so that keys can be rotated.
+func (s *TokensService) VerifyOffline(ctx context.Context, token string, params *OfflineParams) (*Claims, error) {
+	return s.verifier.verify(ctx, token, orZero(params).Audience)
+}
+
+// Revoke revokes a token by its jti; the grant stays.
+func (s *TokensService) Revoke(ctx context.Context, tokenID string) error {
+	return s.transport.do(ctx, call{
+		method: http.MethodPost, path: "/v1/tokens/revoke", body: map[string]string{"jti": tokenID},
+	}, nil)
+}

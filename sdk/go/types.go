@@ -1,0 +1,283 @@
+package grantex
+
+// Developer is the tenant that everything belongs to. Mode is live or sandbox.
+type Developer struct {
+	DeveloperID string  `json:"developerId"`
+	Name        string  `json:"name"`
+	Email       *string `json:"email"`
+	Mode        string  `json:"mode"`
+	CreatedAt   string  `json:"createdAt"`
+}
+
+// SignupRequest says who signs up. Mode is live unless given; in a sandbox requests are approved at once.
+type SignupRequest struct {
+	Name  string `json:"name"`
+	Email string `json:"email,omitempty"`
+	Mode  string `json:"mode,omitempty"`
+}
+
+// SignupResponse is a new developer with the first API key, which is shown this one time.
+type SignupResponse struct {
+	Developer
+	APIKey string `json:"apiKey"`
+}
+
+// APIKey is an API key without its secret, of which Prefix are the first characters.
+type APIKey struct {
+	KeyID     string  `json:"keyId"`
+	Name      string  `json:"name"`
+	Prefix    string  `json:"prefix"`
+	Mode      string  `json:"mode"`
+	CreatedAt string  `json:"createdAt"`
+	RevokedAt *string `json:"revokedAt"`
+}
+
+// CreatedKey is a new API key; its secret is shown this one time.
+type CreatedKey struct {
+	KeyID     string `json:"keyId"`
+	Name      string `json:"name"`
+	APIKey    string `json:"apiKey"`
+	Mode      string `json:"mode"`
+	CreatedAt string `json:"createdAt"`
+}
+
+// RotatedKey is the key that replaces the one that made the call.
+type RotatedKey struct {
+	APIKey    string `json:"apiKey"`
+	RotatedAt string `json:"rotatedAt"`
+}
+
+// Agent is an agent. Its scopes describe what it usually asks for; they do not limit. Status is active or suspended.
+type Agent struct {
+	AgentID     string   `json:"agentId"`
+	DID         string   `json:"did"`
+	DeveloperID string   `json:"developerId"`
+	Name        string   `json:"name"`
+	Description string   `json:"description"`
+	Scopes      []string `json:"scopes"`
+	Status      string   `json:"status"`
+	CreatedAt   string   `json:"createdAt"`
+	UpdatedAt   string   `json:"updatedAt"`
+}
+
+// CreateAgentRequest says what a new agent is.
+type CreateAgentRequest struct {
+	Name        string   `json:"name"`
+	Description string   `json:"description,omitempty"`
+	Scopes      []string `json:"scopes,omitempty"`
+}
+
+// UpdateAgentRequest says what changes about an agent; what is nil stays.
+type UpdateAgentRequest struct {
+	Name        *string   `json:"name,omitempty"`
+	Description *string   `json:"description,omitempty"`
+	Scopes      *[]string `json:"scopes,omitempty"`
+	Status      *string   `json:"status,omitempty"`
+}
+
+// AuthorizeRequest says what a principal is asked. PrincipalID is your own name for the person; ExpiresIn, such as
+// 90m, counts from the consent (24h unless given); Audience is who the grant token is for.
+type AuthorizeRequest struct {
+	AgentID             string   `json:"agentId"`
+	PrincipalID         string   `json:"principalId"`
+	Scopes              []string `json:"scopes"`
+	ExpiresIn           string   `json:"expiresIn,omitempty"`
+	RedirectURI         string   `json:"redirectUri,omitempty"`
+	State               string   `json:"state,omitempty"`
+	Audience            string   `json:"audience,omitempty"`
+	CodeChallenge       string   `json:"codeChallenge,omitempty"`
+	CodeChallengeMethod string   `json:"codeChallengeMethod,omitempty"`
+}
+
+// AuthorizeResponse is an authorization request. Whoever has the ConsentURL can decide: send it to the principal
+// and nobody else. In a sandbox the request is approved at once, and Code is ready to be exchanged.
+type AuthorizeResponse struct {
+	AuthRequestID string `json:"authRequestId"`
+	ConsentURL    string `json:"consentUrl"`
+	ExpiresAt     string `json:"expiresAt"`
+	Sandbox       bool   `json:"sandbox,omitempty"`
+	Code          string `json:"code,omitempty"`
+}
+
+// Approval is the answer to an approval.
+type Approval struct {
+	Code        string `json:"code"`
+	RedirectURI string `json:"redirectUri,omitempty"`
+	State       string `json:"state,omitempty"`
+}
+
+// Denial is the answer to a denial.
+type Denial struct {
+	RedirectURI string `json:"redirectUri,omitempty"`
+	State       string `json:"state,omitempty"`
+}
+
+// ExchangeRequest is a code to exchange.
+type ExchangeRequest struct {
+	Code         string `json:"code"`
+	AgentID      string `json:"agentId"`
+	CodeVerifier string `json:"codeVerifier,omitempty"`
+}
+
+// RefreshRequest is a refresh token to use, once.
+type RefreshRequest struct {
+	RefreshToken string `json:"refreshToken"`
+	AgentID      string `json:"agentId"`
+}
+
+// TokenResponse is a grant token (a signed JWT) with what comes with it; the refresh token is good for one use.
+type TokenResponse struct {
+	GrantToken   string   `json:"grantToken"`
+	ExpiresAt    string   `json:"expiresAt"`
+	Scopes       []string `json:"scopes"`
+	RefreshToken string   `json:"refreshToken"`
+	GrantID      string   `json:"grantId"`
+}
+
+// TokenVerification says whether a token is in force, by the service's own knowledge; the rest only when it is.
+type TokenVerification struct {
+	Valid     bool     `json:"valid"`
+	GrantID   string   `json:"grantId,omitempty"`
+	Scopes    []string `json:"scopes,omitempty"`
+	Principal string   `json:"principal,omitempty"`
+	Agent     string   `json:"agent,omitempty"`
+	ExpiresAt string   `json:"expiresAt,omitempty"`
+}
+
+// Claims are the claims of a grant token.
+type Claims struct {
+	// Issuer is the service's public base URL.
+	Issuer string `json:"iss"`
+	// Principal gave the grant.
+	Principal string `json:"sub"`
+	// Agent is the agent's DID.
+	Agent       string   `json:"agt"`
+	DeveloperID string   `json:"dev"`
+	Scopes      []string `json:"scp"`
+	GrantID     string   `json:"grnt"`
+	TokenID     string   `json:"jti"`
+	// IssuedAt and ExpiresAt are seconds since 1970.
+	IssuedAt  int64 `json:"iat"`
+	ExpiresAt int64 `json:"exp"`
+	// Audience is who the token is for, if that was asked for.
+	Audience string `json:"aud,omitempty"`
+	// ParentAgent, ParentGrantID and DelegationDepth are those of a delegated grant.
+	ParentAgent     string `json:"parentAgt,omitempty"`
+	ParentGrantID   string `json:"parentGrnt,omitempty"`
+	DelegationDepth int    `json:"delegationDepth,omitempty"`
+	// Budget is what remained at a refresh of a grant with a budget.
+	Budget *float64 `json:"bdg,omitempty"`
+}
+
+// GrantVerification says whether a token's grant is in force: then with its claims, otherwise with the Reason:
+// revoked, expired, not_found or wrong_developer.
+type GrantVerification struct {
+	Active bool    `json:"active"`
+	Claims *Claims `json:"claims,omitempty"`
+	Reason string  `json:"reason,omitempty"`
+}
+
+// Grant is a grant. Status is active, revoked or expired; DelegationDepth counts the delegations between it and
+// the principal's consent.
+type Grant struct {
+	GrantID         string   `json:"grantId"`
+	AgentID         string   `json:"agentId"`
+	PrincipalID     string   `json:"principalId"`
+	DeveloperID     string   `json:"developerId"`
+	Scopes          []string `json:"scopes"`
+	Status          string   `json:"status"`
+	IssuedAt        string   `json:"issuedAt"`
+	ExpiresAt       string   `json:"expiresAt"`
+	RevokedAt       string   `json:"revokedAt,omitempty"`
+	ParentGrantID   string   `json:"parentGrantId,omitempty"`
+	DelegationDepth int      `json:"delegationDepth"`
+}
+
+// GrantListParams says which grants, and which page of them.
+type GrantListParams struct {
+	ListParams
+	AgentID     string
+	PrincipalID string
+	Status      string
+}
+
+// DelegateRequest says which scopes of a grant go to which agent.
+type DelegateRequest struct {
+	ParentGrantToken string   `json:"parentGrantToken"`
+	SubAgentID       string   `json:"subAgentId"`
+	Scopes           []string `json:"scopes"`
+	ExpiresIn        string   `json:"expiresIn,omitempty"`
+}
+
+// Budget is a grant's budget. Its amounts are exact decimals, with four places.
+type Budget struct {
+	ID              string `json:"id"`
+	GrantID         string `json:"grantId"`
+	DeveloperID     string `json:"developerId"`
+	InitialBudget   string `json:"initialBudget"`
+	RemainingBudget string `json:"remainingBudget"`
+	Currency        string `json:"currency"`
+	CreatedAt       string `json:"createdAt"`
+	UpdatedAt       string `json:"updatedAt"`
+}
+
+// AllocateRequest is the budget that a grant gets: a decimal such as 12.50, at most four places; USD unless given.
+type AllocateRequest struct {
+	GrantID       string `json:"grantId"`
+	InitialBudget string `json:"initialBudget"`
+	Currency      string `json:"currency,omitempty"`
+}
+
+// DebitRequest is what is taken from a budget: a decimal such as 12.50, at most four places.
+type DebitRequest struct {
+	GrantID     string         `json:"grantId"`
+	Amount      string         `json:"amount"`
+	Description string         `json:"description,omitempty"`
+	Metadata    map[string]any `json:"metadata,omitempty"`
+}
+
+// DebitResponse is a debit that was done, with what remains, exactly.
+type DebitResponse struct {
+	Remaining     string `json:"remaining"`
+	TransactionID string `json:"transactionId"`
+	GrantID       string `json:"grantId"`
+}
+
+// Transaction is one debit. Its amount is an exact decimal, with four places.
+type Transaction struct {
+	ID           string         `json:"id"`
+	GrantID      string         `json:"grantId"`
+	AllocationID string         `json:"allocationId"`
+	Amount       string         `json:"amount"`
+	Description  *string        `json:"description"`
+	Metadata     map[string]any `json:"metadata"`
+	CreatedAt    string         `json:"createdAt"`
+}
+
+// TicketParams says what a ticket opens, and for how long (15m unless given, at most 24h).
+type TicketParams struct {
+	ExpiresIn   string   `json:"expiresIn,omitempty"`
+	EventTypes  []string `json:"types,omitempty"`
+	AgentID     string   `json:"agentId,omitempty"`
+	PrincipalID string   `json:"principalId,omitempty"`
+	GrantID     string   `json:"grantId,omitempty"`
+}
+
+// Ticket opens streams in a browser, as their ticket parameter.
+type Ticket struct {
+	Ticket    string `json:"ticket"`
+	ExpiresAt string `json:"expiresAt"`
+}
+
+// PrincipalSessionRequest says whose session, and for how long (1h unless given, at most 24h).
+type PrincipalSessionRequest struct {
+	PrincipalID string `json:"principalId"`
+	ExpiresIn   string `json:"expiresIn,omitempty"`
+}
+
+// PrincipalSession is a session in which a principal sees and revokes their own grants, by token or on a page.
+type PrincipalSession struct {
+	SessionToken string `json:"sessionToken"`
+	DashboardURL string `json:"dashboardUrl"`
+	ExpiresAt    string `json:"expiresAt"`
+}
