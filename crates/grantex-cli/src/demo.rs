@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use grantex_types::api::agents::Agent;
-use grantex_types::api::authorization::AuthorizeResponse;
-use grantex_types::api::tokens::TokenResponse;
-use serde_json::{Value, json};
+use grantex::Client;
+use grantex::api::agents::{Agent, CreateAgentRequest};
+use grantex::api::authorization::AuthorizeRequest;
+use grantex::api::budgets::{AllocateRequest, DebitRequest};
+use grantex::api::grants::DelegateRequest;
+use grantex::api::tokens::{ExchangeRequest, RefreshRequest};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::Failure;
-use crate::api::Api;
 
 const AGENTS: [(&str, &str, &[&str]); 3] = [
     ("Calendar assistant", "Finds times and books meetings", &["calendar:read", "calendar:write"]),
@@ -20,11 +21,11 @@ const PRINCIPALS: [&str; 4] = ["user-ada", "user-grace", "user-alan", "user-edsg
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Goes on until it is dropped; a failed round is told, and another one begun.
-pub(crate) async fn drive(api: Api, rate: f64) {
+pub(crate) async fn drive(client: Client, rate: f64) {
     let mut steps = interval(Duration::from_secs_f64(1.0 / rate));
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let agents = loop {
-        match agents(&api).await {
+        match agents(&client).await {
             Ok(agents) => break agents,
             Err(error) => {
                 tracing::warn!(%error, "the demo could not register its agents");
@@ -33,7 +34,7 @@ pub(crate) async fn drive(api: Api, rate: f64) {
         }
     };
     for number in 0_usize.. {
-        let round = Round { api: &api, agents: &agents, number };
+        let round = Round { client: &client, agents: &agents, number };
         if let Err(error) = round.run(&mut steps).await {
             tracing::warn!(%error, "a round of the demo failed");
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
@@ -41,17 +42,21 @@ pub(crate) async fn drive(api: Api, rate: f64) {
     }
 }
 
-async fn agents(api: &Api) -> Result<Vec<Agent>, Failure> {
+async fn agents(client: &Client) -> Result<Vec<Agent>, Failure> {
     let mut agents = Vec::new();
     for (name, description, scopes) in AGENTS {
-        let request = json!({ "name": name, "description": description, "scopes": scopes });
-        agents.push(api.post("/v1/agents", &request).await?);
+        let request = CreateAgentRequest {
+            name: name.into(),
+            description: Some(description.into()),
+            scopes: Some(scopes.iter().map(ToString::to_string).collect()),
+        };
+        agents.push(client.agents().create(&request).await?);
     }
     Ok(agents)
 }
 
 struct Round<'a> {
-    api: &'a Api,
+    client: &'a Client,
     agents: &'a [Agent],
     number: usize,
 }
@@ -65,33 +70,50 @@ impl Round<'_> {
         let (Some(agent), Some(helper)) = (pick(0), pick(1)) else { return Ok(()) };
         let principal = PRINCIPALS.iter().cycle().nth(self.number.checked_rem(PRINCIPALS.len()).unwrap_or(0));
         let scopes = agent.scopes.as_slice();
+        let (client, agent_id) = (self.client, agent.agent_id.to_string());
 
         steps.tick().await;
-        let request = json!({ "agentId": agent.agent_id, "principalId": principal, "scopes": scopes });
-        let asked: AuthorizeResponse = self.api.post("/v1/authorize", &request).await?;
-        let exchange = json!({ "agentId": agent.agent_id, "code": asked.code });
-        let token: TokenResponse = self.api.post("/v1/token", &exchange).await?;
-        let grant = token.grant_id;
-        let budget = json!({ "grantId": grant, "initialBudget": 100 });
-        let _: Value = self.api.post("/v1/budget/allocate", &budget).await?;
+        let asked = client
+            .authorize(&AuthorizeRequest {
+                agent_id: agent_id.clone(),
+                principal_id: principal.copied().unwrap_or_default().into(),
+                scopes: scopes.to_vec(),
+                ..AuthorizeRequest::default()
+            })
+            .await?;
+        let code = asked.code.ok_or("the key is not a sandbox key")?;
+        let exchange = ExchangeRequest { code, agent_id: agent_id.clone(), code_verifier: None };
+        let token = client.tokens().exchange(&exchange).await?;
+        let grant_id = token.grant_id.to_string();
+        let initial_budget = "100".parse()?;
+        let budget = AllocateRequest { grant_id: grant_id.clone(), initial_budget, currency: None };
+        client.budgets().allocate(&budget).await?;
 
         for (amount, what) in [("55.00", "a train"), ("29.50", "a hotel"), ("15.50", "a taxi")] {
             steps.tick().await;
-            let debit = json!({ "grantId": grant, "amount": amount, "description": what });
-            let _: Value = self.api.post("/v1/budget/debit", &debit).await?;
+            let debit = DebitRequest {
+                grant_id: grant_id.clone(),
+                amount: amount.parse()?,
+                description: Some(what.into()),
+                metadata: None,
+            };
+            client.budgets().debit(&debit).await?;
         }
 
         steps.tick().await;
-        let refresh = json!({ "agentId": agent.agent_id, "refreshToken": token.refresh_token });
-        let token: TokenResponse = self.api.post("/v1/token/refresh", &refresh).await?;
+        let token =
+            client.tokens().refresh(&RefreshRequest { refresh_token: token.refresh_token, agent_id }).await?;
 
         steps.tick().await;
-        let delegate = json!({
-            "parentGrantToken": token.grant_token, "subAgentId": helper.agent_id, "scopes": scopes.get(..1),
-        });
-        let _: TokenResponse = self.api.post("/v1/grants/delegate", &delegate).await?;
+        let delegate = DelegateRequest {
+            parent_grant_token: token.grant_token,
+            sub_agent_id: helper.agent_id.to_string(),
+            scopes: scopes.iter().take(1).cloned().collect(),
+            expires_in: None,
+        };
+        client.grants().delegate(&delegate).await?;
 
         steps.tick().await;
-        self.api.delete(&format!("/v1/grants/{grant}")).await
+        Ok(client.grants().revoke(token.grant_id).await?)
     }
 }

@@ -6,14 +6,15 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use clap::Args;
-use grantex_types::api::developers::{Developer, Mode, SignupRequest, SignupResponse};
+use futures_util::StreamExt as _;
+use grantex::StreamOptions;
+use grantex::api::developers::{Mode, SignupRequest};
 
-use crate::api::Api;
 use crate::config::Options;
 use crate::logging::LogFormat;
 use crate::print::Form;
 use crate::service::{Service, asked_to_end};
-use crate::tail::{Follow, Followed, follow};
+use crate::target::client;
 use crate::{Failure, demo, logging, print};
 
 /// The file that keeps the development key from one start to the next.
@@ -59,10 +60,12 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
     let key = development_key(&base, &options.data_dir()).await?;
     welcome(&base, &service.base, &key, &options.data_dir(), dev.demo);
 
-    let api = Api::new(&base, Some(key))?;
-    let mut events = follow(api.clone(), Follow::default());
+    let client = client(&base, Some(&key))?;
+    let options = StreamOptions::new()
+        .on_reconnect(|reconnect| tracing::warn!(reason = ?reconnect.reason, "the tail reconnects"));
+    let mut events = client.events().stream(options);
     if dev.demo {
-        tokio::spawn(demo::drive(api, dev.rate));
+        tokio::spawn(demo::drive(client, dev.rate));
     }
     let form = if dev.json { Form::Json } else { Form::Live };
     let end = asked_to_end();
@@ -73,10 +76,8 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
                 ended?;
                 break;
             }
-            followed = events.recv() => match followed {
-                Some(Followed::Event(envelope)) => print::event(&envelope, form),
-                Some(Followed::Reconnecting(reason)) => tracing::warn!(reason, "the tail reconnects"),
-                Some(Followed::Ended(failure)) => return Err(failure),
+            event = events.next() => match event {
+                Some(event) => print::event(event?.json(), form),
                 None => break,
             },
         }
@@ -91,12 +92,12 @@ async fn development_key(base: &str, data_dir: &Path) -> Result<String, Failure>
     let path = data_dir.join(KEY_FILE);
     if let Ok(kept) = std::fs::read_to_string(&path) {
         let key = kept.trim().to_owned();
-        if Api::new(base, Some(key.clone()))?.get::<Developer>("/v1/me", &[]).await.is_ok() {
+        if client(base, Some(&key))?.me().await.is_ok() {
             return Ok(key);
         }
     }
     let request = SignupRequest { name: "Development".into(), email: None, mode: Some(Mode::Sandbox) };
-    let made: SignupResponse = Api::new(base, None)?.post("/v1/signup", &request).await?;
+    let made = client(base, None)?.signup(&request).await?;
     let mut file =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
     writeln!(file, "{}", made.api_key)?;

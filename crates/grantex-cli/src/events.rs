@@ -1,12 +1,15 @@
 //! `grantex events`
 
-use clap::{Args, Subcommand};
-use grantex_types::TypeSet;
-use grantex_types::api::events::EventList;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::api::{Api, Target};
+use clap::{Args, Subcommand};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use grantex::{Client, HistoryParams, StreamOptions};
+use grantex_types::TypeSet;
+
 use crate::print::Form;
-use crate::tail::{Follow, Followed, follow};
+use crate::target::Target;
 use crate::{Failure, print};
 
 /// Read the event log of a service
@@ -75,72 +78,80 @@ fn types(text: &str) -> Result<String, String> {
 }
 
 impl Selection {
-    fn filter(&self) -> Vec<(&'static str, String)> {
-        [
-            ("types", &self.types),
-            ("agentId", &self.agent),
-            ("principalId", &self.principal),
-            ("grantId", &self.grant),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.clone().map(|value| (name, value)))
-        .collect()
+    fn event_types(&self) -> Vec<String> {
+        self.types.iter().flat_map(|types| types.split(',')).map(str::to_owned).collect()
+    }
+
+    fn stream(&self) -> StreamOptions {
+        let mut options = StreamOptions::new().event_types(self.event_types());
+        if let Some(since) = &self.since {
+            options = options.since(since);
+        }
+        if let Some(after) = &self.after {
+            options = options.last_event_id(after);
+        }
+        if let Some(agent) = &self.agent {
+            options = options.agent_id(agent);
+        }
+        if let Some(principal) = &self.principal {
+            options = options.principal_id(principal);
+        }
+        if let Some(grant) = &self.grant {
+            options = options.grant_id(grant);
+        }
+        options
+    }
+
+    fn history(self, limit: Option<usize>) -> HistoryParams {
+        HistoryParams {
+            event_types: self.event_types(),
+            since: self.since,
+            agent_id: self.agent,
+            principal_id: self.principal,
+            grant_id: self.grant,
+            limit: u32::try_from(limit.unwrap_or(PAGE).min(PAGE)).ok(),
+            after: self.after,
+        }
     }
 }
+
+/// Events a page of the history holds: as many as the service gives.
+const PAGE: usize = 1000;
 
 pub(crate) async fn run(events: Events) -> Result<(), Failure> {
-    let api = Api::of(&events.target)?.require_key()?;
+    let client = events.target.client()?;
     match events.command {
-        Command::Tail(selection) => tail(api, selection).await,
-        Command::List { selection, limit } => list(&api, &selection, limit).await,
+        Command::Tail(selection) => tail(&client, &selection).await,
+        Command::List { selection, limit } => list(&client, selection, limit).await,
     }
 }
 
-async fn tail(api: Api, selection: Selection) -> Result<(), Failure> {
-    let filter = selection.filter();
-    let mut events = follow(api, Follow { filter, since: selection.since, after: selection.after });
+async fn tail(client: &Client, selection: &Selection) -> Result<(), Failure> {
     let form = if selection.json { Form::Json } else { Form::Live };
-    let mut said = false;
-    while let Some(followed) = events.recv().await {
-        match followed {
-            Followed::Event(envelope) => {
-                said = false;
-                print::event(&envelope, form);
-            }
-            // Once per outage is enough.
-            Followed::Reconnecting(reason) => {
-                if !said {
-                    anstream::eprintln!("connection lost ({reason}); reconnecting");
-                }
-                said = true;
-            }
-            Followed::Ended(failure) => return Err(failure),
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let told = is_lost.clone();
+    let options = selection.stream().on_reconnect(move |reconnect| {
+        // Once per outage is enough.
+        if !told.swap(true, Ordering::Relaxed) {
+            let reason =
+                reconnect.reason.as_ref().map_or("the service ended the stream".into(), ToString::to_string);
+            anstream::eprintln!("connection lost ({reason}); reconnecting");
         }
+    });
+    let mut events = client.events().stream(options);
+    while let Some(event) = events.next().await {
+        print::event(event?.json(), form);
+        is_lost.store(false, Ordering::Relaxed);
     }
     Ok(())
 }
 
-async fn list(api: &Api, selection: &Selection, limit: Option<usize>) -> Result<(), Failure> {
+async fn list(client: &Client, selection: Selection, limit: Option<usize>) -> Result<(), Failure> {
     let form = if selection.json { Form::Json } else { Form::History };
-    let mut left = limit.unwrap_or(usize::MAX);
-    let mut after = selection.after.clone();
-    while left > 0 {
-        let mut query = selection.filter();
-        query.push(("limit", left.min(1000).to_string()));
-        match (&after, &selection.since) {
-            (Some(after), _) => query.push(("after", after.clone())),
-            (None, Some(since)) => query.push(("since", since.clone())),
-            (None, None) => {}
-        }
-        let page: EventList = api.get("/v1/events", &query).await?;
-        for event in &page.events {
-            print::event(event.get(), form);
-        }
-        left = left.saturating_sub(page.events.len());
-        match page.next_cursor {
-            Some(cursor) => after = Some(cursor.to_string()),
-            None => return Ok(()),
-        }
+    let events = client.events().all(selection.history(limit)).take(limit.unwrap_or(usize::MAX));
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.try_next().await? {
+        print::event(event.json(), form);
     }
     Ok(())
 }

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use futures_util::TryStreamExt as _;
+use grantex::ListParams;
+use grantex::api::developers::{ApiKey, Mode, SignupRequest, SignupResponse};
 use grantex_server::{Memory, Settings, SystemClock};
 use grantex_store::DataDir;
-use grantex_types::api::developers::{
-    CreateKeyRequest, CreateKeyResponse, KeyList, Mode, RotateKeyResponse, SignupRequest, SignupResponse,
-};
 use serde::Serialize;
 
-use crate::api::{Api, Target};
 use crate::service::open_store;
+use crate::target::Target;
 use crate::{Failure, print};
 
 /// Manage API keys and signing keys
@@ -90,18 +90,18 @@ impl From<NewDeveloper> for SignupRequest {
 
 pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
     let json = keys.json;
-    let api = Api::of(&keys.target)?;
+    let target = keys.target;
     match keys.command {
         Command::Signup(new) => {
-            let made: SignupResponse = api.post("/v1/signup", &SignupRequest::from(new)).await?;
+            let made = target.public_client()?.signup(&new.into()).await?;
             show_developer(&made, json)
         }
         Command::List => {
-            let list: KeyList = api.require_key()?.get("/v1/keys", &[("limit", "200".into())]).await?;
+            let keys: Vec<ApiKey> = target.client()?.keys().all(ListParams::default()).try_collect().await?;
             if json {
-                return print_json(&list);
+                return print_json(&serde_json::json!({ "keys": keys }));
             }
-            for key in list.keys {
+            for key in keys {
                 let state = key.revoked_at.map_or("works".to_owned(), |at| format!("revoked {at}"));
                 print::line(format_args!(
                     "{}  {}…  {}  {}  {state}",
@@ -111,18 +111,16 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             Ok(())
         }
         Command::Create { name } => {
-            let made: CreateKeyResponse =
-                api.require_key()?.post("/v1/keys", &CreateKeyRequest { name }).await?;
+            let made = target.client()?.keys().create(name).await?;
             if json {
                 return print_json(&made);
             }
             print::line(format_args!("{}\n{}", made.key_id, made.api_key));
             Ok(())
         }
-        Command::Revoke { id } => api.require_key()?.delete(&format!("/v1/keys/{id}")).await,
+        Command::Revoke { id } => Ok(target.client()?.keys().revoke(id).await?),
         Command::Rotate => {
-            let made: RotateKeyResponse =
-                api.require_key()?.post("/v1/keys/rotate", &serde_json::json!({})).await?;
+            let made = target.client()?.keys().rotate().await?;
             if json {
                 return print_json(&made);
             }

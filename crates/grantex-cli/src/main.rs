@@ -1,6 +1,5 @@
 //! The `grantex` binary: wiring only.
 
-mod api;
 mod backup;
 mod config;
 mod demo;
@@ -11,7 +10,7 @@ mod logging;
 mod print;
 mod serve;
 mod service;
-mod tail;
+mod target;
 
 use std::process::ExitCode;
 

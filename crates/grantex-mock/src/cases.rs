@@ -136,7 +136,8 @@ pub fn load(folder: &Path) -> Result<(Vec<Case>, BTreeMap<String, Value>), Strin
     for file in FILES {
         let path = folder.join(file).with_extension("json");
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let read: File = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let read: File =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         for mut case in read.cases {
             case.name = format!("{file}/{}", case.name);
             case.variants = variants(&case, &read.events)?;

@@ -52,7 +52,10 @@ pub(crate) async fn answer(
         ("text/event-stream", stream(session, events, steps))
     } else if let Some(names) = &answer.log {
         let cut = (number == 0).then_some(session.variant);
-        ("text/event-stream", stream(session, events.clone(), log(names, &events, last_event_id.as_deref(), cut)))
+        (
+            "text/event-stream",
+            stream(session, events.clone(), log(names, &events, last_event_id.as_deref(), cut)),
+        )
     } else if let Some(json) = &answer.json {
         ("application/json", full(json.to_string()))
     } else {
@@ -67,12 +70,14 @@ pub(crate) fn full(text: String) -> Body {
 
 fn response(answer: &Answer, kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    *response.status_mut() = answer.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
+    *response.status_mut() =
+        answer.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or_default();
     let headers = response.headers_mut();
     headers.insert("content-type", HeaderValue::from_static(kind));
     headers.insert("x-request-id", HeaderValue::from_static(REQUEST_ID));
     for (name, value) in &answer.headers {
-        let dated = value.strip_prefix('+').and_then(|rest| rest.strip_suffix('s')).and_then(|s| s.parse().ok());
+        let dated =
+            value.strip_prefix('+').and_then(|rest| rest.strip_suffix('s')).and_then(|s| s.parse().ok());
         let value = dated.map_or_else(|| value.clone(), http_date);
         if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
             headers.insert(name, value);
@@ -88,10 +93,16 @@ fn http_date(seconds: u64) -> String {
 }
 
 /// What a log serves after `last`, cut after so many bytes.
-fn log(names: &[String], events: &BTreeMap<String, Value>, last: Option<&str>, cut: Option<usize>) -> Vec<Step> {
+fn log(
+    names: &[String],
+    events: &BTreeMap<String, Value>,
+    last: Option<&str>,
+    cut: Option<usize>,
+) -> Vec<Step> {
     let id = |name: &String| events.get(name).and_then(|event| event.get("id")).and_then(Value::as_str);
     let due = names.iter().filter(|name| id(name) > last);
-    let mut text = LOG_OPENING.replace("evt_00000000000000000000000000", last.unwrap_or("evt_00000000000000000000000000"));
+    let mut text = LOG_OPENING
+        .replace("evt_00000000000000000000000000", last.unwrap_or("evt_00000000000000000000000000"));
     text.extend(due.filter_map(|name| frame(name, events).ok()));
     match cut {
         Some(cut) => vec![Step::Send(text.get(..cut).unwrap_or(&text).to_owned()), Step::Cut],
@@ -113,7 +124,9 @@ fn stream(session: Arc<Session>, events: Arc<BTreeMap<String, Value>>, steps: Ve
     let chunks = futures_util::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| (chunk, receiver))
     });
-    http_body_util::BodyExt::boxed(StreamBody::new(chunks.map(|chunk: Result<Bytes, Break>| chunk.map(Frame::data))))
+    http_body_util::BodyExt::boxed(StreamBody::new(
+        chunks.map(|chunk: Result<Bytes, Break>| chunk.map(Frame::data)),
+    ))
 }
 
 struct Player {

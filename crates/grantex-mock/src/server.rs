@@ -38,7 +38,8 @@ pub async fn start(folder: &Path) -> Result<String, String> {
     let (cases, events) = cases::load(folder)?;
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     let base = format!("http://{}", listener.local_addr().map_err(|error| error.to_string())?);
-    let mock = Arc::new(Mock { base: base.clone(), cases, events: Arc::new(events), sessions: Mutex::default() });
+    let mock =
+        Arc::new(Mock { base: base.clone(), cases, events: Arc::new(events), sessions: Mutex::default() });
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let _ = socket.set_nodelay(true);

@@ -221,7 +221,8 @@ impl Builder {
 
     /// The client. Fails on a key or a base URL that cannot be right. Without a key only public calls work.
     pub fn build(self) -> Result<Client, Error> {
-        let base = self.base_url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok().filter(|url| !url.is_empty()));
+        let base =
+            self.base_url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok().filter(|url| !url.is_empty()));
         let base = base.unwrap_or_else(|| DEFAULT_BASE_URL.into());
         let known = reqwest::Url::parse(&base).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         if !known {

@@ -29,7 +29,9 @@ pub enum Error {
     #[error("not what Grantex sends: {0}; is the base URL right?")]
     Protocol(String),
     /// A 204 ended the stream: whoever answers wants no reconnection.
-    #[error("the stream was ended with 204 and must not be opened again; whatever answers there (a proxy?) says that it has no more")]
+    #[error(
+        "the stream was ended with 204 and must not be opened again; whatever answers there (a proxy?) says that it has no more"
+    )]
     Ended,
     /// A token that must not be accepted, and why.
     #[error("the token is not valid: {0}")]

@@ -75,7 +75,9 @@ fn header(key: &str) -> Result<HeaderValue, Error> {
     let usable = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
     let value = HeaderValue::from_str(&format!("Bearer {key}")).ok().filter(|_| usable);
     let mut value = value.ok_or_else(|| {
-        Error::Configuration("the API key is empty or holds a character that no key has: copy it again".into())
+        Error::Configuration(
+            "the API key is empty or holds a character that no key has: copy it again".into(),
+        )
     })?;
     value.set_sensitive(true);
     Ok(value)

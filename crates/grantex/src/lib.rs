@@ -45,8 +45,8 @@ pub use events::{
 pub use grantex_types::api;
 pub use grantex_types::event::{IssueMethod, RevokedBy};
 pub use grantex_types::{
-    AgentId, Amount, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, EventType, GrantId, KeyId, Scopes,
-    Timestamp, TokenId, TransactionId,
+    AgentId, Amount, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, EventType, GrantId, KeyId,
+    Scopes, Timestamp, TokenId, TransactionId,
 };
 pub use page::{ListParams, Page};
 

@@ -119,7 +119,8 @@ impl Call<'_> {
     /// The request of an event stream.
     pub(crate) fn stream(self, key: &HeaderValue, last_event_id: Option<&str>) -> reqwest::RequestBuilder {
         let url = format!("{}{}{}", self.transport.base, self.path, self.query);
-        let request = self.transport.http.get(url).header("authorization", key).header("accept", "text/event-stream");
+        let request =
+            self.transport.http.get(url).header("authorization", key).header("accept", "text/event-stream");
         match last_event_id {
             Some(id) => request.header("last-event-id", id),
             None => request,
@@ -167,7 +168,9 @@ impl Call<'_> {
                 Error::Connection(_) | Error::Timeout(_) => (true, false, None),
                 _ => (false, false, None),
             };
-            let again = may_pass && (self.repeatable || did_nothing) && asked.is_none_or(|asked| asked <= MAX_RETRY_AFTER);
+            let again = may_pass
+                && (self.repeatable || did_nothing)
+                && asked.is_none_or(|asked| asked <= MAX_RETRY_AFTER);
             if !again || attempt >= self.transport.max_retries {
                 return Err(error);
             }
@@ -190,7 +193,8 @@ impl Call<'_> {
         if let Some(body) = &self.body {
             request = request.header("content-type", "application/json").body(body.clone());
         }
-        let response = request.send().await.map_err(|error| Error::connection(&self.transport.base, &error))?;
+        let response =
+            request.send().await.map_err(|error| Error::connection(&self.transport.base, &error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await.into());
         }

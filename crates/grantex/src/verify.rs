@@ -27,7 +27,8 @@ pub(crate) struct Verifier {
 
 #[derive(Debug, Default)]
 struct Keys {
-    keys: Vec<(String, String, String)>,
+    /// Name, modulus and exponent of each.
+    usable: Vec<(String, String, String)>,
     fetched: Option<Instant>,
     fetched_for_unknown: Option<Instant>,
 }
@@ -44,7 +45,12 @@ impl Verifier {
 
     /// The claims of a token that holds: signed RS256 by the service, not expired, of this developer,
     /// for this audience.
-    pub(crate) async fn verify(&self, client: &Client, token: &str, audience: Option<&str>) -> Result<Claims, Error> {
+    pub(crate) async fn verify(
+        &self,
+        client: &Client,
+        token: &str,
+        audience: Option<&str>,
+    ) -> Result<Claims, Error> {
         let invalid = |reason: &dyn std::fmt::Display| Error::InvalidToken(reason.to_string());
         let header = decode_header(token).map_err(|error| invalid(&error))?;
         // The token does not choose how it is checked.
@@ -101,7 +107,7 @@ impl Verifier {
 
 impl Keys {
     fn find(&self, kid: &str) -> Option<(&str, &str)> {
-        self.keys.iter().find(|(known, ..)| known == kid).map(|(_, n, e)| (n.as_str(), e.as_str()))
+        self.usable.iter().find(|(known, ..)| known == kid).map(|(_, n, e)| (n.as_str(), e.as_str()))
     }
 
     async fn fetch(&mut self, client: &Client) -> Result<(), Error> {
@@ -115,7 +121,7 @@ impl Keys {
             DecodingKey::from_rsa_components(n, e).ok().filter(|_| signs)?;
             Some((kid.to_owned(), n.to_owned(), e.to_owned()))
         };
-        self.keys = set.keys.iter().filter_map(usable).collect();
+        self.usable = set.keys.iter().filter_map(usable).collect();
         self.fetched = Some(Instant::now());
         Ok(())
     }

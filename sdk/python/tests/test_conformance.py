@@ -20,7 +20,7 @@ from grantex import Grantex, GrantexEvent, SyncGrantex
 # Longer than any case takes that works.
 PATIENCE = 60.0
 # Cases that run at the same time: most of them wait.
-AT_ONCE = 32
+AT_ONCE = 16
 UNSUPPORTED: dict[str, str] = json.loads((Path(__file__).parent / "unsupported.json").read_text())
 KINDS: list[tuple[type[Exception], str]] = [
     (grantex.BadRequestError, "bad_request"),

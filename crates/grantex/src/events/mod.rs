@@ -82,7 +82,10 @@ impl<'a> Events<'a> {
     }
 
     /// The history from a place on, page by page as it is taken, up to what is there now.
-    pub fn all(&self, params: HistoryParams) -> impl Stream<Item = Result<GrantexEvent, Error>> + Send + use<> {
+    pub fn all(
+        &self,
+        params: HistoryParams,
+    ) -> impl Stream<Item = Result<GrantexEvent, Error>> + Send + use<> {
         let client = self.client.clone();
         walk(params.after.clone(), move |after| {
             let (client, params) = (client.clone(), HistoryParams { after, ..params.clone() });
@@ -102,11 +105,13 @@ async fn page(client: &Client, params: &HistoryParams) -> Result<Page<GrantexEve
     // A cursor wins over a time.
     let since = params.since.as_ref().filter(|_| params.after.is_none());
     let call = client.transport.get("/v1/events").query("types", types);
-    let call = call.query("agentId", params.agent_id.as_ref()).query("principalId", params.principal_id.as_ref());
+    let call =
+        call.query("agentId", params.agent_id.as_ref()).query("principalId", params.principal_id.as_ref());
     let call = call.query("grantId", params.grant_id.as_ref()).query("since", since);
     let call = call.query("after", params.after.as_ref()).query("limit", params.limit);
     let list: EventList = call.json().await?;
-    let events: Result<Vec<_>, Error> = list.events.iter().map(|event| GrantexEvent::parse(event.get().to_owned())).collect();
+    let events: Result<Vec<_>, Error> =
+        list.events.iter().map(|event| GrantexEvent::parse(event.get().to_owned())).collect();
     Ok(Page::new(events?, list.next_cursor))
 }
 

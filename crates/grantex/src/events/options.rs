@@ -6,6 +6,9 @@ use grantex_types::api::events::TicketRequest;
 
 use crate::Error;
 
+type OpenHook = Arc<dyn Fn() + Send + Sync>;
+type ReconnectHook = Arc<dyn Fn(&Reconnect) + Send + Sync>;
+
 /// What to stream, and how.
 ///
 /// ```
@@ -29,8 +32,8 @@ pub struct StreamOptions {
     pub(crate) max_reconnect_delay: Duration,
     pub(crate) silence_timeout: Duration,
     pub(crate) max_event_bytes: usize,
-    pub(crate) on_open: Option<Arc<dyn Fn() + Send + Sync>>,
-    pub(crate) on_reconnect: Option<Arc<dyn Fn(&Reconnect) + Send + Sync>>,
+    pub(crate) on_open: Option<OpenHook>,
+    pub(crate) on_reconnect: Option<ReconnectHook>,
 }
 
 /// A stream has lost its connection and will try again.
@@ -90,31 +93,31 @@ impl StreamOptions {
     }
 
     /// From this time on (RFC 3339, inclusive); first what happened since, then live.
-    pub fn since(mut self, time: impl ToString) -> Self {
+    pub fn since(mut self, time: impl fmt::Display) -> Self {
         self.since = Some(time.to_string());
         self
     }
 
     /// Right after this event; wins over `since`.
-    pub fn last_event_id(mut self, id: impl ToString) -> Self {
+    pub fn last_event_id(mut self, id: impl fmt::Display) -> Self {
         self.last_event_id = Some(id.to_string());
         self
     }
 
     /// Only events of this agent's grants.
-    pub fn agent_id(mut self, id: impl ToString) -> Self {
+    pub fn agent_id(mut self, id: impl fmt::Display) -> Self {
         self.agent_id = Some(id.to_string());
         self
     }
 
     /// Only events of grants that this principal gave.
-    pub fn principal_id(mut self, id: impl ToString) -> Self {
+    pub fn principal_id(mut self, id: impl fmt::Display) -> Self {
         self.principal_id = Some(id.to_string());
         self
     }
 
     /// Only events of this grant.
-    pub fn grant_id(mut self, id: impl ToString) -> Self {
+    pub fn grant_id(mut self, id: impl fmt::Display) -> Self {
         self.grant_id = Some(id.to_string());
         self
     }

@@ -191,7 +191,12 @@ impl Reader {
         let pause = pause.max(asked.unwrap_or_default().min(MAX_RETRY_AFTER));
         self.failures = self.failures.saturating_add(1);
         if let Some(hook) = &self.options.on_reconnect {
-            hook(&Reconnect { attempt: self.failures, delay: pause, reason, last_event_id: self.cursor.clone() });
+            hook(&Reconnect {
+                attempt: self.failures,
+                delay: pause,
+                reason,
+                last_event_id: self.cursor.clone(),
+            });
         }
         tokio::time::sleep(pause).await;
         Ok(())
@@ -212,23 +217,28 @@ impl Reader {
         let silence = self.options.silence_timeout;
         let silent = |_| Broken::Passing(Error::Timeout(silence), None);
         let response = timeout(silence, request.send()).await.map_err(silent)?;
-        let response =
-            response.map_err(|error| Broken::Passing(Error::connection(&self.transport.base, &error), None))?;
+        let response = response
+            .map_err(|error| Broken::Passing(Error::connection(&self.transport.base, &error), None))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT => return Err(Broken::Final(Error::Ended)),
             status => {
                 let error = timeout(silence, refusal(response)).await.map_err(silent)?;
-                if status == StatusCode::UNAUTHORIZED && !self.renewed && self.transport.key.renew(&key).await {
+                if status == StatusCode::UNAUTHORIZED && !self.renewed && self.transport.key.renew(&key).await
+                {
                     self.renewed = true;
                     return Box::pin(self.open()).await;
                 }
                 return Err(refused(error));
             }
         }
-        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind =
+            response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if !kind.to_ascii_lowercase().starts_with("text/event-stream") {
-            return Err(Broken::Final(Error::Protocol(format!("{} answers with {kind:?}, no event stream", self.transport.base))));
+            return Err(Broken::Final(Error::Protocol(format!(
+                "{} answers with {kind:?}, no event stream",
+                self.transport.base
+            ))));
         }
         self.renewed = false;
         let decoder = Decoder::new(self.options.max_event_bytes);
@@ -247,7 +257,9 @@ impl Reader {
         let silence = self.options.silence_timeout;
         let chunk = match timeout(silence, connection.response.chunk()).await {
             Err(_) => return Err(Broken::Passing(Error::Timeout(silence), None)),
-            Ok(Err(error)) => return Err(Broken::Passing(Error::connection(&self.transport.base, &error), None)),
+            Ok(Err(error)) => {
+                return Err(Broken::Passing(Error::connection(&self.transport.base, &error), None));
+            }
             Ok(Ok(None)) => return Err(Broken::InOrder),
             Ok(Ok(Some(chunk))) => chunk,
         };
@@ -266,5 +278,9 @@ impl Reader {
 fn refused(error: ApiError) -> Broken {
     let asked = error.retry_after;
     // On a stream no 409 has a meaning; a proxy's may pass.
-    if error.may_pass() { Broken::Passing(error.into(), asked) } else { Broken::Final(error.of_a_stream().into()) }
+    if error.may_pass() {
+        Broken::Passing(error.into(), asked)
+    } else {
+        Broken::Final(error.of_a_stream().into())
+    }
 }

@@ -61,7 +61,8 @@ impl Agents<'_> {
 }
 
 async fn page(client: &Client, params: &ListParams) -> Result<Page<Agent>, Error> {
-    let call = client.transport.get("/v1/agents").query("limit", params.limit).query("after", params.after.as_ref());
+    let call =
+        client.transport.get("/v1/agents").query("limit", params.limit).query("after", params.after.as_ref());
     let list: AgentList = call.json().await?;
     Ok(Page::new(list.agents, list.next_cursor))
 }

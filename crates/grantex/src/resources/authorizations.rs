@@ -14,7 +14,13 @@ resource! {
 impl Authorizations<'_> {
     /// Asks a principal for consent; see [`Client::authorize`](crate::Client::authorize).
     pub async fn create(self, request: &AuthorizeRequest) -> Result<AuthorizeResponse, Error> {
-        self.client.transport.post("/v1/authorize").idempotent(self.idempotency_key).body(request)?.json().await
+        self.client
+            .transport
+            .post("/v1/authorize")
+            .idempotent(self.idempotency_key)
+            .body(request)?
+            .json()
+            .await
     }
 
     /// Approves a pending request in the principal's place; only in a sandbox.

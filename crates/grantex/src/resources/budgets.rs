@@ -59,7 +59,11 @@ impl Budgets<'_> {
     }
 
     /// One page of a grant's debits.
-    pub async fn transactions(self, grant_id: impl Display, params: &ListParams) -> Result<Page<Transaction>, Error> {
+    pub async fn transactions(
+        self,
+        grant_id: impl Display,
+        params: &ListParams,
+    ) -> Result<Page<Transaction>, Error> {
         debits(self.client, &grant_id.to_string(), params).await
     }
 

@@ -88,8 +88,10 @@ async fn page(client: &Client, params: &GrantListParams) -> Result<Page<Grant>, 
         GrantStatus::Expired => "expired",
     });
     let call = client.transport.get("/v1/grants");
-    let call = call.query("agentId", params.agent_id.as_ref()).query("principalId", params.principal_id.as_ref());
-    let call = call.query("status", status).query("limit", params.limit).query("after", params.after.as_ref());
+    let call =
+        call.query("agentId", params.agent_id.as_ref()).query("principalId", params.principal_id.as_ref());
+    let call =
+        call.query("status", status).query("limit", params.limit).query("after", params.after.as_ref());
     let list: GrantList = call.json().await?;
     Ok(Page::new(list.grants, list.next_cursor))
 }

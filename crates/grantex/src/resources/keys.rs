@@ -49,7 +49,8 @@ impl Keys<'_> {
 }
 
 async fn page(client: &Client, params: &ListParams) -> Result<Page<ApiKey>, Error> {
-    let call = client.transport.get("/v1/keys").query("limit", params.limit).query("after", params.after.as_ref());
+    let call =
+        client.transport.get("/v1/keys").query("limit", params.limit).query("after", params.after.as_ref());
     let list: KeyList = call.json().await?;
     Ok(Page::new(list.keys, list.next_cursor))
 }

@@ -24,10 +24,14 @@ async fn every_case_holds() {
     let cases = cases["cases"].as_array().unwrap();
     let left_out = unsupported();
     for name in left_out.keys() {
-        assert!(cases.iter().any(|case| case["name"] == **name), "{name} is declared unsupported and no case");
+        assert!(
+            cases.iter().any(|case| case["name"] == **name),
+            "{name} is declared unsupported and no case"
+        );
     }
     let plays = cases.iter().filter(|case| !left_out.contains_key(case["name"].as_str().unwrap()));
-    let plays = plays.flat_map(|case| (0..case["variants"].as_u64().unwrap()).map(move |variant| (case, variant)));
+    let plays =
+        plays.flat_map(|case| (0..case["variants"].as_u64().unwrap()).map(move |variant| (case, variant)));
     let problems: Vec<String> = futures_util::stream::iter(plays)
         .map(|(case, variant)| play(&http, &mock, case, variant))
         .buffer_unordered(AT_ONCE)
@@ -224,12 +228,9 @@ fn differences(wanted: &Value, got: &Value) -> Vec<String> {
     for (name, wanted) in wanted.as_object().unwrap() {
         let got = &got[name];
         if let ("error", Some(fields)) = (name.as_str(), wanted.as_object()) {
-            problems.extend(
-                fields
-                    .iter()
-                    .filter(|(field, value)| got[field.as_str()] != **value)
-                    .map(|(field, value)| format!("the error's {field} is {}, not {value}", got[field.as_str()])),
-            );
+            problems.extend(fields.iter().filter(|(field, value)| got[field.as_str()] != **value).map(
+                |(field, value)| format!("the error's {field} is {}, not {value}", got[field.as_str()]),
+            ));
         } else if let ("resultIncludes", Some(fields)) = (name.as_str(), wanted.as_object()) {
             let missing = fields.iter().filter(|(field, value)| result[field.as_str()] != **value);
             problems.extend(missing.map(|(field, value)| format!("the result's {field} is not {value}")));

@@ -17,7 +17,7 @@ fn value(result: impl Serialize) -> Value {
     serde_json::to_value(result).unwrap()
 }
 
-fn page<T: Serialize>(page: Page<T>) -> Value {
+fn page<T: Serialize>(page: &Page<T>) -> Value {
     let mut value = json!({ "items": page.items, "nextCursor": page.next_cursor });
     if let Some(total) = page.total {
         value["total"] = json!(total);
@@ -58,13 +58,13 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
     Ok(match operation {
         "signup" => value(client.signup(&request(args)).await?),
         "me" => value(client.me().await?),
-        "keys.list" => page(client.keys().list(&list).await?),
+        "keys.list" => page(&client.keys().list(&list).await?),
         "keys.list.all" => all(client.keys().all(list)).await?,
         "keys.create" => value(client.keys().create(text("name")).await?),
         "keys.revoke" => value(client.keys().revoke(text("keyId")).await?),
         "keys.rotate" => value(client.keys().rotate().await?),
         "agents.create" => value(agents.create(&request(args)).await?),
-        "agents.list" => page(agents.list(&list).await?),
+        "agents.list" => page(&agents.list(&list).await?),
         "agents.list.all" => all(agents.all(list)).await?,
         "agents.get" => value(agents.get(text("agentId")).await?),
         "agents.update" => value(agents.update(text("agentId"), &request(args)).await?),
@@ -84,7 +84,7 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
             }
             value(claims)
         }
-        "grants.list" => page(client.grants().list(&grants).await?),
+        "grants.list" => page(&client.grants().list(&grants).await?),
         "grants.list.all" => all(client.grants().all(grants)).await?,
         "grants.get" => value(client.grants().get(text("grantId")).await?),
         "grants.revoke" => value(client.grants().revoke(text("grantId")).await?),
@@ -93,9 +93,9 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "budgets.allocate" => value(client.budgets().allocate(&request(args)).await?),
         "budgets.debit" => value(client.budgets().debit(&request(args)).await?),
         "budgets.get" => value(client.budgets().get(text("grantId")).await?),
-        "budgets.list" => page(client.budgets().list(&list).await?),
+        "budgets.list" => page(&client.budgets().list(&list).await?),
         "budgets.list.all" => all(client.budgets().all(list)).await?,
-        "budgets.transactions" => page(client.budgets().transactions(text("grantId"), &list).await?),
+        "budgets.transactions" => page(&client.budgets().transactions(text("grantId"), &list).await?),
         "budgets.transactions.all" => all(client.budgets().all_transactions(text("grantId"), list)).await?,
         "events.list" => {
             let found = client.events().list(&history).await?;

@@ -1,0 +1,49 @@
+//! Which service a command talks to.
+
+use clap::Args;
+use grantex::Client;
+
+use crate::Failure;
+
+/// Which service, and who asks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// The service's base URL
+    #[arg(
+        long,
+        env = "GRANTEX_BASE_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        global = true
+    )]
+    url: String,
+    /// The API key; better in the environment, where other users do not see it
+    #[arg(long, env = "GRANTEX_API_KEY", hide_env_values = true, value_name = "KEY", global = true)]
+    api_key: Option<String>,
+}
+
+impl Target {
+    /// A client with the key; fails with what to do when there is none.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        match &self.api_key {
+            Some(key) => client(&self.url, Some(key)),
+            None => Err("no API key: set GRANTEX_API_KEY, or give --api-key".into()),
+        }
+    }
+
+    /// A client for public calls.
+    pub(crate) fn public_client(&self) -> Result<Client, Failure> {
+        client(&self.url, None)
+    }
+}
+
+/// A client of the service at `url`.
+pub(crate) fn client(url: &str, key: Option<&str>) -> Result<Client, Failure> {
+    let builder =
+        Client::builder().base_url(url).user_agent(concat!("grantex-cli/", env!("CARGO_PKG_VERSION")));
+    let builder = match key {
+        Some(key) => builder.api_key(key),
+        None => builder,
+    };
+    Ok(builder.build()?)
+}
