@@ -42,7 +42,7 @@ def run(service: Service, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     programs: list[Program] = []
 
     def begin(name: str, transport: str, prelude: str = "") -> Program:
-        text = (HERE / "snippets" / name).read_text()
+        text = (HERE / "snippets" / "wire" / name).read_text()
         host = service.base.removeprefix("http://")
         text = text.replace("https://api.grantex.dev", service.base).replace("wss://api.grantex.dev", f"ws://{host}")
         # Beside the node modules, where imports find them.
