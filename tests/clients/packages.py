@@ -54,7 +54,7 @@ def typescript(project: Path) -> None:
     shell("npm", "pack", "--pack-destination", project, cwd=sdk)
     tarball = next(project.glob("*.tgz"))
     (project / "package.json").write_text('{"private": true, "type": "module"}')
-    versions = ["typescript@5.9.3", "@types/node@18.19.130"]
+    versions = ["typescript@5.9.3", "@types/node@18.19.130", "node@18.20.8", "deno@2.9.6", "bun@1.4.5"]
     shell("npm", "install", "--no-audit", "--no-fund", tarball, *versions, cwd=project)
     for snippet in (SNIPPETS / "typescript").glob("*.ts"):
         text = snippet.read_text()
@@ -137,9 +137,14 @@ def rust(project: Path) -> None:
 
 def followers(folder: Path) -> dict[str, Sequence[str | Path]]:
     """The command of each language's follower, in the projects below `folder`."""
+    script = folder / "typescript" / "follow.js"
+    runtimes = folder / "typescript" / "node_modules" / ".bin"
     return {
         "rust": [ROOT / "target" / "debug" / "follow"],
-        "typescript": ["node", folder / "typescript" / "follow.js"],
+        "typescript": ["node", script],
+        "typescript, the oldest Node": [runtimes / "node", script],
+        "typescript, Deno": [runtimes / "deno", "run", "--allow-all", "--quiet", script],
+        "typescript, Bun": [runtimes / "bun", script],
         "python": [folder / "python" / "venv" / "bin" / "python", folder / "python" / "follow.py"],
         "python, sync": [folder / "python" / "venv" / "bin" / "python", folder / "python" / "follow_sync.py"],
         "go": [folder / "go" / "bin" / "follow"],

@@ -35,14 +35,18 @@ class Site:
     def __init__(self) -> None:
         self.reports: list[dict[str, Any]] = []
         self.page = b""
+        # Scripts below /sdk/.
+        self.scripts = Path()
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                script = self.path.removeprefix("/sdk/")
+                body = site.page if script == self.path else (site.scripts / script).read_bytes()
                 self.send_response(200)
-                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Type", "text/html" if script == self.path else "text/javascript")
                 self.end_headers()
-                self.wfile.write(site.page)
+                self.wfile.write(body)
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -20,6 +20,7 @@ import pytest
 import packages
 from conftest import PATIENCE, Service, until
 from cutter import Cutter
+from test_browser import CHROMIUM, Site
 
 EVENTS = 10_000
 CUTS = 5
@@ -269,3 +270,34 @@ def make_events(service: Service) -> None:
         assert all(answer.is_success for answer in made)
     service.revoke(root["grantId"])
     print(f"{EVENTS} events in {time.monotonic() - started:.1f} s")
+
+
+SDK_PAGE = """<!doctype html><script type="module">
+import { Grantex } from '/sdk/index.js';
+const report = (what) => fetch('/report', { method: 'POST', body: JSON.stringify(what) });
+const grantex = new Grantex({ baseUrl: %s, apiKey: %s });
+const onReconnect = () => report({ state: 'error' });
+for await (const event of grantex.events.stream({ since: '1970-01-01T00:00:00Z', onReconnect })) {
+  await report({ id: event.id, event });
+}
+</script>"""
+
+
+def test_the_typescript_sdk_streams_in_a_browser(start: Callable[..., Service], projects: Path, tmp_path: Path) -> None:
+    site = Site()
+    site.scripts = projects / "typescript" / "node_modules" / "@grantex" / "sdk" / "dist"
+    service = start("--cors-origins", site.origin)
+    service.grant()
+    site.page = (SDK_PAGE % (json.dumps(service.base), json.dumps(service.key))).encode()
+    browser = subprocess.Popen([*CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}", site.origin])
+    try:
+        until("the browser has two events", partial(site.has_events, 2))
+        service.kill()
+        until("the browser has seen the outage", partial(site.has_seen_outages, 1))
+        service.start()
+        service.grant()
+        until("the browser has four events", partial(site.has_events, 4))
+    finally:
+        browser.kill()
+        browser.wait()
+    assert [report["id"] for report in site.events()] == [event["id"] for event in service.log()]
