@@ -8,7 +8,8 @@ use grantex_types::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::server::{Server, cpu_of};
+use crate::cpu::cpu_of;
+use crate::server::Server;
 
 const SUBSCRIBERS: usize = 500;
 const GRANTS: usize = 400;

@@ -7,14 +7,17 @@
     clippy::arithmetic_side_effects,
     clippy::cast_precision_loss,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout
 )]
 
 mod commits;
+mod cpu;
 mod fanout;
 mod idle;
 mod replay;
 mod revoke;
+mod sdks;
 mod server;
 
 use std::path::PathBuf;
@@ -43,6 +46,8 @@ enum Scenario {
     Replay,
     /// How long the largest cascade of one transaction takes
     Revoke,
+    /// Events per CPU-second of each SDK, beside its language's plain line readers; not in the run of all
+    Sdks,
 }
 
 fn main() {
@@ -57,6 +62,7 @@ fn main() {
                 Scenario::Idle => idle::run(&bench.binary).await,
                 Scenario::Replay => replay::run(&bench.binary).await,
                 Scenario::Revoke => revoke::run().await,
+                Scenario::Sdks => sdks::run(&bench.binary).await,
             }
         }
     });

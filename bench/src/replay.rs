@@ -16,7 +16,8 @@ use crate::server::{Server, store as open};
 const EVENTS: u64 = 500_000;
 const PER_COMMIT: u64 = 5000;
 
-pub(crate) async fn run(binary: &Path) {
+/// A service whose developer has so many events.
+pub(crate) async fn filled(binary: &Path, events: u64) -> Server {
     let server = Server::start(binary).await;
     let me: Value = server
         .http
@@ -31,10 +32,15 @@ pub(crate) async fn run(binary: &Path) {
     let developer: DeveloperId = me["developerId"].as_str().unwrap().parse().unwrap();
     let key = server.key.clone();
     let folder = server.into_folder();
-    fill(folder.path(), developer).await;
+    fill(folder.path(), developer, events).await;
 
     let mut server = Server::on(binary, folder).await;
     server.key = key;
+    server
+}
+
+pub(crate) async fn run(binary: &Path) {
+    let server = filled(binary, EVENTS).await;
     for round in 1..=2 {
         let (start, cpu) = (Instant::now(), server.cpu());
         let mut socket = server.stream("?since=2020-01-01T00:00:00Z").await;
@@ -51,10 +57,10 @@ pub(crate) async fn run(binary: &Path) {
     }
 }
 
-async fn fill(folder: &Path, developer: DeveloperId) {
+async fn fill(folder: &Path, developer: DeveloperId, events: u64) {
     let store = open(folder);
     let start = Instant::now();
-    for batch in 0..EVENTS / PER_COMMIT {
+    for batch in 0..events / PER_COMMIT {
         store::write(store.as_ref(), move |tx| {
             for n in 0..PER_COMMIT {
                 let grant_id = GrantId::from_parts(batch, u128::from(n));
@@ -73,7 +79,7 @@ async fn fill(folder: &Path, developer: DeveloperId) {
     }
     println!(
         "append    {:.0} events/s in commits of {PER_COMMIT}",
-        EVENTS as f64 / start.elapsed().as_secs_f64()
+        events as f64 / start.elapsed().as_secs_f64()
     );
 }
 

@@ -13,8 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Clock ticks a second in /proc: fixed on Linux.
-const TICKS: f64 = 100.0;
+use crate::cpu::cpu_of;
 
 /// A running service; ended when it goes out of scope.
 pub(crate) struct Server {
@@ -113,13 +112,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// CPU time of a process (`self` for this one), in seconds.
-pub(crate) fn cpu_of(process: &str) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS
 }
 
 struct Nobody;
