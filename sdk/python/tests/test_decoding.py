@@ -25,6 +25,8 @@ def decode(chunks: Iterable[bytes], limit: int) -> tuple[list[Any], bool]:
     plain: list[Any] = []
     for item in items:
         if isinstance(item, Message):
+            if item.id is not None:
+                plain.append({"cursor": item.id})
             plain.append({"message": {"event": item.event, "data": item.data.decode()}})
         elif isinstance(item, Cursor):
             plain.append({"cursor": item.id})

@@ -40,15 +40,17 @@ export class Events {
    * ```
    */
   async *stream(options: StreamOptions = {}): AsyncGenerator<GrantexEvent, void, undefined> {
-    const controller = new AbortController();
-    const abort = (): void => controller.abort();
-    if (options.signal?.aborted) return;
-    options.signal?.addEventListener('abort', abort);
+    const signal = options.signal ?? new AbortController().signal;
+    const reader = new EventReader(this.#transport, options);
     try {
-      yield* new EventReader(this.#transport, options).events(controller.signal);
+      for (let events = await reader.next(signal); events; events = await reader.next(signal)) {
+        for (const event of events) {
+          yield event;
+          if (signal.aborted) return;
+        }
+      }
     } finally {
-      options.signal?.removeEventListener('abort', abort);
-      controller.abort();
+      reader.close();
     }
   }
 

@@ -8,7 +8,7 @@ import {
   TimeoutError,
 } from './errors.js';
 import type { GrantexEvent, StreamOptions } from './event.js';
-import { Decoder, type Item, TooLong } from './sse.js';
+import { Decoder, type Item, type TooLong } from './sse.js';
 import { agent, refusal, type Transport } from './transport.js';
 
 /** A service is never silent for 5 s; three times that is a dead connection. */
@@ -31,6 +31,15 @@ class Broken {
   }
 }
 
+/** An open stream. */
+interface Connection {
+  controller: AbortController;
+  reader: ReadableStreamDefaultReader<Uint8Array>;
+  decoder: Decoder;
+  /** What ends the stream once the events before it are handed on. */
+  failure?: unknown;
+}
+
 /** The reading end of a stream: its place in the log, and what it does about broken connections. */
 export class EventReader {
   readonly #transport: Transport;
@@ -40,6 +49,7 @@ export class EventReader {
   /** The last event that was handed on: nothing up to it is handed on again. */
   #last: string | undefined;
   #baseDelay: number;
+  #connection: Connection | undefined;
   #failures = 0;
   /** The key was renewed, and has not been accepted since. */
   #renewed = false;
@@ -52,21 +62,28 @@ export class EventReader {
     this.#baseDelay = options.reconnectDelayMs ?? RECONNECT_DELAY_MS;
   }
 
-  /** The events, until the consumer stops or `signal` is aborted; throws where going on makes no sense. */
-  async *events(signal: AbortSignal): AsyncGenerator<GrantexEvent, void, undefined> {
+  /**
+   * The next events, at most those of one read from the socket; `undefined` when the stream is over. Throws where
+   * going on makes no sense.
+   */
+  async next(signal: AbortSignal): Promise<GrantexEvent[] | undefined> {
     while (!signal.aborted) {
       let broken: unknown;
       try {
-        yield* this.#connection(signal);
+        this.#connection ??= await this.#open(signal);
+        const events = await this.#read(this.#connection);
+        if (events?.length) return events;
+        if (events) continue;
         broken = new Broken();
       } catch (error) {
         broken = error;
       }
-      if (signal.aborted) return;
+      this.close();
+      if (signal.aborted) return undefined;
       if (!(broken instanceof Broken)) throw broken;
       if (this.#options.reconnect === false) {
         if (broken.reason) throw broken.reason;
-        return;
+        return undefined;
       }
       const max = this.#options.maxReconnectDelayMs ?? MAX_RECONNECT_DELAY_MS;
       const wait = delay(this.#failures, this.#baseDelay, max, Math.random());
@@ -76,40 +93,38 @@ export class EventReader {
       this.#options.onReconnect?.({ attempt: this.#failures, delayMs, reason, lastEventId: this.#cursor });
       await pause(delayMs, signal);
     }
+    return undefined;
   }
 
-  /** One connection: returns when the service ends it, throws {@link Broken} when it breaks. */
-  async *#connection(signal: AbortSignal): AsyncGenerator<GrantexEvent, void, undefined> {
-    const controller = new AbortController();
-    const abort = (): void => controller.abort();
-    signal.addEventListener('abort', abort);
+  /** Closes the connection. */
+  close(): void {
+    this.#connection?.controller.abort();
+    this.#connection = undefined;
+  }
+
+  /** The events of one read; `undefined` when the service ended the connection. */
+  async #read(connection: Connection): Promise<GrantexEvent[] | undefined> {
+    if (connection.failure) throw connection.failure;
+    const chunk = await this.#inTime(connection.controller, connection.reader.read());
+    if (chunk.done) return undefined;
+    const items: Item[] = [];
+    const events: GrantexEvent[] = [];
+    // What comes before a failure is handed on before it.
     try {
-      const body = await this.#open(controller);
-      const decoder = new Decoder(this.#options.maxEventBytes ?? MAX_EVENT_BYTES);
-      const reader = body.getReader();
-      const items: Item[] = [];
-      for (;;) {
-        const chunk = await this.#inTime(controller, reader.read());
-        if (chunk.done) return;
-        let tooLong: unknown;
-        try {
-          decoder.feed(chunk.value, items);
-        } catch (error) {
-          tooLong = error;
-        }
-        if (items.length > 0) this.#failures = 0;
-        for (const item of items) {
-          const event = this.#take(item);
-          if (event) yield event;
-          if (signal.aborted) return;
-        }
-        items.length = 0;
-        if (tooLong instanceof TooLong) throw new ProtocolError(tooLong.message);
-      }
-    } finally {
-      signal.removeEventListener('abort', abort);
-      controller.abort();
+      connection.decoder.feed(chunk.value, items);
+    } catch (error) {
+      connection.failure = new ProtocolError((error as TooLong).message);
     }
+    if (items.length > 0) this.#failures = 0;
+    try {
+      for (const item of items) {
+        const event = this.#take(item);
+        if (event) events.push(event);
+      }
+    } catch (error) {
+      connection.failure = error;
+    }
+    return events;
   }
 
   #take(item: Item): GrantexEvent | undefined {
@@ -123,7 +138,24 @@ export class EventReader {
     return event;
   }
 
-  async #open(controller: AbortController): Promise<ReadableStream<Uint8Array>> {
+  async #open(signal: AbortSignal): Promise<Connection> {
+    const controller = new AbortController();
+    const abort = (): void => controller.abort();
+    signal.addEventListener('abort', abort);
+    controller.signal.addEventListener('abort', () => signal.removeEventListener('abort', abort));
+    try {
+      const response = await this.#ask(controller);
+      this.#renewed = false;
+      this.#options.onOpen?.();
+      const decoder = new Decoder(this.#options.maxEventBytes ?? MAX_EVENT_BYTES);
+      return { controller, reader: response.getReader(), decoder };
+    } catch (error) {
+      controller.abort();
+      throw error;
+    }
+  }
+
+  async #ask(controller: AbortController): Promise<ReadableStream<Uint8Array>> {
     const key = await this.#transport.key();
     const { eventTypes, since, agentId, principalId, grantId } = this.#options;
     const types = eventTypes?.length ? eventTypes.join(',') : undefined;
@@ -138,7 +170,7 @@ export class EventReader {
       const error = apiError(refusal(response, await this.#inTime(controller, response.text())), true);
       if (error.status === 401 && !this.#renewed && (await this.#transport.renew(key))) {
         this.#renewed = true;
-        return this.#open(controller);
+        return this.#ask(controller);
       }
       throw mayPass(error) ? new Broken(error, error.retryAfterMs) : error;
     }
@@ -148,8 +180,6 @@ export class EventReader {
         `${this.#transport.settings.baseUrl} answers with "${type}", no event stream: is the base URL right?`,
       );
     }
-    this.#renewed = false;
-    this.#options.onOpen?.();
     return response.body;
   }
 

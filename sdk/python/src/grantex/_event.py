@@ -128,10 +128,14 @@ _CLASSES: dict[str, Any] = {
 }
 
 
+# `json.loads` without its options, and without guessing the encoding.
+_decode = json.JSONDecoder().decode
+
+
 def parse_event(text: bytes) -> GrantexEvent:
     """An event from its envelope's JSON."""
     try:
-        envelope = json.loads(text)
+        envelope = _decode(text.decode("utf-8", "replace"))
     except ValueError:
         raise ProtocolError("an event is no JSON: is the base URL right?") from None
     return to_event(envelope)

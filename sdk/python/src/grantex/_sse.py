@@ -12,10 +12,12 @@ class Message(NamedTuple):
 
     event: str
     data: bytes
+    id: Optional[str]
+    """The reader's cursor from here on, if the block says so."""
 
 
 class Cursor(NamedTuple):
-    """The reader's cursor is now this (also before the message of the same block)."""
+    """A block with an id and no data: the reader's cursor is now this."""
 
     id: str
 
@@ -67,6 +69,14 @@ class Decoder:
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *lines, rest = chunk.split(b"\n")
         for line in lines:
+            # The service's own blocks: their lines need not be taken apart.
+            if not (self._pending or self._at_start or len(line) >= self._limit):
+                if not line:
+                    self._dispatch(items)
+                    continue
+                if self._data is None and line.startswith(b"data: "):
+                    self._data = line[6:]
+                    continue
             if self._pending:
                 self._keep(line)
                 line = b"".join(self._pending)
@@ -114,10 +124,8 @@ class Decoder:
             items.append(Retry(int(value)))
 
     def _dispatch(self, items: list[Item]) -> None:
-        if self._id is not None:
-            items.append(Cursor(self._id))
-            self._id = None
         if self._data is not None:
-            items.append(Message(self._event, self._data))
-            self._data = None
-        self._event = ""
+            items.append(Message(self._event, self._data, self._id))
+        elif self._id is not None:
+            items.append(Cursor(self._id))
+        self._event, self._data, self._id = "", None, None

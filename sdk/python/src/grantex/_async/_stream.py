@@ -20,7 +20,7 @@ from .._errors import (
 )
 from .._event import GrantexEvent, Reconnect, StreamOptions, parse_event
 from .._request import Call, connection_error, refusal, types_text
-from .._sse import Cursor, Decoder, Item, Message, Retry, TooLong
+from .._sse import Comment, Decoder, Item, Message, Retry, TooLong
 from ._runtime import Cancel
 from ._transport import AsyncTransport
 
@@ -112,7 +112,10 @@ class AsyncReader:
             await response.aclose()
 
     def _take(self, item: Item) -> Optional[GrantexEvent]:
-        if type(item) is Message:
+        # An empty id would make it forget where it was.
+        if not isinstance(item, (Retry, Comment)) and item.id:
+            self._cursor = item.id
+        if isinstance(item, Message):
             event = parse_event(item.data)
             # Ids of one form increase strictly within a log; of others only equality says something.
             last, self._last = self._last, event.id
@@ -120,10 +123,7 @@ class AsyncReader:
                 self._last = last
                 return None
             return event
-        # An empty id would make it forget where it was.
-        if type(item) is Cursor and item.id:
-            self._cursor = item.id
-        elif type(item) is Retry:
+        if isinstance(item, Retry):
             self._base_delay = item.milliseconds / 1000
         return None
 
