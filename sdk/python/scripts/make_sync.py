@@ -14,7 +14,7 @@ WORDS = [
     (r"async (def|with|for) ", r"\1 "),
     (r"\bawait ", ""),
     (r"AsyncGenerator\[GrantexEvent, None\]:\n        \"\"\"Events as", 'EventStream:\n        """Events as'),
-    (r"AsyncGenerator\[(\w+), None\]", r"Generator[\1, None, None]"),
+    (r"AsyncGenerator\[(.+), None\]", r"Generator[\1, None, None]"),
     (r"import AsyncGenerator", "import Generator"),
     (r"from collections.abc import Awaitable\n", ""),
     (r"Awaitable\[None\]", "None"),

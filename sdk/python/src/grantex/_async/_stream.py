@@ -59,8 +59,11 @@ class AsyncReader:
         while not self._cancel.is_set:
             connection = self._connection()
             try:
-                async for event in connection:
-                    yield event
+                async for events in connection:
+                    for event in events:
+                        yield event
+                        if self._cancel.is_set:
+                            return
                 broken = _Broken()
             except _Broken as error:
                 broken = error
@@ -79,30 +82,36 @@ class AsyncReader:
                 self._options.on_reconnect(Reconnect(self._failures, wait, broken.reason, self._cursor))
             await self._cancel.sleep(wait)
 
-    async def _connection(self) -> AsyncGenerator[GrantexEvent, None]:
-        """One connection: ends when the service ends it, raises `_Broken` when it breaks."""
+    async def _connection(self) -> AsyncGenerator[list[GrantexEvent], None]:
+        """One connection, the events of one read at a time.
+
+        It ends when the service ends it, and raises `_Broken` when it breaks.
+        """
         response = await self._open()
         try:
             self._cancel.watch(response)
             decoder = Decoder(self._options.max_event_bytes)
-            items: list[Item] = []
             async for chunk in response.aiter_bytes():
-                too_long: Optional[TooLong] = None
+                items: list[Item] = []
+                events: list[GrantexEvent] = []
+                failure: Optional[GrantexError] = None
                 try:
                     decoder.feed(chunk, items)
                 except TooLong as error:
-                    too_long = error
+                    failure = ProtocolError(str(error))
                 if items:
                     self._failures = 0
-                for item in items:
-                    event = self._take(item)
-                    if event is not None:
-                        yield event
-                        if self._cancel.is_set:
-                            return
-                items.clear()
-                if too_long is not None:
-                    raise ProtocolError(str(too_long))
+                try:
+                    for item in items:
+                        event = self._take(item)
+                        if event is not None:
+                            events.append(event)
+                except ProtocolError as error:
+                    failure = error
+                # What came before a failure is handed on before it.
+                yield events
+                if failure is not None:
+                    raise failure
         except httpx.TimeoutException:
             raise self._silent() from None
         except (httpx.TransportError, httpx.StreamError, OSError) as error:
