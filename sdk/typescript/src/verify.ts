@@ -38,9 +38,9 @@ export class Verifier {
     }
     const header = decode(head);
     // The token does not choose how it is checked.
-    if (header['alg'] !== 'RS256') throw new InvalidTokenError('it is not signed with RS256');
-    if (typeof header['kid'] !== 'string') throw new InvalidTokenError('it does not name its key');
-    const key = await this.#key(header['kid']);
+    if (header.alg !== 'RS256') throw new InvalidTokenError('it is not signed with RS256');
+    if (typeof header.kid !== 'string') throw new InvalidTokenError('it does not name its key');
+    const key = await this.#key(header.kid);
     const signed = new TextEncoder().encode(`${head}.${body}`);
     const { subtle } = await webcrypto();
     if (!(await subtle.verify(RS256, key, bytes(signature), signed))) {
@@ -51,7 +51,7 @@ export class Verifier {
     this.#developerId ??= (
       await this.#transport.json<Developer>({ method: 'GET', path: '/v1/me' })
     ).developerId;
-    if (claims['dev'] !== this.#developerId) throw new InvalidTokenError('it belongs to another developer');
+    if (claims.dev !== this.#developerId) throw new InvalidTokenError('it belongs to another developer');
     return claims as unknown as Claims;
   }
 
@@ -72,7 +72,7 @@ export class Verifier {
     const isText = (name: string): boolean => typeof claims[name] === 'string';
     const isWhole =
       ['iss', 'sub', 'agt', 'dev', 'grnt', 'jti'].every(isText) &&
-      typeof claims['iat'] === 'number' &&
+      typeof claims.iat === 'number' &&
       Array.isArray(scp) &&
       scp.every((scope) => typeof scope === 'string');
     if (!isWhole) throw new InvalidTokenError('it lacks a claim that every grant token has');
