@@ -132,7 +132,7 @@ func (e *APIError) didNothing() bool {
 func (e *APIError) ofStream() *APIError {
 	switch e.Status {
 	case 401:
-		e.hint = "streams go on with a working API key: give the client WithKeyFunc to renew it"
+		e.hint = "a stream needs a working API key; a client with WithKeyFunc renews it by itself"
 	case 410:
 		e.hint = "events may be missing: start again with Since, or without a cursor, and read the state itself"
 	}

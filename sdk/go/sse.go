@@ -3,9 +3,11 @@ package grantex
 import (
 	"bytes"
 	"errors"
-	"math"
 	"strconv"
 )
+
+// longestRetryMillis: a longer retry counts as this, a day, which nobody waits for.
+const longestRetryMillis = 86_400_000
 
 var errTooLong = errors.New("a server-sent event is longer than the limit")
 
@@ -120,7 +122,7 @@ func (d *sseDecoder) read(line []byte, items []sseItem) ([]sseItem, error) {
 	return items, nil
 }
 
-// digits reads a number of digits only; one that is too large is the largest.
+// digits reads a number of digits only, at most longestRetryMillis.
 func digits(text []byte) (uint64, bool) {
 	for _, c := range text {
 		if c < '0' || c > '9' {
@@ -128,10 +130,10 @@ func digits(text []byte) (uint64, bool) {
 		}
 	}
 	number, err := strconv.ParseUint(string(text), 10, 64)
-	if err != nil && len(text) > 0 {
-		number = math.MaxUint64
+	if err != nil {
+		number = longestRetryMillis
 	}
-	return number, len(text) > 0
+	return min(number, longestRetryMillis), len(text) > 0
 }
 
 func (d *sseDecoder) dispatch(items []sseItem) []sseItem {

@@ -207,7 +207,7 @@ func (r *streamReader) take(item *sseItem) (*GrantexEvent, error) {
 			r.cursor = *item.cursor
 		}
 	case item.retry != nil:
-		r.baseDelay = time.Duration(min(*item.retry, uint64(time.Hour/time.Millisecond))) * time.Millisecond
+		r.baseDelay = time.Duration(*item.retry) * time.Millisecond
 	case item.comment:
 	default:
 		event, err := parseEvent(item.data)

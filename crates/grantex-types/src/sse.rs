@@ -39,6 +39,9 @@ fn write_id(out: &mut BytesMut, id: EventId) {
 /// A comment: keeps the connection alive and says nothing.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
+/// A longer `retry:` counts as this: a day, which nobody waits for, and every number type holds.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(86_400);
+
 /// What a decoder found in a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -51,7 +54,7 @@ pub enum Item {
     },
     /// The reader's cursor is now this (also before the message of the same block).
     Cursor(String),
-    /// The server asks for this delay before a reconnection.
+    /// The server asks for this delay before a reconnection, at most [`LONGEST_RETRY`].
     Retry(Duration),
     /// A comment line: nothing but a sign of life.
     Comment,
@@ -176,9 +179,8 @@ impl Decoder {
             b"event" => self.event = String::from_utf8_lossy(value).into_owned(),
             b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(value).into_owned()),
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
-                // More digits than a u64 holds is a delay nobody will wait for.
                 let millis = String::from_utf8_lossy(value).parse().unwrap_or(u64::MAX);
-                items.push(Item::Retry(Duration::from_millis(millis)));
+                items.push(Item::Retry(Duration::from_millis(millis).min(LONGEST_RETRY)));
             }
             _ => {}
         }

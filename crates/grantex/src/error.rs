@@ -155,7 +155,7 @@ impl ApiError {
     /// Adds what to do about a stream that ended with this.
     pub(crate) fn of_a_stream(mut self) -> Self {
         self.hint = match self.status {
-            401 => Some("streams go on with a working API key: give the client a key callback to renew it"),
+            401 => Some("a stream needs a working API key; a client with a key callback renews it by itself"),
             410 => Some(
                 "events may be missing: start again with `since`, or without a cursor, and read the state itself",
             ),

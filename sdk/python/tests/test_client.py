@@ -192,6 +192,26 @@ def test_a_synchronous_subscription_ends_from_any_thread(service: Service) -> No
         assert service.stream_closed.wait(60)
 
 
+def test_closing_the_client_ends_its_subscriptions_without_a_word(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with Grantex(api_key="k", base_url=service.base) as client:
+            done = asyncio.Event()
+            client.events.subscribe(lambda _: done.set())
+            await done.wait()
+        await asyncio.get_running_loop().run_in_executor(None, service.stream_closed.wait)
+
+    asyncio.run(main())
+    with SyncGrantex(api_key="k", base_url=service.base) as client:
+        service.stream_closed.clear()
+        done = threading.Event()
+        client.events.subscribe(lambda _: done.set())
+        assert done.wait(60)
+    assert service.stream_closed.wait(60)
+    assert caplog.text == ""
+
+
 def test_amounts_are_sent_exactly() -> None:
     texts = [amount_text(amount) for amount in (100, 12.5, 0.1, "12.50", Decimal("99999999999.9999"), 1e-4)]
     assert texts == ["100", "12.5", "0.1", "12.50", "99999999999.9999", "0.0001"]

@@ -115,7 +115,7 @@ const BY_STATUS: Record<number, new (refusal: Refusal, hint?: string) => ApiErro
 };
 
 const STREAM_HINTS: Record<number, string> = {
-  401: 'streams go on with a working API key: give the client a function as apiKey to renew it',
+  401: 'a stream needs a working API key; a client with a function as apiKey renews it by itself',
   410: 'events may be missing: start again with `since`, or without a cursor, and read the state itself',
 };
 

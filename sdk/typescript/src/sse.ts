@@ -9,6 +9,8 @@ export type Item =
 export class TooLong extends Error {}
 
 const CR = 13;
+/** A longer `retry:` counts as this: a day, which nobody waits for. */
+const LONGEST_RETRY_MS = 86_400_000;
 
 /**
  * An incremental decoder of server-sent events: feed it the bytes as they come, cut anywhere.
@@ -90,7 +92,7 @@ export class Decoder {
     } else if (field === 'event') {
       this.#event = value;
     } else if (field === 'retry' && /^[0-9]+$/.test(value)) {
-      items.push({ kind: 'retry', ms: Number(value) });
+      items.push({ kind: 'retry', ms: Math.min(Number(value), LONGEST_RETRY_MS) });
     }
   }
 

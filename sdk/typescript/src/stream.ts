@@ -163,7 +163,7 @@ export class EventReader {
     const headers = new Headers({ ...agent(), accept: 'text/event-stream', authorization: `Bearer ${key}` });
     if (this.#cursor) headers.set('last-event-id', this.#cursor);
     const url = this.#transport.url({ path: '/v1/events/stream', query });
-    const init: RequestInit = { headers, redirect: 'manual', cache: 'no-store', signal: controller.signal };
+    const init: RequestInit = { headers, redirect: 'manual', signal: controller.signal };
     const response = await this.#inTime(controller, this.#transport.settings.fetch(url, init));
     if (response.status === 204) throw new StreamEndedError();
     if (response.status !== 200) {

@@ -163,7 +163,7 @@ export class Transport {
     }, timeoutMs);
     try {
       const body = call.body ? JSON.stringify(call.body) : null;
-      const init: RequestInit = { method: call.method, headers, body, redirect: 'manual', cache: 'no-store' };
+      const init: RequestInit = { method: call.method, headers, body, redirect: 'manual' };
       const response = await this.settings.fetch(this.url(call), { ...init, signal: controller.signal });
       const text = await response.text();
       if (!response.ok) throw apiError(refusal(response, text));

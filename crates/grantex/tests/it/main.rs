@@ -9,6 +9,7 @@
 )]
 
 mod cases;
+mod client;
 mod decoding;
 mod operations;
 

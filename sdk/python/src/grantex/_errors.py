@@ -141,7 +141,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     429: RateLimitedError,
 }
 _STREAM_HINTS = {
-    401: "streams go on with a working API key: give the client a function as api_key to renew it",
+    401: "a stream needs a working API key; a client with a function as api_key renews it by itself",
     410: "events may be missing: start again with `since`, or without a cursor, and read the state itself",
 }
 

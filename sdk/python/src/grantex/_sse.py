@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple, Optional, Union
 
 _BOM = b"\xef\xbb\xbf"
+LONGEST_RETRY = 86_400_000
+"""A longer `retry:` counts as this: a day in milliseconds, which nobody waits for."""
 
 
 class Message(NamedTuple):
@@ -121,7 +123,8 @@ class Decoder:
         elif field == b"event":
             self._event = value.decode("utf-8", "replace")
         elif field == b"retry" and value.isdigit():
-            items.append(Retry(int(value)))
+            # More digits than a day has are not read at all: very long ones are an error.
+            items.append(Retry(min(int(value), LONGEST_RETRY) if len(value) < 16 else LONGEST_RETRY))
 
     def _dispatch(self, items: list[Item]) -> None:
         if self._data is not None:

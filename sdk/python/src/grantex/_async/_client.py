@@ -115,7 +115,8 @@ class Grantex:
         return await self.authorizations.create(agent_id, principal_id, scopes, **options)
 
     async def aclose(self) -> None:
-        """Waits for calls that were started and not awaited, then closes the connections."""
+        """Ends subscriptions, waits for calls that were started and not awaited, closes the connections."""
+        self.events.unsubscribe_all()
         await self._pending.wait()
         await self._transport.aclose()
 

@@ -18,6 +18,7 @@ class AsyncEvents:
 
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
+        self._unsubscribe: set[Callable[[], None]] = set()
 
     def stream(
         self,
@@ -101,7 +102,19 @@ class AsyncEvents:
         >>> unsubscribe = client.events.subscribe(lambda event: print(event.type, event.data))
         >>> unsubscribe()
         """
-        return subscribe(self.stream(event_types, since, **options), handler, on_error)
+        end = subscribe(self.stream(event_types, since, **options), handler, on_error)
+
+        def unsubscribe() -> None:
+            self._unsubscribe.discard(unsubscribe)
+            end()
+
+        self._unsubscribe.add(unsubscribe)
+        return unsubscribe
+
+    def unsubscribe_all(self) -> None:
+        """Ends all subscriptions; closing the client does."""
+        for unsubscribe in [*self._unsubscribe]:
+            unsubscribe()
 
     def list(
         self,

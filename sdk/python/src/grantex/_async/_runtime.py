@@ -17,8 +17,22 @@ from .._models import Page
 T = TypeVar("T")
 KeyFunction = Callable[[], Union[str, Awaitable[str]]]
 Handler = Callable[[GrantexEvent], Optional[Awaitable[None]]]
-Lock = asyncio.Lock
 _log = logging.getLogger("grantex")
+
+
+class Lock:
+    """A lock that is bound to a loop only when it is used: clients may be made before there is one."""
+
+    def __init__(self) -> None:
+        self._lock: Optional[asyncio.Lock] = None
+
+    async def __aenter__(self) -> None:
+        self._lock = self._lock or asyncio.Lock()
+        await self._lock.acquire()
+
+    async def __aexit__(self, *_: Any) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
 
 async def ask(function: KeyFunction) -> str:

@@ -56,7 +56,7 @@ class AsyncReader:
 
     async def events(self) -> AsyncGenerator[GrantexEvent, None]:
         """The events; raises where going on makes no sense."""
-        while not self._cancel.is_set:
+        while not (self._cancel.is_set or self._transport.http.is_closed):
             connection = self._connection()
             try:
                 async for events in connection:
@@ -69,7 +69,7 @@ class AsyncReader:
                 broken = error
             finally:
                 await connection.aclose()
-            if self._cancel.is_set:
+            if self._cancel.is_set or self._transport.http.is_closed:
                 return
             if not self._options.reconnect:
                 if broken.reason is not None:

@@ -117,7 +117,8 @@ class SyncGrantex:
         return self.authorizations.create(agent_id, principal_id, scopes, **options)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Ends subscriptions, closes the connections."""
+        self.events.unsubscribe_all()
         self._pending.wait()
         self._transport.close()
 

@@ -58,7 +58,7 @@ class SyncReader:
 
     def events(self) -> Generator[GrantexEvent, None, None]:
         """The events; raises where going on makes no sense."""
-        while not self._cancel.is_set:
+        while not (self._cancel.is_set or self._transport.http.is_closed):
             connection = self._connection()
             try:
                 for events in connection:
@@ -71,7 +71,7 @@ class SyncReader:
                 broken = error
             finally:
                 connection.close()
-            if self._cancel.is_set:
+            if self._cancel.is_set or self._transport.http.is_closed:
                 return
             if not self._options.reconnect:
                 if broken.reason is not None:
