@@ -31,7 +31,7 @@ var (
 	ErrAPI = errors.New("api error")
 
 	// ErrConnection says that the connection could not be made, or broke.
-	ErrConnection = errors.New("no connection")
+	ErrConnection = errors.New("the connection failed")
 	// ErrTimeout says that nothing came in time.
 	ErrTimeout = errors.New("timeout")
 	// ErrProtocol says that what came is not what this service sends: is the base URL right?

@@ -252,7 +252,7 @@ func (t *transport) failure(ctx context.Context, err error, limit time.Duration)
 	if errors.As(err, &inURL) {
 		err = inURL.Err
 	}
-	return fmt.Errorf("%w to %s: %w; is the service running, and is the base URL right?", ErrConnection, t.baseURL, err)
+	return fmt.Errorf("%w: %s: %w; is the service running, and is the base URL right?", ErrConnection, t.baseURL, err)
 }
 
 // refusal is what the service said instead of a success.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use futures_util::TryStreamExt as _;
 use grantex::ListParams;
-use grantex::api::developers::{ApiKey, Mode, SignupRequest, SignupResponse};
+use grantex::api::developers::{ApiKey, KeyList, Mode, SignupRequest, SignupResponse};
 use grantex_server::{Memory, Settings, SystemClock};
 use grantex_store::DataDir;
 use serde::Serialize;
@@ -99,7 +99,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
         Command::List => {
             let keys: Vec<ApiKey> = target.client()?.keys().all(ListParams::default()).try_collect().await?;
             if json {
-                return print_json(&serde_json::json!({ "keys": keys }));
+                return print_json(&KeyList { keys, next_cursor: None });
             }
             for key in keys {
                 let state = key.revoked_at.map_or("works".to_owned(), |at| format!("revoked {at}"));

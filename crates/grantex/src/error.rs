@@ -195,7 +195,7 @@ impl Error {
             reason = inner.to_string();
             source = inner.source();
         }
-        Self::Connection(format!("no connection to {base}: {reason}"))
+        Self::Connection(format!("the connection to {base} failed: {reason}"))
     }
 }
 

@@ -193,7 +193,7 @@ export class Transport {
     const cause = (error as { cause?: unknown }).cause ?? error;
     const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
     return new ConnectionError(
-      `no connection to ${this.settings.baseUrl}: ${reason}; is the service running, and is the base URL right?`,
+      `the connection to ${this.settings.baseUrl} failed: ${reason}; is the service running, and is the base URL right?`,
       { cause: error },
     );
   }

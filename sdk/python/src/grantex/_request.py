@@ -125,5 +125,5 @@ def connection_error(base_url: str, error: Exception) -> ConnectionError:
     """A failure below HTTP, in one sentence."""
     reason = str(error) or type(error).__name__
     return ConnectionError(
-        f"no connection to {base_url}: {reason}; is the service running, and is the base URL right?"
+        f"the connection to {base_url} failed: {reason}; is the service running, and is the base URL right?"
     )
