@@ -51,6 +51,8 @@ def shell(*command: str | Path, cwd: Path, **variables: str) -> str:
 def typescript(project: Path) -> None:
     """The tarball in an empty project; the documents' programs compiled with `tsc --strict`."""
     sdk = ROOT / "sdk" / "typescript"
+    if not (sdk / "node_modules").exists():
+        shell("npm", "ci", "--no-audit", "--no-fund", cwd=sdk)
     shell("npm", "pack", "--pack-destination", project, cwd=sdk)
     tarball = next(project.glob("*.tgz"))
     (project / "package.json").write_text('{"private": true, "type": "module"}')

@@ -50,6 +50,10 @@ pub use grantex_types::{
 };
 pub use page::{ListParams, Page};
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// What the conformance cases test directly. Not part of the public interface.
 #[doc(hidden)]
 pub mod internal {
