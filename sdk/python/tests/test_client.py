@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,6 +16,9 @@ import pytest
 import grantex
 from grantex import Grantex, GrantexEvent, SyncGrantex
 from grantex._models import amount_text
+
+# Longer than anything takes that works.
+PATIENCE = 60.0
 
 
 class Service:
@@ -55,6 +58,14 @@ class Service:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
+async def closed(service: Service) -> None:
+    assert await asyncio.get_running_loop().run_in_executor(None, service.stream_closed.wait, PATIENCE)
+
+
+def in_time(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, PATIENCE))
+
+
 @pytest.fixture
 def service() -> Iterator[Service]:
     service = Service()
@@ -92,7 +103,7 @@ def test_a_revoke_starts_at_once_and_closing_waits_for_it(service: Service) -> N
             await asyncio.get_running_loop().run_in_executor(None, service.may_revoke.set)
         assert service.revoked == ["grnt_1"]
 
-    asyncio.run(main())
+    in_time(main())
 
 
 def test_a_revoke_can_be_awaited(service: Service) -> None:
@@ -104,7 +115,7 @@ def test_a_revoke_can_be_awaited(service: Service) -> None:
             with pytest.raises(grantex.NotFoundError):
                 await client.grants.revoke("unknown")
 
-    asyncio.run(main())
+    in_time(main())
     assert service.revoked == ["grnt_1", "unknown"]
 
 
@@ -118,7 +129,7 @@ def test_a_failed_revoke_that_nobody_awaits_is_logged(
             client.grants.revoke("unknown")
 
     with caplog.at_level(logging.ERROR, "grantex"):
-        asyncio.run(main())
+        in_time(main())
     assert "nobody awaited" in caplog.text
     assert "404" in caplog.text
 
@@ -142,10 +153,10 @@ def test_a_subscription_takes_plain_and_asynchronous_handlers_and_ends_at_once(s
                 await done.wait()
                 assert seen == ["evt_0", "evt_1", "evt_2"]
                 unsubscribe()
-                await asyncio.get_running_loop().run_in_executor(None, service.stream_closed.wait)
+                await closed(service)
                 service.stream_closed.clear()
 
-    asyncio.run(main())
+    in_time(main())
 
 
 def test_leaving_the_loop_closes_the_connection(service: Service) -> None:
@@ -153,9 +164,9 @@ def test_leaving_the_loop_closes_the_connection(service: Service) -> None:
         async with Grantex(api_key="k", base_url=service.base) as client:
             async for _ in client.events.stream():
                 break
-            await asyncio.get_running_loop().run_in_executor(None, service.stream_closed.wait)
+            await closed(service)
 
-    asyncio.run(main())
+    in_time(main())
 
 
 def test_what_a_handler_raises_is_told_and_the_subscription_goes_on(service: Service) -> None:
@@ -173,7 +184,7 @@ def test_what_a_handler_raises_is_told_and_the_subscription_goes_on(service: Ser
             await done.wait()
             assert told[:2] == ["evt_0", "evt_1"]
 
-    asyncio.run(main())
+    in_time(main())
 
 
 def test_a_synchronous_subscription_ends_from_any_thread(service: Service) -> None:
@@ -187,9 +198,9 @@ def test_a_synchronous_subscription_ends_from_any_thread(service: Service) -> No
                 done.set()
 
         unsubscribe = client.events.subscribe(handler)
-        assert done.wait(60)
+        assert done.wait(PATIENCE)
         unsubscribe()
-        assert service.stream_closed.wait(60)
+        assert service.stream_closed.wait(PATIENCE)
 
 
 def test_closing_the_client_ends_its_subscriptions_without_a_word(
@@ -200,15 +211,15 @@ def test_closing_the_client_ends_its_subscriptions_without_a_word(
             done = asyncio.Event()
             client.events.subscribe(lambda _: done.set())
             await done.wait()
-        await asyncio.get_running_loop().run_in_executor(None, service.stream_closed.wait)
+        await closed(service)
 
-    asyncio.run(main())
+    in_time(main())
     with SyncGrantex(api_key="k", base_url=service.base) as client:
         service.stream_closed.clear()
         done = threading.Event()
         client.events.subscribe(lambda _: done.set())
-        assert done.wait(60)
-    assert service.stream_closed.wait(60)
+        assert done.wait(PATIENCE)
+    assert service.stream_closed.wait(PATIENCE)
     assert caplog.text == ""
 
 
