@@ -169,6 +169,13 @@ def test_leaving_the_loop_closes_the_connection(service: Service) -> None:
     in_time(main())
 
 
+def test_leaving_the_loop_of_a_synchronous_stream_closes_the_connection(service: Service) -> None:
+    with SyncGrantex(api_key="k", base_url=service.base) as client:
+        for _ in client.events.stream():
+            break
+        assert service.stream_closed.wait(PATIENCE)
+
+
 def test_what_a_handler_raises_is_told_and_the_subscription_goes_on(service: Service) -> None:
     async def main() -> None:
         async with Grantex(api_key="k", base_url=service.base) as client:
