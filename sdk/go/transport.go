@@ -267,6 +267,9 @@ func refusal(response *http.Response, text []byte) *APIError {
 	}
 	if body.Message == "" {
 		body.Message = fmt.Sprintf("the service answered %d and said nothing more", status)
+		if status < 500 {
+			body.Message += ": is the base URL right?"
+		}
 	}
 	if body.RequestID == "" {
 		body.RequestID = response.Header.Get("X-Request-Id")

@@ -221,10 +221,13 @@ pub(crate) async fn refusal(response: Response) -> ApiError {
     }
 }
 
+/// For an answer that is not the service's own.
 fn said_nothing(status: StatusCode) -> String {
-    let meaning = status.canonical_reason().unwrap_or("a status without a name");
-    if status.is_redirection() {
-        return format!("the service answered {meaning}, which is not followed: is the base URL right?");
+    match status.as_u16() {
+        code @ ..400 => format!("the service answered {code}, which is not followed: is the base URL right?"),
+        code @ 400..500 => {
+            format!("the service answered {code} and said nothing more: is the base URL right?")
+        }
+        code => format!("the service answered {code} and said nothing more"),
     }
-    format!("the service answered {meaning} and said nothing more")
 }

@@ -220,7 +220,7 @@ export function refusal(response: Response, text: string): Parameters<typeof api
   const said =
     status < 400
       ? `the service answered ${status}, which is not followed: is the base URL right?`
-      : `the service answered ${status} and said nothing more`;
+      : `the service answered ${status} and said nothing more${status < 500 ? ': is the base URL right?' : ''}`;
   return {
     status,
     code: field('code'),

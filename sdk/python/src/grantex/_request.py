@@ -109,6 +109,8 @@ def refusal(response: httpx.Response) -> Refusal:
 
     status = response.status_code
     nothing = f"the service answered {status} and said nothing more"
+    if status < 500:
+        nothing += ": is the base URL right?"
     if status < 400:
         nothing = f"the service answered {status}, which is not followed: is the base URL right?"
     return Refusal(
