@@ -105,7 +105,20 @@ class AsyncAuthorizations:
         code_challenge_method: Optional[str] = None,
         idempotency_key: Optional[str] = None,
     ) -> AuthorizeResponse:
-        """Asks a principal for consent; the same as `client.authorize`."""
+        """Asks a principal for consent; the same as `client.authorize`.
+
+        Args:
+            agent_id: the agent that asks.
+            principal_id: your own name for the person who is asked.
+            scopes: what is asked for.
+            expires_in: how long the grant lasts from the consent on, such as `90m`; `24h` unless given.
+            redirect_uri: where the principal's browser goes after the decision.
+            state: handed back unchanged with the redirect.
+            audience: who the grant token is for.
+            code_challenge: PKCE: the base64url SHA-256 of a verifier that the exchange must show.
+            code_challenge_method: `S256`, together with the challenge.
+            idempotency_key: the same key with the same request gives the first answer again, for 24 hours.
+        """
         body = {
             "agentId": agent_id,
             "principalId": principal_id,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from types import TracebackType
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from .._errors import ConfigurationError
 from .._models import AuthorizeResponse, Developer, Mode, SignupResponse
@@ -105,16 +105,38 @@ class SyncGrantex:
         return Developer.from_json(self._transport.json(Call("GET", "/v1/me")))
 
     def authorize(
-        self, agent_id: str, principal_id: str, scopes: list[str], **options: Any
+        self,
+        agent_id: str,
+        principal_id: str,
+        scopes: list[str],
+        *,
+        expires_in: Optional[str] = None,
+        redirect_uri: Optional[str] = None,
+        state: Optional[str] = None,
+        audience: Optional[str] = None,
+        code_challenge: Optional[str] = None,
+        code_challenge_method: Optional[str] = None,
+        idempotency_key: Optional[str] = None,
     ) -> AuthorizeResponse:
         """Asks a principal for consent; with a sandbox key it is given at once.
 
-        The options are those of `authorizations.create`.
+        The arguments are those of `authorizations.create`.
 
         >>> asked = client.authorize(agent.agent_id, "user-123", ["calendar:read"])
         >>> print("send the principal to", asked.consent_url)
         """
-        return self.authorizations.create(agent_id, principal_id, scopes, **options)
+        return self.authorizations.create(
+            agent_id,
+            principal_id,
+            scopes,
+            expires_in=expires_in,
+            redirect_uri=redirect_uri,
+            state=state,
+            audience=audience,
+            code_challenge=code_challenge,
+            code_challenge_method=code_challenge_method,
+            idempotency_key=idempotency_key,
+        )
 
     def close(self) -> None:
         """Ends subscriptions, closes the connections."""

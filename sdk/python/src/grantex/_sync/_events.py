@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from .._event import GrantexEvent, Reconnect, StreamOptions, to_event
 from .._models import Page, Strings, Ticket
@@ -92,7 +92,17 @@ class SyncEvents:
         since: Optional[str] = None,
         *,
         on_error: Optional[Callable[[Exception], None]] = None,
-        **options: Any,
+        last_event_id: Optional[str] = None,
+        agent_id: Optional[str] = None,
+        principal_id: Optional[str] = None,
+        grant_id: Optional[str] = None,
+        reconnect: bool = True,
+        reconnect_delay: float = 1.0,
+        max_reconnect_delay: float = 30.0,
+        silence_timeout: float = 15.0,
+        max_event_bytes: int = 4 << 20,
+        on_open: Optional[Callable[[], None]] = None,
+        on_reconnect: Optional[Callable[[Reconnect], None]] = None,
     ) -> Callable[[], None]:
         """Calls `handler` for each event, one at a time, in the background.
 
@@ -103,7 +113,22 @@ class SyncEvents:
         >>> unsubscribe = client.events.subscribe(lambda event: print(event.type, event.data))
         >>> unsubscribe()
         """
-        end = subscribe(self.stream(event_types, since, **options), handler, on_error)
+        events = self.stream(
+            event_types,
+            since,
+            last_event_id=last_event_id,
+            agent_id=agent_id,
+            principal_id=principal_id,
+            grant_id=grant_id,
+            reconnect=reconnect,
+            reconnect_delay=reconnect_delay,
+            max_reconnect_delay=max_reconnect_delay,
+            silence_timeout=silence_timeout,
+            max_event_bytes=max_event_bytes,
+            on_open=on_open,
+            on_reconnect=on_reconnect,
+        )
+        end = subscribe(events, handler, on_error)
 
         def unsubscribe() -> None:
             self._unsubscribe.discard(unsubscribe)
