@@ -79,8 +79,10 @@ async fn whatever_differs_is_one() {
 
 #[tokio::test]
 async fn too_few_requests_and_too_many_are_problems() {
-    let problems = judged("retries/a GET is tried again after 500", me).await;
-    assert!(problems.iter().any(|problem| problem.contains("more were due")), "{problems:?}");
+    for case in ["retries/a GET is tried again after 500", "retries/the tries come to an end"] {
+        let problems = judged(case, me).await;
+        assert!(problems.iter().any(|problem| problem.contains("more were due")), "{case}: {problems:?}");
+    }
 
     let (mock, http) = (mock().await, reqwest::Client::new());
     let opened = http.post(format!("{mock}/sessions")).body(r#"{"case":"calls/me"}"#).send().await.unwrap();

@@ -9,7 +9,7 @@ use crate::page::{ListParams, Page, walk};
 use crate::transport::segment;
 use crate::{Client, Error};
 
-resource! {
+resource! { creating
     /// Agents; from [`Client::agents`].
     ///
     /// ```no_run

@@ -6,7 +6,7 @@ use super::resource;
 use crate::Error;
 use crate::transport::segment;
 
-resource! {
+resource! { creating
     /// Authorization requests; from [`Client::authorizations`](crate::Client::authorizations).
     Authorizations
 }

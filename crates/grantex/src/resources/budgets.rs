@@ -10,7 +10,7 @@ use crate::page::{ListParams, Page, walk};
 use crate::transport::segment;
 use crate::{Client, Error};
 
-resource! {
+resource! { creating
     /// Budgets and debits; from [`Client::budgets`].
     ///
     /// ```no_run

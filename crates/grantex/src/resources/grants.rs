@@ -9,7 +9,7 @@ use crate::page::{Page, walk};
 use crate::transport::segment;
 use crate::{Client, Error};
 
-resource! {
+resource! { creating
     /// Grants; from [`Client::grants`].
     ///
     /// ```no_run

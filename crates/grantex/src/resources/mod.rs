@@ -16,14 +16,26 @@ pub use keys::Keys;
 pub use principals::PrincipalSessions;
 pub use tokens::{OfflineParams, Tokens};
 
-/// A resource: a borrowed client, and the idempotency key of its calls.
+/// A resource: a borrowed client; `creating`, where its calls create or spend, with their idempotency key.
 macro_rules! resource {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone)]
         pub struct $name<'a> {
             client: &'a crate::Client,
-            #[allow(dead_code, reason = "not every resource creates something")]
+        }
+
+        impl<'a> $name<'a> {
+            pub(crate) fn of(client: &'a crate::Client) -> Self {
+                Self { client }
+            }
+        }
+    };
+    (creating $(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name<'a> {
+            client: &'a crate::Client,
             idempotency_key: Option<String>,
         }
 
@@ -32,8 +44,8 @@ macro_rules! resource {
                 Self { client, idempotency_key: None }
             }
 
-            /// Uses this key for the next creating call instead of a random one: the same key with
-            /// the same request gives the first answer again, for 24 hours.
+            /// Uses this key for a call that creates or spends, instead of a random one: the same key
+            /// with the same request gives the first answer again, for 24 hours.
             #[must_use]
             pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
                 self.idempotency_key = Some(key.into());

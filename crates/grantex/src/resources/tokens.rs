@@ -8,7 +8,7 @@ use grantex_types::api::tokens::{
 use super::resource;
 use crate::Error;
 
-resource! {
+resource! { creating
     /// Grant tokens; from [`Client::tokens`](crate::Client::tokens).
     ///
     /// ```no_run

@@ -91,6 +91,14 @@ class Page(Generic[T]):
     """How many there are in all, where the service counts them."""
 
 
+def page_of(body: Any, name: str, read: Callable[[Any], T]) -> Page[T]:
+    """A page from its JSON, whose items stand under `name`."""
+    items = body.get(name) if isinstance(body, Mapping) else None
+    if not isinstance(items, list):
+        raise ProtocolError(f"the answer has no {name}: is the base URL right?")
+    return Page([read(item) for item in items], body.get("nextCursor"), body.get("total"))
+
+
 @dataclass(frozen=True)
 class Developer(Model):
     """A developer: the tenant that everything belongs to."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Callable, Optional
 
 from .._event import GrantexEvent, Reconnect, StreamOptions, to_event
-from .._models import Page, Strings, Ticket
+from .._models import Page, Strings, Ticket, page_of
 from .._request import Call, types_text
 from ._runtime import AsyncList, Cancel, Handler, as_stream, subscribe
 from ._stream import AsyncReader
@@ -166,7 +166,7 @@ class AsyncEvents:
                 "after": after,
             }
             body = await self._transport.json(Call("GET", "/v1/events", query))
-            return Page([to_event(event) for event in body["events"]], body["nextCursor"])
+            return page_of(body, "events", to_event)
 
         return AsyncList(after, fetch)
 

@@ -27,6 +27,7 @@ from .._models import (
     TokenVerification,
     Transaction,
     amount_text,
+    page_of,
 )
 from .._request import Call, creating, segment
 from ._pending import Pending
@@ -58,7 +59,7 @@ class AsyncAgents:
 
         async def fetch(after: Optional[str]) -> Page[Agent]:
             body = await self._transport.json(Call("GET", "/v1/agents", {"limit": limit, "after": after}))
-            return Page([Agent.from_json(one) for one in body["agents"]], body["nextCursor"])
+            return page_of(body, "agents", Agent.from_json)
 
         return AsyncList(after, fetch)
 
@@ -198,7 +199,7 @@ class AsyncBudgets:
         async def fetch(after: Optional[str]) -> Page[Budget]:
             call = Call("GET", "/v1/budget/allocations", {"limit": limit, "after": after})
             body = await self._transport.json(call)
-            return Page([Budget.from_json(one) for one in body["allocations"]], body["nextCursor"])
+            return page_of(body, "allocations", Budget.from_json)
 
         return AsyncList(after, fetch)
 
@@ -210,8 +211,7 @@ class AsyncBudgets:
         async def fetch(after: Optional[str]) -> Page[Transaction]:
             path = f"/v1/budget/transactions/{segment(grant_id)}"
             body = await self._transport.json(Call("GET", path, {"limit": limit, "after": after}))
-            items = [Transaction.from_json(one) for one in body["transactions"]]
-            return Page(items, body["nextCursor"], body["total"])
+            return page_of(body, "transactions", Transaction.from_json)
 
         return AsyncList(after, fetch)
 
@@ -243,7 +243,7 @@ class AsyncGrants:
                 "after": after,
             }
             body = await self._transport.json(Call("GET", "/v1/grants", query))
-            return Page([Grant.from_json(one) for one in body["grants"]], body["nextCursor"])
+            return page_of(body, "grants", Grant.from_json)
 
         return AsyncList(after, fetch)
 
@@ -304,7 +304,7 @@ class AsyncKeys:
 
         async def fetch(after: Optional[str]) -> Page[ApiKey]:
             body = await self._transport.json(Call("GET", "/v1/keys", {"limit": limit, "after": after}))
-            return Page([ApiKey.from_json(one) for one in body["keys"]], body["nextCursor"])
+            return page_of(body, "keys", ApiKey.from_json)
 
         return AsyncList(after, fetch)
 

@@ -114,7 +114,7 @@ class AsyncReader:
                     raise failure
         except httpx.TimeoutException:
             raise self._silent() from None
-        except (httpx.TransportError, httpx.StreamError, OSError) as error:
+        except (httpx.RequestError, httpx.StreamError, OSError) as error:
             raise _Broken(connection_error(self._transport.settings.base_url, error)) from error
         finally:
             self._cancel.watch(None)
@@ -158,7 +158,7 @@ class AsyncReader:
             response = await http.send(request, stream=True)
         except httpx.TimeoutException:
             raise self._silent() from None
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise _Broken(connection_error(self._transport.settings.base_url, error)) from error
         if response.status_code == 200 and _is_event_stream(response):
             self._renewed = False
@@ -180,7 +180,7 @@ class AsyncReader:
             raise ProtocolError(f"{base} answers with {kind!r}, no event stream: is the base URL right?")
         try:
             await response.aread()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _Broken(connection_error(self._transport.settings.base_url, error)) from error
         refused = api_error(refusal(response), of_stream=True)
         if refused.status == 401 and not self._renewed and self._transport.renew(key):

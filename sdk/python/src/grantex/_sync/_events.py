@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 from .._event import GrantexEvent, Reconnect, StreamOptions, to_event
-from .._models import Page, Strings, Ticket
+from .._models import Page, Strings, Ticket, page_of
 from .._request import Call, types_text
 from ._runtime import Cancel, EventStream, Handler, SyncList, as_stream, subscribe
 from ._stream import SyncReader
@@ -167,7 +167,7 @@ class SyncEvents:
                 "after": after,
             }
             body = self._transport.json(Call("GET", "/v1/events", query))
-            return Page([to_event(event) for event in body["events"]], body["nextCursor"])
+            return page_of(body, "events", to_event)
 
         return SyncList(after, fetch)
 

@@ -28,6 +28,7 @@ from .._models import (
     TokenVerification,
     Transaction,
     amount_text,
+    page_of,
 )
 from .._request import Call, creating, segment
 from ._pending import Pending
@@ -59,7 +60,7 @@ class SyncAgents:
 
         def fetch(after: Optional[str]) -> Page[Agent]:
             body = self._transport.json(Call("GET", "/v1/agents", {"limit": limit, "after": after}))
-            return Page([Agent.from_json(one) for one in body["agents"]], body["nextCursor"])
+            return page_of(body, "agents", Agent.from_json)
 
         return SyncList(after, fetch)
 
@@ -195,7 +196,7 @@ class SyncBudgets:
         def fetch(after: Optional[str]) -> Page[Budget]:
             call = Call("GET", "/v1/budget/allocations", {"limit": limit, "after": after})
             body = self._transport.json(call)
-            return Page([Budget.from_json(one) for one in body["allocations"]], body["nextCursor"])
+            return page_of(body, "allocations", Budget.from_json)
 
         return SyncList(after, fetch)
 
@@ -207,8 +208,7 @@ class SyncBudgets:
         def fetch(after: Optional[str]) -> Page[Transaction]:
             path = f"/v1/budget/transactions/{segment(grant_id)}"
             body = self._transport.json(Call("GET", path, {"limit": limit, "after": after}))
-            items = [Transaction.from_json(one) for one in body["transactions"]]
-            return Page(items, body["nextCursor"], body["total"])
+            return page_of(body, "transactions", Transaction.from_json)
 
         return SyncList(after, fetch)
 
@@ -240,7 +240,7 @@ class SyncGrants:
                 "after": after,
             }
             body = self._transport.json(Call("GET", "/v1/grants", query))
-            return Page([Grant.from_json(one) for one in body["grants"]], body["nextCursor"])
+            return page_of(body, "grants", Grant.from_json)
 
         return SyncList(after, fetch)
 
@@ -300,7 +300,7 @@ class SyncKeys:
 
         def fetch(after: Optional[str]) -> Page[ApiKey]:
             body = self._transport.json(Call("GET", "/v1/keys", {"limit": limit, "after": after}))
-            return Page([ApiKey.from_json(one) for one in body["keys"]], body["nextCursor"])
+            return page_of(body, "keys", ApiKey.from_json)
 
         return SyncList(after, fetch)
 

@@ -116,7 +116,7 @@ class SyncReader:
                     raise failure
         except httpx.TimeoutException:
             raise self._silent() from None
-        except (httpx.TransportError, httpx.StreamError, OSError) as error:
+        except (httpx.RequestError, httpx.StreamError, OSError) as error:
             raise _Broken(connection_error(self._transport.settings.base_url, error)) from error
         finally:
             self._cancel.watch(None)
@@ -160,7 +160,7 @@ class SyncReader:
             response = http.send(request, stream=True)
         except httpx.TimeoutException:
             raise self._silent() from None
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise _Broken(connection_error(self._transport.settings.base_url, error)) from error
         if response.status_code == 200 and _is_event_stream(response):
             self._renewed = False
@@ -182,7 +182,7 @@ class SyncReader:
             raise ProtocolError(f"{base} answers with {kind!r}, no event stream: is the base URL right?")
         try:
             response.read()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _Broken(connection_error(self._transport.settings.base_url, error)) from error
         refused = api_error(refusal(response), of_stream=True)
         if refused.status == 401 and not self._renewed and self._transport.renew(key):

@@ -118,7 +118,7 @@ class SyncTransport:
         except httpx.TimeoutException:
             limit = self.settings.timeout
             raise TimeoutError(f"nothing came from the service within {limit} s") from None
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             raise connection_error(self.settings.base_url, error) from error
         if not response.is_success:
             raise api_error(refusal(response))
