@@ -148,7 +148,10 @@ func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[
 			"principalId", params.PrincipalID, "grantId", params.GrantID,
 			"limit", number(params.Limit), "after", params.After),
 	}, &answer)
-	events := make([]GrantexEvent, 0, len(answer.Events))
+	var events []GrantexEvent
+	if answer.Events != nil {
+		events = make([]GrantexEvent, 0, len(answer.Events))
+	}
 	for _, one := range answer.Events {
 		events = append(events, one.event())
 	}

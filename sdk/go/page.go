@@ -1,6 +1,9 @@
 package grantex
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Page is one page of a list.
 type Page[T any] struct {
@@ -46,6 +49,10 @@ func walk[T any](ctx context.Context, after string, fetch func(ctx context.Conte
 func pageOf[T any](items []T, next *string, err error) (*Page[T], error) {
 	if err != nil {
 		return nil, err
+	}
+	if items == nil {
+		// The service's own pages have a list, also an empty one.
+		return nil, fmt.Errorf("%w: the answer is no page of a list: is the base URL right?", ErrProtocol)
 	}
 	return &Page[T]{Items: items, NextCursor: next}, nil
 }

@@ -98,7 +98,7 @@ export class Events {
       type Answer = { events: unknown[]; nextCursor: string | null };
       const call = { method: 'GET', path: '/v1/events', query };
       const { events, nextCursor } = await this.#transport.json<Answer>(call, options);
-      return { items: events.map(toEvent), nextCursor };
+      return { items: events?.map(toEvent), nextCursor };
     });
   }
 

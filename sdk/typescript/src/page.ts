@@ -1,3 +1,5 @@
+import { ProtocolError } from './errors.js';
+
 /** One page of a list. */
 export interface Page<T> {
   /** What is on the page. */
@@ -33,7 +35,11 @@ export class List<T> implements PromiseLike<Page<T>>, AsyncIterable<T> {
   /** @internal */
   constructor(after: string | undefined, fetch: (after: string | undefined) => Promise<Page<T>>) {
     this.#after = after;
-    this.#fetch = fetch;
+    this.#fetch = async (place) => {
+      const page = await fetch(place);
+      if (Array.isArray(page.items)) return page;
+      throw new ProtocolError('the answer is no page of a list: is the base URL right?');
+    };
   }
 
   // biome-ignore lint/suspicious/noThenProperty: awaiting a list gives its first page
