@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod dev;
 mod events;
+mod forward;
 mod keys;
 mod logging;
 mod print;
@@ -29,6 +30,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
   grantex dev --demo                       try it: everything on, with a made-up lifecycle
   grantex serve --data-dir ./grantex-data  run it
   grantex events tail --types grant.revoked,budget.exhausted
+  grantex forward --config forward.toml    deliver events to where you need them
   grantex <command> --help                 more examples of each command")]
 struct Cli {
     #[command(subcommand)]
@@ -40,6 +42,7 @@ enum Command {
     Dev(dev::Dev),
     Serve(serve::Serve),
     Events(events::Events),
+    Forward(forward::Forward),
     Keys(keys::Keys),
     Backup(backup::Backup),
     /// Print a shell's completion script
@@ -78,6 +81,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Dev(command) => dev::run(command).await,
             Command::Serve(command) => serve::run(command).await,
             Command::Events(command) => events::run(command).await,
+            Command::Forward(command) => forward::run(command).await,
             Command::Keys(command) => keys::run(command).await,
             Command::Backup(command) => backup::run(&command),
             Command::Completions { shell } => {

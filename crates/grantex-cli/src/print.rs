@@ -7,7 +7,7 @@ use grantex_types::event::{Event, EventData, EventType, IssueMethod, RevokedBy};
 
 /// Prints a line to standard output. Ends the process quietly when nobody reads any more, as in
 /// `grantex events tail | head`.
-pub(crate) fn line(text: std::fmt::Arguments<'_>) {
+pub(crate) fn line(text: impl std::fmt::Display) {
     let written = writeln!(anstream::stdout().lock(), "{text}");
     if let Err(error) = written {
         let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;

@@ -44,7 +44,16 @@ struct Envelope<'a> {
 }
 
 impl GrantexEvent {
-    pub(crate) fn parse(json: String) -> Result<Self, Error> {
+    /// The event whose envelope this is, as [`json`](Self::json) gave it.
+    ///
+    /// ```
+    /// let json = r#"{"id":"evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","type":"grant.revoked","createdAt":"2026-03-01T12:00:00.000Z","data":{"grantId":"grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","revokedBy":"principal"}}"#;
+    /// let event = grantex::GrantexEvent::from_json(json)?;
+    /// assert_eq!((event.r#type.as_ref(), event.json()), ("grant.revoked", json));
+    /// # Ok::<(), grantex::Error>(())
+    /// ```
+    pub fn from_json(json: impl Into<String>) -> Result<Self, Error> {
+        let json = json.into();
         let envelope: Envelope<'_> =
             serde_json::from_str(&json).map_err(|error| Error::Protocol(format!("an event: {error}")))?;
         let known = envelope.r#type.parse::<EventType>().ok();

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 pub use event::{GrantexEvent, Payload};
 pub use options::{HistoryParams, Reconnect, StreamOptions, TicketParams};
-pub use stream::EventStream;
+pub use stream::{EventStream, Progress, ProgressStream};
 
 use crate::page::{Page, walk};
 use crate::{Client, Error};
@@ -111,7 +111,7 @@ async fn page(client: &Client, params: &HistoryParams) -> Result<Page<GrantexEve
     let call = call.query("after", params.after.as_ref()).query("limit", params.limit);
     let list: EventList = call.json().await?;
     let events: Result<Vec<_>, Error> =
-        list.events.iter().map(|event| GrantexEvent::parse(event.get().to_owned())).collect();
+        list.events.iter().map(|event| GrantexEvent::from_json(event.get())).collect();
     Ok(Page::new(events?, list.next_cursor))
 }
 

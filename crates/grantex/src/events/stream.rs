@@ -64,17 +64,77 @@ impl EventStream {
     }
 }
 
+/// What a stream does next, as [`EventStream::progress`] tells it.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// An event.
+    Event(GrantexEvent),
+    /// Nothing of interest lies up to this place, and a later stream can go on after it: where the
+    /// stream begins, and where the log moved past events that the filter hides.
+    Cursor(EventId),
+}
+
+/// An [`EventStream`] that also tells where it is; from [`EventStream::progress`].
+#[derive(Debug)]
+pub struct ProgressStream {
+    stream: EventStream,
+}
+
+impl EventStream {
+    /// The same stream, which besides tells how far it is where there are no events: for a reader that
+    /// keeps its place durably, so that the place does not grow old while a filter hides what happens.
+    ///
+    /// ```no_run
+    /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {
+    /// use futures_util::StreamExt as _;
+    /// use grantex::{Progress, StreamOptions};
+    /// let mut steps = client.events().stream(StreamOptions::new().event_types(["grant.revoked"])).progress();
+    /// while let Some(step) = steps.next().await {
+    ///     match step? {
+    ///         Progress::Event(event) => println!("handle {event:?}, then keep {}", event.id),
+    ///         Progress::Cursor(id) => println!("keep {id}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn progress(self) -> ProgressStream {
+        ProgressStream { stream: self }
+    }
+}
+
+impl Stream for ProgressStream {
+    type Item = Result<Progress, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.stream.poll_step(context)
+    }
+}
+
 impl Stream for EventStream {
     type Item = Result<GrantexEvent, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
+            match std::task::ready!(self.poll_step(context)) {
+                Some(Ok(Progress::Event(event))) => return Poll::Ready(Some(Ok(event))),
+                Some(Ok(Progress::Cursor(_))) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl EventStream {
+    fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Progress, Error>>> {
+        loop {
             match std::mem::replace(&mut self.state, State::Done) {
                 State::Done => return Poll::Ready(None),
                 State::Ready(mut reader) => match reader.next() {
-                    Some(Ok(event)) => {
+                    Some(Ok(step)) => {
                         self.state = State::Ready(reader);
-                        return Poll::Ready(Some(Ok(event)));
+                        return Poll::Ready(Some(Ok(step)));
                     }
                     Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                     None => self.state = State::Filling(Box::pin(reader.filled())),
@@ -141,17 +201,25 @@ impl Reader {
         }
     }
 
-    /// The next event among what was read.
-    fn next(&mut self) -> Option<Result<GrantexEvent, Error>> {
+    /// The next step among what was read.
+    fn next(&mut self) -> Option<Result<Progress, Error>> {
         while let Some(item) = self.items.pop_front() {
             match item {
                 // An empty id would make it forget where it was.
                 Item::Cursor(id) if id.is_empty() => {}
-                Item::Cursor(id) => self.cursor = Some(id),
+                Item::Cursor(id) => {
+                    let place = id.parse().ok();
+                    self.cursor = Some(id);
+                    // An event's own id comes right before it.
+                    let is_of_an_event = matches!(self.items.front(), Some(Item::Message { .. }));
+                    if let Some(place) = place.filter(|_| !is_of_an_event) {
+                        return Some(Ok(Progress::Cursor(place)));
+                    }
+                }
                 Item::Retry(delay) => self.base_delay = delay,
                 Item::Comment => {}
                 Item::Message { data, .. } => {
-                    let event = match GrantexEvent::parse(data) {
+                    let event = match GrantexEvent::from_json(data) {
                         Ok(event) => event,
                         Err(error) => return Some(Err(error)),
                     };
@@ -160,7 +228,7 @@ impl Reader {
                         continue;
                     }
                     self.last = Some(event.id);
-                    return Some(Ok(event));
+                    return Some(Ok(Progress::Event(event)));
                 }
             }
         }

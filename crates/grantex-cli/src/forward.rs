@@ -1,0 +1,95 @@
+//! `grantex forward`
+
+mod check;
+mod config;
+mod dead_letters;
+mod run;
+mod status;
+mod watch;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::Failure;
+use crate::logging::LogFormat;
+
+/// Deliver events to Datadog, Splunk, S3, `BigQuery`, Kafka, webhooks and files
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = false,
+    after_help = "The configuration is one TOML file:
+
+  url = \"http://127.0.0.1:8080\"
+  api_key = \"${GRANTEX_API_KEY}\"          # ${file:/run/secrets/key} reads a file
+  state_dir = \"./forward-state\"
+  since = \"2026-01-01T00:00:00Z\"          # where a destination without a checkpoint starts; default: now
+  listen = \"127.0.0.1:9464\"               # /healthz, /readyz, /metrics; none unless given
+
+  [[destination]]
+  name = \"audit\"                          # unique; keys the checkpoint
+  type = \"file\"                           # datadog, splunk, s3, bigquery, kafka, webhook, file
+  types = [\"grant.revoked\"]               # optional filter
+  path = \"./audit.ndjson\"
+
+docs/destinations.md has every option. SIGTERM and Ctrl-C deliver what was read, within a time limit, and
+end; SIGHUP reads the configuration again.
+
+Examples:
+  grantex forward --config forward.toml
+  grantex forward check                    is everything reachable, and are the credentials right?
+  grantex forward status                   how far is each destination?
+  grantex forward dead-letters list        what was not taken, and why?"
+)]
+pub(crate) struct Forward {
+    /// The configuration file
+    #[arg(
+        long,
+        env = "GRANTEX_FORWARD_CONFIG",
+        default_value = "forward.toml",
+        value_name = "FILE",
+        global = true
+    )]
+    config: PathBuf,
+    /// How log lines look
+    #[arg(long, env = "GRANTEX_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value = "auto")]
+    log_format: LogFormat,
+    /// What to log: error, warn, info, debug, or a filter
+    #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Validate the configuration and reach the service and every destination, without sending events
+    #[command(after_help = "Examples:
+  grantex forward check
+  grantex forward check --json | jq 'select(.ok | not)'")]
+    Check {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how far each destination is
+    #[command(after_help = "Examples:
+  grantex forward status
+  grantex forward status --json | jq 'select(.lagSeconds > 60)'")]
+    Status {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// See and decide about the events that a destination would not take
+    DeadLetters(dead_letters::DeadLetters),
+}
+
+pub(crate) async fn run(forward: Forward) -> Result<(), Failure> {
+    match forward.command {
+        None => run::run(&forward.config, forward.log_format, &forward.log).await,
+        Some(Command::Check { json }) => check::run(&forward.config, json).await,
+        Some(Command::Status { json }) => status::run(&forward.config, json).await,
+        Some(Command::DeadLetters(command)) => dead_letters::run(&forward.config, command).await,
+    }
+}

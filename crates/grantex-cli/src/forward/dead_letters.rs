@@ -1,0 +1,164 @@
+//! `grantex forward dead-letters`
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use grantex::Timestamp;
+use grantex_destinations::{DeadLetter, State};
+use tokio::time::Instant;
+
+use super::config::Config;
+use super::watch::now_ms;
+use crate::{Failure, print};
+
+/// How long `retry` waits for a forwarder that runs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// See and decide about the events that a destination would not take
+#[derive(Args)]
+#[command(after_help = "Examples:
+  grantex forward dead-letters list
+  grantex forward dead-letters list --destination siem --json
+  grantex forward dead-letters show 7
+  grantex forward dead-letters retry 7 8
+  grantex forward dead-letters retry --all --destination siem
+  grantex forward dead-letters drop 7")]
+pub(super) struct DeadLetters {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One line for each
+    List {
+        /// Only this destination's
+        #[arg(long, value_name = "NAME")]
+        destination: Option<String>,
+        /// One JSON object a line, with the whole event
+        #[arg(long)]
+        json: bool,
+    },
+    /// One of them, with its event and the answer that condemned it
+    Show {
+        /// Its number, as `list` tells
+        number: i64,
+    },
+    /// Send them again
+    Retry(Which),
+    /// Forget them
+    Drop(Which),
+}
+
+#[derive(Args)]
+struct Which {
+    /// Their numbers, as `list` tells
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NUMBER")]
+    numbers: Vec<i64>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    /// Only this destination's
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+}
+
+pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Failure> {
+    let config = Config::load(path)?;
+    let state = State::look(&config.state_dir)?;
+    match command.command {
+        Command::List { destination, json } => list(&state, destination, json).await,
+        Command::Show { number } => show(&state, number).await,
+        Command::Retry(which) => retry(&state, &which).await,
+        Command::Drop(which) => {
+            let numbers = chosen(&state, &which).await?;
+            state.drop_dead_letters(&numbers).await?;
+            print::line(format_args!("{} dropped", numbers.len()));
+            Ok(())
+        }
+    }
+}
+
+async fn list(state: &State, destination: Option<String>, json: bool) -> Result<(), Failure> {
+    let letters =
+        state.dead_letters(grantex_destinations::DeadLetters { destination, numbers: Vec::new() }).await?;
+    if !json && letters.is_empty() {
+        print::line("there are none");
+    }
+    for letter in letters {
+        if json {
+            print::line(serde_json::to_string(&letter)?);
+        } else {
+            let (at, again) = (
+                Timestamp::from_millis(letter.at_ms),
+                if letter.is_waiting { ", waits to be sent again" } else { "" },
+            );
+            print::line(format_args!(
+                "{:>6}  {at}  {}  {}  {}{again}",
+                letter.number, letter.destination, letter.event_id, letter.reason
+            ));
+        }
+    }
+    Ok(())
+}
+
+async fn show(state: &State, number: i64) -> Result<(), Failure> {
+    let Some(letter) = find(state, None, vec![number]).await?.into_iter().next() else {
+        return Err(format!("there is no dead letter {number}").into());
+    };
+    let event: serde_json::Value = serde_json::from_str(letter.event.get())?;
+    print::line(format_args!("destination  {}", letter.destination));
+    print::line(format_args!(
+        "refused      {}, {} times",
+        Timestamp::from_millis(letter.at_ms),
+        letter.tries
+    ));
+    print::line(format_args!("answer       {}", letter.reason));
+    print::line(format_args!("event        {}", serde_json::to_string_pretty(&event)?));
+    Ok(())
+}
+
+async fn find(
+    state: &State,
+    destination: Option<String>,
+    numbers: Vec<i64>,
+) -> Result<Vec<DeadLetter>, Failure> {
+    Ok(state.dead_letters(grantex_destinations::DeadLetters { destination, numbers }).await?)
+}
+
+/// The numbers that a command is about; one that is not there is a mistake.
+async fn chosen(state: &State, which: &Which) -> Result<Vec<i64>, Failure> {
+    let found = find(state, which.destination.clone(), which.numbers.clone()).await?;
+    let found: Vec<i64> = found.iter().map(|letter| letter.number).collect();
+    match which.numbers.iter().find(|number| !found.contains(number)) {
+        Some(number) => Err(format!("there is no dead letter {number}").into()),
+        None => Ok(found),
+    }
+}
+
+/// Asks the forwarder to send them again, and tells what came of it where one runs.
+async fn retry(state: &State, which: &Which) -> Result<(), Failure> {
+    let numbers = chosen(state, which).await?;
+    state.retry_dead_letters(&numbers).await?;
+    let now = now_ms();
+    let runs = state.reports().await?.iter().any(|(_, report)| now.saturating_sub(report.at_ms) < 10_000);
+    if !runs || numbers.is_empty() {
+        print::line(format_args!("{} will be sent when the forwarder runs", numbers.len()));
+        return Ok(());
+    }
+    let begun = Instant::now();
+    loop {
+        let left = find(state, None, numbers.clone()).await?;
+        let waiting = left.iter().filter(|letter| letter.is_waiting).count();
+        if waiting == 0 || begun.elapsed() > PATIENCE {
+            let delivered = numbers.len().saturating_sub(left.len());
+            let refused = left.len().saturating_sub(waiting);
+            print::line(format_args!(
+                "{delivered} delivered, {refused} refused again, {waiting} still waiting"
+            ));
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -1,0 +1,176 @@
+//! `grantex forward status`
+
+use std::path::Path;
+
+use grantex::{Client, HistoryParams, Timestamp};
+use grantex_destinations::{Checkpoint, Filter, Report, State};
+use serde::Serialize;
+
+use super::config::Config;
+use super::watch::now_ms;
+use crate::{Failure, print};
+
+/// Events that are counted one by one, at most: beyond it the time tells more.
+const MOST_COUNTED: usize = 10_000;
+
+/// Events a page of the history holds: as many as the service gives.
+const PAGE: u32 = 1000;
+
+/// A forwarder that runs reports every 2 seconds.
+const FRESH_MS: u64 = 10_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    destination: String,
+    r#type: String,
+    state: String,
+    position: Option<String>,
+    position_at: Option<String>,
+    /// Events of its filter after the position; at least so many where `behind_is_partial`.
+    behind: Option<usize>,
+    behind_is_partial: bool,
+    /// How long the oldest of them waits.
+    lag_seconds: Option<u64>,
+    delivered: u64,
+    rate: f64,
+    retries: u64,
+    dead_letters: u64,
+    gaps: usize,
+    last_error: Option<String>,
+    last_error_at: Option<String>,
+}
+
+pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
+    let config = Config::load(path)?;
+    let state = State::look(&config.state_dir)?;
+    let (client, _) = config.client()?;
+    let (checkpoints, reports, gaps) =
+        (state.checkpoints().await?, state.reports().await?, state.gaps().await?);
+    let mut rows = Vec::new();
+    for definition in config.definitions()? {
+        let name = definition.name();
+        let checkpoint = checkpoints.iter().find(|(of, _)| of == name).map(|(_, checkpoint)| *checkpoint);
+        let report = reports.iter().find(|(of, _)| of == name).map(|(_, report)| report.clone());
+        let filter = Filter {
+            types: definition.delivery().types.clone().unwrap_or(config.filter().types),
+            ..config.filter()
+        };
+        let waiting = match checkpoint {
+            Some(checkpoint) => count(&client, &filter, checkpoint).await,
+            None => Err("there is no position yet".into()),
+        };
+        let mut status = describe(name, definition.kind(), checkpoint, &report.unwrap_or_default());
+        match waiting {
+            Ok(waiting) => {
+                status.behind = Some(waiting.events);
+                status.behind_is_partial = waiting.is_partial;
+                status.lag_seconds =
+                    Some(waiting.oldest.map_or(0, |oldest| now_ms().saturating_sub(oldest.millis()) / 1000));
+            }
+            Err(error) => status.last_error = status.last_error.or(Some(error.to_string())),
+        }
+        status.dead_letters = state.count_dead_letters(name).await?;
+        status.gaps = gaps.iter().filter(|gap| gap.destination == name).count();
+        rows.push(status);
+    }
+    if json {
+        for row in rows {
+            print::line(serde_json::to_string(&row)?);
+        }
+    } else {
+        table(&rows);
+    }
+    Ok(())
+}
+
+struct Waiting {
+    events: usize,
+    is_partial: bool,
+    oldest: Option<Timestamp>,
+}
+
+/// What the log holds after a checkpoint.
+async fn count(client: &Client, filter: &Filter, checkpoint: Checkpoint) -> Result<Waiting, Failure> {
+    let mut waiting = Waiting { events: 0, is_partial: false, oldest: None };
+    let mut params = HistoryParams {
+        event_types: filter.types.clone(),
+        agent_id: filter.agent_id.clone(),
+        principal_id: filter.principal_id.clone(),
+        grant_id: filter.grant_id.clone(),
+        limit: Some(PAGE),
+        after: Some(checkpoint.cursor.to_string()),
+        ..HistoryParams::default()
+    };
+    loop {
+        let page = client.events().list(&params).await?;
+        waiting.oldest = waiting.oldest.or_else(|| page.items.first().map(|event| event.timestamp));
+        waiting.events = waiting.events.saturating_add(page.items.len());
+        match page.next_cursor {
+            None => return Ok(waiting),
+            Some(_) if waiting.events >= MOST_COUNTED => {
+                waiting.is_partial = true;
+                return Ok(waiting);
+            }
+            after => params.after = after,
+        }
+    }
+}
+
+fn describe(name: &str, kind: &str, checkpoint: Option<Checkpoint>, report: &Report) -> Status {
+    let time = |ms: u64| Timestamp::from_millis(ms).to_string();
+    let is_fresh = now_ms().saturating_sub(report.at_ms) < FRESH_MS;
+    let state = match report.state.as_str() {
+        "" => "never ran",
+        state @ ("stopped" | "failed") => state,
+        state if is_fresh => state,
+        _ => "not running",
+    };
+    Status {
+        destination: name.to_owned(),
+        r#type: kind.to_owned(),
+        state: state.to_owned(),
+        position: checkpoint.map(|checkpoint| checkpoint.cursor.to_string()),
+        position_at: checkpoint.map(|checkpoint| time(checkpoint.cursor.millis())),
+        behind: None,
+        behind_is_partial: false,
+        lag_seconds: None,
+        delivered: report.delivered,
+        rate: if is_fresh { report.rate } else { 0.0 },
+        retries: report.retries,
+        dead_letters: 0,
+        gaps: 0,
+        last_error: report.last_error.clone(),
+        last_error_at: report.last_error_at_ms.map(time),
+    }
+}
+
+fn table(rows: &[Status]) {
+    let bold = anstyle::Style::new().bold();
+    let head = format!(
+        "{:16} {:9} {:11} {:>8} {:>7} {:>8} {:>8} {:>7}  {}",
+        "DESTINATION", "TYPE", "STATE", "BEHIND", "LAG", "RATE", "RETRIES", "DEAD", "POSITION"
+    );
+    print::line(format_args!("{bold}{head}{bold:#}"));
+    for row in rows {
+        let plus = if row.behind_is_partial { "+" } else { "" };
+        let behind = row.behind.map_or("?".into(), |events| format!("{events}{plus}"));
+        let lag = row.lag_seconds.map_or("?".into(), |seconds| format!("{seconds} s"));
+        let rate = format!("{:.0}/s", row.rate);
+        let position = row.position_at.as_deref().unwrap_or("-");
+        print::line(format_args!(
+            "{:16} {:9} {:11} {behind:>8} {lag:>7} {rate:>8} {:>8} {:>7}  {position}",
+            row.destination, row.r#type, row.state, row.retries, row.dead_letters
+        ));
+        if let Some(error) = &row.last_error {
+            let at = row.last_error_at.as_deref().unwrap_or_default();
+            print::line(format_args!("{:16} {at} {error}", ""));
+        }
+        if row.gaps > 0 {
+            print::line(format_args!(
+                "{:16} {} gaps: events were gone before they could be delivered",
+                "", row.gaps
+            ));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How a forwarder that runs is watched: health, metrics, a line on the terminal.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use grantex_destinations::{EventSource, Phase};
+use grantex_server::SystemClock;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::Failure;
+
+/// How often old samples are let go.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Between two looks at the progress.
+const BLINK: Duration = Duration::from_millis(500);
+
+/// A destination that is less behind is live, not catching up.
+const BEHIND: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+struct Watched {
+    source: EventSource,
+    prometheus: PrometheusHandle,
+}
+
+/// Serves `/healthz`, `/readyz` and `/metrics`.
+pub(super) async fn serve(
+    address: SocketAddr,
+    source: EventSource,
+    prometheus: PrometheusHandle,
+) -> Result<(), Failure> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}; choose another with listen"))?;
+    tracing::info!(address = %listener.local_addr()?, "serving health and metrics");
+    let upkeep = prometheus.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(|State(watched): State<Watched>| async move { watched.prometheus.render() }))
+        .with_state(Watched { source, prometheus });
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "health and metrics are not served any more");
+        }
+    });
+    Ok(())
+}
+
+/// Ready while no destination has ended for good. One that is down and tried again is no reason to
+/// restart the forwarder.
+async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
+    let stats = watched.source.stats();
+    let is_ready = stats.iter().all(|stats| stats.phase != Phase::Failed);
+    let destinations: Vec<Value> = stats
+        .iter()
+        .map(|stats| {
+            json!({
+                "name": stats.name,
+                "failed": stats.phase == Phase::Failed,
+                "retrying": stats.is_retrying,
+                "lastError": stats.last_error,
+            })
+        })
+        .collect();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": is_ready, "destinations": destinations})))
+}
+
+/// Shows on a terminal how far destinations are that catch up.
+pub(super) async fn progress(source: EventSource) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let mut is_shown = false;
+    loop {
+        tokio::time::sleep(BLINK).await;
+        let now = now_ms();
+        let behind: Vec<String> = source
+            .stats()
+            .iter()
+            .filter_map(|stats| {
+                let lag = Duration::from_millis(now.saturating_sub(stats.cursor?.millis()));
+                let is_busy = stats.rate > 0.0 && stats.phase == Phase::Running && lag > BEHIND;
+                let seconds = lag.as_secs();
+                is_busy.then(|| {
+                    format!(
+                        "{}: {} events, {:.0}/s, {seconds} s behind",
+                        stats.name, stats.delivered, stats.rate
+                    )
+                })
+            })
+            .collect();
+        // Over itself; nothing where nothing is to be said.
+        if is_shown || !behind.is_empty() {
+            eprint!("\r\x1b[K{}", behind.join(" · "));
+            std::io::stderr().flush().ok();
+        }
+        is_shown = !behind.is_empty();
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    grantex_core::env::Clock::now(&SystemClock).millis()
+}

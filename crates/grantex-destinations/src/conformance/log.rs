@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use grantex::{EventId, GrantId, GrantexEvent, Progress, Timestamp};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::log::{EventLog, Filter, LogError, Start};
+
+/// A log in memory, to test with. Clones are the same log.
+#[derive(Debug, Clone)]
+pub struct MemoryLog {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    events: Mutex<Vec<GrantexEvent>>,
+    /// Everything up to here is gone, as after the retention time.
+    trimmed: Mutex<EventId>,
+    length: watch::Sender<usize>,
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        let inner = Inner {
+            events: Mutex::default(),
+            trimmed: Mutex::new(EventId::ZERO),
+            length: watch::Sender::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+}
+
+/// The time of the first sample event: the log's clock, one millisecond an event.
+const FIRST_MS: u64 = 1_772_366_400_000;
+
+/// Grants that the samples are about, in turn.
+const GRANTS: u64 = 5;
+
+/// The `n`th event of a log of samples: a token was issued for one of five grants.
+#[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "the text below is an envelope")]
+pub fn sample_event(n: u64) -> GrantexEvent {
+    let at = FIRST_MS.saturating_add(n);
+    let id = EventId::from_parts(at, u128::from(n));
+    let grant = GrantId::from_parts(FIRST_MS, u128::from(n.checked_rem(GRANTS).unwrap_or_default()));
+    let token = grantex::TokenId::from_parts(at, u128::from(n));
+    let time = Timestamp::from_millis(at);
+    let json = format!(
+        r#"{{"id":"{id}","type":"token.issued","createdAt":"{time}","data":{{"grantId":"{grant}","tokenId":"{token}","method":"exchange"}}}}"#
+    );
+    GrantexEvent::from_json(json).expect("a sample is an event")
+}
+
+impl MemoryLog {
+    /// Appends samples.
+    pub fn append(&self, count: usize) {
+        let mut events = self.inner.events.lock();
+        for _ in 0..count {
+            let event = sample_event(events.len() as u64);
+            events.push(event);
+        }
+        self.inner.length.send_replace(events.len());
+    }
+
+    /// The ids of all events, also of those that are gone.
+    pub fn ids(&self) -> Vec<EventId> {
+        self.inner.events.lock().iter().map(|event| event.id).collect()
+    }
+
+    /// Forgets all events up to this one.
+    pub fn trim(&self, up_to: EventId) {
+        *self.inner.trimmed.lock() = up_to;
+    }
+
+    /// Waits until nobody reads the log.
+    pub async fn all_readers_gone(&self) {
+        self.inner.length.closed().await;
+    }
+
+    fn next(&self, after: EventId) -> Option<GrantexEvent> {
+        let events = self.inner.events.lock();
+        let index = events.partition_point(|event| event.id <= after);
+        events.get(index).cloned()
+    }
+}
+
+impl EventLog for MemoryLog {
+    fn open(&self, filter: &Filter, start: &Start) -> BoxStream<'static, Result<Progress, LogError>> {
+        let trimmed = *self.inner.trimmed.lock();
+        let after = match start {
+            Start::Now => self.inner.events.lock().last().map_or(EventId::ZERO, |event| event.id),
+            Start::Since(time) => {
+                let since = time.parse::<Timestamp>().map_or(0, Timestamp::millis);
+                let events = self.inner.events.lock();
+                let before = events.iter().take_while(|event| event.timestamp.millis() < since);
+                before.last().map_or(EventId::ZERO, |event| event.id).max(trimmed)
+            }
+            Start::After(id) if *id < trimmed => {
+                let lost = LogError::Lost(format!("the log does not reach back to {id}"));
+                return stream::once(async { Err(lost) }).boxed();
+            }
+            Start::After(id) => *id,
+        };
+        let types = filter.types.clone();
+        let (log, length) = (self.clone(), self.inner.length.subscribe());
+        let follow = stream::unfold((log, length, after), move |(log, mut length, after)| {
+            let types = types.clone();
+            async move {
+                loop {
+                    if let Some(event) = log.next(after) {
+                        let (id, kind) = (event.id, event.r#type.clone());
+                        let is_hidden = !types.is_empty() && !types.iter().any(|wanted| *wanted == kind);
+                        let step = if is_hidden { Progress::Cursor(id) } else { Progress::Event(event) };
+                        return Some((Ok(step), (log, length, id)));
+                    }
+                    if length.changed().await.is_err() {
+                        return None;
+                    }
+                }
+            }
+        });
+        stream::once(async move { Ok(Progress::Cursor(after)) }).chain(follow).boxed()
+    }
+
+    fn source(&self) -> &'static str {
+        "https://auth.example.com"
+    }
+}

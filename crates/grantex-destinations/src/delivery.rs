@@ -1,0 +1,269 @@
+//! One batch on its way, until every event of it is acknowledged or among the dead letters.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{Batch, BatchSettings};
+use crate::destination::{EventDestination, SendError};
+use crate::retry::{Backoff, RetryPolicy};
+use crate::state::{Condemned, DeadLetter, State, StateError};
+use crate::stats::{Stats, now_ms};
+
+/// A try that takes longer is given up: nothing that a receiver does takes so long, and a destination
+/// that hangs must say so.
+const LONGEST_TRY: Duration = Duration::from_secs(900);
+
+/// Dead letters that are sent again in one go, between two batches.
+const REDELIVERIES: u32 = 100;
+
+/// The delivery was cut: the time to stop is over. The batch stays in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut;
+
+/// What delivers to one destination.
+pub(crate) struct Delivery<D> {
+    pub(crate) destination: D,
+    pub(crate) name: String,
+    pub(crate) state: State,
+    pub(crate) stats: std::sync::Arc<Stats>,
+    pub(crate) retry: RetryPolicy,
+    /// Cancelled when waiting has no more time.
+    pub(crate) cut: CancellationToken,
+}
+
+struct Piece {
+    batch: Batch,
+    /// Its place is known and written down.
+    is_recorded: bool,
+}
+
+impl<D: EventDestination> Delivery<D> {
+    /// Delivers a batch that is new.
+    pub(crate) async fn deliver(&self, batch: Batch) -> Result<(), Cut> {
+        self.deliver_piece(Piece { batch, is_recorded: false }).await
+    }
+
+    /// Delivers a batch that an earlier process had written down.
+    pub(crate) async fn deliver_again(&self, batch: Batch) -> Result<(), Cut> {
+        self.deliver_piece(Piece { batch, is_recorded: true }).await
+    }
+
+    async fn deliver_piece(&self, piece: Piece) -> Result<(), Cut> {
+        // The last is the next: halves of halves come before what follows them.
+        let mut pieces = vec![piece];
+        while let Some(mut piece) = pieces.pop() {
+            let mut backoff = Backoff::new(self.retry);
+            loop {
+                let Err(error) = self.attempt(&mut piece).await? else {
+                    self.settle(&piece.batch, Vec::new()).await?;
+                    break;
+                };
+                match error {
+                    SendError::TooLarge(reason) | SendError::Rejected(reason) => {
+                        pieces.extend(self.split(piece.batch, &reason).await?);
+                        break;
+                    }
+                    SendError::EventsRejected { events, others_delivered } => {
+                        if self.exclude(&mut piece, &events, others_delivered).await? {
+                            break;
+                        }
+                    }
+                    passing => self.wait(&mut backoff, &passing).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One try. The batch is written down before anything is sent.
+    async fn attempt(&self, piece: &mut Piece) -> Result<Result<(), SendError>, Cut> {
+        let batch = &mut piece.batch;
+        let is_recorded = &mut piece.is_recorded;
+        let attempt = async {
+            if !*is_recorded {
+                let place = self.destination.place(batch).await?;
+                batch.set_place(place);
+                let begun = self.state.begin(&self.name, batch.record()).await;
+                begun.map_err(|error| SendError::retry(error.to_string()))?;
+                *is_recorded = true;
+            }
+            let sent = async {
+                self.destination.send(batch).await?;
+                self.destination.flush().await
+            };
+            timeout(LONGEST_TRY, sent)
+                .await
+                .unwrap_or_else(|_| Err(SendError::retry(format!("no answer within {LONGEST_TRY:?}"))))
+        };
+        let result = self.unless_cut(attempt).await?;
+        if matches!(result, Err(SendError::Misplaced(_))) {
+            piece.is_recorded = false;
+        }
+        piece.batch.mark_sent();
+        Ok(result)
+    }
+
+    /// Halves a batch that is refused as a whole; an event that stands alone is condemned. Gives what
+    /// is to be sent, last first.
+    async fn split(&self, batch: Batch, reason: &str) -> Result<Vec<Piece>, Cut> {
+        let first = batch.record().first;
+        match batch.halves() {
+            Ok((one, two)) => {
+                tracing::debug!(destination = self.name, events = one.len(), reason, "a batch is halved");
+                let records = vec![one.record(), two.record()];
+                self.keep(|| self.state.replace(&self.name, first, records.clone(), Vec::new())).await?;
+                let piece = |batch| Piece { batch, is_recorded: false };
+                Ok(vec![piece(two), piece(one)])
+            }
+            Err(single) => {
+                let letters: Vec<_> =
+                    single.events().iter().map(|event| self.condemn(event.clone(), reason)).collect();
+                self.settle(&single, letters).await?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Takes condemned events out of a batch; `true` when nothing of it is left to send.
+    async fn exclude(
+        &self,
+        piece: &mut Piece,
+        rejected: &[(usize, String)],
+        others_delivered: bool,
+    ) -> Result<bool, Cut> {
+        let first = piece.batch.record().first;
+        let sent = piece.batch.clone();
+        let indexes: BTreeSet<usize> = rejected.iter().map(|(index, _)| *index).collect();
+        let reason = |index: usize| {
+            let found = rejected.iter().find(|(candidate, _)| *candidate == index);
+            found.map_or("rejected", |(_, reason)| reason)
+        };
+        let out = piece.batch.exclude(&indexes);
+        let letters: Vec<_> =
+            out.into_iter().map(|(index, event)| self.condemn(event, reason(index))).collect();
+        let is_empty = piece.batch.events().is_empty();
+        if others_delivered || is_empty {
+            if !is_empty {
+                self.stats.delivered(piece.batch.len());
+            }
+            self.keep(|| self.state.settle(&self.name, first, letters.clone(), now_ms())).await?;
+            self.stats.at(sent.last());
+            return Ok(true);
+        }
+        let records = vec![piece.batch.record()];
+        self.keep(|| self.state.replace(&self.name, first, records.clone(), letters.clone())).await?;
+        piece.is_recorded = false;
+        Ok(false)
+    }
+
+    fn condemn(&self, event: grantex::GrantexEvent, reason: &str) -> Condemned {
+        tracing::error!(
+            destination = self.name,
+            event = %event.id,
+            reason,
+            "the destination will not take this event; it is among the dead letters"
+        );
+        self.stats.condemned(1, reason);
+        Condemned { event, reason: reason.to_owned(), at_ms: now_ms() }
+    }
+
+    /// Writes down that a batch is settled, and counts what of it was delivered.
+    async fn settle(&self, batch: &Batch, letters: Vec<Condemned>) -> Result<(), Cut> {
+        let record = batch.record();
+        self.keep(|| self.state.settle(&self.name, record.first, letters.clone(), now_ms())).await?;
+        self.stats.at(record.last);
+        if letters.is_empty() {
+            self.stats.delivered(batch.len());
+        }
+        Ok(())
+    }
+
+    /// Sends dead letters again that somebody asked for; each on its own.
+    pub(crate) async fn redeliver(&self, settings: &BatchSettings) -> Result<(), Cut> {
+        let waiting = match self.state.waiting_dead_letters(&self.name, REDELIVERIES).await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                tracing::warn!(destination = self.name, %error, "dead letters cannot be read");
+                return Ok(());
+            }
+        };
+        for letter in waiting {
+            if !self.redeliver_one(settings, letter).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// `false` when the destination takes nothing now.
+    async fn redeliver_one(&self, settings: &BatchSettings, letter: DeadLetter) -> Result<bool, Cut> {
+        let number = letter.number;
+        let Ok(event) = grantex::GrantexEvent::from_json(letter.event.get()) else { return Ok(true) };
+        let mut batch = Batch::redelivery(event.clone(), settings.clone());
+        let attempt = async {
+            let place = self.destination.place(&batch).await?;
+            batch.set_place(place);
+            self.destination.send(&batch).await?;
+            self.destination.flush().await
+        };
+        match self.unless_cut(attempt).await? {
+            Ok(()) => {
+                self.keep(async || self.state.drop_dead_letters(&[number]).await).await?;
+                self.stats.delivered(1);
+                tracing::info!(destination = self.name, event = %event.id, "a dead letter was delivered");
+                Ok(true)
+            }
+            Err(error @ (SendError::Retry { .. } | SendError::Refused(_) | SendError::Misplaced(_))) => {
+                self.stats.note(&error.to_string());
+                tracing::warn!(destination = self.name, %error, "dead letters wait; they are tried again soon");
+                Ok(false)
+            }
+            Err(error) => {
+                let letter = self.condemn(event, &error.to_string());
+                self.keep(|| self.state.condemn(&self.name, letter.clone())).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Says what failed, and waits as long as it should.
+    pub(crate) async fn wait(&self, backoff: &mut Backoff, error: &SendError) -> Result<(), Cut> {
+        let reason = error.to_string();
+        self.stats.failed(&reason);
+        let delay = match error {
+            SendError::Refused(_) => backoff.next_refused(),
+            SendError::Retry { after, .. } => backoff.next(*after),
+            _ => backoff.next(None),
+        };
+        let failures = backoff.failures();
+        // Every failure of an outage would drown what else is in the log.
+        if matches!(error, SendError::Refused(_)) {
+            tracing::error!(destination = self.name, %reason, failures, ?delay, "the destination refuses; somebody has to mend this");
+        } else if failures.is_power_of_two() {
+            tracing::warn!(destination = self.name, %reason, failures, ?delay, "a batch was not taken; it is sent again");
+        }
+        self.unless_cut(sleep(delay)).await
+    }
+
+    /// Does what the state needs until it succeeds: nothing is sent that is not written down.
+    pub(crate) async fn keep<F, T>(&self, mut write: F) -> Result<(), Cut>
+    where
+        F: FnMut() -> T,
+        T: Future<Output = Result<(), StateError>>,
+    {
+        let mut backoff = Backoff::new(self.retry);
+        loop {
+            match self.unless_cut(write()).await? {
+                Ok(()) => return Ok(()),
+                Err(error) => self.wait(&mut backoff, &SendError::refused(error.to_string())).await?,
+            }
+        }
+    }
+
+    pub(crate) async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Result<T, Cut> {
+        self.cut.run_until_cancelled(work).await.ok_or(Cut)
+    }
+}

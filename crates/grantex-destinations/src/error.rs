@@ -1,0 +1,47 @@
+//! What is wrong with a configuration, and why a source ended.
+
+use crate::pipeline::PipelineError;
+use crate::state::StateError;
+
+/// A configuration that cannot work, with the key to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", .key.as_ref().map_or(String::new(), |key| format!("{key}: ")))]
+pub struct ConfigError {
+    /// The option's name.
+    pub key: Option<String>,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// What is wrong with the option `key`.
+    pub fn value(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), message: message.into() }
+    }
+
+    /// What is wrong with the whole.
+    pub fn whole(message: impl Into<String>) -> Self {
+        Self { key: None, message: message.into() }
+    }
+}
+
+/// Why a source does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The service refuses the API key.
+    #[error("the service refuses the API key: {0}")]
+    KeyRefused(grantex::Error),
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Every destination has ended; this is what ended the first.
+    #[error(transparent)]
+    Destination(#[from] PipelineError),
+    /// It was started before.
+    #[error("this source was started before; make another one")]
+    Started,
+}

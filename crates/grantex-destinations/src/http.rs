@@ -1,0 +1,193 @@
+//! What the destinations behind HTTP share: the client and its options, and what an answer means.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+
+use crate::destination::SendError;
+use crate::error::ConfigError;
+
+/// How to reach a receiver.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpOptions {
+    /// A proxy (`http://`, `https://`) for every request; `HTTPS_PROXY` and its like unless given.
+    pub proxy: Option<String>,
+    /// PEM file with certificate authorities to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with this client's certificate chain.
+    pub client_cert_file: Option<PathBuf>,
+    /// PEM file with this client's private key.
+    pub client_key_file: Option<PathBuf>,
+    /// How long one request may take, in milliseconds; 30,000 unless given.
+    pub timeout_ms: Option<u64>,
+}
+
+impl HttpOptions {
+    /// The names of the options.
+    pub(crate) const KEYS: [&'static str; 5] =
+        ["proxy", "ca_file", "client_cert_file", "client_key_file", "timeout_ms"];
+
+    /// How long one request may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout_ms.map_or(Duration::from_secs(30), Duration::from_millis)
+    }
+
+    /// A client; fails where a file cannot be read or used.
+    pub(crate) fn client(&self) -> Result<Client, ConfigError> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("grantex-destinations/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .connect_timeout(self.timeout().min(Duration::from_secs(10)))
+            .timeout(self.timeout());
+        if let Some(proxy) = &self.proxy {
+            let proxy = Proxy::all(proxy).map_err(|error| ConfigError::value("proxy", error.to_string()))?;
+            builder = builder.proxy(proxy);
+        }
+        for certificate in self.authorities()? {
+            builder = builder.add_root_certificate(certificate);
+        }
+        if let Some(pem) = self.client_pem()? {
+            let identity = Identity::from_pem(&pem)
+                .map_err(|error| ConfigError::value("client_cert_file", error.to_string()))?;
+            builder = builder.identity(identity);
+        }
+        builder.build().map_err(|error| ConfigError::whole(format!("no HTTP client: {error}")))
+    }
+
+    fn authorities(&self) -> Result<Vec<Certificate>, ConfigError> {
+        let Some(path) = &self.ca_file else { return Ok(Vec::new()) };
+        let pem = read("ca_file", path)?;
+        let bundle = Certificate::from_pem_bundle(&pem)
+            .map_err(|error| ConfigError::value("ca_file", error.to_string()))?;
+        if bundle.is_empty() {
+            return Err(ConfigError::value("ca_file", format!("{} holds no certificate", path.display())));
+        }
+        Ok(bundle)
+    }
+
+    fn client_pem(&self) -> Result<Option<Vec<u8>>, ConfigError> {
+        match (&self.client_cert_file, &self.client_key_file) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => {
+                let mut pem = read("client_cert_file", certificate)?;
+                pem.push(b'\n');
+                pem.extend(read("client_key_file", key)?);
+                Ok(Some(pem))
+            }
+            (Some(_), None) => {
+                Err(ConfigError::value("client_key_file", "a client certificate needs its key"))
+            }
+            (None, Some(_)) => {
+                Err(ConfigError::value("client_cert_file", "a client key needs its certificate"))
+            }
+        }
+    }
+}
+
+pub(crate) fn read(key: &'static str, path: &std::path::Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|error| ConfigError::value(key, format!("{}: {error}", path.display())))
+}
+
+/// A base URL without its last slash; fails where it is none.
+pub(crate) fn base_url(key: &'static str, url: &str) -> Result<String, ConfigError> {
+    let parsed = reqwest::Url::parse(url);
+    if parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    Err(ConfigError::value(key, format!("{url:?} is not an http or https URL")))
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: String,
+    pub(crate) cookies: Vec<String>,
+}
+
+/// Bytes of an answer that are read: an error's text, an acknowledgement's ids.
+const MOST_ANSWER_BYTES: usize = 1 << 20;
+
+/// Characters of an answer that a message quotes.
+const QUOTED: usize = 500;
+
+/// Sends a request and reads the answer.
+pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, SendError> {
+    let mut response = request.send().await.map_err(|error| SendError::retry(reason(&error)))?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| SendError::retry(reason(&error)))? {
+        let room = MOST_ANSWER_BYTES.saturating_sub(body.len());
+        body.extend(chunk.iter().take(room));
+        if body.len() >= MOST_ANSWER_BYTES {
+            break;
+        }
+    }
+    Ok(Answer {
+        status: response.status(),
+        retry_after: retry_after(&response),
+        cookies: cookies(&response),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+/// A failure below HTTP in one sentence, without the URL, which may hold secrets.
+pub(crate) fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        reason = inner.to_string();
+        source = inner.source();
+    }
+    format!("the connection failed: {reason}")
+}
+
+impl Answer {
+    /// The status and the beginning of the body.
+    pub(crate) fn quote(&self) -> String {
+        let text: String = self.body.trim().chars().take(QUOTED).collect();
+        if text.is_empty() { self.status.to_string() } else { format!("{}: {text}", self.status) }
+    }
+
+    /// It may pass: sent again, as late as the receiver asks.
+    pub(crate) fn retry(&self) -> SendError {
+        SendError::Retry { message: self.quote(), after: self.retry_after }
+    }
+
+    /// What HTTP itself says about an answer; a destination that knows better asks first.
+    pub(crate) fn check(&self) -> Result<(), SendError> {
+        match self.status.as_u16() {
+            200..=299 => Ok(()),
+            408 | 409 | 425 | 429 | 500..=599 => Err(self.retry()),
+            413 => Err(SendError::TooLarge(self.quote())),
+            // Somebody else's redirect or a wrong path or credential condemns no event.
+            300..=399 | 401 | 402 | 403 | 404 | 405 | 407 => Err(SendError::Refused(self.quote())),
+            _ => Err(SendError::Rejected(self.quote())),
+        }
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    #[allow(clippy::disallowed_methods, reason = "a date in a header is told in the system's time")]
+    let now = SystemTime::now();
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+fn cookies(response: &Response) -> Vec<String> {
+    let all = response.headers().get_all(reqwest::header::SET_COOKIE).iter();
+    let pair = |value: &str| value.split(';').next().unwrap_or_default().trim().to_owned();
+    all.filter_map(|value| value.to_str().ok()).map(pair).filter(|pair| pair.contains('=')).collect()
+}

@@ -1,0 +1,370 @@
+//! The way of events to one destination, from its checkpoint on.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use grantex::{EventId, GrantexEvent, Progress};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::{Batch, BatchSettings};
+use crate::delivery::{Cut, Delivery};
+use crate::destination::{BatchLimits, EventDestination, SendError};
+use crate::feed::Feed;
+use crate::gather::{Gather, Gathered};
+use crate::log::{EventLog, LogError, Start};
+use crate::options::OnLostPosition;
+use crate::retry::Backoff;
+use crate::state::{Checkpoint, Gap, InFlight, StateError};
+use crate::stats::{Phase, now_ms};
+
+/// How often a pipeline looks after what is not urgent: reports, dead letters to send again.
+const TICK: Duration = Duration::from_secs(2);
+
+/// A place that moves without events is written down this often: it only saves reading again.
+const CURSOR_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a pipeline ended for good.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The log does not reach back to the checkpoint, and the policy is to stop.
+    #[error(
+        "{destination}: events are gone before they could be delivered: {reason}. \
+         Set on_lost_position = \"continue\" to go on from the oldest event, with the gap recorded"
+    )]
+    LostPosition {
+        /// The destination.
+        destination: String,
+        /// What the service said.
+        reason: String,
+    },
+    /// The state cannot be read.
+    #[error("{destination}: {source}")]
+    State {
+        /// The destination.
+        destination: String,
+        /// Why.
+        source: StateError,
+    },
+}
+
+/// How a pipeline ends early.
+enum End {
+    Cut,
+    Failed(PipelineError),
+}
+
+impl From<Cut> for End {
+    fn from(_: Cut) -> Self {
+        Self::Cut
+    }
+}
+
+/// One destination, and what it takes to deliver to it.
+pub(crate) struct Pipeline<D> {
+    pub(crate) delivery: Delivery<D>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) settings: BatchSettings,
+    pub(crate) limits: BatchLimits,
+    pub(crate) concurrency: usize,
+    pub(crate) start: Start,
+    pub(crate) on_lost_position: OnLostPosition,
+    /// Cancelled when no more is to be read.
+    pub(crate) stop: CancellationToken,
+}
+
+impl<D: EventDestination> Pipeline<D> {
+    /// Runs until it is stopped or cannot go on.
+    pub(crate) async fn run(mut self) -> Result<(), PipelineError> {
+        let stats = Arc::clone(&self.delivery.stats);
+        stats.phase(Phase::Running);
+        let ended = match self.deliver_all().await {
+            Ok(()) | Err(End::Cut) => Ok(()),
+            Err(End::Failed(error)) => Err(error),
+        };
+        if let Ok(Err(error)) = self.delivery.unless_cut(self.delivery.destination.close()).await {
+            tracing::warn!(destination = self.name(), %error, "the destination was not closed in order");
+        }
+        if let Err(error) = &ended {
+            tracing::error!(destination = self.name(), %error, "this destination gets no more events");
+            stats.note(&error.to_string());
+        }
+        stats.phase(if ended.is_ok() { Phase::Stopped } else { Phase::Failed });
+        stats.measure();
+        if let Err(error) = self.delivery.state.report(self.name(), stats.report()).await {
+            tracing::warn!(destination = self.name(), %error, "the last report was not kept");
+        }
+        ended
+    }
+
+    fn name(&self) -> &str {
+        &self.delivery.name
+    }
+
+    async fn deliver_all(&mut self) -> Result<(), End> {
+        let checkpoint = self.resume().await?;
+        let mut start = checkpoint.map_or_else(|| self.start.clone(), |place| Start::After(place.cursor));
+        if let Some(cursor) = checkpoint.map(|checkpoint| checkpoint.cursor) {
+            self.delivery.stats.at(cursor);
+        }
+        if let Some(recovered) = self.recover(&start).await? {
+            start = recovered;
+        }
+        self.follow(start).await
+    }
+
+    /// Opens the destination and settles where to go on.
+    async fn resume(&self) -> Result<Option<Checkpoint>, End> {
+        let kept = self.delivery.state.checkpoint(self.name()).await.map_err(|error| self.broken(error))?;
+        let delivered = kept.and_then(|checkpoint| checkpoint.delivered);
+        let mut backoff = Backoff::new(self.delivery.retry);
+        let own = loop {
+            match self.unless_stopped(self.delivery.destination.open(delivered)).await? {
+                Ok(own) => break own,
+                Err(error) => self.unless_stopped(self.delivery.wait(&mut backoff, &error)).await??,
+            }
+        };
+        let Some(own) = own.filter(|own| Some(*own) != delivered) else { return Ok(kept) };
+        let checkpoint = Checkpoint { cursor: own, delivered: Some(own) };
+        tracing::info!(destination = self.name(), event = %own, "the destination's own checkpoint wins");
+        self.delivery.keep(|| self.delivery.state.restart_at(self.name(), checkpoint, now_ms())).await?;
+        Ok(Some(checkpoint))
+    }
+
+    /// Sends what was in flight when the process before ended. Gives where to go on, if it moved.
+    async fn recover(&self, start: &Start) -> Result<Option<Start>, End> {
+        let records = self.delivery.state.in_flight(self.name()).await.map_err(|error| self.broken(error))?;
+        let mut place = None;
+        for record in records {
+            let from = place.as_ref().unwrap_or(start);
+            let next = Start::After(record.last);
+            if !record.is_done {
+                tracing::info!(destination = self.name(), first = %record.first, last = %record.last, "a batch was in flight; it is sent again");
+                let events = match self.read_range(&record, from).await {
+                    Ok(events) => events,
+                    Err(RangeError::End(end)) => return Err(end),
+                    Err(RangeError::Lost(reason)) => {
+                        let after = self.lost(reason, from).await?;
+                        let forget = || self.delivery.state.forget_in_flight(self.name());
+                        self.delivery.keep(forget).await?;
+                        return Ok(Some(after));
+                    }
+                };
+                match Batch::recovered(events, record.clone()) {
+                    Some(batch) => self.delivery.deliver_again(batch).await?,
+                    None => {
+                        let settle =
+                            || self.delivery.state.settle(self.name(), record.first, Vec::new(), now_ms());
+                        self.delivery.keep(settle).await?;
+                    }
+                }
+            }
+            place = Some(next);
+        }
+        Ok(place)
+    }
+
+    /// The events of a batch that was in flight, as the log has them.
+    async fn read_range(&self, record: &InFlight, from: &Start) -> Result<Vec<GrantexEvent>, RangeError> {
+        let mut backoff = Backoff::new(self.delivery.retry);
+        loop {
+            let mut steps = self.log.open(&record.settings.filter, from);
+            let mut events: Vec<GrantexEvent> = Vec::new();
+            let error = loop {
+                match self.unless_stopped(steps.next()).await? {
+                    Some(Ok(Progress::Event(event))) => {
+                        let id = event.id;
+                        if id >= record.first && id <= record.last {
+                            events.push(event);
+                        }
+                        if id >= record.last {
+                            return Ok(events);
+                        }
+                    }
+                    // Trimmed events: the log begins after the batch.
+                    Some(Ok(Progress::Cursor(id))) if id >= record.last => {
+                        return Err(RangeError::Lost("the log begins after the batch in flight".into()));
+                    }
+                    Some(Ok(Progress::Cursor(_))) => {}
+                    Some(Err(LogError::Lost(reason))) => return Err(RangeError::Lost(reason)),
+                    Some(Err(LogError::Refused(reason))) => break SendError::Refused(reason),
+                    Some(Err(LogError::Broken(reason))) => break SendError::retry(reason),
+                    None => break SendError::retry("the stream ended"),
+                }
+            };
+            drop(steps);
+            self.unless_stopped(self.delivery.wait(&mut backoff, &error)).await??;
+        }
+    }
+
+    /// Reads on, batch by batch.
+    async fn follow(&mut self, mut start: Start) -> Result<(), End> {
+        let mut gather = self.open(&start);
+        let mut on_their_way = FuturesUnordered::new();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut backoff = Backoff::new(self.delivery.retry);
+        let mut reopen_at: Option<Instant> = None;
+        let mut wants_redelivery = true;
+        let mut cursor_written: Option<Instant> = None;
+        let mut is_stopping = false;
+        let delivery = &self.delivery;
+        loop {
+            if wants_redelivery && on_their_way.is_empty() && !is_stopping {
+                delivery.redeliver(&self.settings).await?;
+                wants_redelivery = false;
+            }
+            let is_free = is_stopping || !wants_redelivery;
+            let may_gather = is_free && on_their_way.len() < self.concurrency && reopen_at.is_none();
+            let reopening = pin!(sleep_until(reopen_at));
+            tokio::select! {
+                biased;
+                () = delivery.cut.cancelled() => return Err(End::Cut),
+                () = self.stop.cancelled(), if !is_stopping => {
+                    is_stopping = true;
+                    if reopen_at.take().is_some() {
+                        return Ok(());
+                    }
+                    gather.close();
+                }
+                Some(delivered) = on_their_way.next(), if !on_their_way.is_empty() => {
+                    let () = delivered?;
+                }
+                () = reopening, if reopen_at.is_some() => {
+                    reopen_at = None;
+                    gather = self.open(&start);
+                }
+                _ = tick.tick() => {
+                    wants_redelivery = true;
+                    self.report().await;
+                }
+                gathered = gather.next(&delivery.destination), if may_gather => match gathered {
+                    Gathered::Batch(events) => {
+                        backoff.reset();
+                        if let Some(batch) = Batch::new(events, self.settings.clone()) {
+                            start = Start::After(batch.last());
+                            on_their_way.push(delivery.deliver(batch));
+                        }
+                    }
+                    Gathered::Cursor(id) => {
+                        backoff.reset();
+                        start = Start::After(id);
+                        let is_due = cursor_written.is_none_or(|at| at.elapsed() >= CURSOR_INTERVAL);
+                        if is_due && on_their_way.is_empty() {
+                            self.move_to(id).await?;
+                            cursor_written = Some(Instant::now());
+                        }
+                        delivery.stats.at(id);
+                    }
+                    Gathered::Failed(error) => {
+                        let delay = match error {
+                            LogError::Lost(reason) => {
+                                while let Some(delivered) = on_their_way.next().await {
+                                    let () = delivered?;
+                                }
+                                start = self.lost(reason, &start).await?;
+                                Duration::ZERO
+                            }
+                            LogError::Refused(reason) => {
+                                delivery.stats.note(&reason);
+                                tracing::error!(destination = self.name(), %reason, "the service refuses to stream; somebody has to mend this");
+                                backoff.next_refused()
+                            }
+                            LogError::Broken(reason) => {
+                                delivery.stats.note(&reason);
+                                tracing::warn!(destination = self.name(), %reason, "the stream of events ended; opening it again");
+                                backoff.next(None)
+                            }
+                        };
+                        reopen_at = Instant::now().checked_add(delay);
+                    }
+                    Gathered::Drained if is_stopping => {
+                        while let Some(delivered) = on_their_way.next().await {
+                            let () = delivered?;
+                        }
+                        return Ok(());
+                    }
+                    Gathered::Drained => reopen_at = Instant::now().checked_add(backoff.next(None)),
+                }
+            }
+        }
+    }
+
+    fn open(&self, start: &Start) -> Gather {
+        let feed = Feed::open(Arc::clone(&self.log), self.settings.filter.clone(), start.clone());
+        Gather::new(feed, self.limits)
+    }
+
+    /// The log does not reach back to `from`: stops, or records the gap and says where to go on.
+    async fn lost(&self, reason: String, from: &Start) -> Result<Start, End> {
+        let destination = self.name().to_owned();
+        if self.on_lost_position == OnLostPosition::Stop {
+            return Err(End::Failed(PipelineError::LostPosition { destination, reason }));
+        }
+        tracing::error!(
+            destination,
+            reason,
+            "events are gone before they could be delivered; going on from the oldest"
+        );
+        metrics::counter!("grantex_forward_gaps_total", "destination" => destination.clone()).increment(1);
+        self.delivery.stats.note(&reason);
+        let after = match from {
+            Start::After(id) => Some(id.to_string()),
+            _ => None,
+        };
+        let gap = Gap { destination, after, at_ms: now_ms(), reason };
+        self.delivery.keep(|| self.delivery.state.record_gap(gap.clone())).await?;
+        Ok(Start::Since("1970-01-01T00:00:00Z".into()))
+    }
+
+    async fn move_to(&self, cursor: EventId) -> Result<(), End> {
+        let checkpoint = Checkpoint { cursor, delivered: None };
+        let write = || self.delivery.state.move_to(self.name(), checkpoint, now_ms());
+        Ok(self.delivery.keep(write).await?)
+    }
+
+    async fn report(&self) {
+        self.delivery.stats.measure();
+        let report = self.delivery.stats.report();
+        if let Err(error) = self.delivery.state.report(self.name(), report).await {
+            tracing::warn!(destination = self.name(), %error, "the report was not kept");
+        }
+    }
+
+    fn broken(&self, source: StateError) -> End {
+        End::Failed(PipelineError::State { destination: self.name().to_owned(), source })
+    }
+
+    /// For what happens before anything is in flight: stopping does not wait for it.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, End> {
+        self.stop.run_until_cancelled(work).await.ok_or(End::Cut)
+    }
+}
+
+enum RangeError {
+    Lost(String),
+    End(End),
+}
+
+impl From<End> for RangeError {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+impl From<Cut> for RangeError {
+    fn from(_: Cut) -> Self {
+        Self::End(End::Cut)
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,191 @@
+//! What a pipeline says about itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use grantex::EventId;
+use parking_lot::Mutex;
+
+use crate::state::Report;
+
+/// Figures of one destination, live.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    name: String,
+    delivered: AtomicU64,
+    batches: AtomicU64,
+    retries: AtomicU64,
+    dead_letters: AtomicU64,
+    is_retrying: AtomicBool,
+    changing: Mutex<Changing>,
+}
+
+#[derive(Debug)]
+struct Changing {
+    phase: Phase,
+    last_error: Option<(String, u64)>,
+    cursor: Option<EventId>,
+    measured: (Instant, u64),
+    rate: f64,
+}
+
+/// What a destination's pipeline does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// It reads and delivers.
+    Running,
+    /// It has ended in order.
+    Stopped,
+    /// It has ended and needs somebody.
+    Failed,
+}
+
+/// A destination's figures since the source started.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DestinationStats {
+    /// The destination.
+    pub name: String,
+    /// Whether its pipeline runs.
+    pub phase: Phase,
+    /// Its batch failed and is tried again.
+    pub is_retrying: bool,
+    /// Events that were delivered.
+    pub delivered: u64,
+    /// Batches that were delivered.
+    pub batches: u64,
+    /// Tries that failed.
+    pub retries: u64,
+    /// Events that were condemned.
+    pub dead_letters: u64,
+    /// Delivered events a second, lately.
+    pub rate: f64,
+    /// The checkpoint.
+    pub cursor: Option<EventId>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+impl Stats {
+    pub(crate) fn new(name: String) -> Self {
+        Self {
+            name,
+            delivered: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            dead_letters: AtomicU64::new(0),
+            is_retrying: AtomicBool::new(false),
+            changing: Mutex::new(Changing {
+                phase: Phase::Running,
+                last_error: None,
+                cursor: None,
+                measured: (Instant::now(), 0),
+                rate: 0.0,
+            }),
+        }
+    }
+
+    pub(crate) fn delivered(&self, events: usize) {
+        self.delivered.fetch_add(events as u64, Relaxed);
+        self.batches.fetch_add(1, Relaxed);
+        self.is_retrying.store(false, Relaxed);
+        self.count("grantex_forward_events_delivered_total", events);
+        self.count("grantex_forward_batches_total", 1);
+        self.gauge("grantex_forward_retrying", 0.0);
+    }
+
+    pub(crate) fn failed(&self, error: &str) {
+        self.retries.fetch_add(1, Relaxed);
+        self.is_retrying.store(true, Relaxed);
+        self.note(error);
+        self.count("grantex_forward_retries_total", 1);
+        self.gauge("grantex_forward_retrying", 1.0);
+    }
+
+    pub(crate) fn condemned(&self, events: usize, reason: &str) {
+        self.dead_letters.fetch_add(events as u64, Relaxed);
+        self.note(reason);
+        self.count("grantex_forward_dead_letters_total", events);
+    }
+
+    pub(crate) fn note(&self, error: &str) {
+        self.changing.lock().last_error = Some((error.to_owned(), now_ms()));
+    }
+
+    pub(crate) fn at(&self, cursor: EventId) {
+        self.changing.lock().cursor = Some(cursor);
+        // Milliseconds of this century have no more than 53 bits.
+        #[allow(clippy::cast_precision_loss)]
+        self.gauge("grantex_forward_position_seconds", cursor.millis() as f64 / 1000.0);
+    }
+
+    pub(crate) fn phase(&self, phase: Phase) {
+        self.changing.lock().phase = phase;
+        self.gauge("grantex_forward_up", f64::from(phase == Phase::Running));
+    }
+
+    fn count(&self, name: &'static str, by: usize) {
+        metrics::counter!(name, "destination" => self.name.clone()).increment(by as u64);
+    }
+
+    fn gauge(&self, name: &'static str, value: f64) {
+        metrics::gauge!(name, "destination" => self.name.clone()).set(value);
+    }
+
+    /// Measures the rate since the last time.
+    #[allow(clippy::cast_precision_loss, reason = "a rate is for people")]
+    pub(crate) fn measure(&self) {
+        let (now, delivered) = (Instant::now(), self.delivered.load(Relaxed));
+        let mut changing = self.changing.lock();
+        let (then, before) = changing.measured;
+        let seconds = now.duration_since(then).as_secs_f64();
+        if seconds > 0.0 {
+            changing.rate = delivered.saturating_sub(before) as f64 / seconds;
+        }
+        changing.measured = (now, delivered);
+    }
+
+    pub(crate) fn snapshot(&self) -> DestinationStats {
+        let changing = self.changing.lock();
+        DestinationStats {
+            name: self.name.clone(),
+            phase: changing.phase,
+            is_retrying: self.is_retrying.load(Relaxed),
+            delivered: self.delivered.load(Relaxed),
+            batches: self.batches.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            dead_letters: self.dead_letters.load(Relaxed),
+            rate: changing.rate,
+            cursor: changing.cursor,
+            last_error: changing.last_error.as_ref().map(|(error, _)| error.clone()),
+        }
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let now = self.snapshot();
+        let at = self.changing.lock().last_error.as_ref().map(|(_, at)| *at);
+        let state = match (now.phase, now.is_retrying) {
+            (Phase::Running, false) => "running",
+            (Phase::Running, true) => "retrying",
+            (Phase::Stopped, _) => "stopped",
+            (Phase::Failed, _) => "failed",
+        };
+        Report {
+            state: state.to_owned(),
+            at_ms: now_ms(),
+            delivered: now.delivered,
+            rate: now.rate,
+            retries: now.retries,
+            last_error: now.last_error,
+            last_error_at_ms: at,
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "the state and the reports tell when; no rule depends on it")]
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

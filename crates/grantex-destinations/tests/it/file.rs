@@ -1,0 +1,77 @@
+use std::fs;
+use std::path::PathBuf;
+
+use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver};
+use grantex_destinations::{EventId, FileDestination, FileOptions, GrantexEvent};
+
+use crate::support::{quick, source, start, until};
+
+struct Lines(PathBuf);
+
+impl Receiver for Lines {
+    type Destination = FileDestination;
+
+    async fn destination(&self) -> FileDestination {
+        FileDestination::new("file", FileOptions::at(&self.0)).unwrap()
+    }
+
+    async fn received(&self) -> Vec<EventId> {
+        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        // A line that is being written has no end yet.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| GrantexEvent::from_json(line).expect("no torn line").id).collect()
+    }
+
+    fn promises(&self) -> Promises {
+        // But for a lost state folder, which nothing but the events themselves can tell.
+        Promises { order: Order::Total, is_exactly_once: true }
+    }
+}
+
+#[test]
+fn conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::check(&Lines(folder.path().join("events.ndjson"))).unwrap();
+}
+
+#[tokio::test]
+async fn a_torn_batch_is_cut_back_before_it_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.ndjson");
+    let log = MemoryLog::default();
+    log.append(10);
+    fs::write(&path, "not of ours, and without an end").unwrap();
+    let sent = |count: usize| {
+        let path = path.clone();
+        move || fs::read_to_string(&path).is_ok_and(|text| text.lines().count() == count)
+    };
+
+    let first = source(&log, &folder.path().join("state"));
+    first.add_destination_with(Lines(path.clone()).destination().await, &quick()).unwrap();
+    let running = start(&first);
+    until("all arrive", sent(11)).await;
+    first.stop().await;
+    running.await.unwrap().unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("not of ours, and without an end\n{"), "the line before is ended, not eaten");
+}
+
+#[tokio::test]
+async fn a_file_that_is_rotated_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, old) = (folder.path().join("events.ndjson"), folder.path().join("events.ndjson.1"));
+    let log = MemoryLog::default();
+    log.append(10);
+    let receiver = Lines(path.clone());
+    let source = source(&log, &folder.path().join("state"));
+    source.add_destination_with(receiver.destination().await, &quick()).unwrap();
+    let running = start(&source);
+    until("all arrive", || source.stats()[0].delivered == 10).await;
+    fs::rename(&path, &old).unwrap();
+    log.append(10);
+    until("the rest arrives", || source.stats()[0].delivered == 20).await;
+    source.stop().await;
+    running.await.unwrap().unwrap();
+    assert_eq!(Lines(old).received().await, log.ids()[..10]);
+    assert_eq!(receiver.received().await, log.ids()[10..]);
+}
