@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import jsonschema_rs
 import yaml
-
 from conftest import HERE, Service
 
 VALIDATE = """

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-
 import packages
+import pytest
 from conftest import PATIENCE, Service, until
 from cutter import Cutter
 from test_browser import CHROMIUM, Site

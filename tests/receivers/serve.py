@@ -146,7 +146,9 @@ class Kafka(Servers):
         ).stdout.strip()
         for node in self.nodes:
             config = self.configure(node)
-            scram = [f"--add-scram=SCRAM-SHA-{bits}=[name={self.USER},password={self.PASSWORD}]" for bits in (256, 512)]
+            scram = [
+                f"--add-scram=SCRAM-SHA-{bits}=[name={self.USER},password={self.PASSWORD}]" for bits in (256, 512)
+            ]
             run(*self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *scram))
             self.start(node)
         for node in self.nodes:
@@ -176,7 +178,7 @@ class Kafka(Servers):
         names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
         request = self.folder / "request"
         run("openssl", "req", *subject, "-subj", "/CN=localhost", "-keyout", key, "-out", request)
-        signer = ["-CA", ca, "-CAkey", self.folder / "ca.key", "-CAcreateserial", "-extfile", names]
+        signer: list[str | Path] = ["-CA", ca, "-CAkey", self.folder / "ca.key", "-CAcreateserial", "-extfile", names]
         run("openssl", "x509", "-req", "-in", request, *signer, "-days", "30", "-out", own)
         (self.folder / "keystore.pem").write_text(key.read_text() + own.read_text())
 
@@ -184,6 +186,7 @@ class Kafka(Servers):
         replicas, in_sync = (3, 2) if len(self.nodes) == 3 else (1, 1)
         voters = ",".join(f"{other}@127.0.0.1:{self.control[other]}" for other in self.nodes)
         modules = "org.apache.kafka.common.security"
+        plain_login = f'{modules}.plain.PlainLoginModule required user_{self.USER}="{self.PASSWORD}";'
         plain, secure = f"PLAINTEXT://127.0.0.1:{self.plain[node]}", f"SASL_SSL://127.0.0.1:{self.secure[node]}"
         settings = {
             "process.roles": "broker,controller",
@@ -197,7 +200,7 @@ class Kafka(Servers):
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": self.folder / "keystore.pem",
             "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
-            "listener.name.sasl_ssl.plain.sasl.jaas.config": f'{modules}.plain.PlainLoginModule required user_{self.USER}="{self.PASSWORD}";',
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": plain_login,
             "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;",
             "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;",
             "log.dirs": self.folder / f"data{node}",

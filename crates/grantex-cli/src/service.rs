@@ -151,7 +151,7 @@ fn allow_many_connections() {
 
 /// A file size limit (`ulimit -f`) then fails the write, as a full disk does, instead of killing
 /// the process.
-fn survive_file_size_limit() -> Result<(), Failure> {
+pub(crate) fn survive_file_size_limit() -> Result<(), Failure> {
     /// SIGXFSZ.
     const FILE_SIZE_EXCEEDED: i32 = 25;
     // Installing a handler is all it takes; the signal itself says nothing that the write's error

@@ -179,7 +179,7 @@ impl<R: Receiver> Kit<'_, R> {
                 let source = source.clone();
                 async move { source.start().await }
             });
-            let arrived = self.await_all(check).await;
+            let arrived = self.await_all(check, &source).await;
             source.stop().await;
             match running.await {
                 Ok(Ok(())) => arrived?,
@@ -223,9 +223,18 @@ impl<R: Receiver> Kit<'_, R> {
         Ok(source)
     }
 
-    async fn await_all(&self, check: &'static str) -> Result<(), Violation> {
+    /// Waits until the checkpoint is at the end, and then until all can be read back.
+    async fn await_all(&self, check: &'static str, source: &EventSource) -> Result<(), Violation> {
         let expected: BTreeSet<_> = self.log.ids().into_iter().collect();
         let begun = Instant::now();
+        while source.stats().first().and_then(|stats| stats.cursor) < expected.last().copied() {
+            if begun.elapsed() > PATIENCE {
+                let seen =
+                    format!("the checkpoint did not reach the end within {PATIENCE:?}: {:?}", source.stats());
+                return Err(Violation { check, seen });
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         loop {
             let received: BTreeSet<_> = self.receiver.received().await.into_iter().collect();
             let missing = expected.difference(&received).count();

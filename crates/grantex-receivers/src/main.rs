@@ -7,6 +7,9 @@ use std::sync::Arc;
 use grantex_receivers::{Datadog, Faults, InsertAll, Kept, Server, Splunk, Webhook, control};
 use parking_lot::Mutex;
 
+/// A receiver's name, routes, what it keeps and does wrong, and the credential that it accepts.
+type Member = (&'static str, axum::Router, Kept, Faults, Arc<Mutex<String>>);
+
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let datadog = Datadog::new("dd-key");
@@ -15,7 +18,7 @@ async fn main() -> std::io::Result<()> {
     let insert_all = InsertAll::default();
     let mut servers = Vec::new();
     let mut addresses = serde_json::Map::new();
-    let members: [(&str, axum::Router, Kept, Faults, Arc<Mutex<String>>); 4] = [
+    let members: [Member; 4] = [
         ("datadog", datadog.router(), datadog.kept, datadog.faults, datadog.api_key),
         ("splunk", splunk.router(), splunk.kept, splunk.faults, splunk.token),
         ("webhook", webhook.router(), webhook.kept, webhook.faults, webhook.secret),

@@ -65,9 +65,9 @@ impl Config {
         if config.destinations.is_empty() {
             return Err(named(&"there is no [[destination]]").into());
         }
-        let mut names = std::collections::BTreeSet::new();
+        let mut seen = std::collections::BTreeSet::new();
         for definition in config.definitions().map_err(|error| named(&error))? {
-            if !names.insert(definition.name().to_owned()) {
+            if !seen.insert(definition.name().to_owned()) {
                 return Err(named(&format!("two destinations are named {:?}", definition.name())).into());
             }
         }
@@ -191,7 +191,7 @@ mod tests {
             ("api_key = \"k\"", "there is no [[destination]]"),
             (&format!("api_key = \"k\"\n{file}{file}"), "two destinations are named \"a\""),
             (&format!("api_key = \"k\"\nstat_dir = \"x\"\n{file}"), "stat_dir"),
-            (&format!("{file}"), "missing field `api_key`"),
+            (file, "missing field `api_key`"),
             ("api_key = ", "line 1"),
         ] {
             let error = load(text).map(drop).unwrap_err().to_string();

@@ -10,12 +10,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::config::{Config, Key};
 use super::watch;
 use crate::logging::LogFormat;
-use crate::service::asked_to_end;
+use crate::service::{asked_to_end, survive_file_size_limit};
 use crate::{Failure, logging};
 
 pub(super) async fn run(path: &Path, format: LogFormat, filter: &str) -> Result<(), Failure> {
     let config = Config::load(path)?;
     logging::start(format, filter)?;
+    survive_file_size_limit()?;
     let prometheus = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
     let (client, key) = config.client()?;
     let mut builder = EventSource::builder()

@@ -78,8 +78,8 @@ async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
             })
         })
         .collect();
-    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": is_ready, "destinations": destinations})))
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({"ready": is_ready, "destinations": destinations})))
 }
 
 /// Shows on a terminal how far destinations are that catch up.

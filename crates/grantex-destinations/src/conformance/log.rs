@@ -64,6 +64,21 @@ impl MemoryLog {
         self.inner.length.send_replace(events.len());
     }
 
+    /// Appends one event whose payload holds `text` as well.
+    #[allow(
+        clippy::missing_panics_doc,
+        clippy::expect_used,
+        reason = "a payload more in a sample is an event"
+    )]
+    pub fn append_with(&self, text: &str) {
+        let mut events = self.inner.events.lock();
+        let sample = sample_event(events.len() as u64);
+        let note = format!(r#""data":{{"note":{},"#, serde_json::Value::from(text));
+        let json = sample.json().replacen(r#""data":{"#, &note, 1);
+        events.push(GrantexEvent::from_json(json).expect("an event"));
+        self.inner.length.send_replace(events.len());
+    }
+
     /// The ids of all events, also of those that are gone.
     pub fn ids(&self) -> Vec<EventId> {
         self.inner.events.lock().iter().map(|event| event.id).collect()

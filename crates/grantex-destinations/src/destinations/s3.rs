@@ -25,6 +25,9 @@ use crate::secret::Secret;
 /// Bytes that an object which is there already may have when it is compared.
 const MOST_COMPARED: u64 = 1 << 30;
 
+/// Characters of an answer that a message quotes.
+const QUOTED: usize = 500;
+
 /// Where the objects go, and how.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -175,22 +178,30 @@ impl S3Destination {
         )))
     }
 
+    fn no_bucket(&self, message: &str) -> SendError {
+        SendError::refused(format!("is there a bucket {}? {message}", self.bucket))
+    }
+
     fn error(&self, error: &Error) -> SendError {
         // The debug forms of these errors hold whole requests; their messages do not.
-        let message = error.to_string();
+        let message: String = error.to_string().chars().take(QUOTED).collect();
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
         match error {
-            Error::NotFound { .. } => {
-                SendError::refused(format!("is there a bucket {}? {message}", self.bucket))
-            }
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                SendError::refused(format!("are the credentials right, and may they write here? {message}"))
-            }
+            // What a listing is refused with has no kind of its own in the library.
+            Error::Generic { .. } if says(&["NoSuchBucket", "404 Not Found"]) => self.no_bucket(&message),
+            Error::Generic { .. } if says(&["403 Forbidden", "401 Unauthorized"]) => not_allowed(&message),
+            Error::NotFound { .. } => self.no_bucket(&message),
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => not_allowed(&message),
             Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. } => {
                 SendError::refused(message)
             }
             _ => SendError::retry(message),
         }
     }
+}
+
+fn not_allowed(message: &str) -> SendError {
+    SendError::refused(format!("are the credentials right, and may they do this here? {message}"))
 }
 
 async fn read(there: GetResult) -> Result<Vec<u8>, Error> {

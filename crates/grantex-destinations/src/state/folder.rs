@@ -41,7 +41,7 @@ pub enum StateError {
         source: std::io::Error,
     },
     /// It cannot be read or written now.
-    #[error("the state cannot be read or written: {0}")]
+    #[error("the state cannot be read or written: {0}{hint}", hint = disk_hint(.0))]
     Database(#[from] rusqlite::Error),
     /// What it holds makes no sense.
     #[error("the state is damaged: {0}")]
@@ -49,6 +49,14 @@ pub enum StateError {
     /// The process is ending.
     #[error("the process is ending")]
     Ended,
+}
+
+fn disk_hint(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => "; is the disk full?",
+        Some(rusqlite::ErrorCode::ReadOnly) => "; may this user write there?",
+        _ => "",
+    }
 }
 
 /// The right to forward with a state folder, for as long as the value lives: a lock of the operating

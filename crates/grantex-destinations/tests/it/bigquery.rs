@@ -1,12 +1,13 @@
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver};
 use grantex_destinations::{
-    BigQueryDestination, BigQueryMethod, BigQueryOptions, EventDestination as _, EventId, HttpOptions, SendError,
+    BigQueryDestination, BigQueryMethod, BigQueryOptions, EventDestination as _, EventId, HttpOptions,
+    SendError,
 };
 use grantex_receivers::{Fault, InsertAll, Server};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::support::{Process, quick, source, start, until};
+use crate::support::{Process, oversize, quick, source, start, until};
 
 /// The emulator, and a table in it.
 struct Table {
@@ -53,7 +54,8 @@ impl Receiver for Table {
     type Destination = BigQueryDestination;
 
     async fn destination(&self) -> BigQueryDestination {
-        let destination = BigQueryDestination::new("bigquery", &self.options(), &HttpOptions::default()).unwrap();
+        let destination =
+            BigQueryDestination::new("bigquery", &self.options(), &HttpOptions::default()).unwrap();
         destination.open(None).await.unwrap();
         destination
     }
@@ -86,8 +88,10 @@ async fn a_row_has_the_columns_that_users_query() {
     until("they arrive", || source.stats()[0].delivered == 2).await;
     source.stop().await;
     running.await.unwrap().unwrap();
-    let rows = table.rows("event_id, event_type, UNIX_MILLIS(created_at), JSON_VALUE(data, '$.method')").await;
-    let expected = [log.ids()[1].to_string(), "token.issued".into(), "1772366400001".into(), "exchange".into()];
+    let rows =
+        table.rows("event_id, event_type, UNIX_MILLIS(created_at), JSON_VALUE(data, '$.method')").await;
+    let expected =
+        [log.ids()[1].to_string(), "token.issued".into(), "1772366400001".into(), "exchange".into()];
     assert_eq!(rows[1], expected);
 }
 
@@ -99,7 +103,10 @@ async fn the_probe_tells_what_is_wrong() {
     };
     assert!(told(table.options()).await.unwrap().contains("will be created"));
     let missing = told(BigQueryOptions { create_table: false, ..table.options() }).await.unwrap_err();
-    assert!(matches!(&missing, SendError::Refused(told) if told.contains("create_table = true")), "{missing}");
+    assert!(
+        matches!(&missing, SendError::Refused(told) if told.contains("create_table = true")),
+        "{missing}"
+    );
     table.destination().await;
     assert!(told(table.options()).await.unwrap().contains("has the columns it needs"));
     let incomplete = BigQueryOptions { storage_endpoint: None, ..table.options() };
@@ -177,4 +184,13 @@ async fn insert_all_sends_again_only_the_rows_that_failed() {
     let stats = source.stop().await;
     running.await.unwrap().unwrap();
     assert_eq!((*rows.api.rows_sent.lock(), stats[0].retries), (12, 0));
+}
+
+#[tokio::test]
+async fn a_row_beyond_the_limit_is_a_dead_letter() {
+    let table = Table::start("oversize").await;
+    oversize(table.destination().await, 9_000_001).await;
+    let rows = Rows::start().await;
+    oversize(rows.destination().await, 9_000_001).await;
+    assert_eq!(rows.api.kept.count(), 9);
 }

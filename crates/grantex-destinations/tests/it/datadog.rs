@@ -7,7 +7,7 @@ use grantex_destinations::{
 use grantex_receivers::{Datadog, Fault, Server};
 use tokio::runtime::Runtime;
 
-use crate::support::{quick, source, start, until};
+use crate::support::{oversize, quick, source, start, until};
 
 struct Intake {
     intake: Datadog,
@@ -22,7 +22,11 @@ impl Intake {
     }
 
     fn options(&self, key: &str) -> DatadogOptions {
-        DatadogOptions { url: Some(self.server.url()), tags: vec!["env:test".into()], ..DatadogOptions::new(key) }
+        DatadogOptions {
+            url: Some(self.server.url()),
+            tags: vec!["env:test".into()],
+            ..DatadogOptions::new(key)
+        }
     }
 
     fn with(&self, key: &str) -> DatadogDestination {
@@ -135,4 +139,11 @@ async fn an_intake_that_hangs_is_given_up_after_the_time_out() {
     let destination = DatadogDestination::new("datadog", receiver.options("dd-key"), &http).unwrap();
     let told = tokio::time::timeout(Duration::from_secs(30), destination.probe()).await.unwrap();
     assert_eq!(told.unwrap_err().to_string(), "no answer in time");
+}
+
+#[tokio::test]
+async fn a_log_that_datadog_would_cut_off_is_a_dead_letter() {
+    let receiver = Intake::start().await;
+    oversize(receiver.destination().await, 1_000_001).await;
+    assert_eq!((receiver.intake.kept.count(), *receiver.intake.cut_off.lock()), (9, 0));
 }

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver};
 use grantex_destinations::{
-    CloudEventsMode, DeliveryOptions, EventDestination as _, EventId, FormatKind, KafkaDestination, KafkaOptions,
-    SendError,
+    CloudEventsMode, DeliveryOptions, EventDestination as _, EventId, FormatKind, KafkaDestination,
+    KafkaOptions, SendError,
 };
 use krafka::Kafka;
 use krafka::consumer::{AutoOffsetReset, ConsumerRecord, IsolationLevel};
 use parking_lot::Mutex;
 
-use crate::support::{Process, quick, source, start, until};
+use crate::support::{Process, oversize, quick, source, start, until};
 
 /// A topic of one partition, so that it has one order.
 struct Topic {
@@ -28,10 +28,6 @@ impl Topic {
     fn transactional(mut self) -> Self {
         self.options.transactional_id = Some("forwarder-1".into());
         self
-    }
-
-    fn with(&self, options: KafkaOptions) -> KafkaDestination {
-        KafkaDestination::new("kafka", options).unwrap()
     }
 
     /// All records that are committed.
@@ -67,11 +63,15 @@ fn header(record: &ConsumerRecord, name: &str) -> String {
     String::from_utf8(value.to_vec()).unwrap()
 }
 
+fn made(options: KafkaOptions) -> KafkaDestination {
+    KafkaDestination::new("kafka", options).unwrap()
+}
+
 impl Receiver for Topic {
     type Destination = KafkaDestination;
 
     async fn destination(&self) -> KafkaDestination {
-        self.with(self.options.clone())
+        made(self.options.clone())
     }
 
     async fn received(&self) -> Vec<EventId> {
@@ -106,7 +106,12 @@ async fn transactions_are_exactly_once_even_without_the_state_folder() {
         until("all are delivered", || source.stats()[0].cursor == log.ids().last().copied()).await;
         source.stop().await;
         running.await.unwrap().unwrap();
-        assert_eq!(topic.received().await, log.ids(), "round {round}");
+        // The markers of a transaction come after the answer to its commit.
+        let mut received = topic.received().await;
+        while received.len() < log.ids().len() {
+            received = topic.received().await;
+        }
+        assert_eq!(received, log.ids(), "round {round}");
     }
 }
 
@@ -143,7 +148,7 @@ async fn records_say_what_they_are() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let source = source(&log, folder.path());
-        let destination = topic.with(KafkaOptions { cloudevents_mode: mode, ..topic.options.clone() });
+        let destination = made(KafkaOptions { cloudevents_mode: mode, ..topic.options.clone() });
         let options = DeliveryOptions { format: Some(format), ..quick() };
         source.add_destination_with(destination, &options).unwrap();
         let running = start(&source);
@@ -155,11 +160,16 @@ async fn records_say_what_they_are() {
     let (id, content) = (log.ids()[0].to_string(), |n: usize| header(&records[n], "content-type"));
     assert_eq!(records.len(), 3);
     for record in &records {
-        assert_eq!((header(record, "event-id"), header(record, "event-type")), (id.clone(), "token.issued".into()));
+        assert_eq!(
+            (header(record, "event-id"), header(record, "event-type")),
+            (id.clone(), "token.issued".into())
+        );
         assert!(record.key_str().unwrap().starts_with("grnt_"));
         assert_eq!(record.timestamp, 1_772_366_400_000);
     }
-    let value = |n: usize| -> serde_json::Value { serde_json::from_slice(records[n].value.as_ref().unwrap()).unwrap() };
+    let value = |n: usize| -> serde_json::Value {
+        serde_json::from_slice(records[n].value.as_ref().unwrap()).unwrap()
+    };
     assert_eq!((content(0).as_str(), &value(0)["id"]), ("application/json", &id.clone().into()));
     assert_eq!(content(1), "application/cloudevents+json; charset=UTF-8");
     assert_eq!((&value(1)["specversion"], &value(1)["id"]), (&"1.0".into(), &id.clone().into()));
@@ -172,31 +182,43 @@ async fn records_say_what_they_are() {
 #[tokio::test]
 async fn tls_and_sasl_work_and_a_wrong_password_is_told() {
     let topic = Topic::start("1", "secured");
-    let server = topic.server.lock();
+    let addresses = topic.server.lock().addresses.clone();
+    let address = |name: &str| addresses[name].as_str().unwrap().to_owned();
     let secured = |mechanism: &str, password: &str| KafkaOptions {
-        brokers: server.address("secure_brokers"),
+        brokers: address("secure_brokers"),
         tls: true,
-        ca_file: Some(server.address("ca_file")),
+        ca_file: Some(address("ca_file")),
         sasl_mechanism: Some(mechanism.into()),
-        username: Some(server.address("username")),
+        username: Some(address("username")),
         password: Some(password.into()),
         ..topic.options.clone()
     };
     for mechanism in ["plain", "scram-sha-256", "scram-sha-512"] {
-        let found = topic.with(secured(mechanism, &server.address("password"))).probe().await;
+        let found = made(secured(mechanism, &address("password"))).probe().await;
         assert_eq!(found.unwrap(), "topic secured has 1 partitions", "{mechanism}");
-        let told = topic.with(secured(mechanism, "wrong")).probe().await.unwrap_err();
+        let told = made(secured(mechanism, "wrong")).probe().await.unwrap_err();
         assert!(matches!(told, SendError::Refused(_)), "{mechanism}: {told:?}");
     }
     let stranger = KafkaOptions { ca_file: None, ..secured("plain", "x") };
-    let told = topic.with(stranger).probe().await.unwrap_err();
+    let told = made(stranger).probe().await.unwrap_err();
     assert!(matches!(told, SendError::Refused(_)), "the certificate is of nobody we know: {told:?}");
 }
 
 #[tokio::test]
 async fn a_topic_that_is_not_there_is_told_with_how_to_make_it() {
     let topic = Topic::start("1", "there");
-    let missing = topic.with(KafkaOptions { topic: "not-there".into(), ..topic.options.clone() });
+    let missing = made(KafkaOptions { topic: "not-there".into(), ..topic.options.clone() });
     let told = missing.probe().await.unwrap_err();
-    assert!(matches!(&told, SendError::Refused(told) if told.contains("kafka-topics.sh --create --topic not-there")), "{told}");
+    assert!(
+        matches!(&told, SendError::Refused(told) if told.contains("kafka-topics.sh --create --topic not-there")),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_record_beyond_the_brokers_limit_is_a_dead_letter() {
+    let topic = Topic::start("1", "oversize");
+    oversize(topic.destination().await, 1 << 20).await;
+    let topic = topic.transactional();
+    oversize(topic.destination().await, 1 << 20).await;
 }

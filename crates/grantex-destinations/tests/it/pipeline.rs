@@ -29,9 +29,11 @@ async fn events_arrive_in_order_in_batches_and_the_checkpoint_follows() {
     let stats = source.stop().await;
     running.await.unwrap().unwrap();
 
-    let seen = destination.seen.lock();
-    assert_eq!(seen.accepted.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
-    assert_eq!((seen.flushes, seen.is_closed), (3, true));
+    {
+        let seen = destination.seen.lock();
+        assert_eq!(seen.accepted.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
+        assert_eq!((seen.flushes, seen.is_closed), (3, true));
+    }
     assert_eq!((stats[0].delivered, stats[0].phase), (25, Phase::Stopped));
     let checkpoint = source.state().checkpoint("one").await.unwrap().unwrap();
     assert_eq!((checkpoint.cursor, checkpoint.delivered), (log.ids()[24], Some(log.ids()[24])));
@@ -42,7 +44,8 @@ async fn what_may_pass_is_sent_again_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(10);
     let asked = SendError::Retry { message: "busy".into(), after: Some(Duration::from_millis(300)) };
-    let destination = Scripted::answering("one", [SendError::retry("down"), asked, SendError::refused("no key")]);
+    let destination =
+        Scripted::answering("one", [SendError::retry("down"), asked, SendError::refused("no key")]);
     let source = source(&log, folder.path());
     source.add_destination_with(destination.clone(), &quick()).unwrap();
     let begun = Instant::now();
@@ -56,7 +59,10 @@ async fn what_may_pass_is_sent_again_as_it_was() {
     let seen = destination.seen.lock();
     let (first, place, _) = &seen.sent[0];
     assert_eq!(seen.sent.len(), 4);
-    assert!(seen.sent.iter().all(|(events, at, _)| events == first && at == place), "the same batch and place");
+    assert!(
+        seen.sent.iter().all(|(events, at, _)| events == first && at == place),
+        "the same batch and place"
+    );
     assert_eq!(seen.sent.iter().map(|(_, _, again)| *again).collect::<Vec<_>>(), [false, true, true, true]);
 }
 
@@ -117,7 +123,11 @@ async fn rejected_events_are_taken_out_and_only_the_others_are_sent_again() {
             let is_bad = |id: &EventId| bad.contains(id);
             let found = ids(batch).into_iter().enumerate().filter(|(_, id)| is_bad(id));
             let events: Vec<_> = found.map(|(index, id)| (index, format!("bad: {id}"))).collect();
-            if events.is_empty() { Ok(()) } else { Err(SendError::EventsRejected { events, others_delivered }) }
+            if events.is_empty() {
+                Ok(())
+            } else {
+                Err(SendError::EventsRejected { events, others_delivered })
+            }
         });
         let source = source(&log, folder.path());
         source.add_destination_with(destination.clone(), &quick()).unwrap();
@@ -166,8 +176,13 @@ async fn dead_letters_are_sent_again_on_request() {
     let running = start(&source);
     until("all are dead letters", || source.stats()[0].dead_letters == 3).await;
     let other = State::look(folder.path()).unwrap();
-    let numbers: Vec<i64> =
-        other.dead_letters(DeadLetters::default()).await.unwrap().iter().map(|letter| letter.number).collect();
+    let numbers: Vec<i64> = other
+        .dead_letters(DeadLetters::default())
+        .await
+        .unwrap()
+        .iter()
+        .map(|letter| letter.number)
+        .collect();
 
     other.retry_dead_letters(&numbers).await.unwrap();
     until("they are refused again", || source.stats()[0].dead_letters == 6).await;
@@ -388,11 +403,15 @@ async fn memory_stays_bounded_while_a_destination_is_down() {
         if is_stuck { Err(SendError::retry("down")) } else { Ok(()) }
     });
     let source = source(&log, folder.path());
-    source.add_destination_with(destination.clone(), &DeliveryOptions { batch_size: Some(1000), ..quick() }).unwrap();
+    source
+        .add_destination_with(destination.clone(), &DeliveryOptions { batch_size: Some(1000), ..quick() })
+        .unwrap();
     let running = start(&source);
     // The stream is closed after 5 s with a full buffer, and opened again for the rest.
     until("it was tried", || source.stats()[0].retries > 0).await;
-    tokio::time::timeout(Duration::from_secs(30), log.all_readers_gone()).await.expect("its stream is closed");
+    tokio::time::timeout(Duration::from_secs(30), log.all_readers_gone())
+        .await
+        .expect("its stream is closed");
     stuck.store(false, std::sync::atomic::Ordering::SeqCst);
     until("all arrive", || destination.accepted().len() == 60_000).await;
     let accepted = destination.accepted();

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver, sample_event};
 use grantex_destinations::{
-    Batch, EventDestination as _, EventId, GrantexEvent, HttpOptions, S3Compression, S3Destination, S3Options,
-    SendError,
+    Batch, EventDestination as _, EventId, GrantexEvent, HttpOptions, S3Compression, S3Destination,
+    S3Options, SendError,
 };
 
 use crate::support::{Process, quick, source, start, until};
@@ -35,10 +35,6 @@ impl Bucket {
         }
     }
 
-    fn with(&self, options: S3Options) -> S3Destination {
-        S3Destination::new("s3", options, &HttpOptions::default()).unwrap()
-    }
-
     /// The objects, by key: the server keeps them as files.
     fn objects(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
@@ -63,16 +59,22 @@ impl Bucket {
         match self.compression {
             S3Compression::None => String::from_utf8(bytes).unwrap(),
             S3Compression::Gzip => std::io::read_to_string(GzDecoder::new(bytes.as_slice())).unwrap(),
-            S3Compression::Zstd => String::from_utf8(zstd::stream::decode_all(bytes.as_slice()).unwrap()).unwrap(),
+            S3Compression::Zstd => {
+                String::from_utf8(zstd::stream::decode_all(bytes.as_slice()).unwrap()).unwrap()
+            }
         }
     }
+}
+
+fn made(options: S3Options) -> S3Destination {
+    S3Destination::new("s3", options, &HttpOptions::default()).unwrap()
 }
 
 impl Receiver for Bucket {
     type Destination = S3Destination;
 
     async fn destination(&self) -> S3Destination {
-        self.with(self.options())
+        made(self.options())
     }
 
     async fn received(&self) -> Vec<EventId> {
@@ -152,11 +154,17 @@ async fn an_object_that_is_there_with_other_content_is_not_believed() {
 async fn the_probe_tells_what_is_wrong() {
     let bucket = Bucket::start("probed", S3Compression::Gzip);
     assert!(bucket.destination().await.probe().await.is_ok());
-    let no_bucket = bucket.with(S3Options { bucket: "nowhere".into(), ..bucket.options() });
+    let no_bucket = made(S3Options { bucket: "nowhere".into(), ..bucket.options() });
     let told = no_bucket.probe().await.unwrap_err();
-    assert!(matches!(&told, SendError::Refused(told) if told.contains("is there a bucket nowhere?")), "{told}");
+    assert!(
+        matches!(&told, SendError::Refused(told) if told.contains("is there a bucket nowhere?")),
+        "{told}"
+    );
     let wrong = S3Options { secret_access_key: Some("wrong".into()), ..bucket.options() };
-    let told = bucket.with(wrong).probe().await.unwrap_err();
-    assert!(matches!(&told, SendError::Refused(told) if told.contains("are the credentials right")), "{told}");
+    let told = made(wrong).probe().await.unwrap_err();
+    assert!(
+        matches!(&told, SendError::Refused(told) if told.contains("are the credentials right")),
+        "{told}"
+    );
     let _: Option<Batch> = None;
 }

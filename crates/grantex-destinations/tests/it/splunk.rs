@@ -5,7 +5,7 @@ use grantex_destinations::{
 use grantex_receivers::{Fault, Server, Splunk};
 use tokio::runtime::Runtime;
 
-use crate::support::{quick, source, start, until};
+use crate::support::{oversize, quick, source, start, until};
 
 struct Collector {
     splunk: Splunk,
@@ -23,17 +23,17 @@ impl Collector {
         let options = SplunkOptions::new(self.server.url(), "hec-token");
         SplunkOptions { ack: self.splunk.ack, host: Some("forwarder-1".into()), ..options }
     }
+}
 
-    fn with(&self, options: SplunkOptions) -> SplunkDestination {
-        SplunkDestination::new("splunk", options, &HttpOptions::default()).unwrap()
-    }
+fn made(options: SplunkOptions) -> SplunkDestination {
+    SplunkDestination::new("splunk", options, &HttpOptions::default()).unwrap()
 }
 
 impl Receiver for Collector {
     type Destination = SplunkDestination;
 
     async fn destination(&self) -> SplunkDestination {
-        self.with(self.options())
+        made(self.options())
     }
 
     async fn received(&self) -> Vec<EventId> {
@@ -45,8 +45,13 @@ impl Receiver for Collector {
     }
 
     async fn disturb(&self) {
-        let faults =
-            [Fault::Status(503), Fault::Throttle(0), Fault::Reset, Fault::TakenButStatus(500), Fault::TakenButReset];
+        let faults = [
+            Fault::Status(503),
+            Fault::Throttle(0),
+            Fault::Reset,
+            Fault::TakenButStatus(500),
+            Fault::TakenButReset,
+        ];
         self.splunk.faults.add(faults);
     }
 }
@@ -71,7 +76,7 @@ async fn an_event_says_what_splunk_wants_to_know() {
     log.append(2);
     let source = source(&log, folder.path());
     let options = SplunkOptions { index: Some("audit".into()), ..receiver.options() };
-    source.add_destination_with(receiver.with(options), &quick()).unwrap();
+    source.add_destination_with(made(options), &quick()).unwrap();
     let running = start(&source);
     until("they arrive", || receiver.splunk.kept.count() == 2).await;
     source.stop().await;
@@ -93,7 +98,7 @@ async fn what_is_never_acknowledged_is_sent_again() {
     log.append(3);
     let source = source(&log, folder.path());
     let options = SplunkOptions { ack_timeout_ms: Some(500), ..receiver.options() };
-    source.add_destination_with(receiver.with(options), &quick()).unwrap();
+    source.add_destination_with(made(options), &quick()).unwrap();
     let running = start(&source);
     until("they arrive", || receiver.splunk.kept.count() == 3).await;
     let stats = source.stop().await;
@@ -105,15 +110,20 @@ async fn what_is_never_acknowledged_is_sent_again() {
 async fn the_probe_tells_what_is_wrong() {
     let receiver = Collector::start(true).await;
     let told = |options: SplunkOptions| {
-        let destination = receiver.with(options);
+        let destination = made(options);
         async move { destination.probe().await }
     };
     assert!(told(receiver.options()).await.unwrap().contains("accepts the token"));
     let wrong = told(SplunkOptions { hec_token: "wrong".into(), ..receiver.options() }).await.unwrap_err();
     assert!(matches!(&wrong, SendError::Refused(told) if told.contains("is hec_token right?")), "{wrong}");
     let without = told(SplunkOptions { ack: false, ..receiver.options() }).await.unwrap_err();
-    assert!(matches!(&without, SendError::Refused(told) if told.contains("Data channel is missing")), "{without}");
-    assert!(SplunkDestination::new("s", SplunkOptions::new("splunk:8088", "t"), &HttpOptions::default()).is_err());
+    assert!(
+        matches!(&without, SendError::Refused(told) if told.contains("Data channel is missing")),
+        "{without}"
+    );
+    assert!(
+        SplunkDestination::new("s", SplunkOptions::new("splunk:8088", "t"), &HttpOptions::default()).is_err()
+    );
 }
 
 #[tokio::test]
@@ -124,11 +134,18 @@ async fn an_index_that_the_token_may_not_use_condemns_nothing() {
     log.append(2);
     let source = source(&log, folder.path());
     let options = SplunkOptions { index: Some("forbidden".into()), ..receiver.options() };
-    source.add_destination_with(receiver.with(options), &quick()).unwrap();
+    source.add_destination_with(made(options), &quick()).unwrap();
     let running = start(&source);
     until("it is refused", || source.stats()[0].retries > 1).await;
     let stats = source.stop().await;
     running.await.unwrap().unwrap();
     assert_eq!(stats[0].dead_letters, 0);
     assert!(stats[0].last_error.as_ref().unwrap().contains("is index one that this token may use?"));
+}
+
+#[tokio::test]
+async fn an_event_beyond_the_collectors_limit_is_a_dead_letter() {
+    let receiver = Collector::start(true).await;
+    oversize(receiver.destination().await, 2 << 20).await;
+    assert_eq!(receiver.splunk.kept.count(), 9);
 }

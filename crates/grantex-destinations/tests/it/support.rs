@@ -37,6 +37,12 @@ pub fn quick() -> DeliveryOptions {
 }
 
 pub fn source(log: &MemoryLog, state: &std::path::Path) -> EventSource {
+    // What went wrong, beside a test that fails.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_test_writer()
+        .try_init()
+        .ok();
     let builder = EventSource::builder().log(log.clone()).since("1970-01-01T00:00:00Z").state_dir(state);
     builder.stop_limit(Duration::from_millis(500)).build().unwrap()
 }
@@ -173,4 +179,23 @@ impl Drop for Process {
         drop(self.commands.take());
         self.child.wait().unwrap();
     }
+}
+
+/// Delivers nine events and, in their middle, one of `bytes`: it becomes a dead letter, the others arrive.
+pub async fn oversize(destination: impl EventDestination, bytes: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = MemoryLog::default();
+    log.append(5);
+    log.append_with(&"x".repeat(bytes));
+    log.append(4);
+    let source = source(&log, folder.path());
+    let options = DeliveryOptions { batch_bytes: Some(64 << 20), ..quick() };
+    source.add_destination_with(destination, &options).unwrap();
+    let running = start(&source);
+    until("all is settled", || source.stats()[0].cursor == log.ids().last().copied()).await;
+    let stats = source.stop().await;
+    running.await.unwrap().unwrap();
+    assert_eq!((stats[0].delivered, stats[0].dead_letters), (9, 1), "{stats:?}");
+    let letters = source.state().dead_letters(grantex_destinations::DeadLetters::default()).await.unwrap();
+    assert_eq!(letters[0].event_id, log.ids()[5]);
 }

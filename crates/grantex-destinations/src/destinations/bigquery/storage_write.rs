@@ -206,11 +206,13 @@ impl StorageWrite {
     ) -> (Result<AppendRowsResponse, Status>, Option<Connection>) {
         let exchange = async {
             let mut connection = match connection {
-                Some(connection) => connection,
-                None => self.connect(rest, &request.write_stream).await?,
+                Some(connection) => {
+                    let closed = |_| Status::unavailable("the connection is closed");
+                    connection.requests.send(request).await.map_err(closed)?;
+                    connection
+                }
+                None => self.connect(rest, request).await?,
             };
-            let closed = |_| Status::unavailable("the connection is closed");
-            connection.requests.send(request).await.map_err(closed)?;
             let response = connection.responses.message().await?;
             let response =
                 response.ok_or_else(|| Status::unavailable("the connection ended without an answer"))?;
@@ -223,10 +225,13 @@ impl StorageWrite {
         }
     }
 
-    async fn connect(&self, rest: &Rest, stream: &str) -> Result<Connection, Status> {
+    /// A connection with its first request: the service answers nothing before that.
+    async fn connect(&self, rest: &Rest, first: AppendRowsRequest) -> Result<Connection, Status> {
         let (requests, mut receiver) = mpsc::channel(1);
+        let stream = first.write_stream.clone();
+        requests.send(first).await.map_err(|_| Status::internal("nobody receives"))?;
         let outgoing = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
-        let request = with_headers(rest, outgoing, "write_stream", stream).await?;
+        let request = with_headers(rest, outgoing, "write_stream", &stream).await?;
         let response = BigQueryWriteClient::new(self.channel.clone()).append_rows(request).await?;
         Ok(Connection { requests, responses: response.into_inner() })
     }

@@ -12,6 +12,8 @@ pub(super) async fn kafka(options: &KafkaOptions) -> Result<Kafka, SendError> {
     let mut builder = Kafka::builder(options.brokers.clone())
         .client_id(options.client_id.clone().unwrap_or_else(|| "grantex".into()))
         .security(security)
+        // A record gets one more try within its time.
+        .request_timeout(options.timeout().mul_f64(0.45))
         .connect_timeout(options.timeout().min(std::time::Duration::from_secs(10)));
     if let Some(proxy) = &options.proxy {
         builder = builder.proxy(ProxyConfig::new(proxy));
