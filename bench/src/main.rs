@@ -14,6 +14,7 @@
 mod commits;
 mod cpu;
 mod fanout;
+mod forward;
 mod idle;
 mod replay;
 mod revoke;
@@ -40,6 +41,8 @@ enum Scenario {
     Commits,
     /// Deliveries per CPU-second and their p99, beside a raw loopback writer
     Fanout,
+    /// From the log to each destination, beside `curl -N > file`; not in the run of all
+    Forward,
     /// Bytes per idle stream
     Idle,
     /// Replayed events a second, beside a raw loopback writer
@@ -59,6 +62,7 @@ fn main() {
             match scenario {
                 Scenario::Commits => commits::run(&bench.binary).await,
                 Scenario::Fanout => fanout::run(&bench.binary).await,
+                Scenario::Forward => forward::run(&bench.binary).await,
                 Scenario::Idle => idle::run(&bench.binary).await,
                 Scenario::Replay => replay::run(&bench.binary).await,
                 Scenario::Revoke => revoke::run().await,

@@ -55,7 +55,7 @@ pub(crate) struct Forward {
     #[arg(long, env = "GRANTEX_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value = "auto")]
     log_format: LogFormat,
     /// What to log: error, warn, info, debug, or a filter
-    #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER", default_value = "info,krafka=warn")]
     log: String,
     #[command(subcommand)]
     command: Option<Command>,

@@ -6,7 +6,6 @@ mod connect;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use grantex::{EventId, GrantexEvent};
 use krafka::error::ErrorCode;
 use krafka::producer::{Producer, TransactionalProducer};
@@ -333,9 +332,15 @@ macro_rules! enqueue_all {
         for record in records {
             handles.push($producer.enqueue(record).await);
         }
-        let wait =
-            |handle: Result<krafka::producer::DeliveryHandle, KrafkaError>| async { handle?.await.map(drop) };
-        join_all(handles.into_iter().map(wait)).await
+        // All are on their way: waiting for one after the other waits for the last.
+        let mut results = Vec::with_capacity(handles.len());
+        for handle in handles {
+            results.push(match handle {
+                Ok(handle) => handle.await.map(drop),
+                Err(error) => Err(error),
+            });
+        }
+        results
     }};
 }
 use enqueue_all;

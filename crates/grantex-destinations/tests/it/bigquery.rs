@@ -1,7 +1,10 @@
-use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver};
+use google::FinalizeWriteStreamRequest;
+use google::big_query_write_client::BigQueryWriteClient;
+use googleapis_tonic_google_cloud_bigquery_storage_v1::google::cloud::bigquery::storage::v1 as google;
+use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver, sample_event};
 use grantex_destinations::{
-    BigQueryDestination, BigQueryMethod, BigQueryOptions, EventDestination as _, EventId, HttpOptions,
-    SendError,
+    Batch, BigQueryDestination, BigQueryMethod, BigQueryOptions, DeliveryOptions, EventDestination, EventId,
+    HttpOptions, Place, SendError,
 };
 use grantex_receivers::{Fault, InsertAll, Server};
 use serde_json::{Value, json};
@@ -193,4 +196,63 @@ async fn a_row_beyond_the_limit_is_a_dead_letter() {
     let rows = Rows::start().await;
     oversize(rows.destination().await, 9_000_001).await;
     assert_eq!(rows.api.kept.count(), 9);
+}
+
+/// Appends, closes the stream behind the pipeline's back, and says that the answer was lost.
+struct LosesTheStream {
+    inner: BigQueryDestination,
+    channel: tonic::transport::Channel,
+    appends: std::sync::atomic::AtomicUsize,
+    /// Whether it appends before the stream is closed.
+    is_appended: bool,
+}
+
+impl EventDestination for LosesTheStream {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn place(&self, batch: &Batch) -> Result<Place, SendError> {
+        self.inner.place(batch).await
+    }
+
+    async fn send(&self, batch: &Batch) -> Result<(), SendError> {
+        if self.appends.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 {
+            return self.inner.send(batch).await;
+        }
+        if self.is_appended {
+            self.inner.send(batch).await?;
+        }
+        let mut client = BigQueryWriteClient::new(self.channel.clone());
+        let name = batch.place()["stream"].as_str().unwrap().to_owned();
+        client.finalize_write_stream(FinalizeWriteStreamRequest { name }).await.unwrap();
+        Err(SendError::retry("the answer was lost"))
+    }
+}
+
+#[tokio::test]
+async fn where_the_stream_is_gone_the_table_is_asked() {
+    let table = Table::start("gone").await;
+    let log = MemoryLog::default();
+    for (round, is_appended) in [(1, true), (2, false)] {
+        log.append(10);
+        let folder = tempfile::tempdir().unwrap();
+        let since = log.ids().len() - 10;
+        let destination = LosesTheStream {
+            inner: table.destination().await,
+            channel: tonic::transport::Endpoint::from_shared(table.server.address("storage_endpoint"))
+                .unwrap()
+                .connect_lazy(),
+            appends: std::sync::atomic::AtomicUsize::new(0),
+            is_appended,
+        };
+        let source = source(&log, folder.path());
+        let since = sample_event(since as u64).timestamp.to_string();
+        source.add_destination_with(destination, &DeliveryOptions { since: Some(since), ..quick() }).unwrap();
+        let running = start(&source);
+        until("they arrive", || source.stats()[0].delivered == 10).await;
+        source.stop().await;
+        running.await.unwrap().unwrap();
+        assert_eq!(table.received().await, log.ids(), "round {round}");
+    }
 }

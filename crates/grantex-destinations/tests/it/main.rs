@@ -16,6 +16,7 @@ mod support;
 mod bigquery;
 mod datadog;
 mod file;
+mod http;
 mod kafka;
 mod s3;
 mod splunk;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::rest::Rest;
@@ -20,6 +19,29 @@ const ROW_TRIES: u32 = 4;
 
 #[derive(Debug)]
 pub(super) struct InsertAll;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    skip_invalid_rows: bool,
+    ignore_unknown_values: bool,
+    rows: Vec<Insert<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Insert<'a> {
+    insert_id: &'a str,
+    json: Columns<'a>,
+}
+
+#[derive(Serialize)]
+struct Columns<'a> {
+    event_id: &'a str,
+    event_type: &'a str,
+    created_at: &'a str,
+    data: &'a str,
+}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -84,23 +106,25 @@ fn is_final(reason: &str) -> bool {
 }
 
 async fn post(rest: &Rest, rows: &[&Row]) -> Result<Vec<RowErrors>, SendError> {
-    let json_rows: Vec<Value> = rows
+    let rows = rows
         .iter()
-        .map(|row| {
-            let json = json!({
-                "event_id": row.event_id, "event_type": row.event_type,
-                "created_at": row.created_at.0, "data": row.data,
-            });
-            json!({"insertId": row.event_id, "json": json})
+        .map(|row| Insert {
+            insert_id: &row.event_id,
+            json: Columns {
+                event_id: &row.event_id,
+                event_type: &row.event_type,
+                created_at: &row.created_at.0,
+                data: &row.data,
+            },
         })
         .collect();
     // Good rows go in beside bad ones.
-    let body = json!({"skipInvalidRows": true, "ignoreUnknownValues": false, "rows": json_rows});
-    let size = serde_json::to_vec(&body).map_or(0, |bytes| bytes.len());
-    if size > MOST_BYTES {
+    let body = serde_json::to_vec(&Request { skip_invalid_rows: true, ignore_unknown_values: false, rows });
+    let body = body.map_err(|error| SendError::rejected(error.to_string()))?;
+    if body.len() > MOST_BYTES {
         return Err(SendError::TooLarge(format!("BigQuery takes {MOST_BYTES} bytes at once")));
     }
-    let answer = rest.call(Method::POST, &format!("{}/insertAll", rest.table_path()), Some(&body)).await?;
+    let answer = rest.call(Method::POST, &format!("{}/insertAll", rest.table_path()), Some(body)).await?;
     match answer.status.as_u16() {
         404 => Err(SendError::refused(format!(
             "is there a table {}? Set create_table = true to have it made. {}",

@@ -69,12 +69,12 @@ impl Rest {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Vec<u8>>,
     ) -> Result<Answer, SendError> {
         let url = format!("{}/bigquery/v2/{path}", self.base);
         let request = self.client.request(method, url).headers(self.authorization().await?);
         send(match body {
-            Some(body) => request.json(body),
+            Some(body) => request.header("Content-Type", "application/json").body(body),
             None => request,
         })
         .await
@@ -111,7 +111,7 @@ impl Rest {
             "description": "Events of Grantex",
         });
         let path = format!("projects/{}/datasets/{}/tables", self.project, self.dataset);
-        let answer = self.call(Method::POST, &path, Some(&table)).await?;
+        let answer = self.call(Method::POST, &path, Some(table.to_string().into())).await?;
         match answer.status.as_u16() {
             // Another one made it meanwhile.
             409 => Ok(()),
@@ -133,8 +133,9 @@ impl Rest {
             list.join(",")
         );
         let body = json!({"query": query, "useLegacySql": false, "timeoutMs": 20_000});
-        let answer =
-            self.call(Method::POST, &format!("projects/{}/queries", self.project), Some(&body)).await?;
+        let answer = self
+            .call(Method::POST, &format!("projects/{}/queries", self.project), Some(body.to_string().into()))
+            .await?;
         answer.check().map_err(|error| SendError::retry(format!("the table could not be asked: {error}")))?;
         let result: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let count =
