@@ -370,6 +370,34 @@ def test_a_refused_key_ends_it_with_words(service: Service, forward: Callable[..
     assert done.returncode == 1 and "the service refuses the API key" in done.stderr
 
 
+def test_a_lost_position_is_told_and_can_be_passed_over(start: Callable[..., Service], tmp_path: Path) -> None:
+    service = start("--retention-count", "10")
+    for _ in range(3):
+        service.grant()
+    receiver = forwarder.file(tmp_path / "events.ndjson")
+    daemon = Forwarder(tmp_path / "forward", service, {"audit": receiver.options})
+    daemon.start()
+    before = log_ids(service)
+    verify(receiver, before)
+    assert daemon.stop() == 0
+    for _ in range(20):
+        service.grant()
+    # Logs are trimmed when the service starts, and then every minute.
+    service.kill()
+    service.start()
+    until("the log is trimmed", lambda: len(log_ids(service)) <= 10 or None)
+
+    stopped = daemon.run("--log-format", "json")
+    assert stopped.returncode == 1 and "events are gone before they could be delivered" in stopped.stderr
+    assert daemon.status()["audit"]["state"] == "failed"
+    daemon.write({"audit": {**receiver.options, "on_lost_position": "continue"}})
+    daemon.start()
+    verify(receiver, before + log_ids(service))
+    assert daemon.stop() == 0
+    status = daemon.status()["audit"]
+    assert status["gaps"] == 1 and status["behind"] == 0
+
+
 def test_the_readme_example(service: Service, tmp_path: Path) -> None:
     """The configuration and the command that the README shows, as they stand there."""
     readme = (HERE.parent.parent / "README.md").read_text()

@@ -14,26 +14,26 @@ use clap::{Args, Subcommand};
 use crate::Failure;
 use crate::logging::LogFormat;
 
-/// Deliver events to Datadog, Splunk, S3, `BigQuery`, Kafka, webhooks and files
+/// Deliver events to Datadog, Splunk, S3, BigQuery, Kafka, webhooks and files
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = false,
     after_help = "The configuration is one TOML file:
 
   url = \"http://127.0.0.1:8080\"
-  api_key = \"${GRANTEX_API_KEY}\"          # ${file:/run/secrets/key} reads a file
+  api_key = \"${GRANTEX_API_KEY}\"       # ${file:/run/secrets/key} reads a file
   state_dir = \"./forward-state\"
-  since = \"2026-01-01T00:00:00Z\"          # where a destination without a checkpoint starts; default: now
-  listen = \"127.0.0.1:9464\"               # /healthz, /readyz, /metrics; none unless given
+  since = \"2026-01-01T00:00:00Z\"       # without a checkpoint; default: from now on
+  listen = \"127.0.0.1:9464\"            # /healthz, /readyz, /metrics; default: none
 
   [[destination]]
-  name = \"audit\"                          # unique; keys the checkpoint
-  type = \"file\"                           # datadog, splunk, s3, bigquery, kafka, webhook, file
-  types = [\"grant.revoked\"]               # optional filter
+  name = \"audit\"                       # unique; keys the checkpoint
+  type = \"file\"                        # datadog, splunk, s3, bigquery, kafka, webhook
+  types = [\"grant.revoked\"]            # optional filter
   path = \"./audit.ndjson\"
 
-docs/destinations.md has every option. SIGTERM and Ctrl-C deliver what was read, within a time limit, and
-end; SIGHUP reads the configuration again.
+docs/destinations.md has every option. SIGTERM and Ctrl-C deliver what was read, within
+a time limit, and end; SIGHUP reads the configuration again.
 
 Examples:
   grantex forward --config forward.toml

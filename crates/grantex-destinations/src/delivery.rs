@@ -48,7 +48,9 @@ impl<D: EventDestination> Delivery<D> {
 
     /// Delivers a batch that an earlier process had written down.
     pub(crate) async fn deliver_again(&self, batch: Batch) -> Result<(), Cut> {
-        self.deliver_piece(Piece { batch, is_recorded: true }).await
+        // A half that was never sent has no place yet.
+        let is_recorded = !batch.place().is_null();
+        self.deliver_piece(Piece { batch, is_recorded }).await
     }
 
     async fn deliver_piece(&self, piece: Piece) -> Result<(), Cut> {
@@ -149,7 +151,8 @@ impl<D: EventDestination> Delivery<D> {
             if !is_empty {
                 self.stats.delivered(piece.batch.len());
             }
-            self.keep(|| self.state.settle(&self.name, first, letters.clone(), now_ms())).await?;
+            let delivered = (!is_empty).then(|| piece.batch.last());
+            self.keep(|| self.state.settle(&self.name, first, delivered, letters.clone(), now_ms())).await?;
             self.stats.at(sent.last());
             return Ok(true);
         }
@@ -173,7 +176,9 @@ impl<D: EventDestination> Delivery<D> {
     /// Writes down that a batch is settled, and counts what of it was delivered.
     async fn settle(&self, batch: &Batch, letters: Vec<Condemned>) -> Result<(), Cut> {
         let record = batch.record();
-        self.keep(|| self.state.settle(&self.name, record.first, letters.clone(), now_ms())).await?;
+        let delivered = letters.is_empty().then(|| batch.last());
+        self.keep(|| self.state.settle(&self.name, record.first, delivered, letters.clone(), now_ms()))
+            .await?;
         self.stats.at(record.last);
         if letters.is_empty() {
             self.stats.delivered(batch.len());

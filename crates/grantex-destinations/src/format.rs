@@ -16,7 +16,7 @@ pub enum FormatKind {
     /// The envelope as the service sends it.
     #[default]
     Native,
-    /// `CloudEvents` 1.0 in its JSON form.
+    /// CloudEvents 1.0 in its JSON form.
     CloudEvents,
     /// The Open Cybersecurity Schema Framework, 1.5.
     Ocsf,
@@ -27,7 +27,7 @@ pub enum FormatKind {
 pub struct Format {
     /// Which one.
     pub kind: FormatKind,
-    /// What names the log: the service's base URL. `CloudEvents` tell it as `source`.
+    /// What names the log: the service's base URL. CloudEvents tell it as `source`.
     pub source: String,
 }
 

@@ -1,4 +1,4 @@
-//! Events of Grantex, delivered: to Datadog, Splunk, S3, `BigQuery`, Kafka, webhooks and files, or to a
+//! Events of Grantex, delivered: to Datadog, Splunk, S3, BigQuery, Kafka, webhooks and files, or to a
 //! destination of your own.
 //!
 //! An [`EventSource`] reads a service's event log and delivers it to any number of destinations. Each

@@ -18,11 +18,14 @@ use crate::gather::{Gather, Gathered};
 use crate::log::{EventLog, LogError, Start};
 use crate::options::OnLostPosition;
 use crate::retry::Backoff;
-use crate::state::{Checkpoint, Gap, InFlight, StateError};
+use crate::state::{Checkpoint, Gap, InFlight, Report, StateError};
 use crate::stats::{Phase, now_ms};
 
 /// How often a pipeline looks after what is not urgent: reports, dead letters to send again.
 const TICK: Duration = Duration::from_secs(2);
+
+/// A report that says nothing new is kept this often: `status` takes an older one for a forwarder that is gone.
+const HEARTBEAT_MS: u64 = 6000;
 
 /// A place that moves without events is written down this often: it only saves reading again.
 const CURSOR_INTERVAL: Duration = Duration::from_secs(10);
@@ -157,8 +160,9 @@ impl<D: EventDestination> Pipeline<D> {
                 match Batch::recovered(events, record.clone()) {
                     Some(batch) => self.delivery.deliver_again(batch).await?,
                     None => {
-                        let settle =
-                            || self.delivery.state.settle(self.name(), record.first, Vec::new(), now_ms());
+                        let settle = || {
+                            self.delivery.state.settle(self.name(), record.first, None, Vec::new(), now_ms())
+                        };
                         self.delivery.keep(settle).await?;
                     }
                 }
@@ -212,6 +216,7 @@ impl<D: EventDestination> Pipeline<D> {
         let mut wants_redelivery = true;
         let mut cursor_written: Option<Instant> = None;
         let mut is_stopping = false;
+        let mut reported = Report::default();
         let delivery = &self.delivery;
         loop {
             if wants_redelivery && on_their_way.is_empty() && !is_stopping {
@@ -240,7 +245,7 @@ impl<D: EventDestination> Pipeline<D> {
                 }
                 _ = tick.tick() => {
                     wants_redelivery = true;
-                    self.report().await;
+                    self.report(&mut reported).await;
                 }
                 gathered = gather.next(&delivery.destination), if may_gather => match gathered {
                     Gathered::Batch(events) => {
@@ -327,9 +332,15 @@ impl<D: EventDestination> Pipeline<D> {
         Ok(self.delivery.keep(write).await?)
     }
 
-    async fn report(&self) {
+    /// Keeps a report where it says something new, and now and then to say that the pipeline lives.
+    async fn report(&self, last: &mut Report) {
         self.delivery.stats.measure();
         let report = self.delivery.stats.report();
+        let is_news = Report { at_ms: last.at_ms, ..report.clone() } != *last;
+        if !is_news && report.at_ms.saturating_sub(last.at_ms) < HEARTBEAT_MS {
+            return;
+        }
+        last.clone_from(&report);
         if let Err(error) = self.delivery.state.report(self.name(), report).await {
             tracing::warn!(destination = self.name(), %error, "the report was not kept");
         }

@@ -1,6 +1,6 @@
 //! What a forwarder keeps: checkpoints, the batches in flight, dead letters, gaps, reports.
 //!
-//! One `SQLite` database in the state folder. Every change is one transaction with one fsync; a second
+//! One SQLite database in the state folder. Every change is one transaction with one fsync; a second
 //! process may read and write dead letters beside the forwarder that runs.
 
 mod dead_letters;

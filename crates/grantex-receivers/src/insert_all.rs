@@ -19,7 +19,7 @@ const MOST_ROWS: usize = 50_000;
 
 const TABLE: &str = "/bigquery/v2/projects/{project}/datasets/{dataset}/tables";
 
-/// `BigQuery`'s REST API as far as `insertAll` needs it, with tables in memory.
+/// BigQuery's REST API as far as `insertAll` needs it, with tables in memory.
 #[derive(Debug, Clone, Default)]
 pub struct InsertAll {
     /// The events that are in a table.

@@ -1,5 +1,5 @@
 //! Receivers to test destinations against where there is no server to run: the Datadog intake, the Splunk
-//! HTTP Event Collector, `BigQuery`'s `insertAll`, and a webhook endpoint.
+//! HTTP Event Collector, BigQuery's `insertAll`, and a webhook endpoint.
 //!
 //! Each is written from the vendor's published rules and refuses what the real one would: limits, codes,
 //! credentials, the acknowledgement protocol. What it accepts it keeps, in order; what it is told to do

@@ -16,7 +16,7 @@ const MOST_COUNTED: usize = 10_000;
 /// Events a page of the history holds: as many as the service gives.
 const PAGE: u32 = 1000;
 
-/// A forwarder that runs reports every 2 seconds.
+/// A forwarder that runs reports every 6 seconds at least.
 const FRESH_MS: u64 = 10_000;
 
 #[derive(Serialize)]

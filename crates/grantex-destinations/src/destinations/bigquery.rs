@@ -1,4 +1,4 @@
-//! Google `BigQuery`.
+//! Google BigQuery.
 
 mod insert_all;
 mod rest;
@@ -71,7 +71,7 @@ pub enum BigQueryMethod {
     /// The Storage Write API, on a stream with offsets: exactly once.
     #[default]
     StorageWrite,
-    /// `tabledata.insertAll` with `insertId`: `BigQuery` drops repeats for about a minute, as best it can.
+    /// `tabledata.insertAll` with `insertId`: BigQuery drops repeats for about a minute, as best it can.
     InsertAll,
 }
 

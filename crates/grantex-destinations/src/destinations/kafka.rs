@@ -49,7 +49,7 @@ pub struct KafkaOptions {
     pub checkpoint_topic: Option<String>,
     /// `none`, `gzip`, `snappy`, `lz4` or `zstd`; `none` unless given.
     pub compression: Option<String>,
-    /// How `CloudEvents` are bound (`format = "cloudevents"`).
+    /// How CloudEvents are bound (`format = "cloudevents"`).
     #[serde(default)]
     pub cloudevents_mode: CloudEventsMode,
     /// Speak TLS.

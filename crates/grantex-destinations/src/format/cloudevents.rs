@@ -1,4 +1,4 @@
-//! `CloudEvents` 1.0: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>
+//! CloudEvents 1.0: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md>
 
 use grantex::GrantexEvent;
 use serde::Serialize;

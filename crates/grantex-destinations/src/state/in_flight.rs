@@ -57,12 +57,14 @@ impl State {
         .await
     }
 
-    /// Writes down that the batch which begins with `first` is settled: acknowledged, but for those
-    /// `condemned`. Moves the checkpoint over all that are settled in a row.
+    /// Writes down that the batch which begins with `first` is settled: acknowledged up to `delivered`,
+    /// if anything of it was, but for those `condemned`. Moves the checkpoint over all that are settled in
+    /// a row.
     pub(crate) async fn settle(
         &self,
         destination: &str,
         first: EventId,
+        delivered: Option<EventId>,
         condemned: Vec<Condemned>,
         now_ms: u64,
     ) -> Result<(), StateError> {
@@ -76,11 +78,10 @@ impl State {
                 .prepare_cached("UPDATE in_flight SET done = 1 WHERE destination = ?1 AND first = ?2")?
                 .execute(params![destination, first.to_string()])?;
             let settled = in_flight(&transaction, &destination)?;
-            let dead = |id: EventId| condemned.iter().any(|letter| letter.event.id == id);
             for batch in settled.iter().take_while(|batch| batch.is_done) {
                 delete(&transaction, &destination, batch.first)?;
-                let delivered =
-                    (!batch.excluded.contains(&batch.last) && !dead(batch.last)).then_some(batch.last);
+                // Of one that was settled before its turn the last event is known, condemned or not.
+                let delivered = if batch.first == first { delivered } else { Some(batch.last) };
                 let checkpoint = Checkpoint { cursor: batch.last, delivered };
                 write_checkpoint(&transaction, &destination, checkpoint, now_ms)?;
             }
