@@ -1,9 +1,10 @@
 //! `EventSource`: one log, and the destinations that it is delivered to.
 
+mod builder;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,14 +20,13 @@ use crate::delivery::Delivery;
 use crate::destination::EventDestination;
 use crate::error::{ConfigError, SourceError};
 use crate::format::Format;
-use crate::log::{EventLog, Filter, ServiceLog, Start};
-use crate::options::{DeliveryOptions, check_since, check_types};
+use crate::log::{EventLog, Filter, Start};
+use crate::options::{DeliveryOptions, check_since};
 use crate::pipeline::{Pipeline, PipelineError};
 use crate::state::State;
 use crate::stats::{DestinationStats, Stats};
 
-/// How long `stop` lets destinations finish unless told otherwise.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+pub use builder::Builder;
 
 /// Delivers the events of one log to any number of destinations, each for itself: a cursor, batches,
 /// retries and a checkpoint of its own. Cheap to clone; clones are the same source.
@@ -84,139 +84,6 @@ struct Member {
     ended: CancellationToken,
     /// Until it is started.
     pipeline: Option<Running>,
-}
-
-/// The settings of an [`EventSource`].
-#[derive(Debug, Default)]
-#[must_use]
-pub struct Builder {
-    url: Option<String>,
-    api_key: Option<String>,
-    client: Option<Client>,
-    log: Option<Arc<dyn EventLog>>,
-    filter: Filter,
-    since: Option<String>,
-    state_dir: Option<PathBuf>,
-    stop_limit: Option<Duration>,
-}
-
-impl Builder {
-    /// Where the service is; `GRANTEX_BASE_URL` or the public service unless given.
-    pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.url = Some(url.into());
-        self
-    }
-
-    /// The API key.
-    pub fn api_key(mut self, key: impl Into<String>) -> Self {
-        self.api_key = Some(key.into());
-        self
-    }
-
-    /// A client that is made already, instead of `url` and `api_key`: with a key callback, for instance.
-    pub fn client(mut self, client: Client) -> Self {
-        self.client = Some(client);
-        self
-    }
-
-    /// Another log than a service's.
-    pub fn log(mut self, log: impl EventLog) -> Self {
-        self.log = Some(Arc::new(log));
-        self
-    }
-
-    /// Only these types of events, for destinations that do not say otherwise.
-    pub fn types<T: ToString>(mut self, types: impl IntoIterator<Item = T>) -> Self {
-        self.filter.types = types.into_iter().map(|kind| kind.to_string()).collect();
-        self
-    }
-
-    /// Which events, for destinations that do not say otherwise.
-    pub fn filter(mut self, filter: Filter) -> Self {
-        self.filter = filter;
-        self
-    }
-
-    /// Where a destination without a checkpoint starts (RFC 3339); with what happens from now on
-    /// unless given.
-    pub fn since(mut self, time: impl fmt::Display) -> Self {
-        self.since = Some(time.to_string());
-        self
-    }
-
-    /// The folder for checkpoints and dead letters. Without it they end with the process.
-    pub fn state_dir(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.state_dir = Some(folder.into());
-        self
-    }
-
-    /// How long [`EventSource::stop`] lets destinations finish; 10 s unless given.
-    pub fn stop_limit(mut self, limit: Duration) -> Self {
-        self.stop_limit = Some(limit);
-        self
-    }
-
-    /// The source. Takes the state folder, which no other process may have.
-    pub fn build(self) -> Result<EventSource, SourceError> {
-        check_types(&self.filter.types)?;
-        let start = match self.since {
-            Some(time) => {
-                check_since(&time)?;
-                Start::Since(time)
-            }
-            None => Start::Now,
-        };
-        let (client, log) = match self.log {
-            Some(log) => (None, log),
-            None => {
-                let url = self.url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok());
-                let url = url.unwrap_or_else(|| grantex::DEFAULT_BASE_URL.to_owned());
-                let client = match self.client {
-                    Some(client) => client,
-                    None => client(&url, self.api_key.as_deref())?,
-                };
-                let url = url.trim_end_matches('/').into();
-                (Some(client.clone()), Arc::new(ServiceLog { client, url }) as Arc<dyn EventLog>)
-            }
-        };
-        let state = match &self.state_dir {
-            Some(folder) => State::open(folder)?,
-            None => {
-                tracing::warn!(
-                    "no state folder: checkpoints and dead letters are kept in memory and end with this process"
-                );
-                State::in_memory()?
-            }
-        };
-        let (ended, ends) = mpsc::unbounded_channel();
-        Ok(EventSource {
-            inner: Arc::new(Inner {
-                client,
-                log,
-                filter: self.filter,
-                start,
-                stop_limit: self.stop_limit.unwrap_or(STOP_LIMIT),
-                state,
-                destinations: Mutex::default(),
-                ended,
-                ends: tokio::sync::Mutex::new(ends),
-                is_started: AtomicBool::new(false),
-                is_running: AtomicBool::new(false),
-                has_stopped: AtomicBool::new(false),
-                stopping: CancellationToken::new(),
-                stopped: Notify::new(),
-            }),
-        })
-    }
-}
-
-fn client(url: &str, key: Option<&str>) -> Result<Client, ConfigError> {
-    let Some(key) = key.filter(|key| !key.is_empty()) else {
-        return Err(ConfigError::value("api_key", "there is none; the service needs one"));
-    };
-    let client = Client::builder().base_url(url).api_key(key);
-    let client = client.user_agent(concat!("grantex-destinations/", env!("CARGO_PKG_VERSION"))).build();
-    client.map_err(|error| ConfigError::whole(error.to_string()))
 }
 
 impl EventSource {
