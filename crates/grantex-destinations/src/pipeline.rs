@@ -217,23 +217,29 @@ impl<D: EventDestination> Pipeline<D> {
         let mut cursor_written: Option<Instant> = None;
         let mut is_stopping = false;
         let mut reported = Report::default();
+        let mut lost: Option<String> = None;
         let delivery = &self.delivery;
         loop {
+            // What was read before the position was lost is delivered first.
+            if let Some(reason) = lost.take_if(|_| on_their_way.is_empty()) {
+                if is_stopping {
+                    return Ok(());
+                }
+                start = self.lost(reason, &start).await?;
+                gather = self.open(&start);
+            }
             if wants_redelivery && on_their_way.is_empty() && !is_stopping {
                 delivery.redeliver(&self.settings).await?;
                 wants_redelivery = false;
             }
-            let is_free = is_stopping || !wants_redelivery;
+            let is_free = lost.is_none() && (is_stopping || !wants_redelivery);
             let may_gather = is_free && on_their_way.len() < self.concurrency && reopen_at.is_none();
             let reopening = pin!(sleep_until(reopen_at));
             tokio::select! {
                 biased;
                 () = delivery.cut.cancelled() => return Err(End::Cut),
                 () = self.stop.cancelled(), if !is_stopping => {
-                    is_stopping = true;
-                    if reopen_at.take().is_some() {
-                        return Ok(());
-                    }
+                    (is_stopping, reopen_at) = (true, None);
                     gather.close();
                 }
                 Some(delivered) = on_their_way.next(), if !on_their_way.is_empty() => {
@@ -268,11 +274,8 @@ impl<D: EventDestination> Pipeline<D> {
                     Gathered::Failed(error) => {
                         let delay = match error {
                             LogError::Lost(reason) => {
-                                while let Some(delivered) = on_their_way.next().await {
-                                    let () = delivered?;
-                                }
-                                start = self.lost(reason, &start).await?;
-                                Duration::ZERO
+                                lost = Some(reason);
+                                continue;
                             }
                             LogError::Refused(reason) => {
                                 delivery.stats.note(&reason);

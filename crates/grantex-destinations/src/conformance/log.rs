@@ -20,6 +20,7 @@ struct Inner {
     /// Everything up to here is gone, as after the retention time.
     trimmed: Mutex<EventId>,
     length: watch::Sender<usize>,
+    failures: watch::Sender<usize>,
 }
 
 impl Default for MemoryLog {
@@ -28,6 +29,7 @@ impl Default for MemoryLog {
             events: Mutex::default(),
             trimmed: Mutex::new(EventId::ZERO),
             length: watch::Sender::new(0),
+            failures: watch::Sender::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -89,6 +91,11 @@ impl MemoryLog {
         *self.inner.trimmed.lock() = up_to;
     }
 
+    /// Ends every stream that is open, as a service that restarts does.
+    pub fn fail(&self) {
+        self.inner.failures.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     /// Waits until nobody reads the log.
     pub async fn all_readers_gone(&self) {
         self.inner.length.closed().await;
@@ -120,6 +127,11 @@ impl EventLog for MemoryLog {
         };
         let types = filter.types.clone();
         let (log, length) = (self.clone(), self.inner.length.subscribe());
+        let mut failures = self.inner.failures.subscribe();
+        failures.mark_unchanged();
+        let failed = async move {
+            failures.changed().await.ok();
+        };
         let follow = stream::unfold((log, length, after), move |(log, mut length, after)| {
             let types = types.clone();
             async move {
@@ -136,6 +148,8 @@ impl EventLog for MemoryLog {
                 }
             }
         });
+        let broken = stream::once(async { Err(LogError::Broken("the log was told to fail".into())) });
+        let follow = follow.take_until(failed).chain(broken);
         stream::once(async move { Ok(Progress::Cursor(after)) }).chain(follow).boxed()
     }
 

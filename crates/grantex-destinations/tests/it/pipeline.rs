@@ -339,6 +339,31 @@ async fn a_lost_position_stops_the_destination_and_says_so() {
 }
 
 #[tokio::test]
+async fn what_was_read_before_the_position_was_lost_is_delivered_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log_of(10);
+    let is_up = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let up = is_up.clone();
+    let destination = Scripted::judging("one", move |_| {
+        if up.load(std::sync::atomic::Ordering::SeqCst) { Ok(()) } else { Err(SendError::retry("down")) }
+    });
+    let source = source(&log, folder.path());
+    let options = DeliveryOptions { on_lost_position: Some(OnLostPosition::Continue), ..quick() };
+    source.add_destination_with(destination.clone(), &options).unwrap();
+    let running = start(&source);
+    until("it was tried", || source.stats()[0].retries > 0).await;
+    log.append(10);
+    log.trim(log.ids()[14]);
+    log.fail();
+    is_up.store(true, std::sync::atomic::Ordering::SeqCst);
+    until("all that is left arrives", || destination.accepted().last() == log.ids().last()).await;
+    source.stop().await;
+    running.await.unwrap().unwrap();
+    assert_eq!(destination.accepted()[..10], log.ids()[..10]);
+    assert!(destination.accepted().is_sorted());
+}
+
+#[tokio::test]
 async fn stopping_delivers_what_was_read_and_gives_up_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(5);
