@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use grantex::EventId;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -137,7 +138,6 @@ impl<D: EventDestination> Delivery<D> {
         others_delivered: bool,
     ) -> Result<bool, Cut> {
         let first = piece.batch.record().first;
-        let sent = piece.batch.clone();
         let indexes: BTreeSet<usize> = rejected.iter().map(|(index, _)| *index).collect();
         let reason = |index: usize| {
             let found = rejected.iter().find(|(candidate, _)| *candidate == index);
@@ -152,8 +152,7 @@ impl<D: EventDestination> Delivery<D> {
                 self.stats.delivered(piece.batch.len());
             }
             let delivered = (!is_empty).then(|| piece.batch.last());
-            self.keep(|| self.state.settle(&self.name, first, delivered, letters.clone(), now_ms())).await?;
-            self.stats.at(sent.last());
+            self.settle_record(first, delivered, letters).await?;
             return Ok(true);
         }
         let records = vec![piece.batch.record()];
@@ -177,11 +176,21 @@ impl<D: EventDestination> Delivery<D> {
     async fn settle(&self, batch: &Batch, letters: Vec<Condemned>) -> Result<(), Cut> {
         let record = batch.record();
         let delivered = letters.is_empty().then(|| batch.last());
-        self.keep(|| self.state.settle(&self.name, record.first, delivered, letters.clone(), now_ms()))
-            .await?;
-        self.stats.at(record.last);
         if letters.is_empty() {
             self.stats.delivered(batch.len());
+        }
+        self.settle_record(record.first, delivered, letters).await
+    }
+
+    async fn settle_record(
+        &self,
+        first: EventId,
+        delivered: Option<EventId>,
+        letters: Vec<Condemned>,
+    ) -> Result<(), Cut> {
+        let settle = || self.state.settle(&self.name, first, delivered, letters.clone(), now_ms());
+        if let Some(cursor) = self.keep(settle).await? {
+            self.stats.at(cursor);
         }
         Ok(())
     }
@@ -254,15 +263,15 @@ impl<D: EventDestination> Delivery<D> {
     }
 
     /// Does what the state needs until it succeeds: nothing is sent that is not written down.
-    pub(crate) async fn keep<F, T>(&self, mut write: F) -> Result<(), Cut>
+    pub(crate) async fn keep<F, W, T>(&self, mut write: F) -> Result<T, Cut>
     where
-        F: FnMut() -> T,
-        T: Future<Output = Result<(), StateError>>,
+        F: FnMut() -> W,
+        W: Future<Output = Result<T, StateError>>,
     {
         let mut backoff = Backoff::new(self.retry);
         loop {
             match self.unless_cut(write()).await? {
-                Ok(()) => return Ok(()),
+                Ok(done) => return Ok(done),
                 Err(error) => self.wait(&mut backoff, &SendError::refused(error.to_string())).await?,
             }
         }

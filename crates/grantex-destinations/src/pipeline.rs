@@ -163,7 +163,7 @@ impl<D: EventDestination> Pipeline<D> {
                         let settle = || {
                             self.delivery.state.settle(self.name(), record.first, None, Vec::new(), now_ms())
                         };
-                        self.delivery.keep(settle).await?;
+                        let _: Option<EventId> = self.delivery.keep(settle).await?;
                     }
                 }
             }
@@ -226,7 +226,7 @@ impl<D: EventDestination> Pipeline<D> {
                     return Ok(());
                 }
                 start = self.lost(reason, &start).await?;
-                gather = self.open(&start);
+                (gather, cursor_written) = (self.open(&start), None);
             }
             if wants_redelivery && on_their_way.is_empty() && !is_stopping {
                 delivery.redeliver(&self.settings).await?;
@@ -265,11 +265,13 @@ impl<D: EventDestination> Pipeline<D> {
                         backoff.reset();
                         start = Start::After(id);
                         let is_due = cursor_written.is_none_or(|at| at.elapsed() >= CURSOR_INTERVAL);
+                        if on_their_way.is_empty() {
+                            delivery.stats.at(id);
+                        }
                         if is_due && on_their_way.is_empty() {
                             self.move_to(id).await?;
                             cursor_written = Some(Instant::now());
                         }
-                        delivery.stats.at(id);
                     }
                     Gathered::Failed(error) => {
                         let delay = match error {

@@ -277,6 +277,7 @@ async fn several_batches_are_on_their_way_at_once_and_the_checkpoint_waits_for_t
     until("the others arrive", || destination.accepted().len() == 30).await;
     let before = one.state().checkpoint("one").await.unwrap().unwrap();
     assert_eq!(before.delivered, None, "nothing in a row is delivered");
+    assert!(one.stats()[0].cursor <= Some(before.cursor), "the figures say no more than the state");
     one.stop().await;
     running.await.unwrap().unwrap();
     drop(one);
