@@ -157,6 +157,7 @@ impl<D: EventDestination> Delivery<D> {
         }
         let records = vec![piece.batch.record()];
         self.keep(|| self.state.replace(&self.name, first, records.clone(), letters.clone())).await?;
+        self.stats.condemned(&letters);
         piece.is_recorded = false;
         Ok(false)
     }
@@ -168,7 +169,6 @@ impl<D: EventDestination> Delivery<D> {
             reason,
             "the destination will not take this event; it is among the dead letters"
         );
-        self.stats.condemned(1, reason);
         Condemned { event, reason: reason.to_owned(), at_ms: now_ms() }
     }
 
@@ -189,7 +189,9 @@ impl<D: EventDestination> Delivery<D> {
         letters: Vec<Condemned>,
     ) -> Result<(), Cut> {
         let settle = || self.state.settle(&self.name, first, delivered, letters.clone(), now_ms());
-        if let Some(cursor) = self.keep(settle).await? {
+        let cursor = self.keep(settle).await?;
+        self.stats.condemned(&letters);
+        if let Some(cursor) = cursor {
             self.stats.at(cursor);
         }
         Ok(())
@@ -238,6 +240,7 @@ impl<D: EventDestination> Delivery<D> {
             Err(error) => {
                 let letter = self.condemn(event, &error.to_string());
                 self.keep(|| self.state.condemn(&self.name, letter.clone())).await?;
+                self.stats.condemned(&[letter]);
                 Ok(true)
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use grantex::EventId;
 use parking_lot::Mutex;
 
-use crate::state::Report;
+use crate::state::{Condemned, Report};
 
 /// Figures of one destination, live.
 #[derive(Debug)]
@@ -103,10 +103,11 @@ impl Stats {
         self.gauge("grantex_forward_retrying", 1.0);
     }
 
-    pub(crate) fn condemned(&self, events: usize, reason: &str) {
-        self.dead_letters.fetch_add(events as u64, Relaxed);
-        self.note(reason);
-        self.count("grantex_forward_dead_letters_total", events);
+    pub(crate) fn condemned(&self, letters: &[Condemned]) {
+        let Some(last) = letters.last() else { return };
+        self.dead_letters.fetch_add(letters.len() as u64, Relaxed);
+        self.note(&last.reason);
+        self.count("grantex_forward_dead_letters_total", letters.len());
     }
 
     pub(crate) fn note(&self, error: &str) {
