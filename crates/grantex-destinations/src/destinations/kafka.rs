@@ -27,6 +27,9 @@ const MOST_RECORD_BYTES: usize = 1 << 20;
 /// A batch goes out at once: it was gathered before.
 const LINGER: Duration = Duration::from_millis(5);
 
+/// How long a probe waits for a topic.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
 /// The broker gives up a transaction of a forwarder that died after this.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -84,6 +87,7 @@ impl KafkaDestination {
             .linger(LINGER)
             .max_request_size(MOST_RECORD_BYTES)
             .batch_size(256 << 10)
+            .max_block(self.options.timeout())
             .delivery_timeout(self.options.timeout());
         let failed = |error: KrafkaError| self.error(&error);
         let Some(id) = &self.options.transactional_id else {
@@ -315,7 +319,9 @@ impl EventDestination for KafkaDestination {
 
     async fn probe(&self) -> Result<String, SendError> {
         let kafka = connect::kafka(&self.options).await?;
-        let producer = kafka.producer().delivery_timeout(self.options.timeout()).build().await;
+        let producer = kafka.producer().delivery_timeout(self.options.timeout());
+        // A topic that is not there is waited for so long.
+        let producer = producer.max_block(self.options.timeout().min(PROBE_LIMIT)).build().await;
         let producer = producer.map_err(|error| self.error(&error))?;
         let partitions = producer.partitions_for(&self.options.topic).await;
         let partitions = partitions.map_err(|error| self.error(&error))?;

@@ -1,3 +1,4 @@
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver};
@@ -13,20 +14,25 @@ use crate::support::{Process, oversize, quick, source, start, until};
 
 /// A topic of one partition, so that it has one order.
 struct Topic {
-    server: Mutex<Process>,
+    server: Arc<Mutex<Process>>,
     options: KafkaOptions,
 }
 
 impl Topic {
-    fn start(nodes: &str, topic: &str) -> Self {
-        let mut server = Process::start(&["kafka", nodes]);
-        server.command(&format!("topic {topic} 1"));
-        let options = KafkaOptions::new(server.address("brokers"), topic);
-        Self { server: Mutex::new(server), options }
+    /// On the one broker that the tests share; it ends with the process.
+    fn start(topic: &str) -> Self {
+        static SHARED: OnceLock<Arc<Mutex<Process>>> = OnceLock::new();
+        Self::on(SHARED.get_or_init(|| Arc::new(Mutex::new(Process::start(&["kafka"])))).clone(), topic)
+    }
+
+    fn on(server: Arc<Mutex<Process>>, topic: &str) -> Self {
+        server.lock().command(&format!("topic {topic} 1"));
+        let options = KafkaOptions::new(server.lock().address("brokers"), topic);
+        Self { server, options }
     }
 
     fn transactional(mut self) -> Self {
-        self.options.transactional_id = Some("forwarder-1".into());
+        self.options.transactional_id = Some(format!("forwarder-of-{}", self.options.topic));
         self
     }
 
@@ -85,17 +91,17 @@ impl Receiver for Topic {
 
 #[test]
 fn conforms() {
-    conformance::check(&Topic::start("1", "plain")).unwrap();
+    conformance::check(&Topic::start("plain")).unwrap();
 }
 
 #[test]
 fn conforms_with_transactions() {
-    conformance::check(&Topic::start("1", "transactional").transactional()).unwrap();
+    conformance::check(&Topic::start("transactional").transactional()).unwrap();
 }
 
 #[tokio::test]
 async fn transactions_are_exactly_once_even_without_the_state_folder() {
-    let topic = Topic::start("1", "stateless").transactional();
+    let topic = Topic::start("stateless").transactional();
     let log = MemoryLog::default();
     for round in 1..=3 {
         log.append(10);
@@ -117,7 +123,7 @@ async fn transactions_are_exactly_once_even_without_the_state_folder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_brokers_may_die() {
-    let topic = Topic::start("3", "survivor");
+    let topic = Topic::on(Arc::new(Mutex::new(Process::start(&["kafka", "3"]))), "survivor");
     let folder = tempfile::tempdir().unwrap();
     let log = MemoryLog::default();
     log.append(2000);
@@ -138,7 +144,7 @@ async fn one_of_three_brokers_may_die() {
 
 #[tokio::test]
 async fn records_say_what_they_are() {
-    let topic = Topic::start("1", "formats");
+    let topic = Topic::start("formats");
     let log = MemoryLog::default();
     log.append(1);
     for (format, mode) in [
@@ -181,7 +187,7 @@ async fn records_say_what_they_are() {
 
 #[tokio::test]
 async fn tls_and_sasl_work_and_a_wrong_password_is_told() {
-    let topic = Topic::start("1", "secured");
+    let topic = Topic::start("secured");
     let addresses = topic.server.lock().addresses.clone();
     let address = |name: &str| addresses[name].as_str().unwrap().to_owned();
     let secured = |mechanism: &str, password: &str| KafkaOptions {
@@ -206,7 +212,7 @@ async fn tls_and_sasl_work_and_a_wrong_password_is_told() {
 
 #[tokio::test]
 async fn a_topic_that_is_not_there_is_told_with_how_to_make_it() {
-    let topic = Topic::start("1", "there");
+    let topic = Topic::start("there");
     let missing = made(KafkaOptions { topic: "not-there".into(), ..topic.options.clone() });
     let told = missing.probe().await.unwrap_err();
     assert!(
@@ -217,7 +223,7 @@ async fn a_topic_that_is_not_there_is_told_with_how_to_make_it() {
 
 #[tokio::test]
 async fn a_record_beyond_the_brokers_limit_is_a_dead_letter() {
-    let topic = Topic::start("1", "oversize");
+    let topic = Topic::start("oversize");
     oversize(topic.destination().await, 1 << 20).await;
     let topic = topic.transactional();
     oversize(topic.destination().await, 1 << 20).await;
