@@ -15,6 +15,19 @@
 //! | [`State`] | checkpoints and dead letters |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+// What several destinations share is not all needed by each alone.
+#![cfg_attr(
+    not(all(
+        feature = "bigquery",
+        feature = "datadog",
+        feature = "file",
+        feature = "kafka",
+        feature = "s3",
+        feature = "splunk",
+        feature = "webhook"
+    )),
+    allow(dead_code, unused_imports, unused_mut, unused_variables)
+)]
 
 mod batch;
 mod compress;
