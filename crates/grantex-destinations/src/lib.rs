@@ -31,6 +31,15 @@
 
 mod batch;
 mod compress;
+#[cfg(any(
+    feature = "bigquery",
+    feature = "datadog",
+    feature = "file",
+    feature = "kafka",
+    feature = "s3",
+    feature = "splunk",
+    feature = "webhook"
+))]
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -52,6 +61,15 @@ mod state;
 mod stats;
 
 pub use batch::{Batch, Place};
+#[cfg(any(
+    feature = "bigquery",
+    feature = "datadog",
+    feature = "file",
+    feature = "kafka",
+    feature = "s3",
+    feature = "splunk",
+    feature = "webhook"
+))]
 pub use config::Definition;
 pub use destination::{BatchLimits, EventDestination, MAX_CONCURRENCY, SendError};
 pub use destinations::*;
