@@ -26,7 +26,7 @@
         feature = "splunk",
         feature = "webhook"
     )),
-    allow(dead_code, unused_imports, unused_mut, unused_variables)
+    allow(dead_code, unreachable_pub, unused_imports, unused_mut, unused_variables)
 )]
 
 mod batch;
