@@ -146,9 +146,7 @@ class Kafka(Servers):
         ).stdout.strip()
         for node in self.nodes:
             config = self.configure(node)
-            scram = [
-                f"--add-scram=SCRAM-SHA-{bits}=[name={self.USER},password={self.PASSWORD}]" for bits in (256, 512)
-            ]
+            scram = [f"--add-scram=SCRAM-SHA-{bits}=[name={self.USER},password={self.PASSWORD}]" for bits in (256, 512)]
             run(*self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *scram))
             self.start(node)
         for node in self.nodes:
