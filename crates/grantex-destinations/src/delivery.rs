@@ -65,6 +65,14 @@ impl<D: EventDestination> Delivery<D> {
                     break;
                 };
                 match error {
+                    // Else the same batch would come back at once, for ever.
+                    SendError::EventsRejected { events, .. }
+                        if events.iter().all(|(index, _)| *index >= piece.batch.len()) =>
+                    {
+                        let reason = "the destination condemns events that are not in the batch";
+                        pieces.extend(self.split(piece.batch, reason).await?);
+                        break;
+                    }
                     SendError::TooLarge(reason) | SendError::Rejected(reason) => {
                         pieces.extend(self.split(piece.batch, &reason).await?);
                         break;

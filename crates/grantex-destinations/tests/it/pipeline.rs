@@ -163,6 +163,22 @@ async fn a_batch_of_nothing_but_rejected_events_is_settled() {
 }
 
 #[tokio::test]
+async fn a_destination_that_condemns_what_is_not_there_does_not_go_round_in_circles() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log_of(4);
+    let destination = Scripted::judging("one", |_| {
+        Err(SendError::EventsRejected { events: vec![(999, "no".into())], others_delivered: false })
+    });
+    let source = source(&log, folder.path());
+    source.add_destination_with(destination.clone(), &quick()).unwrap();
+    let running = start(&source);
+    until("all are settled", || source.stats()[0].dead_letters == 4).await;
+    source.stop().await;
+    running.await.unwrap().unwrap();
+    assert_eq!(destination.seen.lock().sent.len(), 7, "halved, and no more");
+}
+
+#[tokio::test]
 async fn dead_letters_are_sent_again_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(3);
