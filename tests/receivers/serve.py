@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -337,6 +338,8 @@ class BigQuery(Servers):
 
 
 def main() -> None:
+    # What was started ends also where this process is told to.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     servers: Kafka | S3 | BigQuery
     match sys.argv[1:]:
         case ["install"]:
