@@ -24,19 +24,11 @@ from forwarder import Child, Forwarder, Receiver, Strict, all_arrived, serve, ve
 KILLS = 20
 
 
-@pytest.fixture(scope="module")
-def strict_process() -> Iterator[Strict]:
-    # The receivers are a workspace member of their own: cargo test builds them beside the service.
+@pytest.fixture
+def strict() -> Iterator[Strict]:
     strict = Strict()
     yield strict
     strict.child.close()
-
-
-@pytest.fixture
-def strict(strict_process: Strict) -> Iterator[Strict]:
-    strict_process.child.close()
-    strict_process.__init__()  # type: ignore[misc]
-    yield strict_process
 
 
 @pytest.fixture(scope="module")
@@ -368,6 +360,18 @@ def test_a_refused_key_ends_it_with_words(service: Service, forward: Callable[..
     daemon = forward({"audit": receiver.options}, api_key="gx_test_" + "x" * 43)
     done = daemon.run()
     assert done.returncode == 1 and "the service refuses the API key" in done.stderr
+
+
+def test_standard_output(service: Service, forward: Callable[..., Forwarder]) -> None:
+    daemon = forward({"out": {"type": "file", "path": "-"}})
+    for _ in range(3):
+        service.grant()
+    command = [str(BINARY), "forward", "--config", str(daemon.config)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(6)]
+    process.terminate()
+    assert [json.loads(line) for line in lines] == service.log() and process.wait(timeout=60) == 0
 
 
 def test_a_lost_position_is_told_and_can_be_passed_over(start: Callable[..., Service], tmp_path: Path) -> None:

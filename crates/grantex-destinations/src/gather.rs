@@ -31,17 +31,15 @@ pub(crate) struct Gather {
     oldest: Option<Instant>,
     /// What comes after the pending ones.
     next: Option<Fed>,
-    is_closed: bool,
 }
 
 impl Gather {
     pub(crate) fn new(feed: Feed, limits: BatchLimits) -> Self {
-        Self { feed, limits, pending: Vec::new(), bytes: 0, oldest: None, next: None, is_closed: false }
+        Self { feed, limits, pending: Vec::new(), bytes: 0, oldest: None, next: None }
     }
 
     /// Reads no more. What was read is still given, without waiting for more.
     pub(crate) fn close(&mut self) {
-        self.is_closed = true;
         self.feed.close();
     }
 

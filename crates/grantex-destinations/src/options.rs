@@ -68,7 +68,7 @@ pub enum OnLostPosition {
 /// Bytes in a batch, at most: it is held in memory, once for each that is on its way.
 const MOST_BATCH_BYTES: usize = 512 << 20;
 
-/// Events in a batch, at most.
+/// Events in a batch, at most: beyond it the bytes are what bounds a batch of the smallest events.
 const MOST_BATCH_EVENTS: usize = 1_000_000;
 
 impl DeliveryOptions {
@@ -116,8 +116,8 @@ impl DeliveryOptions {
         Ok(RetryPolicy { base, cap })
     }
 
-    /// These filters over the source's.
-    pub(crate) fn filter(&self, source: &Filter) -> Result<Filter, ConfigError> {
+    /// These filters over the source's. Fails on a type that is none.
+    pub fn filter(&self, source: &Filter) -> Result<Filter, ConfigError> {
         let filter = Filter {
             types: self.types.clone().unwrap_or_else(|| source.types.clone()),
             agent_id: self.agent_id.clone().or_else(|| source.agent_id.clone()),

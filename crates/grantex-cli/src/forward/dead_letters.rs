@@ -9,7 +9,7 @@ use grantex_destinations::{DeadLetter, State};
 use tokio::time::Instant;
 
 use super::config::Config;
-use super::watch::now_ms;
+use super::status::is_fresh;
 use crate::{Failure, print};
 
 /// How long `retry` waits for a forwarder that runs.
@@ -141,8 +141,7 @@ async fn chosen(state: &State, which: &Which) -> Result<Vec<i64>, Failure> {
 async fn retry(state: &State, which: &Which) -> Result<(), Failure> {
     let numbers = chosen(state, which).await?;
     state.retry_dead_letters(&numbers).await?;
-    let now = now_ms();
-    let runs = state.reports().await?.iter().any(|(_, report)| now.saturating_sub(report.at_ms) < 10_000);
+    let runs = state.reports().await?.iter().any(|(_, report)| is_fresh(report));
     if !runs || numbers.is_empty() {
         print::line(format_args!("{} will be sent when the forwarder runs", numbers.len()));
         return Ok(());

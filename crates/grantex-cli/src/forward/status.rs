@@ -52,10 +52,7 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
         let name = definition.name();
         let checkpoint = checkpoints.iter().find(|(of, _)| of == name).map(|(_, checkpoint)| *checkpoint);
         let report = reports.iter().find(|(of, _)| of == name).map(|(_, report)| report.clone());
-        let filter = Filter {
-            types: definition.delivery().types.clone().unwrap_or(config.filter().types),
-            ..config.filter()
-        };
+        let filter = definition.delivery().filter(&config.filter())?;
         let waiting = match checkpoint {
             Some(checkpoint) => count(&client, &filter, checkpoint).await,
             None => Err("there is no position yet".into()),
@@ -117,9 +114,14 @@ async fn count(client: &Client, filter: &Filter, checkpoint: Checkpoint) -> Resu
     }
 }
 
+/// Whether the forwarder that wrote this report still runs.
+pub(super) fn is_fresh(report: &Report) -> bool {
+    now_ms().saturating_sub(report.at_ms) < FRESH_MS
+}
+
 fn describe(name: &str, kind: &str, checkpoint: Option<Checkpoint>, report: &Report) -> Status {
     let time = |ms: u64| Timestamp::from_millis(ms).to_string();
-    let is_fresh = now_ms().saturating_sub(report.at_ms) < FRESH_MS;
+    let is_fresh = is_fresh(report);
     let state = match report.state.as_str() {
         "" => "never ran",
         state @ ("stopped" | "failed") => state,

@@ -2,7 +2,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver};
-use grantex_destinations::{EventId, FileDestination, FileOptions, GrantexEvent};
+use grantex_destinations::{
+    Batch, EventDestination, EventId, FileDestination, FileOptions, GrantexEvent, Place, SendError,
+};
 
 use crate::support::{quick, source, start, until};
 
@@ -35,7 +37,7 @@ fn conforms() {
 }
 
 #[tokio::test]
-async fn a_torn_batch_is_cut_back_before_it_is_written_again() {
+async fn a_line_that_was_there_without_an_end_is_ended() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.ndjson");
     let log = MemoryLog::default();
@@ -74,4 +76,47 @@ async fn a_file_that_is_rotated_is_made_again() {
     running.await.unwrap().unwrap();
     assert_eq!(Lines(old).received().await, log.ids()[..10]);
     assert_eq!(receiver.received().await, log.ids()[10..]);
+}
+
+/// Writes only a part of its first batch, as a full disk does.
+struct Tears {
+    inner: FileDestination,
+    path: PathBuf,
+    is_torn: std::sync::atomic::AtomicBool,
+}
+
+impl EventDestination for Tears {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn place(&self, batch: &Batch) -> Result<Place, SendError> {
+        self.inner.place(batch).await
+    }
+
+    async fn send(&self, batch: &Batch) -> Result<(), SendError> {
+        if self.is_torn.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return self.inner.send(batch).await;
+        }
+        let lines = batch.to_ndjson();
+        fs::write(&self.path, &lines[..lines.len() / 2]).unwrap();
+        Err(SendError::retry("the disk is full"))
+    }
+}
+
+#[tokio::test]
+async fn a_torn_batch_is_cut_back_before_it_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Lines(folder.path().join("events.ndjson"));
+    let inner = receiver.destination().await;
+    let log = MemoryLog::default();
+    log.append(10);
+    let source = source(&log, &folder.path().join("state"));
+    let torn = Tears { inner, path: receiver.0.clone(), is_torn: false.into() };
+    source.add_destination_with(torn, &quick()).unwrap();
+    let running = start(&source);
+    until("all arrive", || source.stats()[0].delivered == 10).await;
+    let stats = source.stop().await;
+    running.await.unwrap().unwrap();
+    assert_eq!((receiver.received().await, stats[0].retries), (log.ids(), 1));
 }
