@@ -1,9 +1,9 @@
 //! What the destinations behind HTTP share: the client and its options, and what an answer means.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
+use grantex::internal::retry_after;
 use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
@@ -130,7 +130,7 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, SendError> {
     }
     Ok(Answer {
         status: response.status(),
-        retry_after: retry_after(&response),
+        retry_after: retry_after(response.headers()),
         cookies: cookies(&response),
         body: String::from_utf8_lossy(&body).into_owned(),
     })
@@ -173,17 +173,6 @@ impl Answer {
             _ => Err(SendError::Rejected(self.quote())),
         }
     }
-}
-
-fn retry_after(response: &Response) -> Option<Duration> {
-    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    #[allow(clippy::disallowed_methods, reason = "a date in a header is told in the system's time")]
-    let now = SystemTime::now();
-    Some(at.duration_since(now).unwrap_or_default())
 }
 
 fn cookies(response: &Response) -> Vec<String> {

@@ -13,13 +13,15 @@ pub fn delay(attempt: u32, base: Duration, max: Duration, random: f64) -> Durati
 }
 
 /// A number in `0..1`.
-pub(crate) fn random() -> f64 {
+#[must_use]
+pub fn random() -> f64 {
     // 32 bits are finer than any timer. Without entropy: no jitter, the longest wait.
     getrandom::u32().map_or(1.0, |bits| f64::from(bits) / 4_294_967_296.0)
 }
 
 /// What `Retry-After` asks for: seconds, or a date.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+#[must_use]
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
