@@ -64,7 +64,7 @@ macro_rules! configured {
                         source.add_destination_with(*destination, &self.delivery)
                     })*
                 }
-                .map_err(|error| within(&self.name, &error))
+                .map_err(|error| error.of(&self.name))
             }
 
             /// Reaches the receiver without sending events, and says in words what was found there.
@@ -122,7 +122,7 @@ impl Definition {
             definition.check()?;
             Ok(definition)
         };
-        parse(options).map_err(|error| within(&name, &error))
+        parse(options).map_err(|error: ConfigError| error.of(&name))
     }
 
     /// Its name.
@@ -198,10 +198,6 @@ fn rest<T: DeserializeOwned>(options: Map<String, Value>) -> Result<T, ConfigErr
         }
     }
     T::deserialize(&Value::Object(options)).map_err(|error| ConfigError::whole(error.to_string()))
-}
-
-fn within(name: &str, error: &ConfigError) -> ConfigError {
-    ConfigError::whole(format!("destination {name:?}: {error}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One batch on its way, until every event of it is acknowledged or among the dead letters.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use grantex::EventId;
@@ -9,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, BatchSettings};
 use crate::destination::{EventDestination, SendError};
+use crate::observer::{Failure, Observer};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::state::{Condemned, DeadLetter, State, StateError};
 use crate::stats::{Stats, now_ms};
@@ -29,7 +31,8 @@ pub(crate) struct Delivery<D> {
     pub(crate) destination: D,
     pub(crate) name: String,
     pub(crate) state: State,
-    pub(crate) stats: std::sync::Arc<Stats>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) observer: Arc<dyn Observer>,
     pub(crate) retry: RetryPolicy,
     /// Cancelled when waiting has no more time.
     pub(crate) cut: CancellationToken,
@@ -165,7 +168,7 @@ impl<D: EventDestination> Delivery<D> {
         }
         let records = vec![piece.batch.record()];
         self.keep(|| self.state.replace(&self.name, first, records.clone(), letters.clone())).await?;
-        self.stats.condemned(&letters);
+        self.condemned(&letters);
         piece.is_recorded = false;
         Ok(false)
     }
@@ -178,6 +181,14 @@ impl<D: EventDestination> Delivery<D> {
             "the destination will not take this event; it is among the dead letters"
         );
         Condemned { event, reason: reason.to_owned(), at_ms: now_ms() }
+    }
+
+    /// Counts dead letters that are kept by now, and tells of them.
+    fn condemned(&self, letters: &[Condemned]) {
+        self.stats.condemned(letters);
+        for letter in letters {
+            self.observer.condemned(&self.name, &letter.event, &letter.reason);
+        }
     }
 
     /// Writes down that a batch is settled, and counts what of it was delivered.
@@ -198,7 +209,7 @@ impl<D: EventDestination> Delivery<D> {
     ) -> Result<(), Cut> {
         let settle = || self.state.settle(&self.name, first, delivered, letters.clone(), now_ms());
         let cursor = self.keep(settle).await?;
-        self.stats.condemned(&letters);
+        self.condemned(&letters);
         if let Some(cursor) = cursor {
             self.stats.at(cursor);
         }
@@ -236,6 +247,7 @@ impl<D: EventDestination> Delivery<D> {
         match self.unless_cut(attempt).await? {
             Ok(()) => {
                 self.keep(async || self.state.drop_dead_letters(&[number]).await).await?;
+                self.stats.read(1);
                 self.stats.delivered(1);
                 tracing::info!(destination = self.name, event = %event.id, "a dead letter was delivered");
                 Ok(true)
@@ -248,7 +260,8 @@ impl<D: EventDestination> Delivery<D> {
             Err(error) => {
                 let letter = self.condemn(event, &error.to_string());
                 self.keep(|| self.state.condemn(&self.name, letter.clone())).await?;
-                self.stats.condemned(&[letter]);
+                self.stats.read(1);
+                self.condemned(&[letter]);
                 Ok(true)
             }
         }
@@ -264,8 +277,16 @@ impl<D: EventDestination> Delivery<D> {
             _ => backoff.next(None),
         };
         let failures = backoff.failures();
+        let needs_somebody = matches!(error, SendError::Refused(_));
+        self.observer.failed(&Failure {
+            destination: &self.name,
+            message: &reason,
+            failures,
+            needs_somebody,
+            retry_in: Some(delay),
+        });
         // Every failure of an outage would drown what else is in the log.
-        if matches!(error, SendError::Refused(_)) {
+        if needs_somebody {
             tracing::error!(destination = self.name, %reason, failures, ?delay, "the destination refuses; somebody has to mend this");
         } else if failures.is_power_of_two() {
             tracing::warn!(destination = self.name, %reason, failures, ?delay, "a batch was not taken; it is sent again");

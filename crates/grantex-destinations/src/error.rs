@@ -5,8 +5,14 @@ use crate::state::StateError;
 
 /// A configuration that cannot work, with the key to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{message}", .key.as_ref().map_or(String::new(), |key| format!("{key}: ")))]
+#[error(
+    "{}{}{message}",
+    .destination.as_ref().map_or(String::new(), |name| format!("destination {name:?}: ")),
+    .key.as_ref().map_or(String::new(), |key| format!("{key}: ")),
+)]
 pub struct ConfigError {
+    /// The destination that it is about; `None` for the source itself.
+    pub destination: Option<String>,
     /// The option's name.
     pub key: Option<String>,
     /// What is wrong with it.
@@ -16,12 +22,18 @@ pub struct ConfigError {
 impl ConfigError {
     /// What is wrong with the option `key`.
     pub fn value(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { key: Some(key.into()), message: message.into() }
+        Self { destination: None, key: Some(key.into()), message: message.into() }
     }
 
     /// What is wrong with the whole.
     pub fn whole(message: impl Into<String>) -> Self {
-        Self { key: None, message: message.into() }
+        Self { destination: None, key: None, message: message.into() }
+    }
+
+    /// The same, said of this destination.
+    #[must_use]
+    pub fn of(self, destination: &str) -> Self {
+        Self { destination: Some(destination.to_owned()), ..self }
     }
 }
 

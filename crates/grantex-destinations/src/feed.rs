@@ -8,8 +8,10 @@ use grantex::{EventId, GrantexEvent, Progress};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tracing::instrument::WithSubscriber as _;
 
 use crate::log::{EventLog, Filter, LogError, Start};
+use crate::stats::Stats;
 
 /// Bytes of events that wait for a destination, at most: some seconds of a busy log, and what a
 /// destination that is down costs in memory.
@@ -38,16 +40,16 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn open(log: Arc<dyn EventLog>, filter: Filter, start: Start) -> Self {
+    pub(crate) fn open(log: Arc<dyn EventLog>, filter: Filter, start: Start, stats: Arc<Stats>) -> Self {
         // Bounded by the bytes that `Room` lends: what is in the channel holds a part of them.
         let (feeding, fed) = mpsc::unbounded_channel();
-        let task = tokio::spawn(async move {
-            let reader = Reader { log, filter, room: Arc::new(Semaphore::new(ROOM_BYTES)), feeding };
+        let reading = async move {
+            let reader = Reader { log, filter, stats, room: Arc::new(Semaphore::new(ROOM_BYTES)), feeding };
             if let Err(error) = reader.read(start).await {
                 let _ = reader.feeding.send(Fed::Failed(error));
             }
-        });
-        Self { fed, task }
+        };
+        Self { fed, task: tokio::spawn(reading.with_current_subscriber()) }
     }
 
     /// The next thing; `None` after a failure. Cancel-safe.
@@ -71,6 +73,7 @@ impl Drop for Feed {
 struct Reader {
     log: Arc<dyn EventLog>,
     filter: Filter,
+    stats: Arc<Stats>,
     room: Arc<Semaphore>,
     feeding: mpsc::UnboundedSender<Fed>,
 }
@@ -120,6 +123,8 @@ impl Reader {
         let arrived = Instant::now();
         self.feeding
             .send(Fed::Event { event, arrived, room })
-            .map_err(|_| LogError::Broken("nobody reads any more".into()))
+            .map_err(|_| LogError::Broken("nobody reads any more".into()))?;
+        self.stats.read(1);
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@
 //! | [`conformance`] | a kit that checks any destination against it (feature `conformance`) |
 //! | [`Definition`] | destinations from a configuration file |
 //! | [`State`] | checkpoints and dead letters |
+//! | [`Observer`] | hears of failures and dead letters |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 // What several destinations share is not all needed by each alone.
@@ -52,6 +53,7 @@ mod format;
 mod gather;
 mod http;
 mod log;
+mod observer;
 mod options;
 mod pipeline;
 mod retry;
@@ -78,6 +80,7 @@ pub use format::{Format, FormatKind, grant_id};
 pub use grantex::{EventId, GrantexEvent};
 pub use http::HttpOptions;
 pub use log::{EventLog, Filter, LogError, Start};
+pub use observer::{Failure, Observer};
 pub use options::{DeliveryOptions, OnLostPosition};
 pub use pipeline::PipelineError;
 pub use retry::RetryPolicy;

@@ -16,6 +16,7 @@ use crate::destination::{BatchLimits, EventDestination, SendError};
 use crate::feed::Feed;
 use crate::gather::{Gather, Gathered};
 use crate::log::{EventLog, LogError, Start};
+use crate::observer::Failure;
 use crate::options::OnLostPosition;
 use crate::retry::Backoff;
 use crate::state::{Checkpoint, Gap, InFlight, Report, StateError};
@@ -26,6 +27,9 @@ const TICK: Duration = Duration::from_secs(2);
 
 /// A report that says nothing new is kept this often: `status` takes an older one for a forwarder that is gone.
 const HEARTBEAT_MS: u64 = 6000;
+
+/// How long closing a destination may take once stopping has no more time.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A place that moves without events is written down this often: it only saves reading again.
 const CURSOR_INTERVAL: Duration = Duration::from_secs(10);
@@ -89,12 +93,13 @@ impl<D: EventDestination> Pipeline<D> {
             Ok(()) | Err(End::Cut) => Ok(()),
             Err(End::Failed(error)) => Err(error),
         };
-        if let Ok(Err(error)) = self.delivery.unless_cut(self.delivery.destination.close()).await {
+        if let Err(error) = self.close().await {
             tracing::warn!(destination = self.name(), %error, "the destination was not closed in order");
         }
         if let Err(error) = &ended {
             tracing::error!(destination = self.name(), %error, "this destination gets no more events");
             stats.note(&error.to_string());
+            self.tell(&error.to_string(), 1, true, None);
         }
         stats.phase(if ended.is_ok() { Phase::Stopped } else { Phase::Failed });
         stats.measure();
@@ -106,6 +111,24 @@ impl<D: EventDestination> Pipeline<D> {
 
     fn name(&self) -> &str {
         &self.delivery.name
+    }
+
+    /// Closes the destination, also where stopping has no more time: it may hold what others wait for.
+    async fn close(&self) -> Result<(), SendError> {
+        let no_more_time = async {
+            self.delivery.cut.cancelled().await;
+            tokio::time::sleep(CLOSE_LIMIT).await;
+        };
+        tokio::select! {
+            closed = self.delivery.destination.close() => closed,
+            () = no_more_time => Err(SendError::retry("stopping has no more time")),
+        }
+    }
+
+    fn tell(&self, message: &str, failures: u32, needs_somebody: bool, retry_in: Option<Duration>) {
+        let destination = self.name();
+        let failure = Failure { destination, message, failures, needs_somebody, retry_in };
+        self.delivery.observer.failed(&failure);
     }
 
     async fn deliver_all(&mut self) -> Result<(), End> {
@@ -158,7 +181,10 @@ impl<D: EventDestination> Pipeline<D> {
                     }
                 };
                 match Batch::recovered(events, record.clone()) {
-                    Some(batch) => self.delivery.deliver_again(batch).await?,
+                    Some(batch) => {
+                        self.delivery.stats.read(batch.len());
+                        self.delivery.deliver_again(batch).await?;
+                    }
                     None => {
                         let settle = || {
                             self.delivery.state.settle(self.name(), record.first, None, Vec::new(), now_ms())
@@ -274,22 +300,23 @@ impl<D: EventDestination> Pipeline<D> {
                         }
                     }
                     Gathered::Failed(error) => {
-                        let delay = match error {
+                        let (reason, needs_somebody) = match error {
                             LogError::Lost(reason) => {
                                 lost = Some(reason);
                                 continue;
                             }
-                            LogError::Refused(reason) => {
-                                delivery.stats.note(&reason);
-                                tracing::error!(destination = self.name(), %reason, "the service refuses to stream; somebody has to mend this");
-                                backoff.next_refused()
-                            }
-                            LogError::Broken(reason) => {
-                                delivery.stats.note(&reason);
-                                tracing::warn!(destination = self.name(), %reason, "the stream of events ended; opening it again");
-                                backoff.next(None)
-                            }
+                            LogError::Refused(reason) => (reason, true),
+                            LogError::Broken(reason) => (reason, false),
                         };
+                        delivery.stats.note(&reason);
+                        let delay = if needs_somebody {
+                            tracing::error!(destination = self.name(), %reason, "the service refuses to stream; somebody has to mend this");
+                            backoff.next_refused()
+                        } else {
+                            tracing::warn!(destination = self.name(), %reason, "the stream of events ended; opening it again");
+                            backoff.next(None)
+                        };
+                        self.tell(&reason, backoff.failures(), needs_somebody, Some(delay));
                         reopen_at = Instant::now().checked_add(delay);
                     }
                     Gathered::Drained if is_stopping => {
@@ -305,7 +332,12 @@ impl<D: EventDestination> Pipeline<D> {
     }
 
     fn open(&self, start: &Start) -> Gather {
-        let feed = Feed::open(Arc::clone(&self.log), self.settings.filter.clone(), start.clone());
+        let feed = Feed::open(
+            Arc::clone(&self.log),
+            self.settings.filter.clone(),
+            start.clone(),
+            Arc::clone(&self.delivery.stats),
+        );
         Gather::new(feed, self.limits)
     }
 

@@ -14,6 +14,7 @@ use grantex::{Client, ErrorKind};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::instrument::WithSubscriber as _;
 
 use crate::batch::BatchSettings;
 use crate::delivery::Delivery;
@@ -21,6 +22,7 @@ use crate::destination::EventDestination;
 use crate::error::{ConfigError, SourceError};
 use crate::format::Format;
 use crate::log::{EventLog, Filter, Start};
+use crate::observer::Observer;
 use crate::options::{DeliveryOptions, check_since};
 use crate::pipeline::{Pipeline, PipelineError};
 use crate::state::State;
@@ -63,7 +65,9 @@ struct Inner {
     filter: Filter,
     start: Start,
     stop_limit: Duration,
+    observer: Arc<dyn Observer>,
     state: State,
+    keeps_state: bool,
     destinations: Mutex<BTreeMap<String, Member>>,
     ended: mpsc::UnboundedSender<Result<(), PipelineError>>,
     ends: tokio::sync::Mutex<mpsc::UnboundedReceiver<Result<(), PipelineError>>>,
@@ -132,6 +136,7 @@ impl EventSource {
                 name: name.clone(),
                 state: inner.state.clone(),
                 stats: Arc::clone(&stats),
+                observer: Arc::clone(&inner.observer),
                 retry: options.retry()?,
                 cut: cut.clone(),
             },
@@ -177,6 +182,11 @@ impl EventSource {
 
     async fn run(&self) -> Result<(), SourceError> {
         let inner = &self.inner;
+        if !inner.keeps_state {
+            tracing::warn!(
+                "no state folder: checkpoints and dead letters are kept in memory and end with this process"
+            );
+        }
         if let Some(client) = &inner.client {
             let asked = inner.stopping.run_until_cancelled(client.me()).await;
             if let Some(Err(error)) = asked {
@@ -264,11 +274,12 @@ impl Inner {
     fn launch(&self, member: &mut Member) {
         if let Some(pipeline) = member.pipeline.take() {
             let (told, ended) = (self.ended.clone(), member.ended.clone().drop_guard());
-            tokio::spawn(async move {
+            let running = async move {
                 let result = pipeline.await;
                 drop(ended);
                 let _ = told.send(result);
-            });
+            };
+            tokio::spawn(running.with_current_subscriber());
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::state::{Condemned, Report};
 #[derive(Debug)]
 pub(crate) struct Stats {
     name: String,
+    read: AtomicU64,
+    settled: AtomicU64,
     delivered: AtomicU64,
     batches: AtomicU64,
     retries: AtomicU64,
@@ -59,6 +61,10 @@ pub struct DestinationStats {
     pub retries: u64,
     /// Events that were condemned.
     pub dead_letters: u64,
+    /// Events that were read and are neither delivered nor condemned. After
+    /// [`stop`](crate::EventSource::stop): what is left, and is delivered at the next start if the state
+    /// is kept.
+    pub pending: u64,
     /// Delivered events a second, lately.
     pub rate: f64,
     /// The checkpoint.
@@ -71,6 +77,8 @@ impl Stats {
     pub(crate) fn new(name: String) -> Self {
         Self {
             name,
+            read: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -86,7 +94,13 @@ impl Stats {
         }
     }
 
+    /// Events that are on their way from now on.
+    pub(crate) fn read(&self, events: usize) {
+        self.read.fetch_add(events as u64, Relaxed);
+    }
+
     pub(crate) fn delivered(&self, events: usize) {
+        self.settled.fetch_add(events as u64, Relaxed);
         self.delivered.fetch_add(events as u64, Relaxed);
         self.batches.fetch_add(1, Relaxed);
         self.is_retrying.store(false, Relaxed);
@@ -105,6 +119,7 @@ impl Stats {
 
     pub(crate) fn condemned(&self, letters: &[Condemned]) {
         let Some(last) = letters.last() else { return };
+        self.settled.fetch_add(letters.len() as u64, Relaxed);
         self.dead_letters.fetch_add(letters.len() as u64, Relaxed);
         self.note(&last.reason);
         self.count("grantex_forward_dead_letters_total", letters.len());
@@ -145,6 +160,13 @@ impl Stats {
             changing.rate = delivered.saturating_sub(before) as f64 / seconds;
         }
         changing.measured = (now, delivered);
+        self.gauge("grantex_forward_pending_events", self.pending() as f64);
+    }
+
+    fn pending(&self) -> u64 {
+        // In this order, so that what settles meanwhile is not missing among what was read.
+        let settled = self.settled.load(Relaxed);
+        self.read.load(Relaxed).saturating_sub(settled)
     }
 
     pub(crate) fn snapshot(&self) -> DestinationStats {
@@ -157,6 +179,7 @@ impl Stats {
             batches: self.batches.load(Relaxed),
             retries: self.retries.load(Relaxed),
             dead_letters: self.dead_letters.load(Relaxed),
+            pending: self.pending(),
             rate: changing.rate,
             cursor: changing.cursor,
             last_error: changing.last_error.as_ref().map(|(error, _)| error.clone()),

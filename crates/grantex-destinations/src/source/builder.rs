@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{EventSource, Inner};
 use crate::error::{ConfigError, SourceError};
 use crate::log::{EventLog, Filter, ServiceLog, Start};
+use crate::observer::{Nobody, Observer};
 use crate::options::{check_since, check_types};
 use crate::state::State;
 
@@ -30,6 +31,7 @@ pub struct Builder {
     since: Option<String>,
     state_dir: Option<PathBuf>,
     stop_limit: Option<Duration>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Builder {
@@ -88,6 +90,12 @@ impl Builder {
         self
     }
 
+    /// Who hears of failures and dead letters as they happen.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// The source. Takes the state folder, which no other process may have.
     pub fn build(self) -> Result<EventSource, SourceError> {
         check_types(&self.filter.types)?;
@@ -113,12 +121,7 @@ impl Builder {
         };
         let state = match &self.state_dir {
             Some(folder) => State::open(folder)?,
-            None => {
-                tracing::warn!(
-                    "no state folder: checkpoints and dead letters are kept in memory and end with this process"
-                );
-                State::in_memory()?
-            }
+            None => State::in_memory()?,
         };
         let (ended, ends) = mpsc::unbounded_channel();
         Ok(EventSource {
@@ -128,7 +131,9 @@ impl Builder {
                 filter: self.filter,
                 start,
                 stop_limit: self.stop_limit.unwrap_or(STOP_LIMIT),
+                observer: self.observer.unwrap_or_else(|| Arc::new(Nobody)),
                 state,
+                keeps_state: self.state_dir.is_some(),
                 destinations: Mutex::default(),
                 ended,
                 ends: tokio::sync::Mutex::new(ends),

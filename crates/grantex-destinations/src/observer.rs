@@ -1,0 +1,64 @@
+//! Who wants to hear of what goes wrong.
+
+use std::fmt;
+use std::time::Duration;
+
+use grantex::GrantexEvent;
+
+/// Hears of failures and of dead letters as they happen, besides the log and the figures.
+///
+/// Called from the pipelines: a method that takes long holds up its destination.
+///
+/// ```
+/// use grantex_destinations::{EventSource, Failure, Observer};
+///
+/// struct Pager;
+///
+/// impl Observer for Pager {
+///     fn failed(&self, failure: &Failure<'_>) {
+///         if failure.needs_somebody {
+///             eprintln!("{}: {}", failure.destination, failure.message);
+///         }
+///     }
+/// }
+///
+/// let source = EventSource::builder().observer(Pager);
+/// ```
+pub trait Observer: Send + Sync + 'static {
+    /// Something failed: a batch was not taken, the stream of events ended, the state cannot be written.
+    fn failed(&self, failure: &Failure<'_>) {
+        let _ = failure;
+    }
+
+    /// The destination will never take this event. It is among the dead letters by now.
+    fn condemned(&self, destination: &str, event: &GrantexEvent, reason: &str) {
+        let _ = (destination, event, reason);
+    }
+}
+
+/// Something that failed.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Failure<'a> {
+    /// The destination whose pipeline it holds up.
+    pub destination: &'a str,
+    /// What happened, without secrets.
+    pub message: &'a str,
+    /// How often it has failed in a row.
+    pub failures: u32,
+    /// It will not pass by itself.
+    pub needs_somebody: bool,
+    /// When it is tried again. `None`: never, the destination gets no more events.
+    pub retry_in: Option<Duration>,
+}
+
+/// Nobody listens.
+pub(crate) struct Nobody;
+
+impl Observer for Nobody {}
+
+impl fmt::Debug for dyn Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}

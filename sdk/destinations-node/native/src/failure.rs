@@ -1,0 +1,98 @@
+//! Errors on their way to JavaScript.
+
+use grantex_destinations::{ConfigError, PipelineError, SourceError};
+use serde::Serialize;
+
+use crate::options::camel_case;
+
+/// What the TypeScript half makes an error of.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Failure {
+    code: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    option: Option<String>,
+}
+
+impl Failure {
+    fn new(code: &'static str, message: String) -> Self {
+        Self { code, message, destination: None, option: None }
+    }
+
+    /// What is wrong with the option of this name.
+    pub(crate) fn option(name: &str, message: impl Into<String>) -> Self {
+        Self::from(ConfigError::value(name, message))
+    }
+
+    /// There is no option of this name, but perhaps there is one of the other.
+    pub(crate) fn no_option(name: String, similar: &str) -> Self {
+        let message = format!("no option is named so; is it `{similar}`?");
+        Self { option: Some(name), ..Self::new("invalid_config", message) }
+    }
+
+    /// The same, said of this destination.
+    pub(crate) fn of(self, destination: &str) -> Self {
+        Self { destination: Some(destination.to_owned()), ..self }
+    }
+
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self {
+            destination: error.destination,
+            option: error.key.as_deref().map(camel_case),
+            ..Self::new("invalid_config", in_camel_case(&error.message))
+        }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Config(error) => error.into(),
+            SourceError::KeyRefused(_) => Self::new("key_refused", error.to_string()),
+            SourceError::Destination(PipelineError::LostPosition { destination, reason }) => {
+                let message = format!(
+                    "events are gone before they could be delivered: {reason}. Set onLostPosition: 'continue' \
+                     to go on from the oldest event, with the gap recorded"
+                );
+                Self::new("lost_position", message).of(&destination)
+            }
+            SourceError::Destination(PipelineError::State { destination, source }) => {
+                Self::new("state_unusable", source.to_string()).of(&destination)
+            }
+            SourceError::Started => Self::new("already_started", error.to_string()),
+            other => Self::new("state_unusable", other.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for napi::Error {
+    fn from(failure: Failure) -> Self {
+        Self::from_reason(failure.to_json())
+    }
+}
+
+/// Names of options stand in backticks in messages.
+fn in_camel_case(message: &str) -> String {
+    let mut told = String::with_capacity(message.len());
+    for (index, part) in message.split('`').enumerate() {
+        if index > 0 {
+            told.push('`');
+        }
+        let is_name = index % 2 == 1 && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        if is_name {
+            told.push_str(&camel_case(part));
+        } else {
+            told.push_str(part);
+        }
+    }
+    told
+}

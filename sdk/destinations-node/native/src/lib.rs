@@ -1,0 +1,126 @@
+//! The native half of `@grantex/destinations`: a Node-API addon around [`grantex_destinations`].
+//!
+//! The TypeScript half is the package's face. Between the two there is one class, [`NativeSource`], and
+//! one JavaScript function that it calls for everything that comes from this side: batches for destinations
+//! written in JavaScript, log records, failures, dead letters, and at last that the source has ended. All
+//! other values that pass are JSON texts.
+//!
+//! Each source has a thread and a runtime of its own, which are gone when it has ended.
+
+#![allow(unsafe_code, missing_docs, reason = "what #[napi] expands to; unsafe code of our own there is none")]
+#![allow(clippy::needless_pass_by_value, reason = "#[napi] functions own what they are given")]
+
+mod calls;
+mod custom;
+mod failure;
+mod log;
+mod options;
+mod runner;
+mod told;
+
+use std::sync::Arc;
+
+use grantex_destinations::DeliveryOptions;
+use napi::bindgen_prelude::{FnArgs, Function};
+use napi_derive::napi;
+use serde_json::{Map, Value};
+
+use crate::calls::Calls;
+use crate::custom::{Custom, Methods};
+use crate::failure::Failure;
+use crate::runner::Runner;
+
+/// A source of events and what it delivers to.
+#[napi]
+pub struct NativeSource {
+    calls: Arc<Calls>,
+    runner: Runner,
+}
+
+#[napi]
+impl NativeSource {
+    /// Makes a source that does nothing yet. Throws an error whose message is a [`Failure`] as JSON.
+    ///
+    /// `options` are the source's as JSON, without the API key if it is to be asked for; `call` is called as
+    /// `call(kind, id, destination, payload)`.
+    #[napi(constructor)]
+    pub fn new(
+        options: String,
+        asks_for_key: bool,
+        call: Function<'_, FnArgs<(String, u32, String, String)>, ()>,
+    ) -> napi::Result<Self> {
+        let calls = Arc::new(Calls::new(&call)?);
+        let runner = Runner::new(&options, asks_for_key, &calls)?;
+        Ok(Self { calls, runner })
+    }
+
+    /// Adds a destination of this package: its name, its type and its options as JSON.
+    #[napi]
+    pub fn add_builtin(&self, name: String, kind: String, options: String) -> napi::Result<()> {
+        let options = options::destination(&options).map_err(|error| error.of(&name))?;
+        let definition = options::definition(&name, &kind, options)?;
+        Ok(self.runner.add(|source| definition.add_to(source)).map_err(Failure::from)?)
+    }
+
+    /// Adds a destination that is written in JavaScript.
+    #[napi]
+    pub fn add_custom(
+        &self,
+        name: String,
+        has_flush: bool,
+        has_close: bool,
+        options: String,
+    ) -> napi::Result<()> {
+        let delivery = options::destination(&options).and_then(delivery).map_err(|error| error.of(&name))?;
+        let methods = Methods { has_flush, has_close };
+        let destination = Custom::new(name.clone(), methods, Arc::clone(&self.calls));
+        let added = self.runner.add(|source| source.add_destination_with(destination, &delivery));
+        Ok(added.map_err(|error| Failure::from(error.of(&name)))?)
+    }
+
+    /// Starts it. When it has ended, `call("ended", …)` is the last call there is; `join` is to follow.
+    #[napi]
+    pub fn start(&self) {
+        self.runner.start();
+    }
+
+    /// Waits for what is left of its thread after the last call: microseconds.
+    #[napi]
+    pub fn join(&self) {
+        self.runner.join();
+    }
+
+    /// Asks it to end in order.
+    #[napi]
+    pub fn stop(&self) {
+        self.runner.stop();
+    }
+
+    /// Gives up what it holds, of a source that is not started.
+    #[napi]
+    pub fn discard(&self) {
+        self.calls.close();
+        self.runner.discard();
+    }
+
+    /// What became of the call with this id, as JSON.
+    #[napi]
+    pub fn complete(&self, id: u32, outcome: String) {
+        self.calls.complete(id, &outcome);
+    }
+
+    /// The destinations' figures, as JSON.
+    #[napi]
+    pub fn stats(&self) -> String {
+        serde_json::to_string(&self.runner.stats()).unwrap_or_default()
+    }
+}
+
+fn delivery(options: Map<String, Value>) -> Result<DeliveryOptions, Failure> {
+    let delivery = options::delivery(options)?;
+    if delivery.format.is_some() {
+        let message = "a destination of your own gets the events themselves; leave it out";
+        return Err(Failure::option("format", message));
+    }
+    Ok(delivery)
+}

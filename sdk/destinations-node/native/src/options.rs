@@ -1,0 +1,147 @@
+//! Options as JavaScript has them: in camel case, as JSON.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantex::Client;
+use grantex_destinations::{ConfigError, Definition, DeliveryOptions, EventSource, Filter, SourceError};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::calls::{Calls, Outcome};
+use crate::failure::Failure;
+use crate::told::Teller;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceOptions {
+    url: Option<String>,
+    api_key: Option<String>,
+    #[serde(default)]
+    types: Vec<String>,
+    agent_id: Option<String>,
+    principal_id: Option<String>,
+    grant_id: Option<String>,
+    since: Option<String>,
+    state_dir: Option<PathBuf>,
+    stop_limit_ms: Option<u64>,
+}
+
+const USER_AGENT: &str = concat!("grantex-destinations-node/", env!("CARGO_PKG_VERSION"));
+
+/// The source that these options describe.
+pub(crate) fn source(options: &str, asks_for_key: bool, calls: &Arc<Calls>) -> Result<EventSource, Failure> {
+    let options: SourceOptions = read(destination(options)?)?;
+    let url = options.url.filter(|url| !url.is_empty());
+    let url = url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok());
+    let url = url.unwrap_or_else(|| grantex::DEFAULT_BASE_URL.to_owned());
+    let mut client = Client::builder().base_url(&url).user_agent(USER_AGENT);
+    client = if asks_for_key {
+        let calls = Arc::clone(calls);
+        client.key_callback(move || ask_for_key(Arc::clone(&calls)))
+    } else {
+        let Some(key) = options.api_key.filter(|key| !key.is_empty()) else {
+            return Err(Failure::option("api_key", "there is none; the service needs one"));
+        };
+        client.api_key(key)
+    };
+    let client = client.build().map_err(|error| ConfigError::whole(error.to_string()))?;
+    let filter = Filter {
+        types: options.types,
+        agent_id: options.agent_id,
+        principal_id: options.principal_id,
+        grant_id: options.grant_id,
+    };
+    let mut builder =
+        EventSource::builder().url(url).client(client).filter(filter).observer(Teller::new(calls));
+    if let Some(since) = options.since {
+        builder = builder.since(since);
+    }
+    if let Some(folder) = options.state_dir {
+        builder = builder.state_dir(folder);
+    }
+    if let Some(limit) = options.stop_limit_ms {
+        builder = builder.stop_limit(Duration::from_millis(limit));
+    }
+    builder.build().map_err(|error: SourceError| error.into())
+}
+
+async fn ask_for_key(calls: Arc<Calls>) -> Result<String, String> {
+    match calls.ask("key", "", String::new()).await.map_err(|error| error.to_string())? {
+        Outcome::Done { value: Some(key) } => Ok(key),
+        Outcome::Done { value: None } => Err("apiKey() gave no text".to_owned()),
+        Outcome::Failed { message, .. } | Outcome::Rejected { message, .. } => Err(message),
+    }
+}
+
+/// A destination's options, their names as Rust has them.
+pub(crate) fn destination(options: &str) -> Result<Map<String, Value>, Failure> {
+    let options: Map<String, Value> = serde_json::from_str(options)
+        .map_err(|error| Failure::from(ConfigError::whole(format!("the options are no object: {error}"))))?;
+    let named = |(name, value): (String, Value)| {
+        let rust = snake_case(&name);
+        if camel_case(&rust) == name {
+            Ok((rust, value))
+        } else {
+            Err(Failure::no_option(name, &camel_case(&rust)))
+        }
+    };
+    options.into_iter().map(named).collect()
+}
+
+/// A destination of the Rust crate.
+pub(crate) fn definition(
+    name: &str,
+    kind: &str,
+    mut options: Map<String, Value>,
+) -> Result<Definition, Failure> {
+    options.insert("name".into(), name.into());
+    options.insert("type".into(), kind.into());
+    Definition::parse(options).map_err(Failure::from)
+}
+
+/// The options that every destination has.
+pub(crate) fn delivery(options: Map<String, Value>) -> Result<DeliveryOptions, Failure> {
+    read(options)
+}
+
+fn read<T: for<'de> Deserialize<'de>>(options: Map<String, Value>) -> Result<T, Failure> {
+    for (name, value) in &options {
+        // One at a time tells which one is wrong.
+        let alone = Value::Object(std::iter::once((name.clone(), value.clone())).collect());
+        if let Err(error) = T::deserialize(alone) {
+            return Err(Failure::option(name, error.to_string()));
+        }
+    }
+    T::deserialize(Value::Object(options)).map_err(|error| ConfigError::whole(error.to_string()).into())
+}
+
+/// `hec_url` as `hecUrl`.
+pub(crate) fn camel_case(name: &str) -> String {
+    let mut camel = String::with_capacity(name.len());
+    let mut is_start = false;
+    for letter in name.chars() {
+        match letter {
+            '_' => is_start = true,
+            letter if is_start => {
+                camel.push(letter.to_ascii_uppercase());
+                is_start = false;
+            }
+            letter => camel.push(letter),
+        }
+    }
+    camel
+}
+
+/// `hecUrl` as `hec_url`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len().saturating_add(4));
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}

@@ -1,0 +1,152 @@
+/** Which {@link SourceError} it is. */
+export type SourceErrorCode =
+  | 'invalid_config'
+  | 'key_refused'
+  | 'state_unusable'
+  | 'lost_position'
+  | 'already_started';
+
+/**
+ * Why a source does not run, or why it ended: what `start()` rejects with.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await source.start();
+ * } catch (error) {
+ *   if (error instanceof ConfigError) console.error(error.destination, error.option, error.message);
+ *   else throw error;
+ * }
+ * ```
+ */
+export class SourceError extends Error {
+  /** Which one it is; stable. */
+  readonly code: SourceErrorCode;
+  /** The destination that it is about; `undefined` for the source itself. */
+  readonly destination: string | undefined;
+
+  /** @internal */
+  constructor(code: SourceErrorCode, message: string, destination?: string) {
+    super(message);
+    this.code = code;
+    this.destination = destination;
+  }
+
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** The configuration cannot work. Nothing was delivered. */
+export class ConfigError extends SourceError {
+  /** The option to change, where it is one. */
+  readonly option: string | undefined;
+
+  /** @internal */
+  constructor(message: string, destination?: string, option?: string) {
+    const where = destination === undefined ? '' : `destination ${JSON.stringify(destination)}: `;
+    super('invalid_config', `${where}${option === undefined ? '' : `${option}: `}${message}`, destination);
+    this.option = option;
+  }
+}
+
+/** The service refuses the API key. */
+export class KeyRefusedError extends SourceError {}
+
+/** The state folder is in use by another process, cannot be read or written, or is damaged. */
+export class StateError extends SourceError {}
+
+/** Events were deleted by the service before they could be delivered, and `onLostPosition` is `'stop'`. */
+export class LostPositionError extends SourceError {}
+
+/** Something failed while delivering: what `onError` is told. Delivering goes on, unless `retryInMs` is `undefined`. */
+export class DeliveryError extends Error {
+  /** The destination whose events it holds up. */
+  readonly destination: string;
+  /** How often it has failed in a row. */
+  readonly failures: number;
+  /** It will not pass by itself: a credential, a permission, a full disk. */
+  readonly needsSomebody: boolean;
+  /** When it is tried again, in milliseconds; `undefined`: never, the destination gets no more events. */
+  readonly retryInMs: number | undefined;
+
+  /** @internal */
+  constructor(message: string, about: Omit<DeliveryError, keyof Error>, cause: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.destination = about.destination;
+    this.failures = about.failures;
+    this.needsSomebody = about.needsSomebody;
+    this.retryInMs = about.retryInMs;
+  }
+
+  override get name(): string {
+    return 'DeliveryError';
+  }
+}
+
+/**
+ * For a destination's `send` to throw: these events will never be taken, so that sending them again is of
+ * no use. They become dead letters, and delivering goes on after them.
+ *
+ * @example
+ * ```ts
+ * if (response.status === 400) throw new RejectError(await response.text());
+ * ```
+ */
+export class RejectError extends Error {
+  /** The indexes of the condemned events in what `send` was given; all of them when `undefined`. */
+  readonly events: readonly number[] | undefined;
+  /** The other events are delivered; otherwise they are sent again without these. */
+  readonly othersDelivered: boolean;
+
+  constructor(message: string, options: { events?: readonly number[]; othersDelivered?: boolean } = {}) {
+    super(message);
+    this.events = options.events;
+    this.othersDelivered = options.othersDelivered ?? false;
+  }
+
+  override get name(): string {
+    return 'RejectError';
+  }
+}
+
+/**
+ * For a destination's `send` to throw: the same batch is to be sent again, but not before this time. Any
+ * other error is sent again too, after a time that grows with each failure.
+ *
+ * @example
+ * ```ts
+ * if (response.status === 429) throw new RetryError('busy', { retryAfterMs: 30_000 });
+ * ```
+ */
+export class RetryError extends Error {
+  /** How long to wait at least, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, options: { retryAfterMs?: number } = {}) {
+    super(message);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  override get name(): string {
+    return 'RetryError';
+  }
+}
+
+/** A failure as the native half tells it. */
+export interface Failure {
+  code: SourceErrorCode;
+  message: string;
+  destination?: string;
+  option?: string;
+}
+
+/** The error that a failure is told as. */
+export function toSourceError({ code, message, destination, option }: Failure): SourceError {
+  if (code === 'invalid_config') return new ConfigError(message, destination, option);
+  const where =
+    destination === undefined ? message : `destination ${JSON.stringify(destination)}: ${message}`;
+  const Kind = { key_refused: KeyRefusedError, state_unusable: StateError, lost_position: LostPositionError };
+  const Class = code === 'already_started' ? SourceError : Kind[code];
+  return new Class(code, where, destination);
+}

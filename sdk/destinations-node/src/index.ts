@@ -1,0 +1,49 @@
+export type { BatchInfo, DeliveryOptions, EventDestination } from './destination.js';
+export {
+  BigQueryDestination,
+  type BigQueryOptions,
+  BuiltinDestination,
+  type CommonOptions,
+  DatadogDestination,
+  type DatadogOptions,
+  FileDestination,
+  type FileOptions,
+  type HttpOptions,
+  KafkaDestination,
+  type KafkaOptions,
+  S3Destination,
+  type S3Options,
+  SplunkDestination,
+  type SplunkOptions,
+  WebhookDestination,
+  type WebhookOptions,
+} from './destinations.js';
+export {
+  ConfigError,
+  DeliveryError,
+  KeyRefusedError,
+  LostPositionError,
+  RejectError,
+  RetryError,
+  SourceError,
+  type SourceErrorCode,
+  StateError,
+} from './errors.js';
+export type {
+  BudgetExhaustedEvent,
+  BudgetThresholdEvent,
+  EventType,
+  GrantCreatedEvent,
+  GrantexEvent,
+  GrantRevokedEvent,
+  TokenIssuedEvent,
+  UntypedEvent,
+} from './event.js';
+export {
+  type DeadLetter,
+  type Destination,
+  type DestinationStats,
+  EventSource,
+  type EventSourceOptions,
+  type LogRecord,
+} from './source.js';

@@ -1,0 +1,350 @@
+import type { BatchInfo, DeliveryOptions, EventDestination } from './destination.js';
+import { BuiltinDestination } from './destinations.js';
+import {
+  ConfigError,
+  DeliveryError,
+  type Failure,
+  RejectError,
+  RetryError,
+  SourceError,
+  toSourceError,
+} from './errors.js';
+import type { GrantexEvent } from './event.js';
+import { encode, makeNativeSource, type NativeSource, type Outcome, told } from './native.js';
+
+/** Options of an {@link EventSource}. */
+export interface EventSourceOptions {
+  /** Where the service is; `GRANTEX_BASE_URL` or the public service unless given. */
+  url?: string | undefined;
+  /** The API key; or what gives one, which is asked again when the service refuses the one before. */
+  apiKey: string | (() => string | Promise<string>);
+  /** Only these types of events, for destinations that do not say otherwise; all when left out or empty. */
+  types?: string[] | undefined;
+  /** Only events of this agent's grants, for destinations that do not say otherwise. */
+  agentId?: string | undefined;
+  /** Only events of grants that this principal gave, for destinations that do not say otherwise. */
+  principalId?: string | undefined;
+  /** Only events of this grant, for destinations that do not say otherwise. */
+  grantId?: string | undefined;
+  /** Where a destination without a checkpoint starts; with what happens from now on unless given. */
+  since?: string | Date | undefined;
+  /**
+   * The folder for checkpoints, batches in flight and dead letters, made if it is not there; for one source
+   * at a time. Without it they are in memory and end with the source.
+   */
+  stateDir?: string | undefined;
+  /** How long `stop()` lets destinations finish, in milliseconds; 10,000 unless given. */
+  stopLimitMs?: number | undefined;
+  /** Told of everything that fails while delivering, as it happens. The log tells the same, but of outages only now and then. */
+  onError?: ((error: DeliveryError) => void) | undefined;
+  /** Told of every event that a destination will never take, when it is among the dead letters. */
+  onDeadLetter?: ((letter: DeadLetter) => void) | undefined;
+  /** Gets the log's records; unless given, warnings and errors go to the console. */
+  onLog?: ((record: LogRecord) => void) | undefined;
+}
+
+/** An event that a destination will never take. */
+export interface DeadLetter {
+  destination: string;
+  event: GrantexEvent;
+  /** What the destination answered. */
+  reason: string;
+}
+
+/** A record of the log. */
+export interface LogRecord {
+  level: 'info' | 'warn' | 'error';
+  message: string;
+  fields: Record<string, string | number | boolean>;
+}
+
+/** A destination's figures since the source started. */
+export interface DestinationStats {
+  name: string;
+  /** It reads and delivers; it has ended in order; it has ended and needs somebody. */
+  phase: 'running' | 'stopped' | 'failed';
+  /** Its batch failed and is tried again. */
+  isRetrying: boolean;
+  /** Events that were delivered. */
+  delivered: number;
+  /** Batches that were delivered. */
+  batches: number;
+  /** Tries that failed. */
+  retries: number;
+  /** Events that were condemned. */
+  deadLetters: number;
+  /**
+   * Events that were read and are neither delivered nor condemned. After `stop()`: what is left, and is
+   * delivered at the next start if there is a `stateDir`.
+   */
+  pending: number;
+  /** Delivered events a second, lately. */
+  rate: number;
+  /** The checkpoint: the id of the event up to which all is settled; `null` before there is one. */
+  cursor: string | null;
+  /** What went wrong last; `null` if nothing did. */
+  lastError: string | null;
+}
+
+/** What `addDestination` takes: one that this package brings along, or your own. */
+export type Destination = BuiltinDestination | EventDestination;
+
+interface Member {
+  destination: Destination;
+  options: DeliveryOptions;
+}
+
+/**
+ * Delivers the events of a service to any number of destinations, each for itself: its own cursor, batches,
+ * retries and checkpoint. One that is down costs the others nothing, and catches up from the service's log.
+ *
+ * It keeps the process alive while it runs, and leaves signals to the application.
+ *
+ * @example
+ * ```ts
+ * const source = new EventSource({
+ *   url: 'http://127.0.0.1:8080',
+ *   apiKey: process.env.GRANTEX_API_KEY!,
+ *   types: ['grant.created', 'grant.revoked'],
+ *   stateDir: './forward-state',
+ * });
+ * source.addDestination(new DatadogDestination({ apiKey: process.env.DD_API_KEY! }));
+ *
+ * process.once('SIGTERM', () => source.stop());
+ * await source.start(); // until it is stopped
+ * ```
+ */
+export class EventSource {
+  readonly #options: EventSourceOptions;
+  readonly #members = new Map<string, Member>();
+  /** What made a later `start()` impossible: two destinations of one name. */
+  #mistake: SourceError | undefined;
+  #native: NativeSource | undefined;
+  #phase: 'new' | 'running' | 'ended' = 'new';
+  #isStopping = false;
+  #end: (ended: Ended) => void = () => {};
+  readonly #ended = new Promise<Ended>((resolve) => {
+    this.#end = resolve;
+  });
+  #lastStats: DestinationStats[] = [];
+  /** What the destinations last threw, to be the cause of what `onError` is told. */
+  readonly #causes = new Map<string, unknown>();
+
+  /** Nothing is checked or opened before {@link EventSource.start}. */
+  constructor(options: EventSourceOptions) {
+    this.#options = { ...options };
+  }
+
+  /**
+   * Adds a destination; where the source runs, delivering to it begins at once. For a destination of your own,
+   * `options` say how its batches are made.
+   *
+   * @throws ConfigError if the source runs and the destination's options cannot work. Before that, `start()` tells.
+   */
+  addDestination(destination: Destination, options: DeliveryOptions = {}): void {
+    if (this.#phase === 'ended')
+      throw new SourceError('already_started', 'this source has ended; make another one');
+    const member = { destination, options };
+    const name = String(Object(destination).name);
+    if (this.#phase === 'running') {
+      this.#add(member);
+    } else if (this.#members.has(name)) {
+      this.#mistake ??= new ConfigError('is there already; give one of the two another `name`', name, 'name');
+    }
+    this.#members.set(name, member);
+  }
+
+  /**
+   * Delivers until {@link EventSource.stop} is called.
+   *
+   * Rejects with a {@link ConfigError} when the configuration cannot work, a {@link KeyRefusedError} when the
+   * service refuses the key, a {@link StateError} when the state folder cannot be used, and with what ended
+   * the first destination when every one has ended. A service or a destination that is down is waited for.
+   */
+  async start(): Promise<void> {
+    if (this.#phase !== 'new')
+      throw new SourceError('already_started', 'this source was started before; make another one');
+    if (this.#isStopping) {
+      this.#phase = 'ended';
+      return;
+    }
+    try {
+      this.#open();
+    } catch (error) {
+      this.#native?.discard();
+      this.#close([]);
+      throw error;
+    }
+    const { error } = await this.#ended;
+    if (error) throw toSourceError(error);
+  }
+
+  /**
+   * Ends it: no more is read, what was read is delivered within `stopLimitMs`, destinations are closed.
+   * Resolves when that is done, with the last figures: `pending` is what is left. Never rejects.
+   */
+  async stop(): Promise<DestinationStats[]> {
+    this.#isStopping = true;
+    if (this.#phase === 'running') {
+      this.#native?.stop();
+      await this.#ended;
+    }
+    return this.stats();
+  }
+
+  /** Each destination's figures, by name. None before the start. */
+  stats(): DestinationStats[] {
+    return this.#native ? JSON.parse(this.#native.stats()) : this.#lastStats;
+  }
+
+  #open(): void {
+    if (this.#mistake) throw this.#mistake;
+    const asksForKey = typeof this.#options.apiKey === 'function';
+    const functions = { onError: undefined, onDeadLetter: undefined, onLog: undefined };
+    const options = { ...this.#options, ...functions, ...(asksForKey && { apiKey: undefined }) };
+    this.#native = makeNativeSource(encode(options), asksForKey, this.#called);
+    for (const member of this.#members.values()) this.#add(member);
+    this.#phase = 'running';
+    this.#native.start();
+  }
+
+  #close(stats: DestinationStats[]): void {
+    this.#phase = 'ended';
+    this.#lastStats = stats;
+    // What it holds natively goes with it.
+    this.#native = undefined;
+  }
+
+  #add({ destination, options }: Member): void {
+    const native = this.#native;
+    if (!native) return;
+    if (typeof destination !== 'object' || destination === null || typeof destination.name !== 'string') {
+      throw new ConfigError('a destination needs a `name`');
+    }
+    const { name } = destination;
+    const builtin = BuiltinDestination.definitionOf(destination);
+    if (builtin) {
+      told(() => native.addBuiltin(name, builtin.kind, encode({ ...builtin.options, ...options }, name)));
+      return;
+    }
+    const { send, flush, close } = destination as EventDestination;
+    if (typeof send !== 'function')
+      throw new ConfigError('is no function; events are given to it', name, 'send');
+    told(() =>
+      native.addCustom(name, typeof flush === 'function', typeof close === 'function', encode(options, name)),
+    );
+  }
+
+  /** Everything that the native half says, in its order. */
+  readonly #called = (kind: string, id: number, destination: string, payload: string): void => {
+    switch (kind) {
+      case 'send':
+      case 'flush':
+      case 'close':
+        void this.#complete(id, destination, () => this.#deliver(kind, destination, payload));
+        break;
+      case 'key':
+        void this.#complete(id, '', () => this.#key());
+        break;
+      case 'failed':
+        this.#tell(this.#options.onError, () => this.#failure(destination, JSON.parse(payload)));
+        break;
+      case 'condemned':
+        this.#tell(this.#options.onDeadLetter, () => ({ destination, ...JSON.parse(payload) }));
+        break;
+      case 'log':
+        this.#tell(this.#options.onLog ?? toConsole, () => JSON.parse(payload));
+        break;
+      case 'ended': {
+        const ended: Ended = JSON.parse(payload);
+        this.#native?.join();
+        this.#close(ended.stats);
+        this.#end(ended);
+      }
+    }
+  };
+
+  /** Calls what may be asynchronous, and tells what became of it. */
+  async #complete(id: number, destination: string, work: () => unknown): Promise<void> {
+    let outcome: Outcome;
+    try {
+      const value = await work();
+      outcome = typeof value === 'string' ? { outcome: 'done', value } : { outcome: 'done' };
+    } catch (error) {
+      if (destination !== '') this.#causes.set(destination, error);
+      outcome = failed(error);
+    }
+    this.#native?.complete(id, JSON.stringify(outcome));
+  }
+
+  async #deliver(kind: 'send' | 'flush' | 'close', name: string, payload: string): Promise<void> {
+    const destination = this.#members.get(name)?.destination as EventDestination;
+    if (kind !== 'send') return destination[kind]?.();
+    const { events, ...batch }: { events: GrantexEvent[] } & BatchInfo = JSON.parse(payload);
+    await destination.send(events, batch);
+  }
+
+  async #key(): Promise<string> {
+    const { apiKey } = this.#options;
+    return typeof apiKey === 'function' ? apiKey() : apiKey;
+  }
+
+  #failure(destination: string, { message, failures, needsSomebody, retryInMs }: FailureTold): DeliveryError {
+    const cause = this.#causes.get(destination);
+    this.#causes.delete(destination);
+    const about = { destination, failures, needsSomebody, retryInMs: retryInMs ?? undefined };
+    return new DeliveryError(message, about, cause);
+  }
+
+  /** Calls one of the application's functions, whose mistakes must not end what delivers. */
+  #tell<T>(listener: ((value: T) => void) | undefined, value: () => T): void {
+    if (!listener) return;
+    try {
+      const returned: unknown = listener(value());
+      if (returned instanceof Promise) returned.catch(complain);
+    } catch (error) {
+      complain(error);
+    }
+  }
+}
+
+interface Ended {
+  error: Failure | null;
+  stats: DestinationStats[];
+}
+
+interface FailureTold {
+  message: string;
+  failures: number;
+  needsSomebody: boolean;
+  retryInMs: number | null;
+}
+
+function failed(error: unknown): Outcome {
+  const message = messageOf(error);
+  if (error instanceof RejectError) {
+    const { events, othersDelivered } = error;
+    return { outcome: 'rejected', message, othersDelivered, ...(events && { events }) };
+  }
+  const retryAfterMs = error instanceof RetryError ? error.retryAfterMs : undefined;
+  return { outcome: 'failed', message, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+}
+
+/** Anything can be thrown, also what cannot be made a text of. */
+function messageOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return 'something that is no text was thrown';
+  }
+}
+
+function complain(error: unknown): void {
+  console.error('[grantex] a function of the application failed:', error);
+}
+
+function toConsole({ level, message, fields }: LogRecord): void {
+  if (level === 'info') return;
+  const told = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
+  console[level](`[grantex] ${message}${told.join('')}`);
+}
