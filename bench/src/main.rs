@@ -43,6 +43,12 @@ enum Scenario {
     Fanout,
     /// From the log to each destination, beside `curl -N > file`; not in the run of all
     Forward,
+    /// A service with so many stored events, for whoever tests against one: tells its address and key in
+    /// one line of JSON, and ends with its standard input
+    Filled {
+        /// How many
+        events: u64,
+    },
     /// Bytes per idle stream
     Idle,
     /// Replayed events a second, beside a raw loopback writer
@@ -63,6 +69,7 @@ fn main() {
                 Scenario::Commits => commits::run(&bench.binary).await,
                 Scenario::Fanout => fanout::run(&bench.binary).await,
                 Scenario::Forward => forward::run(&bench.binary).await,
+                Scenario::Filled { events } => replay::stand(&bench.binary, events).await,
                 Scenario::Idle => idle::run(&bench.binary).await,
                 Scenario::Replay => replay::run(&bench.binary).await,
                 Scenario::Revoke => revoke::run().await,

@@ -39,6 +39,13 @@ pub(crate) async fn filled(binary: &Path, events: u64) -> Server {
     server
 }
 
+/// Stands there until standard input ends.
+pub(crate) async fn stand(binary: &Path, events: u64) {
+    let server = filled(binary, events).await;
+    println!("{}", serde_json::json!({"url": format!("http://{}", server.address), "apiKey": server.key}));
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+}
+
 pub(crate) async fn run(binary: &Path) {
     let server = filled(binary, EVENTS).await;
     for round in 1..=2 {

@@ -63,6 +63,7 @@ class Strict:
         options: dict[str, Options] = {
             "datadog": {"type": "datadog", "url": url, "api_key": "dd-key"},
             "splunk": {"type": "splunk", "hec_url": url, "hec_token": "hec-token", "ack": True},
+            "splunk_without_ack": {"type": "splunk", "hec_url": url, "hec_token": "hec-token"},
             "webhook": {"type": "webhook", "url": f"{url}/hook", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
             "insert_all": {
                 "type": "bigquery",

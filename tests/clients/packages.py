@@ -69,6 +69,45 @@ def typescript(project: Path) -> None:
     shell("node_modules/.bin/tsc", *options, *sorted(project.glob("*.ts")), cwd=project)
 
 
+def destinations_node(project: Path) -> None:
+    """The tarball with this platform's binary in an empty project; the guide's programs for `import` and `require`."""
+    sdk = ROOT / "sdk" / "destinations-node"
+    if not (sdk / "node_modules").exists():
+        shell("npm", "ci", "--no-audit", "--no-fund", cwd=sdk)
+    if not list(sdk.glob("*.node")):
+        shell("npm", "run", "build:debug", cwd=sdk)
+    shell("npm", "pack", "--pack-destination", project, cwd=sdk)
+    (project / "package.json").write_text('{"private": true, "type": "module"}')
+    versions = ["typescript@5.9.3", "@types/node@18.19.130", "node@18.20.8"]
+    shell("npm", "install", "--no-audit", "--no-fund", next(project.glob("*.tgz")), *versions, cwd=project)
+    guide = SNIPPETS / "destinations"
+    basic = (guide / "basic.ts").read_text()
+    # Where the guide has it: before the start, which ends with the process.
+    basic = basic.replace("// Start streaming", (guide / "shutdown.ts").read_text() + "// Start streaming")
+    (project / "basic.ts").write_text(basic)
+    required = basic.replace("await source.start()", "source.start()")
+    (project / "basic.cts").write_text(required)
+    custom = (guide / "custom.ts").read_text()
+    for comment, code in {
+        "// Forward to your system": "console.log(event.type);",
+        "// Flush any buffered events": "console.log('flushed');",
+        "// Clean up resources": "console.log('closed');",
+    }.items():
+        custom = custom.replace(comment, code)
+    head = "import { EventSource } from '@grantex/destinations';\n"
+    tail = """
+const source = new EventSource({ apiKey: process.env.GRANTEX_API_KEY! });
+source.addDestination(new MyDestination());
+process.once('SIGTERM', () => source.stop());
+await source.start();
+"""
+    (project / "custom.ts").write_text(head + custom + tail)
+    options = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node"]
+    shutil.copy(guide / "custom.ts", project / "unchanged.ts")
+    names = ["basic.ts", "basic.cts", "custom.ts", "unchanged.ts"]
+    shell("node_modules/.bin/tsc", *options, *names, cwd=project)
+
+
 def python(project: Path) -> None:
     """The wheel in an environment of its own; the examples type-checked against it."""
     sdk = ROOT / "sdk" / "python"

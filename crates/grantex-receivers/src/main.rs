@@ -14,13 +14,15 @@ type Member = (&'static str, axum::Router, Kept, Faults, Arc<Mutex<String>>);
 async fn main() -> std::io::Result<()> {
     let datadog = Datadog::new("dd-key");
     let splunk = Splunk::new("hec-token", true);
+    let without_ack = Splunk::new("hec-token", false);
     let webhook = Webhook::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let insert_all = InsertAll::default();
     let mut servers = Vec::new();
     let mut addresses = serde_json::Map::new();
-    let members: [Member; 4] = [
+    let members: [Member; 5] = [
         ("datadog", datadog.router(), datadog.kept, datadog.faults, datadog.api_key),
         ("splunk", splunk.router(), splunk.kept, splunk.faults, splunk.token),
+        ("splunk_without_ack", without_ack.router(), without_ack.kept, without_ack.faults, without_ack.token),
         ("webhook", webhook.router(), webhook.kept, webhook.faults, webhook.secret),
         ("insert_all", insert_all.router(), insert_all.kept, insert_all.faults, Arc::default()),
     ];

@@ -213,13 +213,17 @@ fn check(answer: &Answer) -> Result<HecAnswer, SendError> {
         // Internal error, busy, unhealthy queues and indexers, and shutting down.
         Some(8 | 9 | 18..=20 | 23) => Err(answer.retry()),
         Some(14) => Err(SendError::refused(format!(
-            "{}; allow indexer acknowledgement for this token, or set ack = false",
+            "{}; allow indexer acknowledgement for this token, or leave `ack` out",
             answer.quote()
         ))),
         Some(7) => {
             Err(SendError::refused(format!("{}; is index one that this token may use?", answer.quote())))
         }
-        Some(1..=4 | 10 | 11 | 16 | 21 | 22) => Err(SendError::refused(answer.quote())),
+        Some(10) => Err(SendError::refused(format!(
+            "{}; this token wants indexer acknowledgement: set `ack` to true",
+            answer.quote()
+        ))),
+        Some(1..=4 | 11 | 16 | 21 | 22) => Err(SendError::refused(answer.quote())),
         // No data, invalid data, no event or a blank one, bad indexed fields.
         Some(5 | 6 | 12 | 13 | 15) => Err(match said.invalid_event {
             Some(index) => {

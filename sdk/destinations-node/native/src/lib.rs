@@ -20,7 +20,7 @@ mod told;
 
 use std::sync::Arc;
 
-use grantex_destinations::DeliveryOptions;
+use grantex_destinations::{DeliveryOptions, EventSource};
 use napi::bindgen_prelude::{FnArgs, Function};
 use napi_derive::napi;
 use serde_json::{Map, Value};
@@ -58,8 +58,7 @@ impl NativeSource {
     #[napi]
     pub fn add_builtin(&self, name: String, kind: String, options: String) -> napi::Result<()> {
         let options = options::destination(&options).map_err(|error| error.of(&name))?;
-        let definition = options::definition(&name, &kind, options)?;
-        Ok(self.runner.add(|source| definition.add_to(source)).map_err(Failure::from)?)
+        Ok(self.runner.add(|source| Ok(options::definition(&name, &kind, options)?.add_to(source)?))?)
     }
 
     /// Adds a destination that is written in JavaScript.
@@ -74,8 +73,8 @@ impl NativeSource {
         let delivery = options::destination(&options).and_then(delivery).map_err(|error| error.of(&name))?;
         let methods = Methods { has_flush, has_close };
         let destination = Custom::new(name.clone(), methods, Arc::clone(&self.calls));
-        let added = self.runner.add(|source| source.add_destination_with(destination, &delivery));
-        Ok(added.map_err(|error| Failure::from(error.of(&name)))?)
+        let add = |source: &EventSource| source.add_destination_with(destination, &delivery);
+        Ok(self.runner.add(|source| add(source).map_err(|error| error.of(&name).into()))?)
     }
 
     /// Starts it. When it has ended, `call("ended", …)` is the last call there is; `join` is to follow.

@@ -59,11 +59,8 @@ impl Runner {
         })
     }
 
-    /// Lets `add` add a destination.
-    pub(crate) fn add(
-        &self,
-        add: impl FnOnce(&EventSource) -> Result<(), ConfigError>,
-    ) -> Result<(), ConfigError> {
+    /// Lets `add` make and add a destination, within the runtime that some are made for.
+    pub(crate) fn add(&self, add: impl FnOnce(&EventSource) -> Result<(), Failure>) -> Result<(), Failure> {
         let source = self.source.lock().clone();
         let source = source.ok_or_else(|| ConfigError::whole("the source has ended"))?;
         let _guard = self.handle.enter();
