@@ -20,10 +20,18 @@ const ROUNDS: usize = 3;
 
 /// What one run took.
 #[derive(Clone, Copy)]
-struct Run {
-    seconds: f64,
-    cpu: f64,
-    peak_bytes: u64,
+pub(crate) struct Run {
+    pub(crate) seconds: f64,
+    pub(crate) cpu: f64,
+    pub(crate) peak_bytes: u64,
+}
+
+impl Run {
+    pub(crate) fn median(runs: &[Self], of: fn(&Self) -> f64) -> f64 {
+        let mut all: Vec<f64> = runs.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    }
 }
 
 pub(crate) async fn run(binary: &Path) {
@@ -71,11 +79,7 @@ pub(crate) async fn run(binary: &Path) {
             add(&mut runs, name, forward(binary, &server, &options).await);
         }
     }
-    let median = |runs: &[Run], of: fn(&Run) -> f64| {
-        let mut all: Vec<f64> = runs.iter().map(of).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
+    let median = Run::median;
     let events = EVENTS as f64;
     let curl = (median(&runs[0].1, |run| run.seconds), median(&runs[0].1, |run| run.cpu));
     for (name, runs) in &runs {
@@ -111,7 +115,7 @@ async fn sink() -> String {
 }
 
 /// `grantex forward` until it has delivered everything.
-async fn forward(binary: &Path, server: &Server, options: &str) -> Run {
+pub(crate) async fn forward(binary: &Path, server: &Server, options: &str) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let config = format!(
         "url = \"http://{}\"\napi_key = \"{}\"\nsince = \"1970-01-01T00:00:00Z\"\nlisten = \"127.0.0.1:0\"\n[[destination]]\nname = \"bench\"\n{options}",

@@ -16,6 +16,7 @@ mod cpu;
 mod fanout;
 mod forward;
 mod idle;
+mod node;
 mod replay;
 mod revoke;
 mod sdks;
@@ -51,6 +52,8 @@ enum Scenario {
     },
     /// Bytes per idle stream
     Idle,
+    /// Events per CPU-second through the Node package, beside `grantex forward`; not in the run of all
+    Node,
     /// Replayed events a second, beside a raw loopback writer
     Replay,
     /// How long the largest cascade of one transaction takes
@@ -71,6 +74,7 @@ fn main() {
                 Scenario::Forward => forward::run(&bench.binary).await,
                 Scenario::Filled { events } => replay::stand(&bench.binary, events).await,
                 Scenario::Idle => idle::run(&bench.binary).await,
+                Scenario::Node => node::run(&bench.binary).await,
                 Scenario::Replay => replay::run(&bench.binary).await,
                 Scenario::Revoke => revoke::run().await,
                 Scenario::Sdks => sdks::run(&bench.binary).await,

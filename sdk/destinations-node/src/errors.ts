@@ -4,7 +4,8 @@ export type SourceErrorCode =
   | 'key_refused'
   | 'state_unusable'
   | 'lost_position'
-  | 'already_started';
+  | 'already_started'
+  | 'not_running';
 
 /**
  * Why a source does not run, or why it ended: what `start()` rejects with.
@@ -147,6 +148,6 @@ export function toSourceError({ code, message, destination, option }: Failure): 
   const where =
     destination === undefined ? message : `destination ${JSON.stringify(destination)}: ${message}`;
   const Kind = { key_refused: KeyRefusedError, state_unusable: StateError, lost_position: LostPositionError };
-  const Class = code === 'already_started' ? SourceError : Kind[code];
+  const Class = code in Kind ? Kind[code as keyof typeof Kind] : SourceError;
   return new Class(code, where, destination);
 }

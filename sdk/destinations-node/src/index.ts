@@ -39,11 +39,11 @@ export type {
   TokenIssuedEvent,
   UntypedEvent,
 } from './event.js';
-export {
-  type DeadLetter,
-  type Destination,
-  type DestinationStats,
-  EventSource,
-  type EventSourceOptions,
-  type LogRecord,
-} from './source.js';
+export type {
+  DeadLetter,
+  DestinationStats,
+  EventSourceOptions,
+  KeptDeadLetter,
+  LogRecord,
+} from './options.js';
+export { type Destination, EventSource } from './source.js';

@@ -14,6 +14,10 @@ export interface NativeSource {
   stop(): void;
   /** Waits for its last thread, after the call that says that it has ended. */
   join(): void;
+  /** This and the next two are answered by `call("answer", id, …)`, unless the source ends before. */
+  deadLetters(id: number): void;
+  redeliver(id: number, numbers: number[]): void;
+  dropDeadLetters(id: number, numbers: number[]): void;
   /** Gives up what it holds, of a source that is not started. */
   discard(): void;
   complete(id: number, outcome: string): void;

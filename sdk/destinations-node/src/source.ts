@@ -11,80 +11,13 @@ import {
 } from './errors.js';
 import type { GrantexEvent } from './event.js';
 import { encode, makeNativeSource, type NativeSource, type Outcome, told } from './native.js';
-
-/** Options of an {@link EventSource}. */
-export interface EventSourceOptions {
-  /** Where the service is; `GRANTEX_BASE_URL` or the public service unless given. */
-  url?: string | undefined;
-  /** The API key; or what gives one, which is asked again when the service refuses the one before. */
-  apiKey: string | (() => string | Promise<string>);
-  /** Only these types of events, for destinations that do not say otherwise; all when left out or empty. */
-  types?: string[] | undefined;
-  /** Only events of this agent's grants, for destinations that do not say otherwise. */
-  agentId?: string | undefined;
-  /** Only events of grants that this principal gave, for destinations that do not say otherwise. */
-  principalId?: string | undefined;
-  /** Only events of this grant, for destinations that do not say otherwise. */
-  grantId?: string | undefined;
-  /** Where a destination without a checkpoint starts; with what happens from now on unless given. */
-  since?: string | Date | undefined;
-  /**
-   * The folder for checkpoints, batches in flight and dead letters, made if it is not there; for one source
-   * at a time. Without it they are in memory and end with the source.
-   */
-  stateDir?: string | undefined;
-  /** How long `stop()` lets destinations finish, in milliseconds; 10,000 unless given. */
-  stopLimitMs?: number | undefined;
-  /** Told of everything that fails while delivering, as it happens. The log tells the same, but of outages only now and then. */
-  onError?: ((error: DeliveryError) => void) | undefined;
-  /** Told of every event that a destination will never take, when it is among the dead letters. */
-  onDeadLetter?: ((letter: DeadLetter) => void) | undefined;
-  /** Gets the log's records; unless given, warnings and errors go to the console. */
-  onLog?: ((record: LogRecord) => void) | undefined;
-}
-
-/** An event that a destination will never take. */
-export interface DeadLetter {
-  destination: string;
-  event: GrantexEvent;
-  /** What the destination answered. */
-  reason: string;
-}
-
-/** A record of the log. */
-export interface LogRecord {
-  level: 'info' | 'warn' | 'error';
-  message: string;
-  fields: Record<string, string | number | boolean>;
-}
-
-/** A destination's figures since the source started. */
-export interface DestinationStats {
-  name: string;
-  /** It reads and delivers; it has ended in order; it has ended and needs somebody. */
-  phase: 'running' | 'stopped' | 'failed';
-  /** Its batch failed and is tried again. */
-  isRetrying: boolean;
-  /** Events that were delivered. */
-  delivered: number;
-  /** Batches that were delivered. */
-  batches: number;
-  /** Tries that failed. */
-  retries: number;
-  /** Events that were condemned. */
-  deadLetters: number;
-  /**
-   * Events that were read and are neither delivered nor condemned. After `stop()`: what is left, and is
-   * delivered at the next start if there is a `stateDir`.
-   */
-  pending: number;
-  /** Delivered events a second, lately. */
-  rate: number;
-  /** The checkpoint: the id of the event up to which all is settled; `null` before there is one. */
-  cursor: string | null;
-  /** What went wrong last; `null` if nothing did. */
-  lastError: string | null;
-}
+import type {
+  DeadLetter,
+  DestinationStats,
+  EventSourceOptions,
+  KeptDeadLetter,
+  LogRecord,
+} from './options.js';
 
 /** What `addDestination` takes: one that this package brings along, or your own. */
 export type Destination = BuiltinDestination | EventDestination;
@@ -127,6 +60,8 @@ export class EventSource {
     this.#end = resolve;
   });
   #lastStats: DestinationStats[] = [];
+  readonly #questions = new Map<number, (answer: string | undefined) => void>();
+  #lastQuestion = 0;
   /** What the destinations last threw, to be the cause of what `onError` is told. */
   readonly #causes = new Map<string, unknown>();
 
@@ -197,6 +132,38 @@ export class EventSource {
     return this.#native ? JSON.parse(this.#native.stats()) : this.#lastStats;
   }
 
+  /** The dead letters that are kept, oldest first. While the source runs. */
+  deadLetters(): Promise<KeptDeadLetter[]> {
+    return this.#ask((native, id) => native.deadLetters(id));
+  }
+
+  /**
+   * Asks for dead letters to be sent again, for instance when the receiver was mended: it happens within
+   * seconds, and what is refused again is a dead letter again. While the source runs.
+   */
+  redeliver(letters: readonly KeptDeadLetter[]): Promise<void> {
+    return this.#ask((native, id) => native.redeliver(id, numbers(letters)));
+  }
+
+  /** Forgets dead letters. While the source runs. */
+  dropDeadLetters(letters: readonly KeptDeadLetter[]): Promise<void> {
+    return this.#ask((native, id) => native.dropDeadLetters(id, numbers(letters)));
+  }
+
+  async #ask<T>(question: (native: NativeSource, id: number) => void): Promise<T> {
+    const native = this.#native;
+    const answer = await new Promise<string | undefined>((resolve) => {
+      if (!native) return resolve(undefined);
+      this.#lastQuestion += 1;
+      this.#questions.set(this.#lastQuestion, resolve);
+      question(native, this.#lastQuestion);
+    });
+    if (answer === undefined) throw new SourceError('not_running', 'this source does not run');
+    const { value, error } = JSON.parse(answer);
+    if (error) throw toSourceError(error);
+    return value;
+  }
+
   #open(): void {
     if (this.#mistake) throw this.#mistake;
     const asksForKey = typeof this.#options.apiKey === 'function';
@@ -243,6 +210,10 @@ export class EventSource {
       case 'close':
         void this.#complete(id, destination, () => this.#deliver(kind, destination, payload));
         break;
+      case 'answer':
+        this.#questions.get(id)?.(payload);
+        this.#questions.delete(id);
+        break;
       case 'key':
         void this.#complete(id, '', () => this.#key());
         break;
@@ -258,6 +229,7 @@ export class EventSource {
       case 'ended': {
         const ended: Ended = JSON.parse(payload);
         this.#native?.join();
+        for (const unanswered of this.#questions.values()) unanswered(undefined);
         this.#close(ended.stats);
         this.#end(ended);
       }
@@ -318,6 +290,10 @@ interface FailureTold {
   failures: number;
   needsSomebody: boolean;
   retryInMs: number | null;
+}
+
+function numbers(letters: readonly KeptDeadLetter[]): number[] {
+  return letters.map(({ number }) => number);
 }
 
 function failed(error: unknown): Outcome {

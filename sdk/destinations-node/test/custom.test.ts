@@ -215,6 +215,43 @@ test('a RejectError with indexes condemns those; the others are sent again, unle
   }
 });
 
+test('dead letters are kept, sent again on request, and forgotten', async () => {
+  let isMended = false;
+  const redelivered: string[] = [];
+  const destination = sender((events, { isRedelivery }) => {
+    if (!isMended) throw new RejectError('broken');
+    if (isRedelivery) redelivered.push(...events.map(({ id }) => id));
+  });
+  const source = service.source();
+  await assert.rejects(source.deadLetters(), { code: 'not_running' });
+  source.addDestination(destination, QUICK);
+  const started = source.start();
+  await until('all are condemned', () => source.stats()[0]?.deadLetters === 20);
+  const letters = await source.deadLetters();
+  assert.deepEqual(
+    letters.map(({ event }) => event.id),
+    ids,
+  );
+  const { destination: name, reason, tries, isWaiting } = letters[0] ?? {};
+  assert.deepEqual(
+    { name, reason, tries, isWaiting },
+    { name: 'custom', reason: 'broken', tries: 1, isWaiting: false },
+  );
+  isMended = true;
+  await source.redeliver(letters.slice(0, 2));
+  await until('they are delivered', () => redelivered.length === 2);
+  assert.deepEqual(redelivered, ids.slice(0, 2));
+  await source.dropDeadLetters(letters.slice(3));
+  const left = await source.deadLetters();
+  assert.deepEqual(
+    left.map(({ event }) => event.id),
+    ids.slice(2, 3),
+  );
+  await source.stop();
+  await started;
+  await assert.rejects(source.redeliver(letters), { code: 'not_running' });
+});
+
 test('one that hangs gets no more, and stalls neither the event loop nor the others', async () => {
   let calls = 0;
   const hanging: EventDestination = {

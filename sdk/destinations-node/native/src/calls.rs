@@ -55,6 +55,11 @@ impl Calls {
         self.send(kind, 0, destination, payload, ThreadsafeFunctionCallMode::NonBlocking);
     }
 
+    /// Answers what JavaScript has asked under this id.
+    pub(crate) fn answer(&self, id: u32, payload: String) {
+        self.send("answer", id, "", payload, ThreadsafeFunctionCallMode::Blocking);
+    }
+
     /// Says that the source has ended, and lets the event loop go: the last call.
     pub(crate) fn end(&self, payload: String) {
         self.send("ended", 0, "", payload, ThreadsafeFunctionCallMode::Blocking);

@@ -18,9 +18,10 @@ mod options;
 mod runner;
 mod told;
 
+use std::future::Future;
 use std::sync::Arc;
 
-use grantex_destinations::{DeliveryOptions, EventSource};
+use grantex_destinations::{DeadLetters, DeliveryOptions, EventSource, SourceError, State, StateError};
 use napi::bindgen_prelude::{FnArgs, Function};
 use napi_derive::napi;
 use serde_json::{Map, Value};
@@ -95,6 +96,31 @@ impl NativeSource {
         self.runner.stop();
     }
 
+    /// Asks for the dead letters that are kept. This and the next two are answered by `call("answer", id, …)`.
+    #[napi]
+    pub fn dead_letters(&self, id: u32) {
+        self.ask_state(id, |state| async move {
+            let letters = state.dead_letters(DeadLetters::default()).await?;
+            Ok(serde_json::to_string(&letters).unwrap_or_default())
+        });
+    }
+
+    /// Sends dead letters again.
+    #[napi]
+    pub fn redeliver(&self, id: u32, numbers: Vec<i64>) {
+        self.ask_state(id, |state| async move {
+            state.retry_dead_letters(&numbers).await.map(|()| "null".to_owned())
+        });
+    }
+
+    /// Forgets dead letters.
+    #[napi]
+    pub fn drop_dead_letters(&self, id: u32, numbers: Vec<i64>) {
+        self.ask_state(id, |state| async move {
+            state.drop_dead_letters(&numbers).await.map(|()| "null".to_owned())
+        });
+    }
+
     /// Gives up what it holds, of a source that is not started.
     #[napi]
     pub fn discard(&self) {
@@ -112,6 +138,24 @@ impl NativeSource {
     #[napi]
     pub fn stats(&self) -> String {
         serde_json::to_string(&self.runner.stats()).unwrap_or_default()
+    }
+}
+
+impl NativeSource {
+    /// Answers with what becomes of `ask`, a value in JSON. Without an answer the source has ended.
+    fn ask_state<F>(&self, id: u32, ask: impl FnOnce(State) -> F)
+    where
+        F: Future<Output = Result<String, StateError>> + Send + 'static,
+    {
+        let Some(state) = self.runner.state() else { return };
+        let (calls, answering) = (Arc::clone(&self.calls), ask(state));
+        self.runner.spawn(async move {
+            let answer = match answering.await {
+                Ok(value) => format!(r#"{{"value":{value}}}"#),
+                Err(error) => format!(r#"{{"error":{}}}"#, Failure::from(SourceError::from(error)).to_json()),
+            };
+            calls.answer(id, answer);
+        });
     }
 }
 

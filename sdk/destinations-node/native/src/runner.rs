@@ -1,10 +1,11 @@
 //! The thread that a source runs on.
 
+use std::future::Future;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use grantex_destinations::{ConfigError, EventSource, SourceError};
+use grantex_destinations::{ConfigError, EventSource, SourceError, State};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
@@ -106,6 +107,15 @@ impl Runner {
 
     pub(crate) fn stats(&self) -> Vec<Stats> {
         self.source.lock().as_ref().map(Stats::of).unwrap_or_default()
+    }
+
+    /// Checkpoints and dead letters, until it has ended.
+    pub(crate) fn state(&self) -> Option<State> {
+        self.source.lock().as_ref().map(|source| source.state().clone())
+    }
+
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(work);
     }
 
     /// Gives up a source that is not started: its runtime, its state.
