@@ -11,13 +11,7 @@ import {
 } from './errors.js';
 import type { GrantexEvent } from './event.js';
 import { encode, makeNativeSource, type NativeSource, type Outcome, told } from './native.js';
-import type {
-  DeadLetter,
-  DestinationStats,
-  EventSourceOptions,
-  KeptDeadLetter,
-  LogRecord,
-} from './options.js';
+import type { DestinationStats, EventSourceOptions, KeptDeadLetter, LogRecord } from './options.js';
 
 /** What `addDestination` takes: one that this package brings along, or your own. */
 export type Destination = BuiltinDestination | EventDestination;
