@@ -2,7 +2,6 @@
 import { EventSource, FileDestination } from '../../sdk/destinations-node/dist/index.mjs';
 
 const [kind, batchSize, events, folder] = process.argv.slice(2);
-const begun = performance.now();
 const source = new EventSource({
   apiKey: process.env.GRANTEX_API_KEY,
   since: '1970-01-01T00:00:00Z',
@@ -28,7 +27,6 @@ const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
 console.log(
   JSON.stringify({
     events: kind === 'file' ? delivered : received,
-    seconds: (performance.now() - begun) / 1000,
     cpuSeconds: (userCPUTime + systemCPUTime) / 1e6,
     peakBytes: maxRSS * 1024,
   }),

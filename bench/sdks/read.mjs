@@ -27,5 +27,6 @@ if (mode === 'sdk') {
   }
 }
 const { user, system } = process.cpuUsage(start);
-console.log(JSON.stringify({ events: count, cpuSeconds: (user + system) / 1e6 }));
+const peakBytes = process.resourceUsage().maxRSS * 1024;
+console.log(JSON.stringify({ events: count, cpuSeconds: (user + system) / 1e6, peakBytes }));
 process.exit(0);
