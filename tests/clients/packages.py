@@ -104,6 +104,11 @@ await source.start();
     (project / "custom.ts").write_text(head + custom + tail)
     options = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node"]
     shutil.copy(guide / "custom.ts", project / "unchanged.ts")
+    # The binary as a platform's package has it, for where the main package's own is another platform's.
+    shell("node_modules/.bin/napi", "create-npm-dirs", cwd=sdk)
+    platform = next(sdk.glob("*.node")).name.removeprefix("grantex-destinations.").removesuffix(".node")
+    shutil.copytree(sdk / "npm" / platform, project / "platform")
+    shutil.rmtree(sdk / "npm")
     names = ["basic.ts", "basic.cts", "custom.ts", "unchanged.ts"]
     shell("node_modules/.bin/tsc", *options, *names, cwd=project)
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -125,6 +126,29 @@ def test_the_guides_own_destination(
     until("it has them", lambda: "token.issued" in custom.log.read_text() or None)
     assert custom.stop() == 0
     assert custom.log.read_text().splitlines()[-2:] == ["flushed", "closed"]
+
+
+def test_the_binary_may_come_with_its_platforms_package(project: Path, tmp_path: Path) -> None:
+    installed = tmp_path / "node_modules" / "@grantex"
+    shutil.copytree(project / "node_modules" / "@grantex" / "destinations", installed / "destinations")
+    binary = next((installed / "destinations").glob("*.node"))
+    load = [
+        "node",
+        "-e",
+        "new (require('@grantex/destinations').EventSource)({}).start().catch((e) => console.log(e.code ?? e.message))",
+    ]
+    told = subprocess.run(load, cwd=tmp_path, capture_output=True, text=True)
+    assert told.stdout == "invalid_config\n", told
+    package = json.loads((project / "platform" / "package.json").read_text())
+    folder = tmp_path / "node_modules" / package["name"]
+    shutil.copytree(project / "platform", folder)
+    assert package["main"] == binary.name
+    binary.rename(folder / binary.name)
+    told = subprocess.run(load, cwd=tmp_path, capture_output=True, text=True)
+    assert told.stdout == "invalid_config\n", told
+    (folder / binary.name).unlink()
+    told = subprocess.run(load, cwd=tmp_path, capture_output=True, text=True)
+    assert "native binding" in told.stdout, told
 
 
 def camel_case(options: dict[str, Any]) -> dict[str, Any]:
