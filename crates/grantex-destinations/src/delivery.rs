@@ -185,9 +185,9 @@ impl<D: EventDestination> Delivery<D> {
 
     /// Counts dead letters that are kept by now, and tells of them.
     fn condemned(&self, letters: &[Condemned]) {
-        self.stats.condemned(letters);
-        for letter in letters {
-            self.observer.condemned(&self.name, &letter.event, &letter.reason);
+        if !letters.is_empty() {
+            self.stats.condemned(letters);
+            self.observer.condemned(&self.name, letters);
         }
     }
 

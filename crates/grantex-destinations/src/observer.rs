@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use grantex::GrantexEvent;
+use crate::state::Condemned;
 
 /// Hears of failures and of dead letters as they happen, besides the log and the figures.
 ///
@@ -30,9 +30,9 @@ pub trait Observer: Send + Sync + 'static {
         let _ = failure;
     }
 
-    /// The destination will never take this event. It is among the dead letters by now.
-    fn condemned(&self, destination: &str, event: &GrantexEvent, reason: &str) {
-        let _ = (destination, event, reason);
+    /// The destination will never take these events, at least one. They are among the dead letters by now.
+    fn condemned(&self, destination: &str, letters: &[Condemned]) {
+        let _ = (destination, letters);
     }
 }
 

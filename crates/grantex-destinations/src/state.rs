@@ -16,8 +16,7 @@ use grantex::EventId;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-pub(crate) use dead_letters::Condemned;
-pub use dead_letters::{DeadLetter, DeadLetters};
+pub use dead_letters::{Condemned, DeadLetter, DeadLetters};
 pub use folder::{FolderLock, StateError};
 pub(crate) use in_flight::InFlight;
 pub use report::{Gap, Report};

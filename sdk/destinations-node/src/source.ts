@@ -215,7 +215,9 @@ export class EventSource {
         this.#tell(this.#options.onError, () => this.#failure(destination, JSON.parse(payload)));
         break;
       case 'condemned':
-        this.#tell(this.#options.onDeadLetter, () => ({ destination, ...JSON.parse(payload) }));
+        for (const letter of JSON.parse(payload)) {
+          this.#tell(this.#options.onDeadLetter, () => ({ destination, ...letter }));
+        }
         break;
       case 'log':
         this.#tell(this.#options.onLog ?? toConsole, () => JSON.parse(payload));
@@ -274,6 +276,9 @@ export class EventSource {
   }
 }
 
+/** A day: no receiver means a longer wait. */
+const MOST_RETRY_MS = 86_400_000;
+
 interface Ended {
   error: Failure | null;
   stats: DestinationStats[];
@@ -296,7 +301,9 @@ function failed(error: unknown): Outcome {
     const { events, othersDelivered } = error;
     return { outcome: 'rejected', message, othersDelivered, ...(events && { events }) };
   }
-  const retryAfterMs = error instanceof RetryError ? error.retryAfterMs : undefined;
+  const after = error instanceof RetryError ? error.retryAfterMs : undefined;
+  // It comes from a header, often: what is no time is none, rather than another error.
+  const retryAfterMs = after !== undefined && after > 0 ? Math.min(Math.ceil(after), MOST_RETRY_MS) : undefined;
   return { outcome: 'failed', message, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 }
 

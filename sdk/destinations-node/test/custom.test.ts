@@ -6,11 +6,12 @@ import {
   type DeadLetter,
   type DeliveryError,
   type EventDestination,
+  EventSource,
   type GrantexEvent,
   RejectError,
   RetryError,
 } from '@grantex/destinations';
-import { Memory, QUICK, Service, until } from './support.js';
+import { filled, LONG_AGO, Memory, QUICK, Service, until } from './support.js';
 
 let service: Service;
 let ids: string[];
@@ -168,6 +169,14 @@ test('a RetryError says how long to wait', async () => {
   await run(() => times.length === 2, [destination]);
   const [first = 0, second = 0] = times;
   assert.ok(second - first >= 295, `${second - first} ms`);
+
+  const waits = [Number.NaN, -1, 0, 0.5];
+  let tries = 0;
+  const odd = sender(() => {
+    if (tries++ < waits.length) throw new RetryError('busy', { retryAfterMs: waits[tries - 1] ?? 0 });
+  });
+  const [stats] = await run(() => tries === 5, [odd]);
+  assert.equal(stats?.lastError, 'busy', 'what is no time is no other error');
 });
 
 test('a RejectError condemns the batch, and what follows it is delivered', async () => {
@@ -188,6 +197,32 @@ test('a RejectError condemns the batch, and what follows it is delivered', async
   assert.ok(letters.every(({ destination, reason }) => destination === 'custom' && reason === 'never'));
   assert.equal(stats?.deadLetters, 5);
   assert.equal(stats?.pending, 0);
+});
+
+test('more events than wait for the event loop are condemned at once, and none goes untold', async () => {
+  const { url, apiKey, end } = await filled(10_000);
+  try {
+    const told = new Set<string>();
+    const source = new EventSource({
+      url,
+      apiKey,
+      since: LONG_AGO,
+      onLog: () => {},
+      onDeadLetter: ({ event }) => void told.add(event.id),
+    });
+    const never = () => {
+      throw new RejectError('never');
+    };
+    source.addDestination({ name: 'a', send: never }, { batchSize: 1 });
+    source.addDestination({ name: 'b', send: never }, { batchSize: 10_000 });
+    const started = source.start();
+    await until('all are told', () => source.stats().every(({ deadLetters }) => deadLetters === 10_000));
+    await source.stop();
+    await started;
+    assert.equal(told.size, 10_000);
+  } finally {
+    end();
+  }
 });
 
 test('a RejectError with indexes condemns those; the others are sent again, unless they are delivered', async () => {

@@ -43,10 +43,14 @@ pub struct DeadLetters {
 
 /// An event and the answer that condemns it.
 #[derive(Debug, Clone)]
-pub(crate) struct Condemned {
-    pub(crate) event: GrantexEvent,
-    pub(crate) reason: String,
-    pub(crate) at_ms: u64,
+#[non_exhaustive]
+pub struct Condemned {
+    /// The event.
+    pub event: GrantexEvent,
+    /// What the destination answered.
+    pub reason: String,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 const COLUMNS: &str = "number, destination, event_id, event, reason, at, tries, again";

@@ -1,13 +1,15 @@
 //! The rules of the pipeline: order, retry, splitting, dead letters, checkpoints, isolation.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grantex_destinations::conformance::MemoryLog;
 use grantex_destinations::{
-    DeadLetters, DeliveryOptions, EventId, EventSource, OnLostPosition, Phase, PipelineError, SendError,
-    SourceError, State, StateError,
+    Condemned, DeadLetters, DeliveryOptions, EventId, EventSource, Failure, Observer, OnLostPosition, Phase,
+    PipelineError, SendError, SourceError, State, StateError,
 };
+use parking_lot::Mutex;
 
 use crate::support::{Scripted, ids, quick, source, start, until};
 
@@ -92,6 +94,50 @@ async fn a_poison_event_is_found_by_halving_and_kept_with_its_answer() {
     assert!(letters.iter().all(|letter| letter.reason == "400: not JSON that I like"));
     let checkpoint = source.state().checkpoint("one").await.unwrap().unwrap();
     assert_eq!(checkpoint.cursor, log.ids()[63], "past the dead letter at the end");
+}
+
+/// What an observer heard.
+#[derive(Clone, Default)]
+struct Heard {
+    failures: Arc<Mutex<Vec<(String, u32, bool)>>>,
+    condemned: Arc<Mutex<Vec<EventId>>>,
+}
+
+impl Observer for Heard {
+    fn failed(&self, failure: &Failure<'_>) {
+        assert_eq!(failure.destination, "one");
+        assert!(failure.retry_in.is_some());
+        let heard = (failure.message.to_owned(), failure.failures, failure.needs_somebody);
+        self.failures.lock().push(heard);
+    }
+
+    fn condemned(&self, destination: &str, letters: &[Condemned]) {
+        assert_eq!(destination, "one");
+        self.condemned.lock().extend(letters.iter().map(|letter| letter.event.id));
+    }
+}
+
+#[tokio::test]
+async fn an_observer_hears_of_every_failure_and_every_dead_letter() {
+    let log = log_of(4);
+    let poison = log.ids()[2];
+    let mut answers = vec![SendError::refused("no key"), SendError::retry("down")];
+    let destination = Scripted::judging("one", move |batch| match answers.pop() {
+        Some(error) => Err(error),
+        None if ids(batch).contains(&poison) => Err(SendError::rejected("bad")),
+        None => Ok(()),
+    });
+    let heard = Heard::default();
+    let builder = EventSource::builder().log(log.clone()).since("1970-01-01T00:00:00Z");
+    let source = builder.observer(heard.clone()).build().unwrap();
+    source.add_destination_with(destination.clone(), &quick()).unwrap();
+    let running = start(&source);
+    until("all is settled", || source.stats()[0].delivered == 3 && source.stats()[0].pending == 0).await;
+    source.stop().await;
+    running.await.unwrap().unwrap();
+    let failures = heard.failures.lock().clone();
+    assert_eq!(failures, [("down".to_owned(), 1, false), ("no key".to_owned(), 2, true)]);
+    assert_eq!(*heard.condemned.lock(), [poison]);
 }
 
 #[tokio::test]
@@ -403,9 +449,11 @@ async fn stopping_delivers_what_was_read_and_gives_up_in_time() {
     let running = start(&second);
     until("it was sent", || !stuck.seen.lock().sent.is_empty()).await;
     let begun = Instant::now();
-    second.stop().await;
+    let stats = second.stop().await;
     running.await.unwrap().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!((stats[0].pending, stats[0].delivered), (5, 0), "what is left is told");
+    assert!(stuck.seen.lock().is_closed, "what it holds is freed all the same");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 /// Calls that wait for the event loop, at most. A destination has `concurrency` batches on their way, so
 /// that only log records and failures can be so many, of an event loop that stands still; they are dropped.
+/// What must arrive waits instead.
 const MAX_QUEUED_CALLS: usize = 4096;
 
 type Arguments = FnArgs<(String, u32, String, String)>;
@@ -48,6 +49,11 @@ impl Calls {
         let callback =
             call.build_threadsafe_function::<Arguments>().max_queue_size::<MAX_QUEUED_CALLS>().build()?;
         Ok(Self { callback: Mutex::new(Some(Arc::new(callback))), waiting: Mutex::default() })
+    }
+
+    /// Says something that must arrive, if that has to wait for the event loop: the last notice of an event.
+    pub(crate) fn insist(&self, kind: &str, destination: &str, payload: String) {
+        self.send(kind, 0, destination, payload, ThreadsafeFunctionCallMode::Blocking);
     }
 
     /// Says something that needs no answer.

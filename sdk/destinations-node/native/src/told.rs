@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use grantex::GrantexEvent;
-use grantex_destinations::{DestinationStats, EventSource, Failure, Observer, Phase};
+use grantex_destinations::{Condemned, DestinationStats, EventSource, Failure, Observer, Phase};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -37,12 +36,15 @@ impl Observer for Teller {
         self.tell("failed", failure.destination, &payload);
     }
 
-    fn condemned(&self, destination: &str, event: &GrantexEvent, reason: &str) {
-        // The envelope is JSON already.
-        let reason = Value::from(reason).to_string();
-        let payload = format!(r#"{{"reason":{reason},"event":{}}}"#, event.json());
+    fn condemned(&self, destination: &str, letters: &[Condemned]) {
+        // The envelopes are JSON already.
+        let letter = |letter: &Condemned| {
+            let reason = Value::from(letter.reason.as_str());
+            format!(r#"{{"reason":{reason},"event":{}}}"#, letter.event.json())
+        };
+        let payload = letters.iter().map(letter).collect::<Vec<_>>().join(",");
         if let Some(calls) = self.calls.upgrade() {
-            calls.tell("condemned", destination, payload);
+            calls.insist("condemned", destination, format!("[{payload}]"));
         }
     }
 }
