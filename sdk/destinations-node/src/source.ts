@@ -303,7 +303,8 @@ function failed(error: unknown): Outcome {
   }
   const after = error instanceof RetryError ? error.retryAfterMs : undefined;
   // It comes from a header, often: what is no time is none, rather than another error.
-  const retryAfterMs = after !== undefined && after > 0 ? Math.min(Math.ceil(after), MOST_RETRY_MS) : undefined;
+  const retryAfterMs =
+    after !== undefined && after > 0 ? Math.min(Math.ceil(after), MOST_RETRY_MS) : undefined;
   return { outcome: 'failed', message, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 }
 
