@@ -132,23 +132,25 @@ def test_the_binary_may_come_with_its_platforms_package(project: Path, tmp_path:
     installed = tmp_path / "node_modules" / "@grantex"
     shutil.copytree(project / "node_modules" / "@grantex" / "destinations", installed / "destinations")
     binary = next((installed / "destinations").glob("*.node"))
-    load = [
-        "node",
-        "-e",
-        "new (require('@grantex/destinations').EventSource)({}).start().catch((e) => console.log(e.code ?? e.message))",
-    ]
-    told = subprocess.run(load, cwd=tmp_path, capture_output=True, text=True)
-    assert told.stdout == "invalid_config\n", told
-    package = json.loads((project / "platform" / "package.json").read_text())
-    folder = tmp_path / "node_modules" / package["name"]
-    shutil.copytree(project / "platform", folder)
-    assert package["main"] == binary.name
-    binary.rename(folder / binary.name)
-    told = subprocess.run(load, cwd=tmp_path, capture_output=True, text=True)
-    assert told.stdout == "invalid_config\n", told
-    (folder / binary.name).unlink()
-    told = subprocess.run(load, cwd=tmp_path, capture_output=True, text=True)
-    assert "native binding" in told.stdout, told
+    program = (
+        "new (require('@grantex/destinations').EventSource)({}).start().catch((e) => console.log(e.code, e.message))"
+    )
+
+    def told() -> str:
+        done = subprocess.run(["node", "-e", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert "invalid_config" in told()
+    binary.unlink()
+    assert re.match(r"no_binary there is no binary of @grantex/destinations for [a-z0-9-]+: none is installed", told())
+    (package,) = (project / "platforms").iterdir()
+    name = json.loads((package / "package.json").read_text())["name"]
+    shutil.copytree(package, tmp_path / "node_modules" / name)
+    assert "invalid_config" in told()
+    binary.write_text("not a library")
+    assert "invalid_config" in told()
+    shutil.rmtree(tmp_path / "node_modules" / name)
+    assert "no_binary" in told() and "file too short" in told()
 
 
 def camel_case(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ export type SourceErrorCode =
   | 'state_unusable'
   | 'lost_position'
   | 'already_started'
-  | 'not_running';
+  | 'not_running'
+  | 'no_binary';
 
 /**
  * Why a source does not run, or why it ended: what `start()` rejects with.

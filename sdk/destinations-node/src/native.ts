@@ -1,3 +1,4 @@
+import { loadAddon } from './binding.js';
 import { ConfigError, type Failure, toSourceError } from './errors.js';
 
 /**
@@ -24,7 +25,8 @@ export interface NativeSource {
   stats(): string;
 }
 
-interface Addon {
+/** What the addon exports. */
+export interface Addon {
   NativeSource: new (options: string, asksForKey: boolean, call: Call) => NativeSource;
 }
 
@@ -36,7 +38,7 @@ export type Outcome =
 
 /** A source that does nothing yet. Loads the native half, whose absence is an error then, not before. */
 export function makeNativeSource(options: string, asksForKey: boolean, call: Call): NativeSource {
-  const { NativeSource } = require('../native.js') as Addon;
+  const { NativeSource } = loadAddon();
   return told(() => new NativeSource(options, asksForKey, call));
 }
 
