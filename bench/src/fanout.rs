@@ -1,130 +1,198 @@
-//! One log, many subscribers.
+//! One log, many subscribers: deliveries per CPU-second of the server, and how late they are, beside a bare loop
+//! that writes the same events to the same number of sockets.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use grantex_types::Timestamp;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-
-use crate::cpu::cpu_of;
+use crate::Scale;
+use crate::load::limit::{Limit, Mode};
+use crate::load::publisher::{EVENTS_OF_A_DEBIT, Grants, Published};
+use crate::load::readers::{Opening, Readers, Transport};
+use crate::report::{Report, Target};
 use crate::server::Server;
 
-const SUBSCRIBERS: usize = 500;
-const GRANTS: usize = 400;
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(300);
 
-pub(crate) async fn run(binary: &Path) {
-    let server = Server::start(binary).await;
-    let agent = server.agent().await;
-    let alone = cpu_of_a_grant(binary).await;
-    let mut readers = Vec::new();
-    for _ in 0..SUBSCRIBERS {
-        readers.push(tokio::spawn(read(server.stream("").await, GRANTS * 2)));
-    }
-    let (start, cpu) = (Instant::now(), server.cpu());
-    for _ in 0..GRANTS {
-        server.grant(&agent).await;
-    }
-    let mut lags = Vec::new();
-    for reader in readers {
-        lags.extend(reader.await.unwrap());
-    }
-    let (seconds, cpu) = (start.elapsed().as_secs_f64(), server.cpu() - cpu);
-    let deliveries = (SUBSCRIBERS * GRANTS * 2) as f64;
-    let delivering = (cpu - alone * GRANTS as f64).max(0.01);
-    lags.sort_unstable();
-    let raw = raw_writer(SUBSCRIBERS, GRANTS).await;
-    println!(
-        "fan-out   {SUBSCRIBERS} subscribers   {:.0} deliveries/s   {:.0} deliveries per CPU-second ({:.2} × raw loopback writer, {raw:.0})   lag p50 {} ms, p99 {} ms",
-        deliveries / seconds,
-        deliveries / delivering,
-        deliveries / delivering / raw,
-        lags[lags.len() / 2],
-        lags[lags.len() * 99 / 100],
-    );
+/// Who subscribes, and what is published to them.
+#[derive(Clone, Copy)]
+struct Load {
+    transport: Transport,
+    subscribers: usize,
+    debits: usize,
+    /// From one debit to the next; at full speed when `None`.
+    pace: Option<Duration>,
+    query: &'static str,
+    /// Events that each subscriber gets of a debit, and of the revocation that may follow it.
+    shown: usize,
+    revoked: bool,
 }
 
-/// CPU-seconds that a grant costs when nobody subscribes.
-async fn cpu_of_a_grant(binary: &Path) -> f64 {
-    let server = Server::start(binary).await;
-    let agent = server.agent().await;
-    let cpu = server.cpu();
-    for _ in 0..GRANTS {
-        server.grant(&agent).await;
-    }
-    (server.cpu() - cpu) / GRANTS as f64
+/// What a run gave.
+struct Outcome {
+    deliveries_per_cpu_second: f64,
+    deliveries_per_second: f64,
+    /// Of the process that loads and reads.
+    load_cpu: f64,
+    published: Published,
+    latencies: Vec<u64>,
 }
 
-/// Reads until `count` events have come; how late each was, in milliseconds.
-async fn read(mut socket: TcpStream, count: usize) -> Vec<u64> {
-    const MARK: &str = "\"createdAt\":\"";
-    let mut lags = Vec::new();
-    let mut buffer = vec![0; 64 << 10];
-    let mut rest = String::new();
-    while lags.len() < count {
-        let Ok(Ok(read)) = tokio::time::timeout(Duration::from_secs(20), socket.read(&mut buffer)).await
-        else {
-            break;
-        };
-        if read == 0 {
-            break;
-        }
-        let now: u64 = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_millis()
-            .try_into()
-            .unwrap_or(u64::MAX);
-        rest.push_str(&String::from_utf8_lossy(&buffer[..read]));
-        while let Some(place) = rest.find(MARK) {
-            let start = place + MARK.len();
-            let Some(text) = rest.get(start..start + 24) else { break };
-            let at: Timestamp = text.parse().unwrap();
-            lags.push(now.saturating_sub(at.millis()));
-            rest.drain(..start + 24);
+impl Load {
+    fn at_full_speed(transport: Transport, subscribers: usize, debits: usize) -> Self {
+        Self {
+            transport,
+            subscribers,
+            debits,
+            pace: None,
+            query: "",
+            shown: EVENTS_OF_A_DEBIT,
+            revoked: false,
         }
     }
-    lags
+
+    fn name(&self) -> String {
+        format!("fan-out, {}, {} subscribers", self.transport.name(), self.subscribers)
+    }
+
+    fn readers(&self, opening: &Opening<'_>) -> Readers {
+        let mut readers = Readers::new();
+        if self.pace.is_some() {
+            readers.keep_receipts();
+        }
+        readers.open(self.subscribers, opening);
+        readers
+    }
+
+    fn outcome(
+        &self,
+        cpu: f64,
+        load_cpu: f64,
+        seconds: f64,
+        readers: &Readers,
+        published: Published,
+    ) -> Outcome {
+        let deliveries = (self.subscribers * self.debits * self.shown) as f64;
+        let latencies = readers.latencies(&published.begun, self.shown);
+        Outcome {
+            deliveries_per_cpu_second: deliveries / cpu,
+            deliveries_per_second: deliveries / seconds,
+            load_cpu,
+            published,
+            latencies,
+        }
+    }
+
+    async fn on_the_server(&self, binary: &Path) -> Outcome {
+        let server = Arc::new(Server::start(binary).await);
+        let grants = Grants::make(&server, self.debits).await;
+        tokio::task::block_in_place(|| {
+            let address = server.address.parse().unwrap();
+            let opening = Opening { address, key: &server.key, query: self.query, transport: self.transport };
+            let mut readers = self.readers(&opening);
+            let (cpu, own, start) = (server.cpu(), crate::cpu::cpu_of("self"), std::time::Instant::now());
+            let published = std::thread::scope(|scope| {
+                let publisher = scope.spawn(|| grants.empty(self.pace, self.revoked));
+                readers.read_until_each_has((self.debits * self.shown) as u64, PATIENCE);
+                publisher.join().unwrap()
+            });
+            let seconds = start.elapsed().as_secs_f64();
+            let own = crate::cpu::cpu_of("self") - own;
+            self.outcome(server.cpu() - cpu, own, seconds, &readers, published)
+        })
+    }
+
+    /// The bare loop with the same events at the same pace.
+    fn on_the_limit(&self, mode: Mode, published: &Published) -> Outcome {
+        tokio::task::block_in_place(|| {
+            let pace = self.pace.unwrap_or(published.time / u32::try_from(self.debits).unwrap());
+            let mut limit = Limit::start(mode, self.subscribers, self.debits, self.shown, pace);
+            let opening = Opening { address: limit.address, key: "", query: "", transport: Transport::Sse };
+            let mut readers = self.readers(&opening);
+            let start = std::time::Instant::now();
+            limit.go();
+            readers.read_until_each_has((self.debits * self.shown) as u64, PATIENCE);
+            let seconds = start.elapsed().as_secs_f64();
+            let (cpu, begun) = limit.finish();
+            let published = Published { begun, time: start.elapsed() };
+            self.outcome(cpu, 0.0, seconds, &readers, published)
+        })
+    }
 }
 
-/// What the machine gives: a task per socket that writes the same bytes, woken by a channel, in
-/// writes of one event. Writes per CPU-second of the writing, the reading being the same as above.
-async fn raw_writer(subscribers: usize, grants: usize) -> f64 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (events, _) = tokio::sync::broadcast::channel::<Arc<[u8]>>(1024);
-    let mut writers = Vec::new();
-    let mut readers = Vec::new();
-    for _ in 0..subscribers {
-        let mut reader = TcpStream::connect(address).await.unwrap();
-        let (mut writer, _) = listener.accept().await.unwrap();
-        writer.set_nodelay(true).unwrap();
-        let mut inbox = events.subscribe();
-        writers.push(tokio::spawn(async move {
-            while let Ok(bytes) = inbox.recv().await {
-                writer.write_all(&bytes).await.unwrap();
-            }
-        }));
-        readers.push(tokio::spawn(async move {
-            let mut buffer = vec![0; 64 << 10];
-            while reader.read(&mut buffer).await.unwrap_or(0) > 0 {}
-        }));
+const PER_CPU: (&str, &str) = ("deliveries per CPU-second", "1/s");
+
+/// At full speed: one publisher as fast as it can.
+pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
+    // Some seconds of CPU each: fewer events to more subscribers.
+    for (subscribers, debits) in
+        scale.pick([(100, 10_000), (1000, 2000), (5000, 400)], [(20, 50), (50, 20), (100, 10)])
+    {
+        let load = Load::at_full_speed(Transport::Sse, subscribers, debits);
+        let outcome = load.on_the_server(binary).await;
+        let bare = load.on_the_limit(Mode::Coalesce, &outcome.published);
+        let single = load.on_the_limit(Mode::Single, &outcome.published);
+        let (name, per_cpu) = (load.name(), outcome.deliveries_per_cpu_second);
+        let target = (subscribers >= 1000).then_some(Target::AtLeast(0.6));
+        let beside = (bare.deliveries_per_cpu_second, "a bare loop that coalesces");
+        report.add_beside((&name, PER_CPU.0, PER_CPU.1), per_cpu, beside, target);
+        report.add(&name, "the bare loop, coalescing", "1/s", bare.deliveries_per_cpu_second);
+        report.add(&name, "the bare loop, one by one", "1/s", single.deliveries_per_cpu_second);
+        report.add(&name, "deliveries per second", "1/s", outcome.deliveries_per_second);
+        report.add(&name, "CPU of the load", "s", outcome.load_cpu);
+
+        let load = Load { transport: Transport::WebSocket, ..load };
+        let websocket = load.on_the_server(binary).await.deliveries_per_cpu_second;
+        let target = Some(Target::AtLeast(0.85));
+        report.add_beside((&load.name(), PER_CPU.0, PER_CPU.1), websocket, (per_cpu, "SSE"), target);
     }
-    let block: Arc<[u8]> = vec![b'x'; 560].into();
-    let before = cpu_of("self");
-    for _ in 0..grants {
-        events.send(Arc::clone(&block)).unwrap();
-        tokio::time::sleep(Duration::from_millis(2)).await;
+}
+
+/// The same with a filter that shows half of the events, counted in what is delivered.
+pub(crate) async fn filtered(binary: &Path, scale: Scale, report: &mut Report) {
+    for (subscribers, debits) in scale.pick([(1000, 1500)], [(50, 20)]) {
+        let all =
+            Load { shown: 4, revoked: true, ..Load::at_full_speed(Transport::Sse, subscribers, debits) };
+        let half = Load { shown: 2, query: "?types=budget.threshold", ..all };
+        let all_rate = all.on_the_server(binary).await.deliveries_per_cpu_second;
+        let half_rate = half.on_the_server(binary).await.deliveries_per_cpu_second;
+        let name = format!("{}, half of the events", half.name());
+        let beside = (all_rate, "unfiltered");
+        report.add_beside((&name, PER_CPU.0, PER_CPU.1), half_rate, beside, Some(Target::AtLeast(0.7)));
     }
-    drop(events);
-    for writer in writers {
-        writer.await.unwrap();
+}
+
+/// At a modest rate there is nothing to coalesce but the events of one commit.
+pub(crate) async fn modest(binary: &Path, scale: Scale, report: &mut Report) {
+    for (subscribers, debits) in scale.pick([(1000, 334)], [(50, 20)]) {
+        // 50 events a second.
+        let pace = Some(Duration::from_millis(60));
+        let load = Load { pace, ..Load::at_full_speed(Transport::Sse, subscribers, debits) };
+        let outcome = load.on_the_server(binary).await;
+        let bare = load.on_the_limit(Mode::Coalesce, &outcome.published);
+        let name = format!("50 events/s, {subscribers} subscribers");
+        let beside = (bare.deliveries_per_cpu_second, "a bare loop");
+        report.add_beside(
+            (&name, PER_CPU.0, PER_CPU.1),
+            outcome.deliveries_per_cpu_second,
+            beside,
+            Some(Target::AtLeast(0.8)),
+        );
+        for (figure, place, target) in
+            [("p50", 0.5, None), ("p99", 0.99, Some(Target::AtMost(1.3))), ("p99.9", 0.999, None)]
+        {
+            let figure = format!("{figure} from commit to receipt");
+            let beside = (percentile(&bare.latencies, place), "a bare loop");
+            report.add_beside((&name, &figure, "ms"), percentile(&outcome.latencies, place), beside, target);
+        }
     }
-    for reader in readers {
-        reader.await.unwrap();
-    }
-    // Each write carries the two events of a grant, as the service's writes do. Readers are in
-    // this process too: about half of the time is theirs.
-    (subscribers * grants * 2) as f64 / ((cpu_of("self") - before) / 2.0)
+}
+
+/// In milliseconds.
+fn percentile(sorted: &[u64], place: f64) -> f64 {
+    let last = sorted.len() - 1;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
+    let index = (last as f64 * place).round() as usize;
+    sorted[index] as f64 / 1e6
 }

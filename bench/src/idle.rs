@@ -1,29 +1,37 @@
-//! Streams on which nothing happens.
+//! Streams on which nothing happens: what each takes of the server's memory.
 
 use std::path::Path;
+use std::time::Duration;
 
+use crate::Scale;
+use crate::load::readers::{Opening, Readers, Transport};
+use crate::report::{Report, Target};
 use crate::server::Server;
 
-const STREAMS: usize = 5000;
-
-pub(crate) async fn run(binary: &Path) {
-    let server = Server::start(binary).await;
-    let mut sockets = Vec::new();
-    // The first ones pay for what all share.
-    for _ in 0..100 {
-        sockets.push(server.stream("").await);
+pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
+    for transport in [Transport::Sse, Transport::WebSocket] {
+        for streams in scale.pick([5000, 15_000], [50]) {
+            let server = Server::start(binary).await;
+            tokio::task::block_in_place(|| {
+                let address = server.address.parse().unwrap();
+                let opening = Opening { address, key: &server.key, query: "", transport };
+                let mut readers = Readers::new();
+                // The first ones pay for what all share.
+                readers.open(100, &opening);
+                std::thread::sleep(Duration::from_secs(1));
+                let before = server.memory();
+                readers.open(streams, &opening);
+                // What opening them took is given back.
+                std::thread::sleep(Duration::from_secs(1));
+                let bytes = (server.memory() as f64 - before as f64) / streams as f64;
+                let name = format!("idle, {}, {streams} streams", transport.name());
+                let target = (streams == 15_000).then_some(Target::AtMost(1.0));
+                report.add_beside((&name, "memory of a stream", "B"), bytes, (2048.0, "2 KiB"), target);
+                let cpu = server.cpu();
+                std::thread::sleep(Duration::from_secs(4));
+                let per_second = (server.cpu() - cpu) / 4.0;
+                report.add(&name, "CPU", "% of a core", per_second * 100.0);
+            });
+        }
     }
-    let before = server.memory();
-    for _ in 0..STREAMS {
-        sockets.push(server.stream("").await);
-    }
-    let bytes = (server.memory() - before) as f64 / STREAMS as f64;
-    let cpu = server.cpu();
-    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
-    let keep_alives = (sockets.len() * 2) as f64;
-    println!(
-        "idle      {STREAMS} streams   {:.1} KiB each   {:.1} µs CPU a keep-alive",
-        bytes / 1024.0,
-        (server.cpu() - cpu) / keep_alives * 1e6
-    );
 }

@@ -43,7 +43,7 @@ pub struct Settings {
 pub struct StreamSettings {
     /// How long an SSE stream may be silent. Clients take 5 s of silence for a dead connection.
     pub keep_alive: Duration,
-    /// How often a WebSocket is pinged.
+    /// After how long without an event a WebSocket is pinged.
     pub ping: Duration,
     /// How long a reader may refuse to take bytes before it is cut.
     pub stall_timeout: Duration,

@@ -4,6 +4,8 @@ use std::future::Future as _;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ pub(crate) struct Connection {
     pub(crate) peer: IpAddr,
     /// Cancelled to close the socket at once, whatever is unsent.
     pub(crate) cut: CancellationToken,
+    /// Bytes wait for the socket to take more.
+    pub(super) is_blocked: AtomicBool,
 }
 
 /// A socket that fails once its peer has taken no byte for some time while bytes were waiting.
@@ -26,21 +30,25 @@ pub(crate) struct Connection {
 /// response's body.
 pub(crate) struct StallGuard<S> {
     inner: S,
+    connection: Arc<Connection>,
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallGuard<S> {
-    pub(crate) fn new(inner: S, limit: Duration) -> Self {
-        Self { inner, limit, stalled: None }
+    pub(crate) fn new(inner: S, connection: Arc<Connection>, limit: Duration) -> Self {
+        Self { inner, connection, limit, stalled: None }
     }
 
     /// Passes `progress` on, and turns waiting into an error when it has lasted too long.
     fn guard<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if progress.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                self.connection.is_blocked.store(false, Ordering::Relaxed);
+            }
             return progress;
         }
+        self.connection.is_blocked.store(true, Ordering::Relaxed);
         let limit = self.limit;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(stalled.as_mut().poll(context));

@@ -8,3 +8,4 @@ pub(crate) mod observe;
 pub(crate) mod page;
 pub(crate) mod rate;
 pub(crate) mod serve;
+pub(crate) mod takeover;

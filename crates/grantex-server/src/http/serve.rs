@@ -1,17 +1,22 @@
 //! Accepting connections, serving them, and ending them all in good order.
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::connection::{Connection, StallGuard};
+use super::takeover::{self, TakenOver};
 use crate::App;
 
 /// How long a client may take to shake hands.
@@ -74,12 +80,13 @@ pub async fn serve(
             },
         };
         prepare(&stream, app.settings.streams.stall_timeout);
-        let (router, app, ending) = (router.clone(), Arc::clone(&app), ending.clone());
-        let tls = tls.acceptor();
+        let (router, app) = (router.clone(), Arc::clone(&app));
+        let (tls, tasks) =
+            (tls.acceptor(), Tasks { ending: ending.clone(), connections: connections.clone() });
         connections.spawn(async move {
-            let Some(tls) = tls else { return connection(stream, address, router, &app, ending).await };
+            let Some(tls) = tls else { return connection(stream, address, router, &app, tasks).await };
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => connection(stream, address, router, &app, ending).await,
+                Ok(Ok(stream)) => connection(stream, address, router, &app, tasks).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
@@ -90,7 +97,7 @@ pub async fn serve(
     tracing::info!(streams = app.memory.streams.count(), "shutting down: streams are being ended");
     ending.cancel();
     app.memory.streams.drain(app.settings.streams.drain).await;
-    // WebSockets have left their connection's task: they end with their farewell.
+    // Streams have left their connection's task: they end with their farewell.
     app.memory.streams.all_closed(LAST_REQUESTS).await;
     if tokio::time::timeout(LAST_REQUESTS, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections were cut at shutdown");
@@ -112,39 +119,79 @@ fn prepare(stream: &TcpStream, stall_timeout: Duration) {
     }
 }
 
-async fn connection<S>(stream: S, address: SocketAddr, router: Router, app: &App, ending: CancellationToken)
+/// Where connections' tasks are, and what tells them to end.
+struct Tasks {
+    ending: CancellationToken,
+    connections: TaskTracker,
+}
+
+async fn connection<S>(stream: S, address: SocketAddr, router: Router, app: &App, tasks: Tasks)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shared = Arc::new(Connection { peer: address.ip(), cut: CancellationToken::new() });
-    let cut = shared.cut.clone();
-    let io = TokioIo::new(StallGuard::new(stream, app.settings.streams.stall_timeout));
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Arc::clone(&shared));
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+    let cut = CancellationToken::new();
+    let shared =
+        Arc::new(Connection { peer: address.ip(), cut: cut.clone(), is_blocked: AtomicBool::new(false) });
+    let stall_timeout = app.settings.streams.stall_timeout;
+    let io = TokioIo::new(StallGuard::new(stream, Arc::clone(&shared), stall_timeout));
+    let offered: Arc<Mutex<Option<Box<TakenOver>>>> = Arc::default();
+    let service = service_fn({
+        let (shared, offered) = (Arc::clone(&shared), Arc::clone(&offered));
+        move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Arc::clone(&shared));
+            let (router, offered) = (router.clone(), Arc::clone(&offered));
+            let (method, version) = (request.method().clone(), request.version());
+            async move {
+                let mut response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+                if let Some(stream) = takeover::take(&method, version, &mut response) {
+                    *offered.lock() = Some(stream);
+                    // The socket is taken away before this could be answered.
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Infallible>(response)
+            }
+        }
     });
-    let serving = http1::Builder::new()
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.settings.head_timeout)
         .max_buf_size(WRITE_BUFFER)
         .serve_connection(io, service)
         .with_upgrades();
-    tokio::pin!(serving);
     let mut graceful = false;
-    loop {
-        tokio::select! {
-            served = serving.as_mut() => {
-                if let Err(error) = served {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                return;
+    let stream = loop {
+        let served = poll_fn(|context| match Pin::new(&mut serving).poll(context) {
+            Poll::Ready(served) => Poll::Ready(Served::Ended(served)),
+            // What was answered before has to be on its way first.
+            Poll::Pending if shared.is_blocked.load(Ordering::Relaxed) => Poll::Pending,
+            Poll::Pending => {
+                offered.lock().take().map_or(Poll::Pending, |stream| Poll::Ready(Served::Taken(stream)))
             }
+        });
+        tokio::select! {
+            served = served => match served {
+                Served::Taken(stream) => break stream,
+                Served::Ended(Ok(())) => return,
+                Served::Ended(Err(error)) => return tracing::debug!(%error, "a connection ended early"),
+            },
             () = cut.cancelled() => return,
-            () = ending.cancelled(), if !graceful => {
+            () = tasks.ending.cancelled(), if !graceful => {
                 graceful = true;
-                serving.as_mut().graceful_shutdown();
+                Pin::new(&mut serving).graceful_shutdown();
             }
         }
+    };
+    if let Some(parts) = serving.into_parts() {
+        let TakenOver { head, is_chunked, stream } = *stream;
+        // Hardly ever anything; but it would keep all of the buffer that the request was read into.
+        let early = Bytes::copy_from_slice(&parts.read_buf);
+        // A task of its own: this one is as large as what HTTP needs.
+        stream.spawn(parts.io.into_inner(), head, is_chunked, early, (&tasks.connections, cut));
     }
+}
+
+/// How far serving a connection has come.
+enum Served {
+    Ended(hyper::Result<()>),
+    Taken(Box<TakenOver>),
 }

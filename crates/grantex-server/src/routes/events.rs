@@ -25,7 +25,7 @@ use crate::http::connection::Connection;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Auth, OptionalJson, Params, Public};
 use crate::stream::ticket::{self, Ticket};
-use crate::stream::{Filter, FilterQuery, Session, sse, ws};
+use crate::stream::{Filter, FilterQuery, Session, Transport, sse, ws};
 
 const DEFAULT_EVENTS: u32 = 100;
 const MOST_EVENTS: u32 = 1000;
@@ -131,7 +131,7 @@ async fn stream(
     Params(query): Params<StreamQuery>,
     parts: Parts,
 ) -> ApiResult<Response> {
-    let (session, _) = open(&app, &opener, &filter, &query, &parts, "sse").await?;
+    let (session, _) = open(&app, &opener, &filter, &query, &parts, Transport::Sse).await?;
     Ok(sse::respond(session))
 }
 
@@ -155,10 +155,10 @@ async fn websocket(
     let upgrade = upgrade.map_err(|rejection| {
         ApiError::bad_request(format!("this is a WebSocket endpoint: {}", rejection.body_text()))
     })?;
-    let (session, filter) = open(&app, &opener, &filter, &query, &parts, "ws").await?;
+    let (session, filter) = open(&app, &opener, &filter, &query, &parts, Transport::WebSocket).await?;
     let widest = opener.widest.map_or(grantex_types::TypeSet::ALL, |widest| widest.types);
-    let settings = &app.settings.streams;
-    Ok(ws::respond(upgrade, session, filter, widest, settings.ping, settings.stall_timeout))
+    let socket = ws::Socket::new(session, filter, widest, app.settings.streams.stall_timeout);
+    Ok(socket.respond(upgrade))
 }
 
 async fn open(
@@ -167,7 +167,7 @@ async fn open(
     filter: &FilterQuery,
     query: &StreamQuery,
     parts: &Parts,
-    transport: &'static str,
+    transport: Transport,
 ) -> ApiResult<(Session, Filter)> {
     let filter = filter.parse()?;
     let filter = match &opener.widest {
@@ -193,7 +193,10 @@ async fn open(
         Arc::clone(&app.clock),
         filter.clone(),
         cursor,
-        app.settings.streams.keep_alive,
+        match transport {
+            Transport::Sse => app.settings.streams.keep_alive,
+            Transport::WebSocket => app.settings.streams.ping,
+        },
     );
     Ok((session, filter))
 }

@@ -1,13 +1,13 @@
 //! Events as ready-to-send bytes, made once for all subscribers.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use grantex_core::log::{Position, StoredEvent, Subject};
 use grantex_types::{EventId, EventType, Timestamp, sse};
 
-use super::Filter;
+use super::{Filter, ws_frame};
 
 /// Bytes in a chunk at most, unless a single event is larger. A subscriber in the middle of a
 /// write holds one chunk, so this bounds what a stalled one keeps alive.
@@ -20,6 +20,14 @@ pub(super) struct Chunk {
     first: Position,
     frames: Vec<Frame>,
     bytes: Bytes,
+    /// The same events as WebSocket messages, from when the first WebSocket asks, and where each begins.
+    messages: OnceLock<Messages>,
+}
+
+#[derive(Debug)]
+struct Messages {
+    bytes: Bytes,
+    starts: Vec<usize>,
 }
 
 /// Where one event lies in its chunk, and what filters ask about it.
@@ -31,6 +39,14 @@ struct Frame {
     subject: Subject,
     start: usize,
     end: usize,
+}
+
+impl Frame {
+    /// Where its envelope lies.
+    fn envelope(&self) -> Range<usize> {
+        let start = self.start.saturating_add(BLOCK_HEAD);
+        start..self.end.saturating_sub(BLOCK_END).max(start)
+    }
 }
 
 /// `id: evt_…\ndata: ` before an envelope.
@@ -51,6 +67,7 @@ impl Chunk {
                     first,
                     frames: std::mem::take(&mut frames),
                     bytes: buffer.split().freeze(),
+                    messages: OnceLock::new(),
                 }));
             }
             if frames.is_empty() {
@@ -68,7 +85,7 @@ impl Chunk {
             });
         }
         if !frames.is_empty() {
-            chunks.push(Arc::new(Self { first, frames, bytes: buffer.freeze() }));
+            chunks.push(Arc::new(Self { first, frames, bytes: buffer.freeze(), messages: OnceLock::new() }));
         }
         chunks
     }
@@ -83,11 +100,24 @@ impl Chunk {
         self.first.saturating_add(self.frames.len() as u64).saturating_sub(1)
     }
 
-    /// Memory it holds, about.
+    /// Memory it holds, about, once a WebSocket has asked for it.
     pub(super) fn size(&self) -> usize {
         let frames = self.frames.len().saturating_mul(size_of::<Frame>());
         let principals: usize = self.frames.iter().map(|frame| frame.subject.principal_id.capacity()).sum();
-        self.bytes.len().saturating_add(frames).saturating_add(principals)
+        self.bytes.len().saturating_mul(2).saturating_add(frames).saturating_add(principals)
+    }
+
+    fn messages(&self) -> &Messages {
+        self.messages.get_or_init(|| {
+            let mut starts = Vec::with_capacity(self.frames.len().saturating_add(1));
+            let mut bytes = BytesMut::with_capacity(self.bytes.len());
+            for frame in &self.frames {
+                starts.push(bytes.len());
+                ws_frame::write_text(&mut bytes, self.bytes.get(frame.envelope()).unwrap_or_default());
+            }
+            starts.push(bytes.len());
+            Messages { bytes: bytes.freeze(), starts }
+        })
     }
 
     /// The next run of consecutive events after `after` that the filter shows, or the last event
@@ -134,12 +164,16 @@ impl Run {
         self.chunk.bytes.slice(start..end)
     }
 
-    /// Each event's envelope: slices of the shared buffer.
-    pub(super) fn envelopes(&self) -> impl Iterator<Item = Bytes> + '_ {
-        self.frames().iter().map(|frame| {
-            let start = frame.start.saturating_add(BLOCK_HEAD);
-            self.chunk.bytes.slice(start..frame.end.saturating_sub(BLOCK_END).max(start))
-        })
+    /// All events as WebSocket messages, one each: one slice of a shared buffer.
+    pub(super) fn ws(&self) -> Bytes {
+        let messages = self.chunk.messages();
+        let place = |index: usize| messages.starts.get(index).copied().unwrap_or(messages.bytes.len());
+        messages.bytes.slice(place(self.frames.start)..place(self.frames.end))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let (first, last) = (self.frames().first(), self.frames().last());
+        last.map_or(0, |frame| frame.end).saturating_sub(first.map_or(0, |frame| frame.start))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -203,7 +237,7 @@ mod tests {
         let tokens = Filter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
         let run = chunk.next_run(0, &tokens).ok().unwrap();
         assert_eq!((run.len(), run.last_position()), (2, 3));
-        assert_eq!(run.envelopes().next().unwrap(), "{\"n\":2,\"pad\":\"x\"}");
+        assert_eq!(&run.ws()[..], b"\x81\x11{\"n\":2,\"pad\":\"x\"}\x81\x11{\"n\":3,\"pad\":\"x\"}");
         assert!(run.sse().starts_with(b"id: evt_") && run.sse().ends_with(b"\n\n"));
         let run = chunk.next_run(3, &tokens).ok().unwrap();
         assert_eq!((run.len(), run.last_position()), (1, 5));

@@ -1,8 +1,8 @@
 //! All tails and all open streams.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use grantex_core::log::StoredEvent;
@@ -23,6 +23,25 @@ const REVOKED_GRACE: Duration = Duration::from_millis(500);
 /// publication has to free.
 const FREE_TO: (usize, usize) = (9, 10);
 
+/// How a stream's events are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// As Server-Sent Events.
+    Sse,
+    /// As WebSocket messages.
+    WebSocket,
+}
+
+impl Transport {
+    /// Its name in metrics.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::WebSocket => "ws",
+        }
+    }
+}
+
 /// Why a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -42,6 +61,8 @@ pub(crate) struct Hub {
     next_slot: AtomicU64,
     state: Mutex<State>,
     draining: CancellationToken,
+    /// From the first delivery on, when whoever records them is there.
+    figures: OnceLock<Figures>,
     revoked: mpsc::UnboundedSender<Arc<Connection>>,
     revoked_inbox: Mutex<Option<mpsc::UnboundedReceiver<Arc<Connection>>>>,
 }
@@ -82,6 +103,7 @@ impl Hub {
             next_slot: AtomicU64::new(0),
             state: Mutex::default(),
             draining: CancellationToken::new(),
+            figures: OnceLock::new(),
             revoked,
             revoked_inbox: Mutex::new(Some(inbox)),
         }
@@ -93,7 +115,7 @@ impl Hub {
         self: &Arc<Self>,
         developer: DeveloperId,
         key_id: KeyId,
-        transport: &'static str,
+        transport: Transport,
         connection: Option<Arc<Connection>>,
     ) -> ApiResult<Slot> {
         if self.draining.is_cancelled() {
@@ -117,7 +139,7 @@ impl Hub {
         entry.slots.insert(number, Open { key_id, ends: Arc::clone(&ends), connection });
         let tail = Arc::clone(&entry.tail);
         drop(state);
-        metrics::gauge!("grantex_streams_open", "transport" => transport).increment(1.0);
+        metrics::gauge!("grantex_streams_open", "transport" => transport.label()).increment(1.0);
         Ok(Slot { hub: Arc::clone(self), developer, number, ends, tail, transport })
     }
 
@@ -259,7 +281,7 @@ pub(crate) struct Slot {
     number: u64,
     ends: Arc<Ends>,
     pub(super) tail: Arc<Tail>,
-    pub(super) transport: &'static str,
+    transport: Transport,
 }
 
 impl Slot {
@@ -277,12 +299,44 @@ impl Slot {
     pub(super) fn tick(&self) -> u64 {
         self.hub.tick()
     }
+
+    /// Counts events that were delivered.
+    pub(super) fn delivered(&self, events: u64) {
+        let counters = self.hub.figures.get_or_init(Figures::find);
+        match self.transport {
+            Transport::Sse => counters.sse.increment(events),
+            Transport::WebSocket => counters.ws.increment(events),
+        }
+    }
+
+    /// How late, in seconds, an event was that was delivered live.
+    pub(super) fn lagged(&self, seconds: f64) {
+        self.hub.figures.get_or_init(Figures::find).lag.record(seconds);
+    }
+}
+
+/// What every delivery counts; found by name once, not each time.
+struct Figures {
+    sse: metrics::Counter,
+    ws: metrics::Counter,
+    lag: metrics::Histogram,
+}
+
+impl Figures {
+    fn find() -> Self {
+        let delivered = |transport: Transport| metrics::counter!("grantex_events_delivered_total", "transport" => transport.label());
+        Self {
+            sse: delivered(Transport::Sse),
+            ws: delivered(Transport::WebSocket),
+            lag: metrics::histogram!("grantex_delivery_lag_seconds"),
+        }
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.hub.close(self.developer, self.number);
-        metrics::gauge!("grantex_streams_open", "transport" => self.transport).decrement(1.0);
+        metrics::gauge!("grantex_streams_open", "transport" => self.transport.label()).decrement(1.0);
     }
 }
 
@@ -313,7 +367,7 @@ mod tests {
     fn tails_stay_within_their_budget_and_go_with_their_last_subscriber() {
         let hub = Arc::new(Hub::new(2, 20_000));
         let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
-        let open = |developer| hub.open(developer, KeyId::from_parts(0, 1), "sse", None);
+        let open = |developer| hub.open(developer, KeyId::from_parts(0, 1), Transport::Sse, None);
         hub.publish(vec![(one, event(1))]);
         assert_eq!(hub.state.lock().tail_bytes, 0, "nobody subscribes, nothing is kept");
         let slots = [open(one).ok().unwrap(), open(one).ok().unwrap(), open(two).ok().unwrap()];

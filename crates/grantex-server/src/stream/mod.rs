@@ -7,18 +7,24 @@
 //! | `hub` | all tails and all open streams: publishing, limits, revocation, drain |
 //! | `filter` | what a subscriber wants to see |
 //! | `session` | a subscriber: a cursor that follows the log |
-//! | `sse`, `ws` | a session as Server-Sent Events, and as a WebSocket |
+//! | `sse`, `ws` | a session as Server-Sent Events, and as a WebSocket (`ws_frame`: its protocol) |
+//! | `outlet` | the socket that they write to |
+//! | `taken` | a stream that has taken its socket from HTTP |
 //! | `ticket` | opening a stream without an API key in a header |
 
 mod filter;
 mod frame;
 mod hub;
+mod outlet;
 mod session;
 pub(crate) mod sse;
 mod tail;
+mod taken;
 pub(crate) mod ticket;
 pub(crate) mod ws;
+mod ws_frame;
 
 pub(crate) use filter::{Filter, FilterQuery};
-pub(crate) use hub::{End, Hub, Slot};
+pub(crate) use hub::{End, Hub, Slot, Transport};
 pub(crate) use session::Session;
+pub(crate) use taken::Stream;

@@ -13,7 +13,8 @@ use grantex_types::EventId;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
-use super::frame::{Chunk, Run};
+use super::frame::Chunk;
+pub(crate) use super::frame::Run;
 use super::tail::Found;
 use super::{End, Filter, Slot};
 
@@ -21,13 +22,18 @@ use super::{End, Filter, Slot};
 /// that a thousand replaying subscribers stay within some hundred megabytes.
 const PAGE_EVENTS: u32 = 512;
 const PAGE_BYTES: usize = 128 << 10;
+/// Bytes that are given at once: a subscriber that is behind gets many events in one write, and one that stops
+/// reading holds no more than this above its socket.
+const MOST_AT_ONCE: usize = 128 << 10;
+/// Pieces that are given at once, as a filter cuts them: what one call of the system takes in one go.
+const MOST_PIECES: usize = 64;
 /// How long to wait when the store cannot be read.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What a subscriber gets next.
 pub(crate) enum Next {
-    /// Events.
-    Events(Run),
+    /// Events: as many as are due, within what one write should carry.
+    Events(Vec<Run>),
     /// No event for the keep-alive time, but the log moved past hidden ones: the cursor is here.
     Cursor(EventId),
     /// No event for the keep-alive time.
@@ -132,7 +138,7 @@ impl Session {
             };
             if let Some(chunk) = chunk {
                 if let Some(run) = self.take(&chunk) {
-                    return Next::Events(run);
+                    return Next::Events(self.all_due(run));
                 }
                 continue;
             }
@@ -144,6 +150,40 @@ impl Session {
                 _ = self.head.changed() => {}
                 () = self.idle_at.as_mut() => return self.idle(),
             }
+        }
+    }
+
+    /// The run and what follows it, as far as it is in memory.
+    fn all_due(&mut self, first: Run) -> Vec<Run> {
+        let mut bytes = first.bytes();
+        let mut runs = vec![first];
+        while bytes < MOST_AT_ONCE && runs.len() < MOST_PIECES {
+            let chunk = match self.page.front() {
+                Some(chunk) => Arc::clone(chunk),
+                None => match self.slot.tail.read(self.cursor.position, self.slot.tick()) {
+                    Found::Chunk(chunk) => chunk,
+                    Found::Missing | Found::Nothing => break,
+                },
+            };
+            if let Some(run) = self.take(&chunk) {
+                bytes = bytes.saturating_add(run.bytes());
+                runs.push(run);
+            }
+        }
+        self.account(&runs);
+        runs
+    }
+
+    /// Counts what is delivered, and how late it is.
+    fn account(&mut self, runs: &[Run]) {
+        self.told = self.cursor.id;
+        self.restart_idle();
+        let events: usize = runs.iter().map(Run::len).sum();
+        self.slot.delivered(events as u64);
+        if let (true, Some(last)) = (self.live, runs.last()) {
+            let age = self.clock.now().millis_since(last.last_created_at());
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            self.slot.lagged(age as f64 / 1000.0);
         }
     }
 
@@ -167,17 +207,7 @@ impl Session {
         if self.cursor.position >= chunk.last() {
             self.page.pop_front();
         }
-        let run = taken.ok()?;
-        self.told = self.cursor.id;
-        self.restart_idle();
-        metrics::counter!("grantex_events_delivered_total", "transport" => self.slot.transport)
-            .increment(run.len() as u64);
-        if self.live {
-            let age = self.clock.now().millis_since(run.last_created_at());
-            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-            metrics::histogram!("grantex_delivery_lag_seconds").record(age as f64 / 1000.0);
-        }
-        Some(run)
+        taken.ok()
     }
 
     /// Reads the next page of the store.
@@ -218,6 +248,7 @@ mod tests {
     use grantex_types::{AgentId, DeveloperId, GrantId, KeyId};
 
     use super::*;
+    use crate::stream::Transport;
     use crate::{Memory, Settings, SystemClock, SystemRng};
 
     /// A developer's log with events of one type, and what opens sessions on it.
@@ -253,7 +284,8 @@ mod tests {
         }
 
         fn session(&self, types: &str, position: Position, keep_alive: Duration) -> Session {
-            let slot = self.memory.streams.open(self.developer, KeyId::from_parts(1, 1), "sse", None);
+            let slot =
+                self.memory.streams.open(self.developer, KeyId::from_parts(1, 1), Transport::Sse, None);
             let filter = Filter::new(types.parse().unwrap(), None, None, None).unwrap();
             let cursor = Cursor { position, id: EventId::ZERO };
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
@@ -268,7 +300,7 @@ mod tests {
         let log = Log::with(10, 4).await;
         assert!(matches!(log.session("", 2, LONG).next().await, Next::End(End::Expired)));
         // The last trimmed event is a good place.
-        assert!(matches!(log.session("", 4, LONG).next().await, Next::Events(run) if run.len() == 6));
+        assert!(matches!(log.session("", 4, LONG).next().await, Next::Events(runs) if runs[0].len() == 6));
     }
 
     #[tokio::test]

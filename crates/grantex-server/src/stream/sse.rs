@@ -1,41 +1,25 @@
 //! A session as Server-Sent Events.
 
-use std::convert::Infallible;
+use std::io;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::stream;
 use grantex_types::sse;
 use http::{HeaderValue, header};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
-use super::session::Next;
+use super::outlet::Outlet;
+use super::session::{Next, Run};
+use crate::http::takeover::Streaming;
 
 /// The delay that clients are asked to reconnect with, in milliseconds.
 const RETRY_MILLIS: u32 = 2000;
 
-/// The answer that carries a session. Its first block has the delay and the starting cursor, so
-/// that a client which was cut before the first event can resume too.
+/// The answer that a session's stream begins with. Its socket is taken over by [`run`].
 pub(crate) fn respond(session: Session) -> Response {
-    let first = opening(&session);
-    let body = stream::unfold((Some(first), session), |(first, mut session)| async move {
-        if let Some(first) = first {
-            return Some((Ok::<_, Infallible>(first), (None, session)));
-        }
-        let bytes = match session.next().await {
-            Next::Events(run) => run.sse(),
-            Next::Cursor(id) => {
-                let mut block = BytesMut::new();
-                sse::write_cursor(&mut block, id);
-                block.freeze()
-            }
-            Next::Idle => Bytes::from_static(sse::KEEP_ALIVE),
-            Next::End(_) => return None,
-        };
-        Some((Ok(bytes), (None, session)))
-    });
-    let mut response = Response::new(Body::from_stream(body));
+    let mut response = Response::new(Body::empty());
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache, no-transform"),
@@ -43,9 +27,80 @@ pub(crate) fn respond(session: Session) -> Response {
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    response.extensions_mut().insert(Streaming::sse(session));
     response
 }
 
+/// Writes the answer's head and then the session, until either side ends it. What follows the head comes in
+/// chunks, or ends with the connection.
+pub(super) async fn run<S>(socket: S, head: Bytes, is_chunked: bool, mut session: Box<Session>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut outlet = Outlet::new(socket);
+    outlet.push(head);
+    let mut stream = Stream { outlet, is_chunked };
+    stream.push(&[opening(&session)]);
+    if let Err(error) = stream.follow(&mut session).await {
+        tracing::debug!(%error, "a stream ended early");
+    }
+}
+
+struct Stream<S> {
+    outlet: Outlet<S>,
+    is_chunked: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
+    async fn follow(&mut self, session: &mut Session) -> io::Result<()> {
+        self.outlet.flush().await?;
+        loop {
+            let next = tokio::select! {
+                biased;
+                // What the client says is not listened to; that it goes away is.
+                closed = self.outlet.closed() => return closed,
+                next = session.next() => next,
+            };
+            match next {
+                Next::Events(runs) => {
+                    let blocks: Vec<Bytes> = runs.iter().map(Run::sse).collect();
+                    self.push(&blocks);
+                }
+                Next::Cursor(id) => {
+                    let mut block = BytesMut::new();
+                    sse::write_cursor(&mut block, id);
+                    self.push(&[block.freeze()]);
+                }
+                Next::Idle => self.push(&[Bytes::from_static(sse::KEEP_ALIVE)]),
+                Next::End(_) => {
+                    if self.is_chunked {
+                        self.outlet.push(Bytes::from_static(b"0\r\n\r\n"));
+                    }
+                    self.outlet.flush().await?;
+                    return self.outlet.close().await;
+                }
+            }
+            self.outlet.flush().await?;
+        }
+    }
+
+    /// Puts whole blocks behind what waits, as one chunk.
+    fn push(&mut self, blocks: &[Bytes]) {
+        if self.is_chunked {
+            let length: usize = blocks.iter().map(Bytes::len).sum();
+            self.outlet.push(format!("{length:x}\r\n").into());
+        }
+        for block in blocks {
+            self.outlet.push(block.clone());
+        }
+        if self.is_chunked {
+            self.outlet.push(Bytes::from_static(b"\r\n"));
+        }
+    }
+}
+
+/// The first block has the delay and the starting cursor, so that a client which was cut before the first
+/// event can resume too.
 fn opening(session: &Session) -> Bytes {
     let mut block = BytesMut::new();
     block.put_slice(format!("retry: {RETRY_MILLIS}\n").as_bytes());

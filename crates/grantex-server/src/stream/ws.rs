@@ -1,30 +1,29 @@
 //! A session as a WebSocket.
 
+use std::io;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{WebSocketUpgrade, close_code};
 use axum::response::Response;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use grantex_types::{EventType, TypeSet};
 use serde::Deserialize;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
-use super::session::Next;
+use super::outlet::Outlet;
+use super::session::{Next, Run};
+use super::ws_frame::{self, Incoming, Said};
 use super::{End, Filter, Session};
-
-/// Bytes read from the socket at once: clients say little.
-const READ_BUFFER: usize = 4 << 10;
-/// Bytes gathered before a write: a subscriber that is behind gets many events in one.
-const WRITE_BUFFER: usize = 16 << 10;
-/// The most that waits to be written, above the largest event.
-const MOST_WAITING: usize = 1 << 20;
-/// The longest message a client may send: a filter is much shorter.
-const LONGEST_MESSAGE: usize = 16 << 10;
+use crate::http::takeover::Streaming;
 
 /// The close code of a stream that retention overtook: the application's own, after HTTP's 410, which
 /// is what a reconnection gets.
 const EXPIRED: u16 = 4410;
+
+/// How long a client may take to answer a farewell, at least.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a client may say.
 #[derive(Deserialize)]
@@ -32,140 +31,165 @@ struct Wish {
     types: Vec<EventType>,
 }
 
-/// Upgrades and runs the session until one side ends it. `widest` is what the client may set its
-/// filter to at most.
-pub(crate) fn respond(
-    upgrade: WebSocketUpgrade,
+/// A session that becomes a WebSocket.
+pub(crate) struct Socket {
+    /// Its keep-alive is a ping.
     session: Session,
     filter: Filter,
+    /// What the client may set its filter to at most.
     widest: TypeSet,
-    ping: Duration,
-    stall_timeout: Duration,
-) -> Response {
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(MOST_WAITING)
-        .max_message_size(LONGEST_MESSAGE)
-        .max_frame_size(LONGEST_MESSAGE)
-        .on_upgrade(move |socket| {
-            // The socket itself gives up after the whole timeout. The last quarter is for saying
-            // why to a client that reads again.
-            let patience = stall_timeout.saturating_mul(3).checked_div(4).unwrap_or(stall_timeout);
-            let (sink, incoming) = socket.split();
-            let connection = Subscriber { sink, patience, grace: stall_timeout.saturating_sub(patience) };
-            connection.run(incoming, session, filter, widest, ping)
-        })
-}
-
-struct Subscriber {
-    sink: SplitSink<WebSocket, Message>,
     /// How long one write may take.
     patience: Duration,
     /// How long the closing may take after that.
     grace: Duration,
 }
 
-/// The client took no bytes for too long, or is gone.
-enum Failed {
-    Slow,
-    Gone,
-}
+impl Socket {
+    /// The socket itself gives up after the whole `stall_timeout`. The last quarter is for saying why to a client
+    /// that reads again.
+    pub(crate) fn new(session: Session, filter: Filter, widest: TypeSet, stall_timeout: Duration) -> Self {
+        let patience = stall_timeout.saturating_mul(3).checked_div(4).unwrap_or(stall_timeout);
+        let grace = stall_timeout.saturating_sub(patience).max(FAREWELL);
+        Self { session, filter, widest, patience, grace }
+    }
 
-impl Subscriber {
-    async fn run(
-        mut self,
-        mut incoming: SplitStream<WebSocket>,
-        mut session: Session,
-        mut filter: Filter,
-        widest: TypeSet,
-        ping: Duration,
-    ) {
-        let mut pings = interval(ping);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pings.reset();
+    /// Agrees to the upgrade; the socket is taken over by [`run`].
+    pub(crate) fn respond(self, upgrade: WebSocketUpgrade) -> Response {
+        // Its own upgrade never comes: it is the answer's head that is wanted.
+        let mut response = upgrade.on_upgrade(|_| std::future::ready(()));
+        response.extensions_mut().insert(Streaming::websocket(self));
+        response
+    }
+
+    /// Sends events until there is a farewell to say; without one the client has gone.
+    async fn follow<S>(&mut self, early: Bytes, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        outlet.flush().await?;
+        let mut incoming = Incoming::default();
+        if let Some(farewell) = self.hear(&mut incoming, &early, outlet) {
+            return Ok(Some(farewell));
+        }
         loop {
-            let sent = tokio::select! {
-                message = incoming.next() => match message {
-                    Some(Ok(Message::Text(text))) => match wish(&text, widest) {
-                        Ok(types) => {
-                            filter.types = types;
-                            session.set_filter(filter.clone());
-                            Ok(())
-                        }
-                        Err(reason) => return self.close(close_code::INVALID, &reason).await,
-                    },
-                    Some(Ok(Message::Binary(_))) => {
-                        return self.close(close_code::UNSUPPORTED, "send text").await;
+            let end = tokio::select! {
+                biased;
+                read = outlet.read() => {
+                    let said = read?;
+                    if said.is_empty() {
+                        return Ok(None);
                     }
-                    // Answered by the protocol layer with the next write.
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.flush().await,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                },
-                next = session.next() => match next {
-                    Next::Events(run) => {
-                        let mut sent = Ok(());
-                        for envelope in run.envelopes() {
-                            let Ok(text) = Utf8Bytes::try_from(envelope) else { continue };
-                            sent = self.feed(Message::Text(text)).await;
-                            if sent.is_err() {
-                                break;
-                            }
+                    self.hear(&mut incoming, &said, outlet)
+                }
+                next = self.session.next() => match next {
+                    Next::Events(runs) => {
+                        for run in &runs {
+                            outlet.push(Run::ws(run));
                         }
-                        match sent {
-                            Ok(()) => self.flush().await,
-                            failed => failed,
-                        }
+                        None
                     }
-                    Next::Cursor(_) | Next::Idle => Ok(()),
+                    Next::Cursor(_) | Next::Idle => {
+                        outlet.push(Bytes::from_static(ws_frame::PING));
+                        None
+                    }
                     Next::End(End::GoingAway) => {
-                        return self.close(close_code::AWAY, "the service is restarting; reconnect").await;
+                        Some(Farewell::new(close_code::AWAY, "the service is restarting; reconnect"))
                     }
                     Next::End(End::Expired) => {
-                        return self.close(EXPIRED, "undelivered events are no longer retained").await;
+                        Some(Farewell::new(EXPIRED, "undelivered events are no longer retained"))
                     }
                     Next::End(End::KeyRevoked) => {
-                        return self.close(close_code::POLICY, "the API key was revoked").await;
+                        Some(Farewell::new(close_code::POLICY, "the API key was revoked"))
                     }
                 },
-                _ = pings.tick() => match self.feed(Message::Ping(bytes::Bytes::new())).await {
-                    Ok(()) => self.flush().await,
-                    failed => failed,
-                },
             };
-            match sent {
-                Ok(()) => {}
-                Err(Failed::Gone) => return,
-                Err(Failed::Slow) => {
-                    metrics::counter!("grantex_readers_cut_total", "at" => "websocket").increment(1);
-                    tracing::info!("a WebSocket reader that took no bytes was cut");
-                    return self.close(close_code::AGAIN, "too slow; reconnect and resume").await;
+            if end.is_some() {
+                return Ok(end);
+            }
+            // Hardly ever is there anything to wait for, and a timer is large.
+            let Some(sent) = outlet.flush().now_or_never() else {
+                match Box::pin(timeout(self.patience, outlet.flush())).await {
+                    Ok(sent) => sent?,
+                    Err(_) => {
+                        metrics::counter!("grantex_readers_cut_total", "at" => "websocket").increment(1);
+                        tracing::info!("a WebSocket reader that took no bytes was cut");
+                        return Ok(Some(Farewell::new(close_code::AGAIN, "too slow; reconnect and resume")));
+                    }
                 }
+                continue;
+            };
+            sent?;
+        }
+    }
+
+    /// What the client says; gives a farewell where that ends the stream.
+    fn hear<S>(&mut self, incoming: &mut Incoming, bytes: &[u8], outlet: &mut Outlet<S>) -> Option<Farewell>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        incoming.feed(bytes);
+        loop {
+            match incoming.next() {
+                None | Some(Said::Pong) => return None,
+                Some(Said::Text(text)) => match wish(&text, self.widest) {
+                    Ok(types) => {
+                        self.filter.types = types;
+                        self.session.set_filter(self.filter.clone());
+                    }
+                    Err(reason) => return Some(Farewell { code: close_code::INVALID, reason }),
+                },
+                Some(Said::Binary) => return Some(Farewell::new(close_code::UNSUPPORTED, "send text")),
+                Some(Said::Ping(payload)) => outlet.push(ws_frame::pong(&payload)),
+                Some(Said::Close(code)) => return Some(Farewell { code, reason: String::new() }),
+                Some(Said::Nonsense(code, reason)) => return Some(Farewell::new(code, reason)),
             }
         }
     }
 
-    async fn feed(&mut self, message: Message) -> Result<(), Failed> {
-        timeout(self.patience, self.sink.feed(message))
-            .await
-            .map_err(|_| Failed::Slow)?
-            .map_err(|_| Failed::Gone)
-    }
-
-    async fn flush(&mut self) -> Result<(), Failed> {
-        timeout(self.patience, self.sink.flush()).await.map_err(|_| Failed::Slow)?.map_err(|_| Failed::Gone)
-    }
-
-    async fn close(mut self, code: u16, reason: &str) {
-        let frame = CloseFrame { code, reason: reason.into() };
+    /// Sends what waits and the farewell, and gives the client some time to answer.
+    async fn close<S>(&self, outlet: &mut Outlet<S>, farewell: Farewell) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        outlet.push(ws_frame::close(farewell.code, &farewell.reason));
         let closing = async {
-            // A client that is gone needs no farewell.
-            let _ = self.sink.send(Message::Close(Some(frame))).await;
-            let _ = self.sink.close().await;
+            outlet.flush().await?;
+            outlet.close().await?;
+            outlet.closed().await
         };
-        if timeout(self.grace.max(Duration::from_secs(1)), closing).await.is_err() {
+        let closed = timeout(self.grace, closing).await;
+        closed.unwrap_or_else(|_| {
             tracing::debug!("a WebSocket client did not take the closing frame");
-        }
+            Ok(())
+        })
+    }
+}
+
+/// Writes the answer's head and then the session, until either side ends it.
+pub(super) async fn run<S>(mut ws: Box<Socket>, socket: S, head: Bytes, early: Bytes)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut outlet = Outlet::new(socket);
+    outlet.push(head);
+    let ended = match ws.follow(early, &mut outlet).await {
+        Ok(Some(farewell)) => Box::pin(ws.close(&mut outlet, farewell)).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a stream ended early");
+    }
+}
+
+struct Farewell {
+    code: u16,
+    reason: String,
+}
+
+impl Farewell {
+    fn new(code: u16, reason: &str) -> Self {
+        Self { code, reason: reason.to_owned() }
     }
 }
 

@@ -77,6 +77,64 @@ async fn the_bytes_on_the_wire_are_as_promised() {
     }
 }
 
+/// What comes until the connection ends or a text stands in it.
+async fn read_until(socket: &mut TcpStream, text: &str) -> String {
+    let mut read = String::new();
+    let mut buffer = vec![0; 4096];
+    while !read.contains(text) {
+        let count = tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.expect("more").unwrap();
+        if count == 0 {
+            break;
+        }
+        read.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+    read
+}
+
+#[tokio::test]
+async fn a_stream_may_follow_other_requests_on_its_connection() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    client.token(&client.agent().await).await;
+    let mut socket = TcpStream::connect(client.base.trim_start_matches("http://")).await.unwrap();
+    // Both at once: the stream must not overtake the answer before it.
+    let list = format!("GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", client.key);
+    let stream = list.replace("/v1/events", "/v1/events/stream?since=2020-01-01T00:00:00Z");
+    socket.write_all(format!("{list}{stream}").as_bytes()).await.unwrap();
+    let read = read_until(&mut socket, "token.issued\",\"createdAt\":\"").await;
+    let (before, after) = read.split_once("text/event-stream").unwrap();
+    assert!(before.contains("\"nextCursor\":null"), "{read}");
+    assert_eq!(read.matches("HTTP/1.1 200 OK\r\n").count(), 2);
+    assert!(after.to_lowercase().contains("connection: close\r\n"), "{read}");
+    assert!(after.contains("transfer-encoding: chunked\r\n"), "{read}");
+}
+
+#[tokio::test]
+async fn old_clients_get_a_stream_without_chunks_and_heads_get_no_stream() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    client.token(&client.agent().await).await;
+    let address = client.base.trim_start_matches("http://").to_owned();
+    let ask = |method: &str, version: &str| {
+        format!(
+            "{method} /v1/events/stream?since=2020-01-01T00:00:00Z HTTP/{version}\r\nHost: x\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            client.key
+        )
+    };
+    let mut old = TcpStream::connect(&address).await.unwrap();
+    old.write_all(ask("GET", "1.0").as_bytes()).await.unwrap();
+    let read = read_until(&mut old, "\"method\":\"exchange\"").await;
+    assert!(!read.contains("transfer-encoding"), "{read}");
+    let body = read.split_once("\r\n\r\n").unwrap().1;
+    assert!(body.starts_with("retry: 2000\nid: evt_"), "{read}");
+
+    let mut head = TcpStream::connect(&address).await.unwrap();
+    head.write_all(ask("HEAD", "1.1").as_bytes()).await.unwrap();
+    let read = read_until(&mut head, "\u{0}").await;
+    assert!(read.starts_with("HTTP/1.1 200 OK\r\n") && read.ends_with("\r\n\r\n"), "{read}");
+    assert!(read.contains("content-type: text/event-stream"), "{read}");
+}
+
 #[tokio::test]
 async fn history_flows_into_live() {
     let service = Service::start().await;

@@ -1,0 +1,245 @@
+//! Subscribers: sockets on one epoll, whose events are counted and thrown away.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use memchr::memmem::Finder;
+use rustix::event::epoll;
+
+use super::now_ns;
+
+/// How a stream frames its events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Transport {
+    Sse,
+    WebSocket,
+}
+
+impl Transport {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sse => "SSE",
+            Self::WebSocket => "WebSocket",
+        }
+    }
+}
+
+/// What opens one stream.
+pub(crate) struct Opening<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: &'a str,
+    /// `?types=…`
+    pub(crate) query: &'a str,
+    pub(crate) transport: Transport,
+}
+
+/// Open streams.
+pub(crate) struct Readers {
+    epoll: OwnedFd,
+    streams: Vec<Stream>,
+    buffer: Vec<u8>,
+    marker: Finder<'static>,
+    /// Which event of its stream came when: kept if latencies are asked for.
+    receipts: Option<Vec<(u32, u64)>>,
+}
+
+struct Stream {
+    socket: TcpStream,
+    transport: Transport,
+    events: u64,
+    /// The end of what was read before, where an event's mark may have begun.
+    carry: Vec<u8>,
+    frame: Frame,
+}
+
+/// The mark of an event in a stream of Server-Sent Events.
+const MARK: &[u8] = b"\ndata: ";
+
+impl Readers {
+    pub(crate) fn new() -> Self {
+        Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
+            streams: Vec::new(),
+            buffer: vec![0; 256 << 10],
+            marker: Finder::new(MARK),
+            receipts: None,
+        }
+    }
+
+    /// Keeps when each event came.
+    pub(crate) fn keep_receipts(&mut self) {
+        self.receipts = Some(Vec::new());
+    }
+
+    /// Opens so many more streams, one after the other; each is answered before the next.
+    pub(crate) fn open(&mut self, count: usize, opening: &Opening<'_>) {
+        for _ in 0..count {
+            let socket = open(opening);
+            socket.set_nonblocking(true).unwrap();
+            let data = epoll::EventData::new_u64(self.streams.len() as u64);
+            epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN).unwrap();
+            self.streams.push(Stream {
+                socket,
+                transport: opening.transport,
+                events: 0,
+                carry: Vec::new(),
+                frame: Frame::default(),
+            });
+        }
+    }
+
+    /// Reads until each stream has had so many events in all. Panics when one gets more, ends, or when it
+    /// takes longer than `patience`.
+    pub(crate) fn read_until_each_has(&mut self, events: u64, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut left = self.streams.iter().filter(|stream| stream.events < events).count();
+        let mut ready = Vec::with_capacity(1024);
+        while left > 0 {
+            assert!(Instant::now() < deadline, "{left} streams lack events: {}", self.told(events));
+            let timeout = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
+            ready.clear();
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout)).unwrap();
+            for event in &ready {
+                let index = usize::try_from(event.data.u64()).unwrap();
+                let before = self.streams[index].events;
+                self.read(index);
+                let after = self.streams[index].events;
+                assert!(after <= events, "stream {index} has {after} events of {events}");
+                left -= usize::from(before < events && after == events);
+            }
+        }
+    }
+
+    fn told(&self, events: u64) -> String {
+        let lacking = self.streams.iter().filter(|stream| stream.events < events);
+        let some: Vec<_> = lacking.take(5).map(|stream| stream.events).collect();
+        format!("{some:?} of {events}")
+    }
+
+    fn read(&mut self, index: usize) {
+        let stream = &mut self.streams[index];
+        let kept = stream.carry.len();
+        self.buffer[..kept].copy_from_slice(&stream.carry);
+        let read = match stream.socket.read(&mut self.buffer[kept..]) {
+            Ok(0) => panic!("stream {index} ended after {} events", stream.events),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) => panic!("stream {index}: {error}"),
+        };
+        let bytes = &self.buffer[..kept + read];
+        let came = match stream.transport {
+            Transport::Sse => {
+                let came = self.marker.find_iter(bytes).count() as u64;
+                let keep = bytes.len().min(MARK.len() - 1);
+                stream.carry.clear();
+                stream.carry.extend_from_slice(&bytes[bytes.len() - keep..]);
+                came
+            }
+            Transport::WebSocket => stream.frame.count_texts(bytes),
+        };
+        if let Some(receipts) = &mut self.receipts {
+            let now = now_ns();
+            let first = u32::try_from(stream.events).unwrap();
+            let last = first + u32::try_from(came).unwrap();
+            receipts.extend((first..last).map(|event| (event, now)));
+        }
+        stream.events += came;
+    }
+
+    /// Nanoseconds from when the commit of an event began to its receipt, sorted; `begun` has an entry for
+    /// every `group` events.
+    pub(crate) fn latencies(&self, begun: &[u64], group: usize) -> Vec<u64> {
+        let receipts = self.receipts.as_deref().unwrap_or_default();
+        let latency = |(event, at): &(u32, u64)| at.saturating_sub(begun[*event as usize / group]);
+        let mut latencies: Vec<u64> = receipts.iter().map(latency).collect();
+        latencies.sort_unstable();
+        latencies
+    }
+}
+
+/// Connects, asks, and reads the answer's head and the stream's opening.
+fn open(opening: &Opening<'_>) -> TcpStream {
+    let mut socket = TcpStream::connect(opening.address).unwrap();
+    let (path, headers, end) = match opening.transport {
+        Transport::Sse => ("stream", "", "retry:"),
+        Transport::WebSocket => (
+            "ws",
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            "\r\n\r\n",
+        ),
+    };
+    let request = format!(
+        "GET /v1/events/{path}{} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n{headers}\r\n",
+        opening.query, opening.key
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    let mut buffer = [0; 2048];
+    while !head.windows(end.len()).any(|window| window == end.as_bytes()) {
+        let read = socket.read(&mut buffer).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&head));
+        head.extend_from_slice(&buffer[..read]);
+    }
+    socket
+}
+
+/// Where a stream of WebSocket frames is.
+#[derive(Default)]
+struct Frame {
+    head: [u8; 10],
+    known: usize,
+    /// Bytes of the payload that are still to come.
+    payload: usize,
+}
+
+impl Frame {
+    /// How many text frames begin in these bytes.
+    fn count_texts(&mut self, mut bytes: &[u8]) -> u64 {
+        let mut texts = 0;
+        loop {
+            let passed = self.payload.min(bytes.len());
+            self.payload -= passed;
+            bytes = &bytes[passed..];
+            let Some((first, rest)) = bytes.split_first() else { return texts };
+            self.head[self.known] = *first;
+            self.known += 1;
+            bytes = rest;
+            let length = match self.head[1] & 0x7f {
+                126 => 4,
+                127 => 10,
+                _ => 2,
+            };
+            if self.known < 2 || self.known < length {
+                continue;
+            }
+            self.payload = match length {
+                4 => usize::from(u16::from_be_bytes([self.head[2], self.head[3]])),
+                10 => usize::try_from(u64::from_be_bytes(self.head[2..10].try_into().unwrap())).unwrap(),
+                _ => usize::from(self.head[1] & 0x7f),
+            };
+            texts += u64::from(self.head[0] & 0x0f == 1);
+            self.known = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_frames_are_counted_wherever_they_are_cut() {
+        let mut bytes = vec![0x81, 3, b'a', b'b', b'c', 0x89, 0];
+        bytes.extend([0x81, 126, 1, 0]);
+        bytes.extend([b'x'; 256]);
+        bytes.extend([0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        bytes.extend(vec![b'y'; 65536]);
+        for step in [1, 2, 3, 7, 1000, bytes.len()] {
+            let mut frame = Frame::default();
+            let texts: u64 = bytes.chunks(step).map(|part| frame.count_texts(part)).sum();
+            assert_eq!(texts, 3, "in steps of {step}");
+        }
+    }
+}

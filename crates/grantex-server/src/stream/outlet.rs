@@ -1,0 +1,114 @@
+//! A stream's socket: shared bytes go out of it as they lie in memory.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Pieces that one call of the system takes at once. The kernel's limit is 1,024; more than these are more
+/// than a socket's buffer takes.
+const PIECES: usize = 64;
+
+/// A socket and the bytes that wait for it. Nothing is copied, and an idle one holds no memory.
+pub(super) struct Outlet<S> {
+    socket: S,
+    /// Unsent, first to last.
+    waiting: Vec<Bytes>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
+    pub(super) fn new(socket: S) -> Self {
+        Self { socket, waiting: Vec::new() }
+    }
+
+    /// Puts bytes behind those that wait.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.waiting.push(bytes);
+    }
+
+    /// Writes all that waits. Dropping the future loses nothing: the next call goes on where it was.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.poll_flush(context)).await
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut sent = 0_usize;
+        let result = loop {
+            let pieces = self.waiting.get(sent..).unwrap_or_default();
+            if pieces.is_empty() {
+                break ready!(Pin::new(&mut self.socket).poll_flush(context));
+            }
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            for (slice, piece) in slices.iter_mut().zip(pieces) {
+                *slice = IoSlice::new(piece);
+            }
+            let count = pieces.len().min(PIECES);
+            let slices = slices.get(..count).unwrap_or_default();
+            match Pin::new(&mut self.socket).poll_write_vectored(context, slices) {
+                Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => sent = self.advance(sent, written),
+                Poll::Ready(Err(error)) => break Err(error),
+                Poll::Pending => {
+                    self.waiting.drain(..sent);
+                    return Poll::Pending;
+                }
+            }
+        };
+        self.waiting = Vec::new();
+        Poll::Ready(result)
+    }
+
+    /// Takes `written` bytes off the pieces from `sent` on; gives how many pieces are sent then.
+    fn advance(&mut self, mut sent: usize, mut written: usize) -> usize {
+        while let Some(piece) = self.waiting.get_mut(sent) {
+            if piece.len() > written {
+                piece.advance(written);
+                break;
+            }
+            written = written.saturating_sub(piece.len());
+            // What is sent is not to be kept alive by who reads slowly.
+            *piece = Bytes::new();
+            sent = sent.saturating_add(1);
+        }
+        sent
+    }
+
+    /// What the other end says next; nothing when it says nothing more.
+    pub(super) async fn read(&mut self) -> io::Result<Bytes> {
+        poll_fn(|context| {
+            // Larger than anything that clients say, mostly.
+            let mut bytes = [0; 256];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
+            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
+        })
+        .await
+    }
+
+    /// Waits until the other end says nothing more; what it says is not listened to.
+    pub(super) async fn closed(&mut self) -> io::Result<()> {
+        poll_fn(|context| {
+            /// Who talks all the time is heard again at the next turn.
+            const READS: usize = 16;
+            let mut ignored = [0; 256];
+            for _ in 0..READS {
+                let mut buffer = ReadBuf::new(&mut ignored);
+                ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Says that no more comes.
+    pub(super) async fn close(&mut self) -> io::Result<()> {
+        poll_fn(|context| Pin::new(&mut self.socket).poll_shutdown(context)).await
+    }
+}

@@ -1,0 +1,64 @@
+//! A stream that has its socket to itself.
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Session, sse, ws};
+
+/// What a socket is taken over for.
+pub(crate) enum Stream {
+    Sse(Box<Session>),
+    WebSocket(Box<ws::Socket>),
+}
+
+impl Stream {
+    /// Writes the answer's head and the stream, in a task of its own, until one side ends it or it is cut.
+    /// `early` is what the client said after its request.
+    pub(crate) fn spawn<S>(
+        self,
+        socket: S,
+        head: Bytes,
+        is_chunked: bool,
+        early: Bytes,
+        (tasks, cut): (&TaskTracker, CancellationToken),
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // Two kinds of tasks: one that could be either would be as large as the larger.
+        match self {
+            Self::Sse(session) => {
+                tasks.spawn(cut.run_until_cancelled_owned(sse::run(socket, head, is_chunked, session)));
+            }
+            Self::WebSocket(ws) => {
+                tasks.spawn(cut.run_until_cancelled_owned(ws::run(ws, socket, head, early)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::http::connection::StallGuard;
+
+    type Socket = StallGuard<TcpStream>;
+
+    /// What every idle stream takes, thousands of times: look twice before one of these grows.
+    #[test]
+    fn streams_are_small() {
+        fn sse<F>(_: impl FnOnce(Socket, Bytes, Box<Session>) -> F) -> usize {
+            size_of::<F>()
+        }
+        fn ws<F>(_: impl FnOnce(Box<ws::Socket>, Socket, Bytes, Bytes) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(sse(|socket, head, session| sse::run(socket, head, true, session)) <= 800);
+        assert!(ws(ws::run) <= 800);
+        assert!(size_of::<Session>() <= 320);
+        assert!(size_of::<ws::Socket>() <= 480);
+    }
+}

@@ -1,0 +1,307 @@
+//! Frames of the WebSocket protocol (RFC 6455), as a server writes and reads them.
+
+use axum::extract::ws::close_code;
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The longest message a client may send: a filter is much shorter.
+const LONGEST_MESSAGE: usize = 16 << 10;
+/// The longest payload of a control frame.
+const LONGEST_CONTROL: usize = 125;
+
+const FINAL: u8 = 0x80;
+const MASKED: u8 = 0x80;
+
+mod opcode {
+    pub(super) const CONTINUATION: u8 = 0;
+    pub(super) const TEXT: u8 = 1;
+    pub(super) const BINARY: u8 = 2;
+    pub(super) const CLOSE: u8 = 8;
+    pub(super) const PING: u8 = 9;
+    pub(super) const PONG: u8 = 10;
+}
+
+/// A ping without a payload.
+pub(super) const PING: &[u8] = &[FINAL | opcode::PING, 0];
+
+/// Appends a text message.
+pub(super) fn write_text(out: &mut impl BufMut, text: &[u8]) {
+    write(out, opcode::TEXT, text);
+}
+
+fn write(out: &mut impl BufMut, opcode: u8, payload: &[u8]) {
+    out.put_u8(FINAL | opcode);
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length), _) if length < 126 => out.put_u8(length),
+        (_, Ok(length)) => {
+            out.put_u8(126);
+            out.put_u16(length);
+        }
+        _ => {
+            out.put_u8(127);
+            out.put_u64(payload.len() as u64);
+        }
+    }
+    out.put_slice(payload);
+}
+
+/// The answer to a ping.
+pub(super) fn pong(payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::new();
+    write(&mut frame, opcode::PONG, payload);
+    frame.freeze()
+}
+
+/// A farewell; the reason is cut to what fits.
+pub(super) fn close(code: u16, reason: &str) -> Bytes {
+    let mut payload = code.to_be_bytes().to_vec();
+    let mut length = reason.len().min(LONGEST_CONTROL - 2);
+    while !reason.is_char_boundary(length) {
+        length = length.saturating_sub(1);
+    }
+    payload.extend_from_slice(reason.get(..length).unwrap_or_default().as_bytes());
+    let mut frame = BytesMut::new();
+    write(&mut frame, opcode::CLOSE, &payload);
+    frame.freeze()
+}
+
+/// What a client said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Text(String),
+    Binary,
+    Ping(Vec<u8>),
+    Pong,
+    /// With the code to answer with.
+    Close(u16),
+    /// Against the protocol: the code and the reason to close with.
+    Nonsense(u16, &'static str),
+}
+
+/// Reads a client's frames, however they are cut. Holds no memory between messages.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    bytes: Vec<u8>,
+    /// A message that came in parts so far, and whether it is text.
+    message: Option<(bool, Vec<u8>)>,
+}
+
+struct Frame {
+    is_final: bool,
+    opcode: u8,
+    payload: Vec<u8>,
+}
+
+impl Incoming {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next thing that was said completely. After nonsense or a farewell nothing more is to be asked.
+    pub(super) fn next(&mut self) -> Option<Said> {
+        loop {
+            let frame = match self.frame() {
+                Ok(frame) => frame?,
+                Err(nonsense) => return Some(nonsense),
+            };
+            match self.interpret(frame) {
+                Ok(None) => {}
+                Ok(said) => return said,
+                Err(nonsense) => return Some(nonsense),
+            }
+        }
+    }
+
+    /// Takes a whole frame off the bytes, if there is one.
+    fn frame(&mut self) -> Result<Option<Frame>, Said> {
+        let nonsense = |reason| Err(Said::Nonsense(close_code::PROTOCOL, reason));
+        let [first, second, rest @ ..] = self.bytes.as_slice() else { return Ok(None) };
+        let (is_final, opcode) = (first & FINAL != 0, first & 0x0f);
+        if first & 0x70 != 0 {
+            return nonsense("no extension was agreed on");
+        }
+        if second & MASKED == 0 {
+            return nonsense("a client's frames are masked");
+        }
+        let (length, rest) = match second & 0x7f {
+            126 => match rest.split_first_chunk() {
+                Some((length, rest)) => (usize::from(u16::from_be_bytes(*length)), rest),
+                None => return Ok(None),
+            },
+            127 => match rest.split_first_chunk() {
+                Some((length, rest)) => {
+                    (usize::try_from(u64::from_be_bytes(*length)).unwrap_or(usize::MAX), rest)
+                }
+                None => return Ok(None),
+            },
+            length => (usize::from(length), rest),
+        };
+        let is_control = opcode >= opcode::CLOSE;
+        if is_control && (!is_final || length > LONGEST_CONTROL) {
+            return nonsense("a control frame is short and whole");
+        }
+        if length > LONGEST_MESSAGE {
+            return Err(Said::Nonsense(close_code::SIZE, "the message is too long"));
+        }
+        let Some((mask, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let Some((payload, after)) = rest.split_at_checked(length) else { return Ok(None) };
+        let payload = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        let frame = Frame { is_final, opcode, payload };
+        self.bytes = after.to_vec();
+        Ok(Some(frame))
+    }
+
+    fn interpret(&mut self, frame: Frame) -> Result<Option<Said>, Said> {
+        let nonsense = |reason| Err(Said::Nonsense(close_code::PROTOCOL, reason));
+        match frame.opcode {
+            opcode::PING => return Ok(Some(Said::Ping(frame.payload))),
+            opcode::PONG => return Ok(Some(Said::Pong)),
+            opcode::CLOSE => {
+                // Without a code there is none to give back but that all is well.
+                let code =
+                    frame.payload.first_chunk().map_or(close_code::NORMAL, |code| u16::from_be_bytes(*code));
+                return Ok(Some(Said::Close(code)));
+            }
+            opcode::TEXT | opcode::BINARY if self.message.is_some() => {
+                return nonsense("a message begins within another");
+            }
+            opcode::TEXT | opcode::BINARY => {
+                self.message = Some((frame.opcode == opcode::TEXT, frame.payload));
+            }
+            opcode::CONTINUATION => {
+                let Some((_, message)) = &mut self.message else {
+                    return nonsense("there is nothing to continue");
+                };
+                if message.len().saturating_add(frame.payload.len()) > LONGEST_MESSAGE {
+                    return Err(Said::Nonsense(close_code::SIZE, "the message is too long"));
+                }
+                message.extend_from_slice(&frame.payload);
+            }
+            _ => return nonsense("there is no such frame"),
+        }
+        if !frame.is_final {
+            return Ok(None);
+        }
+        match self.message.take() {
+            Some((true, text)) => match String::from_utf8(text) {
+                Ok(text) => Ok(Some(Said::Text(text))),
+                Err(_) => Err(Said::Nonsense(close_code::INVALID, "text is UTF-8")),
+            },
+            Some((false, _)) => Ok(Some(Said::Binary)),
+            None => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame as a client sends it.
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        write(&mut frame, 0, payload);
+        frame[0] = first;
+        frame[1] |= MASKED;
+        let head = frame.len().checked_sub(payload.len()).unwrap();
+        let mask = [1, 2, 3, 4];
+        for (index, byte) in frame[head..].iter_mut().enumerate() {
+            *byte ^= mask[index % 4];
+        }
+        frame.splice(head..head, mask);
+        frame
+    }
+
+    /// All that is said by these bytes, in steps of `step`.
+    fn said(bytes: &[u8], step: usize) -> Vec<Said> {
+        let (mut incoming, mut said) = (Incoming::default(), Vec::new());
+        for part in bytes.chunks(step) {
+            incoming.feed(part);
+            while let Some(next) = incoming.next() {
+                let is_end = matches!(next, Said::Nonsense(..) | Said::Close(_));
+                said.push(next);
+                if is_end {
+                    return said;
+                }
+            }
+        }
+        assert!(incoming.bytes.is_empty() && incoming.bytes.capacity() == 0);
+        said
+    }
+
+    #[test]
+    fn what_clients_say_is_read_wherever_it_is_cut() {
+        let long = "x".repeat(300);
+        let bytes = [
+            masked(0x81, b"hello"),
+            masked(0x01, b"a mess"),
+            masked(0x89, b"in between"),
+            masked(0x00, b""),
+            masked(0x80, "age, \u{e4}".as_bytes()),
+            masked(0x82, b"bin"),
+            masked(0x8a, b""),
+            masked(0x81, long.as_bytes()),
+            masked(0x88, &1001_u16.to_be_bytes()),
+        ]
+        .concat();
+        let expected = [
+            Said::Text("hello".into()),
+            Said::Ping(b"in between".to_vec()),
+            Said::Text("a message, \u{e4}".into()),
+            Said::Binary,
+            Said::Pong,
+            Said::Text(long),
+            Said::Close(1001),
+        ];
+        for step in [1, 2, 5, 64, bytes.len()] {
+            assert_eq!(said(&bytes, step), expected, "in steps of {step}");
+        }
+        assert_eq!(said(&masked(0x88, b""), 1), [Said::Close(1000)]);
+    }
+
+    #[test]
+    fn nonsense_is_answered_with_its_code() {
+        let unmasked = {
+            let mut frame = BytesMut::new();
+            write_text(&mut frame, b"x");
+            frame.to_vec()
+        };
+        for (bytes, code) in [
+            (unmasked, 1002),
+            (masked(0xc1, b"x"), 1002),
+            (masked(0x83, b"x"), 1002),
+            (masked(0x80, b"x"), 1002),
+            (masked(0x09, b"x"), 1002),
+            (masked(0x89, &[0; 126]), 1002),
+            ([masked(0x01, b"x"), masked(0x81, b"y")].concat(), 1002),
+            (masked(0x81, &[0xff]), 1007),
+            (masked(0x81, &vec![b'x'; LONGEST_MESSAGE + 1]), 1009),
+            ([masked(0x01, &vec![b'x'; LONGEST_MESSAGE]), masked(0x80, b"y")].concat(), 1009),
+            (vec![0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 1009),
+        ] {
+            for step in [1, bytes.len()] {
+                match said(&bytes, step).as_slice() {
+                    [Said::Nonsense(told, _)] => assert_eq!(*told, code, "{bytes:?}"),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_as_the_protocol_has_it() {
+        for (length, head) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 0xff, 0xff]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut frame = BytesMut::new();
+            write_text(&mut frame, &vec![b'x'; length]);
+            assert_eq!((&frame[..head.len()], frame.len()), (&head[..], head.len() + length));
+        }
+        assert_eq!(&close(1000, "bye")[..], b"\x88\x05\x03\xe8bye");
+        assert_eq!(close(1000, &"\u{e4}".repeat(100)).len(), 2 + 2 + 122);
+        assert_eq!(&pong(b"x")[..], b"\x8a\x01x");
+    }
+}
