@@ -125,12 +125,13 @@ impl Session {
                 None => match self.slot.tail.read(self.cursor.position, self.slot.tick()) {
                     Found::Chunk(chunk) => Some(chunk),
                     Found::Nothing => None,
-                    Found::Missing => match self.load().await {
+                    // On the heap, both: an idle stream would keep the room for them in its task.
+                    Found::Missing => match Box::pin(self.load()).await {
                         Loaded::Page => continue,
                         Loaded::Nothing => None,
                         Loaded::Gap => return Next::End(End::Expired),
                         Loaded::Failed => {
-                            tokio::time::sleep(STORE_PAUSE).await;
+                            Box::pin(tokio::time::sleep(STORE_PAUSE)).await;
                             continue;
                         }
                     },

@@ -1,5 +1,6 @@
 //! A session as Server-Sent Events.
 
+use std::future::Future;
 use std::io;
 
 use axum::body::Body;
@@ -8,6 +9,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use grantex_types::sse;
 use http::{HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 
 use super::Session;
 use super::outlet::Outlet;
@@ -33,16 +35,29 @@ pub(crate) fn respond(session: Session) -> Response {
 
 /// Writes the answer's head and then the session, until either side ends it. What follows the head comes in
 /// chunks, or ends with the connection.
-pub(super) async fn run<S>(socket: S, head: Bytes, is_chunked: bool, mut session: Box<Session>)
+pub(super) fn run<S>(
+    socket: S,
+    cut: CancellationToken,
+    head: Bytes,
+    is_chunked: bool,
+    mut session: Box<Session>,
+) -> impl Future<Output = ()> + Send
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut outlet = Outlet::new(socket);
     outlet.push(head);
     let mut stream = Stream { outlet, is_chunked };
     stream.push(&[opening(&session)]);
-    if let Err(error) = stream.follow(&mut session).await {
-        tracing::debug!(%error, "a stream ended early");
+    // A block, not an async function: that would keep room for what it was called with besides.
+    async move {
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => {}
+            ended = stream.follow(&mut session) => if let Err(error) = ended {
+                tracing::debug!(%error, "a stream ended early");
+            },
+        }
     }
 }
 

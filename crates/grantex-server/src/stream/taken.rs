@@ -29,10 +29,10 @@ impl Stream {
         // Two kinds of tasks: one that could be either would be as large as the larger.
         match self {
             Self::Sse(session) => {
-                tasks.spawn(cut.run_until_cancelled_owned(sse::run(socket, head, is_chunked, session)));
+                tasks.spawn(sse::run(socket, cut, head, is_chunked, session));
             }
             Self::WebSocket(ws) => {
-                tasks.spawn(cut.run_until_cancelled_owned(ws::run(ws, socket, head, early)));
+                tasks.spawn(ws::run(ws, socket, cut, head, early));
             }
         }
     }
@@ -50,14 +50,15 @@ mod tests {
     /// What every idle stream takes, thousands of times: look twice before one of these grows.
     #[test]
     fn streams_are_small() {
-        fn sse<F>(_: impl FnOnce(Socket, Bytes, Box<Session>) -> F) -> usize {
+        fn sse<F>(_: impl FnOnce(Socket, CancellationToken, Bytes, Box<Session>) -> F) -> usize {
             size_of::<F>()
         }
-        fn ws<F>(_: impl FnOnce(Box<ws::Socket>, Socket, Bytes, Bytes) -> F) -> usize {
+        fn ws<F>(_: impl FnOnce(Box<ws::Socket>, Socket, CancellationToken, Bytes, Bytes) -> F) -> usize {
             size_of::<F>()
         }
-        assert!(sse(|socket, head, session| sse::run(socket, head, true, session)) <= 800);
-        assert!(ws(ws::run) <= 800);
+        let sizes =
+            (sse(|socket, cut, head, session| sse::run(socket, cut, head, true, session)), ws(ws::run));
+        assert!(sizes.0 <= 704 && sizes.1 <= 704, "{sizes:?}");
         assert!(size_of::<Session>() <= 320);
         assert!(size_of::<ws::Socket>() <= 480);
     }

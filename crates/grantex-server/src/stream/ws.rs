@@ -1,5 +1,6 @@
 //! A session as a WebSocket.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use grantex_types::{EventType, TypeSet};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::outlet::Outlet;
 use super::session::{Next, Run};
@@ -62,13 +64,16 @@ impl Socket {
     }
 
     /// Sends events until there is a farewell to say; without one the client has gone.
-    async fn follow<S>(&mut self, early: Bytes, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>>
+    async fn follow<S>(
+        &mut self,
+        incoming: &mut Incoming,
+        outlet: &mut Outlet<S>,
+    ) -> io::Result<Option<Farewell>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         outlet.flush().await?;
-        let mut incoming = Incoming::default();
-        if let Some(farewell) = self.hear(&mut incoming, &early, outlet) {
+        if let Some(farewell) = self.hear(incoming, &[], outlet) {
             return Ok(Some(farewell));
         }
         loop {
@@ -79,7 +84,7 @@ impl Socket {
                     if said.is_empty() {
                         return Ok(None);
                     }
-                    self.hear(&mut incoming, &said, outlet)
+                    self.hear(incoming, &said, outlet)
                 }
                 next = self.session.next() => match next {
                     Next::Events(runs) => {
@@ -166,19 +171,36 @@ impl Socket {
 }
 
 /// Writes the answer's head and then the session, until either side ends it.
-pub(super) async fn run<S>(mut ws: Box<Socket>, socket: S, head: Bytes, early: Bytes)
+pub(super) fn run<S>(
+    mut ws: Box<Socket>,
+    socket: S,
+    cut: CancellationToken,
+    head: Bytes,
+    early: Bytes,
+) -> impl Future<Output = ()> + Send
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut outlet = Outlet::new(socket);
     outlet.push(head);
-    let ended = match ws.follow(early, &mut outlet).await {
-        Ok(Some(farewell)) => Box::pin(ws.close(&mut outlet, farewell)).await,
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a stream ended early");
+    let mut incoming = Incoming::default();
+    incoming.feed(&early);
+    drop(early);
+    // A block, not an async function: that would keep room for what it was called with besides.
+    async move {
+        let running = async {
+            match ws.follow(&mut incoming, &mut outlet).await? {
+                Some(farewell) => Box::pin(ws.close(&mut outlet, farewell)).await,
+                None => Ok(()),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => {}
+            ended = running => if let Err(error) = ended {
+                tracing::debug!(%error, "a stream ended early");
+            },
+        }
     }
 }
 
