@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
+
+use super::signal::Signal;
 
 /// A connection, as its requests see it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The address of the other end.
     pub(crate) peer: IpAddr,
-    /// Cancelled to close the socket at once, whatever is unsent.
-    pub(crate) cut: CancellationToken,
+    /// Said to close the socket at once, whatever is unsent.
+    pub(crate) cut: Signal<()>,
     /// Bytes wait for the socket to take more.
     pub(super) is_blocked: AtomicBool,
 }

@@ -8,4 +8,5 @@ pub(crate) mod observe;
 pub(crate) mod page;
 pub(crate) mod rate;
 pub(crate) mod serve;
+pub(crate) mod signal;
 pub(crate) mod takeover;

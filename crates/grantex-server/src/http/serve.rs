@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::connection::{Connection, StallGuard};
+use super::signal::Signal;
 use super::takeover::{self, TakenOver};
 use crate::App;
 
@@ -129,9 +130,11 @@ async fn connection<S>(stream: S, address: SocketAddr, router: Router, app: &App
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let cut = CancellationToken::new();
-    let shared =
-        Arc::new(Connection { peer: address.ip(), cut: cut.clone(), is_blocked: AtomicBool::new(false) });
+    let shared = Arc::new(Connection {
+        peer: address.ip(),
+        cut: Signal::default(),
+        is_blocked: AtomicBool::new(false),
+    });
     let stall_timeout = app.settings.streams.stall_timeout;
     let io = TokioIo::new(StallGuard::new(stream, Arc::clone(&shared), stall_timeout));
     let offered: Arc<Mutex<Option<Box<TakenOver>>>> = Arc::default();
@@ -174,7 +177,7 @@ where
                 Served::Ended(Ok(())) => return,
                 Served::Ended(Err(error)) => return tracing::debug!(%error, "a connection ended early"),
             },
-            () = cut.cancelled() => return,
+            () = shared.cut.heard() => return,
             () = tasks.ending.cancelled(), if !graceful => {
                 graceful = true;
                 Pin::new(&mut serving).graceful_shutdown();
@@ -186,7 +189,7 @@ where
         // Hardly ever anything; but it would keep all of the buffer that the request was read into.
         let early = Bytes::copy_from_slice(&parts.read_buf);
         // A task of its own: this one is as large as what HTTP needs.
-        stream.spawn(parts.io.into_inner(), head, is_chunked, early, (&tasks.connections, cut));
+        stream.spawn(parts.io.into_inner(), head, is_chunked, early, (&tasks.connections, shared));
     }
 }
 

@@ -131,7 +131,7 @@ async fn stream(
     Params(query): Params<StreamQuery>,
     parts: Parts,
 ) -> ApiResult<Response> {
-    let (session, _) = open(&app, &opener, &filter, &query, &parts, Transport::Sse).await?;
+    let session = open(&app, &opener, &filter, &query, &parts, Transport::Sse).await?;
     Ok(sse::respond(session))
 }
 
@@ -155,9 +155,9 @@ async fn websocket(
     let upgrade = upgrade.map_err(|rejection| {
         ApiError::bad_request(format!("this is a WebSocket endpoint: {}", rejection.body_text()))
     })?;
-    let (session, filter) = open(&app, &opener, &filter, &query, &parts, Transport::WebSocket).await?;
+    let session = open(&app, &opener, &filter, &query, &parts, Transport::WebSocket).await?;
     let widest = opener.widest.map_or(grantex_types::TypeSet::ALL, |widest| widest.types);
-    let socket = ws::Socket::new(session, filter, widest, app.settings.streams.stall_timeout);
+    let socket = ws::Socket::new(session, widest, app.settings.streams.stall_timeout);
     Ok(socket.respond(upgrade))
 }
 
@@ -168,7 +168,7 @@ async fn open(
     query: &StreamQuery,
     parts: &Parts,
     transport: Transport,
-) -> ApiResult<(Session, Filter)> {
+) -> ApiResult<Session> {
     let filter = filter.parse()?;
     let filter = match &opener.widest {
         Some(widest) => filter.within(widest)?,
@@ -187,18 +187,17 @@ async fn open(
         })
         .await?
         .ok_or_else(|| ApiError::unauthorized("this API key was revoked"))?;
-    let session = Session::new(
+    Ok(Session::new(
         slot,
         Arc::clone(&app.store),
         Arc::clone(&app.clock),
-        filter.clone(),
+        filter,
         cursor,
         match transport {
             Transport::Sse => app.settings.streams.keep_alive,
             Transport::WebSocket => app.settings.streams.ping,
         },
-    );
-    Ok((session, filter))
+    ))
 }
 
 /// Where to read the history.

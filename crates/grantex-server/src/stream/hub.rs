@@ -15,6 +15,7 @@ use super::frame::Chunk;
 use super::tail::Tail;
 use crate::http::connection::Connection;
 use crate::http::error::{ApiError, ApiResult};
+use crate::http::signal::Signal;
 
 /// How long a stream whose key was revoked has to end by itself before its socket is cut. Within
 /// the second that is promised.
@@ -82,15 +83,9 @@ struct Developer {
 
 struct Open {
     key_id: KeyId,
-    ends: Arc<Ends>,
+    /// How the stream is told to end.
+    ends: Arc<Signal<End>>,
     connection: Option<Arc<Connection>>,
-}
-
-/// How a stream is told to end.
-#[derive(Debug)]
-struct Ends {
-    token: CancellationToken,
-    reason: Mutex<End>,
 }
 
 impl Hub {
@@ -121,7 +116,7 @@ impl Hub {
         if self.draining.is_cancelled() {
             return Err(ApiError::new(ErrorCode::Unavailable, "the service is shutting down").retry_after(1));
         }
-        let ends = Arc::new(Ends { token: CancellationToken::new(), reason: Mutex::new(End::GoingAway) });
+        let ends = Arc::new(Signal::default());
         let number = self.next_slot.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock();
         let open = state.developers.get(&developer).map_or(0, |entry| entry.slots.len());
@@ -194,8 +189,7 @@ impl Hub {
         let state = self.state.lock();
         let Some(entry) = state.developers.get(&developer) else { return };
         for open in entry.slots.values().filter(|open| open.key_id == key_id) {
-            *open.ends.reason.lock() = End::KeyRevoked;
-            open.ends.token.cancel();
+            open.ends.say(End::KeyRevoked);
             if let Some(connection) = &open.connection {
                 // The receiver lives as long as the service serves.
                 let _ = self.revoked.send(Arc::clone(connection));
@@ -218,7 +212,7 @@ impl Hub {
             tokio::spawn(async move {
                 tokio::time::sleep(REVOKED_GRACE).await;
                 for connection in due {
-                    connection.cut.cancel();
+                    connection.cut.say(());
                 }
             });
         }
@@ -227,7 +221,7 @@ impl Hub {
     /// Refuses new streams and ends the open ones, spread evenly over `time`.
     pub(crate) async fn drain(&self, time: Duration) {
         self.draining.cancel();
-        let open: Vec<Arc<Ends>> = {
+        let open: Vec<Arc<Signal<End>>> = {
             let state = self.state.lock();
             state
                 .developers
@@ -241,7 +235,7 @@ impl Hub {
             let share = time.checked_div(count).unwrap_or_default();
             let due = share.saturating_mul(number).saturating_sub(start.elapsed());
             tokio::time::sleep(due).await;
-            ends.token.cancel();
+            ends.suggest(End::GoingAway);
         }
     }
 
@@ -279,7 +273,7 @@ pub(crate) struct Slot {
     hub: Arc<Hub>,
     pub(super) developer: DeveloperId,
     number: u64,
-    ends: Arc<Ends>,
+    ends: Arc<Signal<End>>,
     pub(super) tail: Arc<Tail>,
     transport: Transport,
 }
@@ -287,13 +281,12 @@ pub(crate) struct Slot {
 impl Slot {
     /// Waits until the stream has to end.
     pub(super) async fn ended(&self) -> End {
-        self.ends.token.cancelled().await;
-        *self.ends.reason.lock()
+        self.ends.heard().await
     }
 
     /// Whether and why the stream has to end.
     pub(super) fn has_ended(&self) -> Option<End> {
-        self.ends.token.is_cancelled().then(|| *self.ends.reason.lock())
+        self.ends.said()
     }
 
     pub(super) fn tick(&self) -> u64 {

@@ -9,7 +9,7 @@ use grantex_core::env::Clock;
 use grantex_core::log::Position;
 use grantex_core::store::{self, Store};
 use grantex_core::usecase::events::Cursor;
-use grantex_types::EventId;
+use grantex_types::{EventId, TypeSet};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
@@ -103,9 +103,9 @@ impl Session {
         self.cursor.id
     }
 
-    /// Shows other events from here on.
-    pub(crate) fn set_filter(&mut self, filter: Filter) {
-        self.filter = filter;
+    /// Shows these types from here on.
+    pub(crate) fn set_types(&mut self, types: TypeSet) {
+        self.filter.types = types;
     }
 
     /// What comes next; waits for it. Dropping the future loses nothing.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -9,11 +10,11 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use grantex_types::sse;
 use http::{HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 
 use super::Session;
 use super::outlet::Outlet;
 use super::session::{Next, Run};
+use crate::http::connection::Connection;
 use crate::http::takeover::Streaming;
 
 /// The delay that clients are asked to reconnect with, in milliseconds.
@@ -37,7 +38,7 @@ pub(crate) fn respond(session: Session) -> Response {
 /// chunks, or ends with the connection.
 pub(super) fn run<S>(
     socket: S,
-    cut: CancellationToken,
+    connection: Arc<Connection>,
     head: Bytes,
     is_chunked: bool,
     mut session: Box<Session>,
@@ -53,7 +54,7 @@ where
     async move {
         tokio::select! {
             biased;
-            () = cut.cancelled() => {}
+            () = connection.cut.heard() => {}
             ended = stream.follow(&mut session) => if let Err(error) = ended {
                 tracing::debug!(%error, "a stream ended early");
             },

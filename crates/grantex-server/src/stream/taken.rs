@@ -1,11 +1,13 @@
 //! A stream that has its socket to itself.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Session, sse, ws};
+use crate::http::connection::Connection;
 
 /// What a socket is taken over for.
 pub(crate) enum Stream {
@@ -22,17 +24,17 @@ impl Stream {
         head: Bytes,
         is_chunked: bool,
         early: Bytes,
-        (tasks, cut): (&TaskTracker, CancellationToken),
+        (tasks, connection): (&TaskTracker, Arc<Connection>),
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Two kinds of tasks: one that could be either would be as large as the larger.
         match self {
             Self::Sse(session) => {
-                tasks.spawn(sse::run(socket, cut, head, is_chunked, session));
+                tasks.spawn(sse::run(socket, connection, head, is_chunked, session));
             }
             Self::WebSocket(ws) => {
-                tasks.spawn(ws::run(ws, socket, cut, head, early));
+                tasks.spawn(ws::run(ws, socket, connection, head, early));
             }
         }
     }
@@ -50,16 +52,16 @@ mod tests {
     /// What every idle stream takes, thousands of times: look twice before one of these grows.
     #[test]
     fn streams_are_small() {
-        fn sse<F>(_: impl FnOnce(Socket, CancellationToken, Bytes, Box<Session>) -> F) -> usize {
+        fn sse<F>(_: impl FnOnce(Socket, Arc<Connection>, Bytes, Box<Session>) -> F) -> usize {
             size_of::<F>()
         }
-        fn ws<F>(_: impl FnOnce(Box<ws::Socket>, Socket, CancellationToken, Bytes, Bytes) -> F) -> usize {
+        fn ws<F>(_: impl FnOnce(Box<ws::Socket>, Socket, Arc<Connection>, Bytes, Bytes) -> F) -> usize {
             size_of::<F>()
         }
         let sizes =
             (sse(|socket, cut, head, session| sse::run(socket, cut, head, true, session)), ws(ws::run));
-        assert!(sizes.0 <= 704 && sizes.1 <= 704, "{sizes:?}");
+        assert!(sizes.0 <= 560 && sizes.1 <= 592, "{sizes:?}");
         assert!(size_of::<Session>() <= 320);
-        assert!(size_of::<ws::Socket>() <= 480);
+        assert!(size_of::<ws::Socket>() <= 384);
     }
 }

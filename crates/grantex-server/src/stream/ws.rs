@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{WebSocketUpgrade, close_code};
@@ -12,12 +13,12 @@ use grantex_types::{EventType, TypeSet};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::outlet::Outlet;
 use super::session::{Next, Run};
 use super::ws_frame::{self, Incoming, Said};
-use super::{End, Filter, Session};
+use super::{End, Session};
+use crate::http::connection::Connection;
 use crate::http::takeover::Streaming;
 
 /// The close code of a stream that retention overtook: the application's own, after HTTP's 410, which
@@ -37,7 +38,6 @@ struct Wish {
 pub(crate) struct Socket {
     /// Its keep-alive is a ping.
     session: Session,
-    filter: Filter,
     /// What the client may set its filter to at most.
     widest: TypeSet,
     /// How long one write may take.
@@ -49,10 +49,10 @@ pub(crate) struct Socket {
 impl Socket {
     /// The socket itself gives up after the whole `stall_timeout`. The last quarter is for saying why to a client
     /// that reads again.
-    pub(crate) fn new(session: Session, filter: Filter, widest: TypeSet, stall_timeout: Duration) -> Self {
+    pub(crate) fn new(session: Session, widest: TypeSet, stall_timeout: Duration) -> Self {
         let patience = stall_timeout.saturating_mul(3).checked_div(4).unwrap_or(stall_timeout);
         let grace = stall_timeout.saturating_sub(patience).max(FAREWELL);
-        Self { session, filter, widest, patience, grace }
+        Self { session, widest, patience, grace }
     }
 
     /// Agrees to the upgrade; the socket is taken over by [`run`].
@@ -137,10 +137,7 @@ impl Socket {
             match incoming.next() {
                 None | Some(Said::Pong) => return None,
                 Some(Said::Text(text)) => match wish(&text, self.widest) {
-                    Ok(types) => {
-                        self.filter.types = types;
-                        self.session.set_filter(self.filter.clone());
-                    }
+                    Ok(types) => self.session.set_types(types),
                     Err(reason) => return Some(Farewell { code: close_code::INVALID, reason }),
                 },
                 Some(Said::Binary) => return Some(Farewell::new(close_code::UNSUPPORTED, "send text")),
@@ -174,7 +171,7 @@ impl Socket {
 pub(super) fn run<S>(
     mut ws: Box<Socket>,
     socket: S,
-    cut: CancellationToken,
+    connection: Arc<Connection>,
     head: Bytes,
     early: Bytes,
 ) -> impl Future<Output = ()> + Send
@@ -196,7 +193,7 @@ where
         };
         tokio::select! {
             biased;
-            () = cut.cancelled() => {}
+            () = connection.cut.heard() => {}
             ended = running => if let Err(error) = ended {
                 tracing::debug!(%error, "a stream ended early");
             },
