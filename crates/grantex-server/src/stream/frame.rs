@@ -171,6 +171,15 @@ impl Run {
         messages.bytes.slice(place(self.frames.start)..place(self.frames.end))
     }
 
+    /// Memory that it keeps alive.
+    pub(super) fn held(&self) -> usize {
+        self.chunk.size()
+    }
+
+    pub(super) fn shares_memory_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.chunk, &other.chunk)
+    }
+
     pub(super) fn bytes(&self) -> usize {
         let (first, last) = (self.frames().first(), self.frames().last());
         last.map_or(0, |frame| frame.end).saturating_sub(first.map_or(0, |frame| frame.start))

@@ -25,6 +25,9 @@ const PAGE_BYTES: usize = 128 << 10;
 /// Bytes that are given at once: a subscriber that is behind gets many events in one write, and one that stops
 /// reading holds no more than this above its socket.
 const MOST_AT_ONCE: usize = 128 << 10;
+/// Memory of the chunks that they lie in: a filter that shows little of each would have a stalled reader keep
+/// all of them alive.
+const MOST_HELD: usize = 512 << 10;
 /// Pieces that are given at once, as a filter cuts them: what one call of the system takes in one go.
 const MOST_PIECES: usize = 64;
 /// How long to wait when the store cannot be read.
@@ -156,9 +159,9 @@ impl Session {
 
     /// The run and what follows it, as far as it is in memory.
     fn all_due(&mut self, first: Run) -> Vec<Run> {
-        let mut bytes = first.bytes();
+        let (mut bytes, mut held) = (first.bytes(), first.held());
         let mut runs = vec![first];
-        while bytes < MOST_AT_ONCE && runs.len() < MOST_PIECES {
+        while bytes < MOST_AT_ONCE && held < MOST_HELD && runs.len() < MOST_PIECES {
             let chunk = match self.page.front() {
                 Some(chunk) => Arc::clone(chunk),
                 None => match self.slot.tail.read(self.cursor.position, self.slot.tick()) {
@@ -168,6 +171,9 @@ impl Session {
             };
             if let Some(run) = self.take(&chunk) {
                 bytes = bytes.saturating_add(run.bytes());
+                if !runs.last().is_some_and(|last| last.shares_memory_with(&run)) {
+                    held = held.saturating_add(run.held());
+                }
                 runs.push(run);
             }
         }
@@ -302,6 +308,23 @@ mod tests {
         assert!(matches!(log.session("", 2, LONG).next().await, Next::End(End::Expired)));
         // The last trimmed event is a good place.
         assert!(matches!(log.session("", 4, LONG).next().await, Next::Events(runs) if runs[0].len() == 6));
+    }
+
+    #[tokio::test]
+    async fn what_is_given_at_once_is_bounded_and_complete() {
+        const EVENTS: usize = 5000;
+        let log = Log::with(EVENTS, 0).await;
+        let mut session = log.session("", 0, LONG);
+        let mut seen = 0;
+        while seen < EVENTS {
+            let Next::Events(runs) = session.next().await else { panic!("there are more") };
+            let bytes: usize = runs.iter().map(Run::bytes).sum();
+            assert!(bytes < MOST_AT_ONCE + (64 << 10) && runs.len() <= MOST_PIECES);
+            for run in &runs {
+                seen += run.len();
+                assert_eq!(run.last_position(), seen as u64, "in order, without a gap");
+            }
+        }
     }
 
     #[tokio::test]
