@@ -17,11 +17,18 @@ pub(super) struct Outlet<S> {
     socket: S,
     /// Unsent, first to last.
     waiting: Vec<Bytes>,
+    /// Some were taken since somebody asked.
+    has_progressed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
     pub(super) fn new(socket: S) -> Self {
-        Self { socket, waiting: Vec::new() }
+        Self { socket, waiting: Vec::new(), has_progressed: false }
+    }
+
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, pieces: usize) {
+        self.waiting.reserve(pieces);
     }
 
     /// Puts bytes behind those that wait.
@@ -32,6 +39,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
     /// Writes all that waits. Dropping the future loses nothing: the next call goes on where it was.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_flush(context)).await
+    }
+
+    /// Whether the other end has taken bytes since this was asked last.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.has_progressed)
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -49,7 +61,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
             let slices = slices.get(..count).unwrap_or_default();
             match Pin::new(&mut self.socket).poll_write_vectored(context, slices) {
                 Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(written)) => sent = self.advance(sent, written),
+                Poll::Ready(Ok(written)) => {
+                    self.has_progressed = true;
+                    sent = self.advance(sent, written);
+                }
                 Poll::Ready(Err(error)) => break Err(error),
                 Poll::Pending => {
                     self.waiting.drain(..sent);

@@ -73,6 +73,10 @@ pub(crate) struct Session {
     /// It was at the head before: what comes now is new, and its age is how late it is.
     live: bool,
     keep_alive: Duration,
+    /// Since when the client has heard nothing.
+    quiet_since: Instant,
+    /// Looks whether it has been quiet for too long. It is not moved with every event, but when it is due: that
+    /// is once in a while, and moving a timer costs as much as finding an event.
     idle_at: Pin<Box<Sleep>>,
 }
 
@@ -96,6 +100,7 @@ impl Session {
             page: VecDeque::new(),
             live: false,
             keep_alive,
+            quiet_since: Instant::now(),
             idle_at: Box::pin(tokio::time::sleep(keep_alive)),
             slot,
         }
@@ -118,8 +123,10 @@ impl Session {
                 return Next::End(end);
             }
             // Also in the middle of a long stretch of hidden history.
-            if Instant::now() >= self.idle_at.deadline() {
-                return self.idle();
+            if Instant::now() >= self.idle_at.deadline()
+                && let Some(idle) = self.idle()
+            {
+                return idle;
             }
             // Seen before looking: a publication after this wakes the wait below.
             self.head.borrow_and_update();
@@ -152,7 +159,9 @@ impl Session {
                 end = self.slot.ended() => return Next::End(end),
                 // The tail lives as long as the slot, so its sender does too.
                 _ = self.head.changed() => {}
-                () = self.idle_at.as_mut() => return self.idle(),
+                () = self.idle_at.as_mut() => if let Some(idle) = self.idle() {
+                    return idle;
+                },
             }
         }
     }
@@ -184,7 +193,7 @@ impl Session {
     /// Counts what is delivered, and how late it is.
     fn account(&mut self, runs: &[Run]) {
         self.told = self.cursor.id;
-        self.restart_idle();
+        self.quiet_since = Instant::now();
         let events: usize = runs.iter().map(Run::len).sum();
         self.slot.delivered(events as u64);
         if let (true, Some(last)) = (self.live, runs.last()) {
@@ -194,14 +203,23 @@ impl Session {
         }
     }
 
-    /// A sign of life, with the cursor if the client does not know it.
-    fn idle(&mut self) -> Next {
-        self.restart_idle();
+    /// A sign of life, if it is time for one, with the cursor if the client does not know it.
+    fn idle(&mut self) -> Option<Next> {
+        let now = Instant::now();
+        let due = |since: Instant| since.checked_add(self.keep_alive).unwrap_or(since);
+        if due(self.quiet_since) > now {
+            let due = due(self.quiet_since);
+            self.idle_at.as_mut().reset(due);
+            return None;
+        }
+        self.quiet_since = now;
+        let due = due(now);
+        self.idle_at.as_mut().reset(due);
         if self.told == self.cursor.id {
-            return Next::Idle;
+            return Some(Next::Idle);
         }
         self.told = self.cursor.id;
-        Next::Cursor(self.cursor.id)
+        Some(Next::Cursor(self.cursor.id))
     }
 
     /// The next shown events of a chunk; the cursor moves past what is hidden.
@@ -237,11 +255,6 @@ impl Session {
                 }
             },
         }
-    }
-
-    fn restart_idle(&mut self) {
-        let now = Instant::now();
-        self.idle_at.as_mut().reset(now.checked_add(self.keep_alive).unwrap_or(now));
     }
 }
 
@@ -329,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_stretch_of_hidden_history_is_not_silent() {
-        const EVENTS: usize = 5000;
+        const EVENTS: usize = 40_000;
         let log = Log::with(EVENTS, 0).await;
         let mut session = log.session("token.issued", 0, Duration::from_millis(1));
         while !matches!(session.next().await, Next::Cursor(_)) {}

@@ -49,7 +49,7 @@ where
     let mut outlet = Outlet::new(socket);
     outlet.push(head);
     let mut stream = Stream { outlet, is_chunked };
-    stream.push(&[opening(&session)]);
+    stream.push_one(opening(&session));
     // A block, not an async function: that would keep room for what it was called with besides.
     async move {
         tokio::select! {
@@ -79,15 +79,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             };
             match next {
                 Next::Events(runs) => {
-                    let blocks: Vec<Bytes> = runs.iter().map(Run::sse).collect();
-                    self.push(&blocks);
+                    let length = runs.iter().map(Run::bytes).sum();
+                    self.push(length, runs.iter().map(Run::sse));
                 }
                 Next::Cursor(id) => {
                     let mut block = BytesMut::new();
                     sse::write_cursor(&mut block, id);
-                    self.push(&[block.freeze()]);
+                    self.push_one(block.freeze());
                 }
-                Next::Idle => self.push(&[Bytes::from_static(sse::KEEP_ALIVE)]),
+                Next::Idle => self.push_one(Bytes::from_static(sse::KEEP_ALIVE)),
                 Next::End(_) => {
                     if self.is_chunked {
                         self.outlet.push(Bytes::from_static(b"0\r\n\r\n"));
@@ -100,18 +100,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         }
     }
 
-    /// Puts whole blocks behind what waits, as one chunk.
-    fn push(&mut self, blocks: &[Bytes]) {
+    /// Puts whole blocks, of `length` bytes in all, behind what waits, as one chunk.
+    fn push(&mut self, length: usize, blocks: impl ExactSizeIterator<Item = Bytes>) {
+        self.outlet.reserve(blocks.len().saturating_add(2));
         if self.is_chunked {
-            let length: usize = blocks.iter().map(Bytes::len).sum();
             self.outlet.push(format!("{length:x}\r\n").into());
         }
-        for block in blocks {
-            self.outlet.push(block.clone());
-        }
+        blocks.for_each(|block| self.outlet.push(block));
         if self.is_chunked {
             self.outlet.push(Bytes::from_static(b"\r\n"));
         }
+    }
+
+    fn push_one(&mut self, block: Bytes) {
+        self.push(block.len(), std::iter::once(block));
     }
 }
 

@@ -61,7 +61,7 @@ mod tests {
         let sizes =
             (sse(|socket, cut, head, session| sse::run(socket, cut, head, true, session)), ws(ws::run));
         assert!(sizes.0 <= 560 && sizes.1 <= 592, "{sizes:?}");
-        assert!(size_of::<Session>() <= 320);
+        assert!(size_of::<Session>() <= 336);
         assert!(size_of::<ws::Socket>() <= 384);
     }
 }

@@ -112,18 +112,32 @@ impl Socket {
                 return Ok(end);
             }
             // Hardly ever is there anything to wait for, and a timer is large.
-            let Some(sent) = outlet.flush().now_or_never() else {
-                match Box::pin(timeout(self.patience, outlet.flush())).await {
-                    Ok(sent) => sent?,
-                    Err(_) => {
-                        metrics::counter!("grantex_readers_cut_total", "at" => "websocket").increment(1);
-                        tracing::info!("a WebSocket reader that took no bytes was cut");
-                        return Ok(Some(Farewell::new(close_code::AGAIN, "too slow; reconnect and resume")));
+            match outlet.flush().now_or_never() {
+                Some(sent) => sent?,
+                None => {
+                    if let Some(farewell) = Box::pin(self.flush(outlet)).await? {
+                        return Ok(Some(farewell));
                     }
                 }
-                continue;
-            };
-            sent?;
+            }
+        }
+    }
+
+    /// Waits until the client has taken what waits for it, as long as it takes something now and then.
+    async fn flush<S>(&self, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            outlet.take_progress();
+            if let Ok(sent) = timeout(self.patience, outlet.flush()).await {
+                return sent.map(|()| None);
+            }
+            if !outlet.take_progress() {
+                metrics::counter!("grantex_readers_cut_total", "at" => "websocket").increment(1);
+                tracing::info!("a WebSocket reader that took no bytes was cut");
+                return Ok(Some(Farewell::new(close_code::AGAIN, "too slow; reconnect and resume")));
+            }
         }
     }
 

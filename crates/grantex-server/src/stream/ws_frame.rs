@@ -156,10 +156,20 @@ impl Incoming {
             opcode::PING => return Ok(Some(Said::Ping(frame.payload))),
             opcode::PONG => return Ok(Some(Said::Pong)),
             opcode::CLOSE => {
-                // Without a code there is none to give back but that all is well.
-                let code =
-                    frame.payload.first_chunk().map_or(close_code::NORMAL, |code| u16::from_be_bytes(*code));
-                return Ok(Some(Said::Close(code)));
+                let Some((code, reason)) = frame.payload.split_first_chunk() else {
+                    // Without a code there is none to give back but that all is well.
+                    if frame.payload.is_empty() {
+                        return Ok(Some(Said::Close(close_code::NORMAL)));
+                    }
+                    return nonsense("a close code has two bytes");
+                };
+                if std::str::from_utf8(reason).is_err() {
+                    return Err(Said::Nonsense(close_code::INVALID, "a reason is UTF-8"));
+                }
+                return match u16::from_be_bytes(*code) {
+                    code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Some(Said::Close(code))),
+                    _ => nonsense("there is no such close code"),
+                };
             }
             opcode::TEXT | opcode::BINARY if self.message.is_some() => {
                 return nonsense("a message begins within another");
@@ -273,6 +283,9 @@ mod tests {
             (masked(0x09, b"x"), 1002),
             (masked(0x89, &[0; 126]), 1002),
             ([masked(0x01, b"x"), masked(0x81, b"y")].concat(), 1002),
+            (masked(0x88, &[3]), 1002),
+            (masked(0x88, &1005_u16.to_be_bytes()), 1002),
+            (masked(0x88, &[3, 0xe8, 0xff]), 1007),
             (masked(0x81, &[0xff]), 1007),
             (masked(0x81, &vec![b'x'; LONGEST_MESSAGE + 1]), 1009),
             ([masked(0x01, &vec![b'x'; LONGEST_MESSAGE]), masked(0x80, b"y")].concat(), 1009),
