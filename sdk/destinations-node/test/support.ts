@@ -144,6 +144,13 @@ export async function until(what: string, holds: () => boolean): Promise<void> {
 
 /** The native threads of all sources in this process. */
 export function nativeThreads(): number {
-  const tasks = readdirSync('/proc/self/task');
-  return tasks.filter((task) => readFileSync(`/proc/self/task/${task}/comm`, 'utf8') === 'grantex\n').length;
+  const names = readdirSync('/proc/self/task').map((task) => {
+    try {
+      return readFileSync(`/proc/self/task/${task}/comm`, 'utf8');
+    } catch {
+      // It has ended since the folder was read.
+      return '';
+    }
+  });
+  return names.filter((name) => name === 'grantex\n').length;
 }

@@ -10,11 +10,11 @@ use grantex_types::{EventId, EventType, Timestamp, sse};
 use super::{Filter, ws_frame};
 
 /// Bytes in a chunk at most, unless a single event is larger. A subscriber in the middle of a
-/// write holds one chunk, so this bounds what a stalled one keeps alive.
+/// write keeps the chunks alive that the write's events lie in: see `session`'s limits.
 const LARGEST_CHUNK: usize = 64 << 10;
 
-/// Consecutive events of one log in one buffer. The SSE blocks lie one after the other; each
-/// event's envelope, which a WebSocket sends, is a part of its block.
+/// Consecutive events of one log in one buffer: their SSE blocks, one after the other. Their
+/// WebSocket messages lie in another, made of the envelopes in the blocks.
 #[derive(Debug)]
 pub(super) struct Chunk {
     first: Position,

@@ -22,11 +22,11 @@ use super::{End, Filter, Slot};
 /// that a thousand replaying subscribers stay within some hundred megabytes.
 const PAGE_EVENTS: u32 = 512;
 const PAGE_BYTES: usize = 128 << 10;
-/// Bytes that are given at once: a subscriber that is behind gets many events in one write, and one that stops
-/// reading holds no more than this above its socket.
+/// Bytes that are given at once, and a chunk at most besides: a subscriber that is behind gets many events in
+/// one write, and one that stops reading has no more than this waiting above its socket.
 const MOST_AT_ONCE: usize = 128 << 10;
-/// Memory of the chunks that they lie in: a filter that shows little of each would have a stalled reader keep
-/// all of them alive.
+/// Memory of the chunks that they lie in, and a chunk at most besides: a filter that shows little of each would
+/// have a stalled reader keep all of them alive.
 const MOST_HELD: usize = 512 << 10;
 /// Pieces that are given at once, as a filter cuts them: what one call of the system takes in one go.
 const MOST_PIECES: usize = 64;

@@ -21,10 +21,9 @@ mod told;
 use std::future::Future;
 use std::sync::Arc;
 
-use grantex_destinations::{DeadLetters, DeliveryOptions, EventSource, SourceError, State, StateError};
+use grantex_destinations::{DeadLetters, EventSource, SourceError, State, StateError};
 use napi::bindgen_prelude::{FnArgs, Function};
 use napi_derive::napi;
-use serde_json::{Map, Value};
 
 use crate::calls::Calls;
 use crate::custom::{Custom, Methods};
@@ -58,7 +57,7 @@ impl NativeSource {
     /// Adds a destination of this package: its name, its type and its options as JSON.
     #[napi]
     pub fn add_builtin(&self, name: String, kind: String, options: String) -> napi::Result<()> {
-        let options = options::destination(&options).map_err(|error| error.of(&name))?;
+        let options = options::in_snake_case(&options).map_err(|error| error.of(&name))?;
         Ok(self.runner.add(|source| Ok(options::definition(&name, &kind, options)?.add_to(source)?))?)
     }
 
@@ -71,7 +70,8 @@ impl NativeSource {
         has_close: bool,
         options: String,
     ) -> napi::Result<()> {
-        let delivery = options::destination(&options).and_then(delivery).map_err(|error| error.of(&name))?;
+        let delivery = options::in_snake_case(&options).and_then(options::delivery);
+        let delivery = delivery.map_err(|error| error.of(&name))?;
         let methods = Methods { has_flush, has_close };
         let destination = Custom::new(name.clone(), methods, Arc::clone(&self.calls));
         let add = |source: &EventSource| source.add_destination_with(destination, &delivery);
@@ -157,13 +157,4 @@ impl NativeSource {
             calls.answer(id, answer);
         });
     }
-}
-
-fn delivery(options: Map<String, Value>) -> Result<DeliveryOptions, Failure> {
-    let delivery = options::delivery(options)?;
-    if delivery.format.is_some() {
-        let message = "a destination of your own gets the events themselves; leave it out";
-        return Err(Failure::option("format", message));
-    }
-    Ok(delivery)
 }

@@ -32,7 +32,7 @@ const USER_AGENT: &str = concat!("grantex-destinations-node/", env!("CARGO_PKG_V
 
 /// The source that these options describe.
 pub(crate) fn source(options: &str, asks_for_key: bool, calls: &Arc<Calls>) -> Result<EventSource, Failure> {
-    let options: SourceOptions = read(destination(options)?)?;
+    let options: SourceOptions = read(in_snake_case(options)?)?;
     let url = options.url.filter(|url| !url.is_empty());
     let url = url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok());
     let url = url.unwrap_or_else(|| grantex::DEFAULT_BASE_URL.to_owned());
@@ -75,8 +75,8 @@ async fn ask_for_key(calls: Arc<Calls>) -> Result<String, String> {
     }
 }
 
-/// A destination's options, their names as Rust has them.
-pub(crate) fn destination(options: &str) -> Result<Map<String, Value>, Failure> {
+/// Options with their names as Rust has them.
+pub(crate) fn in_snake_case(options: &str) -> Result<Map<String, Value>, Failure> {
     let options: Map<String, Value> = serde_json::from_str(options)
         .map_err(|error| Failure::from(ConfigError::whole(format!("the options are no object: {error}"))))?;
     let named = |(name, value): (String, Value)| {
@@ -101,9 +101,14 @@ pub(crate) fn definition(
     Definition::parse(options).map_err(Failure::from)
 }
 
-/// The options that every destination has.
+/// The options of a destination that is written in JavaScript.
 pub(crate) fn delivery(options: Map<String, Value>) -> Result<DeliveryOptions, Failure> {
-    read(options)
+    let delivery: DeliveryOptions = read(options)?;
+    if delivery.format.is_some() {
+        let message = "a destination of your own gets the events themselves; leave it out";
+        return Err(Failure::option("format", message));
+    }
+    Ok(delivery)
 }
 
 fn read<T: for<'de> Deserialize<'de>>(options: Map<String, Value>) -> Result<T, Failure> {

@@ -133,8 +133,12 @@ impl Drop for Runner {
     fn drop(&mut self) {
         self.abandoned.cancel();
         self.discard();
-        if let Some((_, ended)) = self.thread.lock().take() {
-            let _ = ended.recv_timeout(LAST_WORK.saturating_mul(2));
+        if let Some((thread, ended)) = self.thread.lock().take() {
+            // Nothing is ever sent: it is the thread's end that is heard, or the time that is over.
+            let result = ended.recv_timeout(LAST_WORK.saturating_mul(2));
+            if result == Err(mpsc::RecvTimeoutError::Disconnected) {
+                let _ = thread.join();
+            }
         }
     }
 }
