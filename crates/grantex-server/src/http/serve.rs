@@ -159,8 +159,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(app.settings.head_timeout)
         .max_buf_size(WRITE_BUFFER)
-        .serve_connection(io, service)
-        .with_upgrades();
+        .serve_connection(io, service);
     let mut graceful = false;
     let stream = loop {
         let served = poll_fn(|context| match Pin::new(&mut serving).poll(context) {
@@ -184,13 +183,12 @@ where
             }
         }
     };
-    if let Some(parts) = serving.into_parts() {
-        let TakenOver { head, is_chunked, stream } = *stream;
-        // Hardly ever anything; but it would keep all of the buffer that the request was read into.
-        let early = Bytes::copy_from_slice(&parts.read_buf);
-        // A task of its own: this one is as large as what HTTP needs.
-        stream.spawn(parts.io.into_inner(), head, is_chunked, early, (&tasks.connections, shared));
-    }
+    let parts = serving.into_parts();
+    let TakenOver { head, is_chunked, stream } = *stream;
+    // Hardly ever anything; but it would keep all of the buffer that the request was read into.
+    let early = Bytes::copy_from_slice(&parts.read_buf);
+    // A task of its own: this one is as large as what HTTP needs.
+    stream.spawn(parts.io.into_inner(), head, is_chunked, early, (&tasks.connections, shared));
 }
 
 /// How far serving a connection has come.

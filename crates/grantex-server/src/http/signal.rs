@@ -1,7 +1,7 @@
 //! Something that is said once and heard by one task: a word, where a channel would be a hundred bytes.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -39,11 +39,13 @@ impl<T: Copy> Signal<T> {
 
     /// Waits until something is said.
     pub(crate) async fn heard(&self) -> T {
-        poll_fn(|context| {
-            // Before looking, so that what is said meanwhile wakes.
-            self.listener.register(context.waker());
-            self.said().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+        poll_fn(|context| self.poll_heard(context)).await
+    }
+
+    /// As [`heard`](Self::heard).
+    pub(crate) fn poll_heard(&self, context: &mut Context<'_>) -> Poll<T> {
+        // Before looking, so that what is said meanwhile wakes.
+        self.listener.register(context.waker());
+        self.said().map_or(Poll::Pending, Poll::Ready)
     }
 }

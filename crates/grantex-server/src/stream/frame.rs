@@ -145,6 +145,29 @@ pub(super) struct Passed {
     pub(super) id: EventId,
 }
 
+/// A part of a shared buffer.
+pub(super) struct Part<'c> {
+    of: &'c Bytes,
+    place: Range<usize>,
+}
+
+impl Part<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.place.len()
+    }
+
+    /// Shares it.
+    pub(super) fn share(&self) -> Bytes {
+        self.of.slice(self.place.clone())
+    }
+}
+
+impl AsRef<[u8]> for Part<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.of.get(self.place.clone()).unwrap_or_default()
+    }
+}
+
 /// Consecutive events that a subscriber gets: at least one.
 pub(crate) struct Run {
     chunk: Arc<Chunk>,
@@ -158,17 +181,17 @@ impl Run {
 
     /// All events as Server-Sent Events: one slice of the shared buffer, ending where an event
     /// ends.
-    pub(super) fn sse(&self) -> Bytes {
+    pub(super) fn sse(&self) -> Part<'_> {
         let start = self.frames().first().map_or(0, |frame| frame.start);
         let end = self.frames().last().map_or(0, |frame| frame.end);
-        self.chunk.bytes.slice(start..end)
+        Part { of: &self.chunk.bytes, place: start..end }
     }
 
     /// All events as WebSocket messages, one each: one slice of a shared buffer.
-    pub(super) fn ws(&self) -> Bytes {
+    pub(super) fn ws(&self) -> Part<'_> {
         let messages = self.chunk.messages();
         let place = |index: usize| messages.starts.get(index).copied().unwrap_or(messages.bytes.len());
-        messages.bytes.slice(place(self.frames.start)..place(self.frames.end))
+        Part { of: &messages.bytes, place: place(self.frames.start)..place(self.frames.end) }
     }
 
     /// Memory that it keeps alive.
@@ -246,8 +269,9 @@ mod tests {
         let tokens = Filter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
         let run = chunk.next_run(0, &tokens).ok().unwrap();
         assert_eq!((run.len(), run.last_position()), (2, 3));
-        assert_eq!(&run.ws()[..], b"\x81\x11{\"n\":2,\"pad\":\"x\"}\x81\x11{\"n\":3,\"pad\":\"x\"}");
-        assert!(run.sse().starts_with(b"id: evt_") && run.sse().ends_with(b"\n\n"));
+        assert_eq!(run.ws().as_ref(), b"\x81\x11{\"n\":2,\"pad\":\"x\"}\x81\x11{\"n\":3,\"pad\":\"x\"}");
+        let block = run.sse().share();
+        assert!(block.starts_with(b"id: evt_") && block.ends_with(b"\n\n"));
         let run = chunk.next_run(3, &tokens).ok().unwrap();
         assert_eq!((run.len(), run.last_position()), (1, 5));
         let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();

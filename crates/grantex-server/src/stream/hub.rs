@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grantex_core::log::StoredEvent;
@@ -145,6 +146,7 @@ impl Hub {
 
     /// Hands committed events to the tails of developers that have subscribers.
     pub(crate) fn publish(&self, events: Vec<(DeveloperId, StoredEvent)>) {
+        self.tick.fetch_add(1, Ordering::Relaxed);
         let mut by_developer: HashMap<DeveloperId, Vec<StoredEvent>> = HashMap::new();
         for (developer, event) in events {
             by_developer.entry(developer).or_default().push(event);
@@ -263,8 +265,9 @@ impl Hub {
         }
     }
 
-    pub(super) fn tick(&self) -> u64 {
-        self.tick.fetch_add(1, Ordering::Relaxed)
+    /// How many publications there were: the measure of how long ago a tail was read.
+    fn tick(&self) -> u64 {
+        self.tick.load(Ordering::Relaxed)
     }
 }
 
@@ -279,9 +282,9 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Waits until the stream has to end.
-    pub(super) async fn ended(&self) -> End {
-        self.ends.heard().await
+    /// Ready when the stream has to end.
+    pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<End> {
+        self.ends.poll_heard(context)
     }
 
     /// Whether and why the stream has to end.

@@ -26,11 +26,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         Self { socket, waiting: Vec::new(), has_progressed: false }
     }
 
-    /// Makes room for so many more.
-    pub(super) fn reserve(&mut self, pieces: usize) {
-        self.waiting.reserve(pieces);
-    }
-
     /// Puts bytes behind those that wait.
     pub(super) fn push(&mut self, bytes: Bytes) {
         self.waiting.push(bytes);
@@ -46,34 +41,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         std::mem::take(&mut self.has_progressed)
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// As [`flush`](Self::flush). What could not be sent still waits, also after an error.
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sent = 0_usize;
         let result = loop {
             let pieces = self.waiting.get(sent..).unwrap_or_default();
             if pieces.is_empty() {
-                break ready!(Pin::new(&mut self.socket).poll_flush(context));
+                self.waiting = Vec::new();
+                return Pin::new(&mut self.socket).poll_flush(context);
             }
-            let mut slices = [IoSlice::new(&[]); PIECES];
-            for (slice, piece) in slices.iter_mut().zip(pieces) {
-                *slice = IoSlice::new(piece);
-            }
-            let count = pieces.len().min(PIECES);
-            let slices = slices.get(..count).unwrap_or_default();
-            match Pin::new(&mut self.socket).poll_write_vectored(context, slices) {
-                Poll::Ready(Ok(0)) => break Err(io::ErrorKind::WriteZero.into()),
+            let socket = Pin::new(&mut self.socket);
+            let written = if let [piece] = pieces {
+                // The cheaper call.
+                socket.poll_write(context, piece)
+            } else {
+                let mut slices = [IoSlice::new(&[]); PIECES];
+                for (slice, piece) in slices.iter_mut().zip(pieces) {
+                    *slice = IoSlice::new(piece);
+                }
+                let count = pieces.len().min(PIECES);
+                socket.poll_write_vectored(context, slices.get(..count).unwrap_or_default())
+            };
+            match written {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.has_progressed = true;
                     sent = self.advance(sent, written);
                 }
-                Poll::Ready(Err(error)) => break Err(error),
-                Poll::Pending => {
-                    self.waiting.drain(..sent);
-                    return Poll::Pending;
-                }
+                failed_or_pending => break failed_or_pending.map_ok(|_| ()),
             }
         };
-        self.waiting = Vec::new();
-        Poll::Ready(result)
+        self.waiting.drain(..sent);
+        result
     }
 
     /// Takes `written` bytes off the pieces from `sent` on; gives how many pieces are sent then.
@@ -91,16 +90,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         sent
     }
 
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// What the other end says next; nothing when it says nothing more.
     pub(super) async fn read(&mut self) -> io::Result<Bytes> {
-        poll_fn(|context| {
-            // Larger than anything that clients say, mostly.
-            let mut bytes = [0; 256];
-            let mut buffer = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
-            Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
-        })
-        .await
+        poll_fn(|context| self.poll_read(context)).await
+    }
+
+    /// As [`read`](Self::read).
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        // Larger than anything that clients say, mostly.
+        let mut bytes = [0; 256];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
     }
 
     /// Waits until the other end says nothing more; what it says is not listened to.

@@ -1,21 +1,19 @@
 //! A subscriber: a cursor that follows the log, from any point of history into live.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grantex_core::env::Clock;
-use grantex_core::log::Position;
 use grantex_core::store::{self, Store};
 use grantex_core::usecase::events::Cursor;
 use grantex_types::{EventId, TypeSet};
-use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::frame::Chunk;
-pub(crate) use super::frame::Run;
-use super::tail::Found;
+pub(super) use super::frame::Run;
+use super::tail::{Found, Tail};
 use super::{End, Filter, Slot};
 
 /// Events and bytes read from the store at once: large enough to be cheap per event, small enough
@@ -30,17 +28,28 @@ const MOST_AT_ONCE: usize = 128 << 10;
 const MOST_HELD: usize = 512 << 10;
 /// Pieces that are given at once, as a filter cuts them: what one call of the system takes in one go.
 const MOST_PIECES: usize = 64;
+/// How often it is looked, within the keep-alive time, whether a sign of life is due: it may come early by as much.
+const BEATS: u32 = 16;
+/// The shortest time between two such looks.
+const LEAST_BEAT: Duration = Duration::from_millis(1);
 /// How long to wait when the store cannot be read.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 
-/// What a subscriber gets next.
-pub(crate) enum Next {
+/// What a subscriber gets.
+pub(super) enum Item {
     /// Events: as many as are due, within what one write should carry.
     Events(Vec<Run>),
     /// No event for the keep-alive time, but the log moved past hidden ones: the cursor is here.
     Cursor(EventId),
     /// No event for the keep-alive time.
     Idle,
+}
+
+/// What comes next.
+pub(super) enum Next {
+    Item(Item),
+    /// It has all there is.
+    Nothing,
     /// The stream has to end.
     End(End),
 }
@@ -67,7 +76,6 @@ pub(crate) struct Session {
     cursor: Cursor,
     /// The cursor that the client knows.
     told: EventId,
-    head: watch::Receiver<Position>,
     /// Chunks of a page of the store, oldest first.
     page: VecDeque<Arc<Chunk>>,
     /// It was at the head before: what comes now is new, and its age is how late it is.
@@ -75,9 +83,6 @@ pub(crate) struct Session {
     keep_alive: Duration,
     /// Since when the client has heard nothing.
     quiet_since: Instant,
-    /// Looks whether it has been quiet for too long. It is not moved with every event, but when it is due: that
-    /// is once in a while, and moving a timer costs as much as finding an event.
-    idle_at: Pin<Box<Sleep>>,
 }
 
 impl Session {
@@ -89,19 +94,16 @@ impl Session {
         cursor: Cursor,
         keep_alive: Duration,
     ) -> Self {
-        let head = slot.tail.head();
         Self {
             store,
             clock,
             filter,
             cursor,
             told: cursor.id,
-            head,
             page: VecDeque::new(),
             live: false,
             keep_alive,
             quiet_since: Instant::now(),
-            idle_at: Box::pin(tokio::time::sleep(keep_alive)),
             slot,
         }
     }
@@ -116,53 +118,76 @@ impl Session {
         self.filter.types = types;
     }
 
-    /// What comes next; waits for it. Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Next {
+    /// The log's newest events.
+    pub(super) fn tail(&self) -> &Arc<Tail> {
+        &self.slot.tail
+    }
+
+    /// How often to ask whether a sign of life is [`due`](Self::due).
+    pub(super) fn beat(&self) -> Duration {
+        self.margin().max(LEAST_BEAT)
+    }
+
+    /// How much too early a sign of life may come, so that it does not come too late.
+    fn margin(&self) -> Duration {
+        self.keep_alive.checked_div(BEATS).unwrap_or_default()
+    }
+
+    /// Whether the log is known to go on after the cursor.
+    pub(super) fn is_behind(&self) -> bool {
+        self.slot.tail.has_after(self.cursor.position)
+    }
+
+    /// Ready when the stream has to end.
+    pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<End> {
+        self.slot.poll_ended(context)
+    }
+
+    /// What comes next; waits for the store, where only that knows. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Next {
         loop {
-            if let Some(end) = self.slot.has_ended() {
-                return Next::End(end);
+            if let Some(next) = self.due() {
+                return next;
             }
-            // Also in the middle of a long stretch of hidden history.
-            if Instant::now() >= self.idle_at.deadline()
-                && let Some(idle) = self.idle()
-            {
-                return idle;
+            // On the heap, both: an idle stream would keep the room for them in its task.
+            match Box::pin(self.load()).await {
+                Loaded::Page => {}
+                Loaded::Nothing => self.slot.tail.ends_at(self.cursor.position),
+                Loaded::Gap => return Next::End(End::Expired),
+                Loaded::Failed => Box::pin(tokio::time::sleep(STORE_PAUSE)).await,
             }
-            // Seen before looking: a publication after this wakes the wait below.
-            self.head.borrow_and_update();
-            let chunk = match self.page.front() {
-                Some(chunk) => Some(Arc::clone(chunk)),
-                None => match self.slot.tail.read(self.cursor.position, self.slot.tick()) {
-                    Found::Chunk(chunk) => Some(chunk),
-                    Found::Nothing => None,
-                    // On the heap, both: an idle stream would keep the room for them in its task.
-                    Found::Missing => match Box::pin(self.load()).await {
-                        Loaded::Page => continue,
-                        Loaded::Nothing => None,
-                        Loaded::Gap => return Next::End(End::Expired),
-                        Loaded::Failed => {
-                            Box::pin(tokio::time::sleep(STORE_PAUSE)).await;
-                            continue;
-                        }
-                    },
-                },
-            };
-            if let Some(chunk) = chunk {
-                if let Some(run) = self.take(&chunk) {
-                    return Next::Events(self.all_due(run));
+        }
+    }
+
+    /// What comes next, as far as it is in memory; `None` if only the store knows.
+    pub(super) fn due(&mut self) -> Option<Next> {
+        if let Some(end) = self.slot.has_ended() {
+            return Some(Next::End(end));
+        }
+        // Also in the middle of a long stretch of hidden history.
+        if let Some(idle) = self.idle() {
+            return Some(Next::Item(idle));
+        }
+        loop {
+            let chunk = match self.find() {
+                Found::Chunk(chunk) => chunk,
+                Found::Missing => return None,
+                Found::Nothing => {
+                    self.live = true;
+                    return Some(Next::Nothing);
                 }
-                continue;
+            };
+            if let Some(run) = self.take(&chunk) {
+                return Some(Next::Item(Item::Events(self.all_due(run))));
             }
-            self.live = true;
-            tokio::select! {
-                biased;
-                end = self.slot.ended() => return Next::End(end),
-                // The tail lives as long as the slot, so its sender does too.
-                _ = self.head.changed() => {}
-                () = self.idle_at.as_mut() => if let Some(idle) = self.idle() {
-                    return idle;
-                },
-            }
+        }
+    }
+
+    /// Where the next event lies.
+    fn find(&self) -> Found {
+        match self.page.front() {
+            Some(chunk) => Found::Chunk(Arc::clone(chunk)),
+            None => self.slot.tail.read(self.cursor.position, self.slot.tick()),
         }
     }
 
@@ -171,13 +196,7 @@ impl Session {
         let (mut bytes, mut held) = (first.bytes(), first.held());
         let mut runs = vec![first];
         while bytes < MOST_AT_ONCE && held < MOST_HELD && runs.len() < MOST_PIECES {
-            let chunk = match self.page.front() {
-                Some(chunk) => Arc::clone(chunk),
-                None => match self.slot.tail.read(self.cursor.position, self.slot.tick()) {
-                    Found::Chunk(chunk) => chunk,
-                    Found::Missing | Found::Nothing => break,
-                },
-            };
+            let Found::Chunk(chunk) = self.find() else { break };
             if let Some(run) = self.take(&chunk) {
                 bytes = bytes.saturating_add(run.bytes());
                 if !runs.last().is_some_and(|last| last.shares_memory_with(&run)) {
@@ -203,23 +222,19 @@ impl Session {
         }
     }
 
-    /// A sign of life, if it is time for one, with the cursor if the client does not know it.
-    fn idle(&mut self) -> Option<Next> {
+    /// A sign of life, if it would be late at the next beat, with the cursor if the client does not know it.
+    fn idle(&mut self) -> Option<Item> {
         let now = Instant::now();
-        let due = |since: Instant| since.checked_add(self.keep_alive).unwrap_or(since);
-        if due(self.quiet_since) > now {
-            let due = due(self.quiet_since);
-            self.idle_at.as_mut().reset(due);
+        let quiet = now.saturating_duration_since(self.quiet_since);
+        if quiet < self.keep_alive.saturating_sub(self.margin()) {
             return None;
         }
         self.quiet_since = now;
-        let due = due(now);
-        self.idle_at.as_mut().reset(due);
         if self.told == self.cursor.id {
-            return Some(Next::Idle);
+            return Some(Item::Idle);
         }
         self.told = self.cursor.id;
-        Some(Next::Cursor(self.cursor.id))
+        Some(Item::Cursor(self.cursor.id))
     }
 
     /// The next shown events of a chunk; the cursor moves past what is hidden.
@@ -261,7 +276,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use grantex_core::env::Rng as _;
-    use grantex_core::log::Subject;
+    use grantex_core::log::{Position, Subject};
     use grantex_core::store::write;
     use grantex_store::sqlite::{Environment, SqliteStore};
     use grantex_types::event::{EventData, RevokedBy};
@@ -320,7 +335,9 @@ mod tests {
         let log = Log::with(10, 4).await;
         assert!(matches!(log.session("", 2, LONG).next().await, Next::End(End::Expired)));
         // The last trimmed event is a good place.
-        assert!(matches!(log.session("", 4, LONG).next().await, Next::Events(runs) if runs[0].len() == 6));
+        assert!(
+            matches!(log.session("", 4, LONG).next().await, Next::Item(Item::Events(runs)) if runs[0].len() == 6)
+        );
     }
 
     #[tokio::test]
@@ -330,7 +347,7 @@ mod tests {
         let mut session = log.session("", 0, LONG);
         let mut seen = 0;
         while seen < EVENTS {
-            let Next::Events(runs) = session.next().await else { panic!("there are more") };
+            let Next::Item(Item::Events(runs)) = session.next().await else { panic!("there are more") };
             let bytes: usize = runs.iter().map(Run::bytes).sum();
             assert!(bytes < MOST_AT_ONCE + (64 << 10) && runs.len() <= MOST_PIECES);
             for run in &runs {
@@ -345,7 +362,7 @@ mod tests {
         const EVENTS: usize = 40_000;
         let log = Log::with(EVENTS, 0).await;
         let mut session = log.session("token.issued", 0, Duration::from_millis(1));
-        while !matches!(session.next().await, Next::Cursor(_)) {}
+        while !matches!(session.next().await, Next::Item(Item::Cursor(_))) {}
         assert!(session.cursor.position < EVENTS as u64, "a sign of life came before the end was reached");
     }
 }

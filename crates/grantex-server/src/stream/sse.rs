@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::{BufMut as _, Bytes, BytesMut};
-use grantex_types::sse;
+use bytes::Bytes;
 use http::{HeaderValue, header};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Session;
+use super::feed::{Duplex, Feed, Framing, Heard};
+use super::lane::Place;
 use super::outlet::Outlet;
-use super::session::{Next, Run};
 use crate::http::connection::Connection;
 use crate::http::takeover::Streaming;
 
@@ -41,87 +40,43 @@ pub(super) fn run<S>(
     connection: Arc<Connection>,
     head: Bytes,
     is_chunked: bool,
-    mut session: Box<Session>,
+    session: Box<Session>,
 ) -> impl Future<Output = ()> + Send
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Duplex,
 {
     let mut outlet = Outlet::new(socket);
     outlet.push(head);
-    let mut stream = Stream { outlet, is_chunked };
-    stream.push_one(opening(&session));
+    let mut feed = Box::new(Feed::new(*session, outlet, Framing::Sse { is_chunked }));
+    feed.push_opening(RETRY_MILLIS);
     // A block, not an async function: that would keep room for what it was called with besides.
     async move {
         tokio::select! {
             biased;
             () = connection.cut.heard() => {}
-            ended = stream.follow(&mut session) => if let Err(error) = ended {
+            ended = follow(feed) => if let Err(error) = ended {
                 tracing::debug!(%error, "a stream ended early");
             },
         }
     }
 }
 
-struct Stream<S> {
-    outlet: Outlet<S>,
-    is_chunked: bool,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
-    async fn follow(&mut self, session: &mut Session) -> io::Result<()> {
-        self.outlet.flush().await?;
-        loop {
-            let next = tokio::select! {
-                biased;
-                // What the client says is not listened to; that it goes away is.
-                closed = self.outlet.closed() => return closed,
-                next = session.next() => next,
-            };
-            match next {
-                Next::Events(runs) => {
-                    let length = runs.iter().map(Run::bytes).sum();
-                    self.push(length, runs.iter().map(Run::sse));
-                }
-                Next::Cursor(id) => {
-                    let mut block = BytesMut::new();
-                    sse::write_cursor(&mut block, id);
-                    self.push_one(block.freeze());
-                }
-                Next::Idle => self.push_one(Bytes::from_static(sse::KEEP_ALIVE)),
-                Next::End(_) => {
-                    if self.is_chunked {
-                        self.outlet.push(Bytes::from_static(b"0\r\n\r\n"));
-                    }
-                    self.outlet.flush().await?;
-                    return self.outlet.close().await;
-                }
+async fn follow<S: Duplex>(mut feed: Box<Feed<S>>) -> io::Result<()> {
+    let place = Place::join(&feed);
+    loop {
+        feed.outlet.flush().await?;
+        let heard;
+        (feed, heard) = place.attend(feed).await;
+        match heard? {
+            Heard::Due => {}
+            // What the client says is not listened to; that it goes away is.
+            Heard::Said(said) if said.is_empty() => return Ok(()),
+            Heard::Said(_) => {}
+            Heard::End(_) => {
+                feed.push_end();
+                feed.outlet.flush().await?;
+                return feed.outlet.close().await;
             }
-            self.outlet.flush().await?;
         }
     }
-
-    /// Puts whole blocks, of `length` bytes in all, behind what waits, as one chunk.
-    fn push(&mut self, length: usize, blocks: impl ExactSizeIterator<Item = Bytes>) {
-        self.outlet.reserve(blocks.len().saturating_add(2));
-        if self.is_chunked {
-            self.outlet.push(format!("{length:x}\r\n").into());
-        }
-        blocks.for_each(|block| self.outlet.push(block));
-        if self.is_chunked {
-            self.outlet.push(Bytes::from_static(b"\r\n"));
-        }
-    }
-
-    fn push_one(&mut self, block: Bytes) {
-        self.push(block.len(), std::iter::once(block));
-    }
-}
-
-/// The first block has the delay and the starting cursor, so that a client which was cut before the first
-/// event can resume too.
-fn opening(session: &Session) -> Bytes {
-    let mut block = BytesMut::new();
-    block.put_slice(format!("retry: {RETRY_MILLIS}\n").as_bytes());
-    sse::write_cursor(&mut block, session.cursor());
-    block.freeze()
 }

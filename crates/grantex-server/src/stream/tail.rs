@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantex_core::log::Position;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::frame::Chunk;
+use super::lane::Lanes;
 
 /// A ring of chunks in log order. It may begin anywhere; what it lacks is in the store.
 #[derive(Debug)]
 pub(super) struct Tail {
     ring: Mutex<Ring>,
-    /// The log's head as last published; 0 before the first publication.
-    head: watch::Sender<Position>,
+    /// One more than the log's head as far as it is known; 0 as long as it is not.
+    head: AtomicU64,
+    /// Who delivers it.
+    pub(super) lanes: Lanes,
     /// When it was last read, in the hub's ticks: the least recently used tail is cut first.
     used: AtomicU64,
 }
@@ -38,15 +40,26 @@ pub(super) enum Found {
 
 impl Tail {
     pub(super) fn new() -> Self {
-        Self { ring: Mutex::default(), head: watch::Sender::new(0), used: AtomicU64::new(0) }
+        Self {
+            ring: Mutex::default(),
+            head: AtomicU64::new(0),
+            lanes: Lanes::default(),
+            used: AtomicU64::new(0),
+        }
     }
 
-    /// Wakes at every publication.
-    pub(super) fn head(&self) -> watch::Receiver<Position> {
-        self.head.subscribe()
+    /// Whether the log is known to have something after a position.
+    pub(super) fn has_after(&self, position: Position) -> bool {
+        self.head.load(Ordering::Acquire) > position.saturating_add(1)
     }
 
-    /// Adds chunks that follow those before, and wakes the subscribers. Returns the bytes added.
+    /// The store had nothing after a position, read while this tail was there: what comes after it is published
+    /// here.
+    pub(super) fn ends_at(&self, position: Position) {
+        self.head.fetch_max(position.saturating_add(1), Ordering::AcqRel);
+    }
+
+    /// Adds chunks that follow those before, and wakes the lanes. Returns the bytes added.
     pub(super) fn push(&self, chunks: Vec<Arc<Chunk>>) -> usize {
         let Some(head) = chunks.last().map(|chunk| chunk.last()) else { return 0 };
         let added: usize = chunks.iter().map(|chunk| chunk.size()).sum();
@@ -54,7 +67,8 @@ impl Tail {
         ring.bytes = ring.bytes.saturating_add(added);
         ring.chunks.extend(chunks);
         drop(ring);
-        self.head.send_replace(head);
+        self.ends_at(head);
+        self.lanes.wake();
         added
     }
 
@@ -67,8 +81,9 @@ impl Tail {
             Some(chunk) if chunk.first() <= wanted => Found::Chunk(Arc::clone(chunk)),
             Some(_) => Found::Missing,
             None => {
-                let head = *self.head.borrow();
-                if head > 0 && head <= after { Found::Nothing } else { Found::Missing }
+                // Equal, mostly: a cursor is never beyond the head.
+                let head = self.head.load(Ordering::Acquire);
+                if head > 0 && head <= wanted { Found::Nothing } else { Found::Missing }
             }
         }
     }

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use grantex_types::{EventType, TypeSet};
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::feed::{Duplex, Feed, Framing, Heard};
+use super::lane::Place;
 use super::outlet::Outlet;
-use super::session::{Next, Run};
 use super::ws_frame::{self, Incoming, Said};
 use super::{End, Session};
 use crate::http::connection::Connection;
@@ -38,9 +38,14 @@ struct Wish {
 pub(crate) struct Socket {
     /// Its keep-alive is a ping.
     session: Session,
-    /// What the client may set its filter to at most.
+    terms: Terms,
+}
+
+/// What a client may do.
+struct Terms {
+    /// What it may set its filter to at most.
     widest: TypeSet,
-    /// How long one write may take.
+    /// How long it may take no byte.
     patience: Duration,
     /// How long the closing may take after that.
     grace: Duration,
@@ -52,7 +57,7 @@ impl Socket {
     pub(crate) fn new(session: Session, widest: TypeSet, stall_timeout: Duration) -> Self {
         let patience = stall_timeout.saturating_mul(3).checked_div(4).unwrap_or(stall_timeout);
         let grace = stall_timeout.saturating_sub(patience).max(FAREWELL);
-        Self { session, widest, patience, grace }
+        Self { session, terms: Terms { widest, patience, grace } }
     }
 
     /// Agrees to the upgrade; the socket is taken over by [`run`].
@@ -62,72 +67,66 @@ impl Socket {
         response.extensions_mut().insert(Streaming::websocket(self));
         response
     }
+}
 
-    /// Sends events until there is a farewell to say; without one the client has gone.
-    async fn follow<S>(
-        &mut self,
-        incoming: &mut Incoming,
-        outlet: &mut Outlet<S>,
-    ) -> io::Result<Option<Farewell>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        outlet.flush().await?;
-        if let Some(farewell) = self.hear(incoming, &[], outlet) {
-            return Ok(Some(farewell));
+/// Writes the answer's head and then the session, until either side ends it.
+pub(super) fn run<S: Duplex>(
+    ws: Box<Socket>,
+    socket: S,
+    connection: Arc<Connection>,
+    head: Bytes,
+    early: Bytes,
+) -> impl Future<Output = ()> + Send {
+    let mut outlet = Outlet::new(socket);
+    outlet.push(head);
+    let Socket { session, terms } = *ws;
+    let feed = Box::new(Feed::new(session, outlet, Framing::WebSocket));
+    let mut incoming = Incoming::default();
+    incoming.feed(&early);
+    drop(early);
+    // A block, not an async function: that would keep room for what it was called with besides.
+    async move {
+        tokio::select! {
+            biased;
+            () = connection.cut.heard() => {}
+            ended = terms.follow(feed, &mut incoming) => if let Err(error) = ended {
+                tracing::debug!(%error, "a stream ended early");
+            },
         }
-        loop {
-            let end = tokio::select! {
-                biased;
-                read = outlet.read() => {
-                    let said = read?;
-                    if said.is_empty() {
-                        return Ok(None);
-                    }
-                    self.hear(incoming, &said, outlet)
-                }
-                next = self.session.next() => match next {
-                    Next::Events(runs) => {
-                        for run in &runs {
-                            outlet.push(Run::ws(run));
-                        }
-                        None
-                    }
-                    Next::Cursor(_) | Next::Idle => {
-                        outlet.push(Bytes::from_static(ws_frame::PING));
-                        None
-                    }
-                    Next::End(End::GoingAway) => {
-                        Some(Farewell::new(close_code::AWAY, "the service is restarting; reconnect"))
-                    }
-                    Next::End(End::Expired) => {
-                        Some(Farewell::new(EXPIRED, "undelivered events are no longer retained"))
-                    }
-                    Next::End(End::KeyRevoked) => {
-                        Some(Farewell::new(close_code::POLICY, "the API key was revoked"))
-                    }
-                },
-            };
-            if end.is_some() {
-                return Ok(end);
-            }
+    }
+}
+
+impl Terms {
+    /// Sends events until either side has had enough.
+    async fn follow<S: Duplex>(&self, mut feed: Box<Feed<S>>, incoming: &mut Incoming) -> io::Result<()> {
+        let place = Place::join(&feed);
+        let mut farewell = self.hear(incoming, &[], &mut feed);
+        while farewell.is_none() {
             // Hardly ever is there anything to wait for, and a timer is large.
-            match outlet.flush().now_or_never() {
-                Some(sent) => sent?,
-                None => {
-                    if let Some(farewell) = Box::pin(self.flush(outlet)).await? {
-                        return Ok(Some(farewell));
-                    }
-                }
+            farewell = match feed.outlet.flush().now_or_never() {
+                Some(sent) => sent.map(|()| None)?,
+                None => Box::pin(self.flush(&mut feed.outlet)).await?,
+            };
+            if farewell.is_some() {
+                break;
             }
+            let heard;
+            (feed, heard) = place.attend(feed).await;
+            farewell = match heard? {
+                Heard::Due => None,
+                Heard::Said(said) if said.is_empty() => return Ok(()),
+                Heard::Said(said) => self.hear(incoming, &said, &mut feed),
+                Heard::End(end) => Some(end.into()),
+            };
+        }
+        match farewell {
+            Some(farewell) => Box::pin(self.close(&mut feed.outlet, farewell)).await,
+            None => Ok(()),
         }
     }
 
     /// Waits until the client has taken what waits for it, as long as it takes something now and then.
-    async fn flush<S>(&self, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn flush<S: Duplex>(&self, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>> {
         loop {
             outlet.take_progress();
             if let Ok(sent) = timeout(self.patience, outlet.flush()).await {
@@ -142,20 +141,17 @@ impl Socket {
     }
 
     /// What the client says; gives a farewell where that ends the stream.
-    fn hear<S>(&mut self, incoming: &mut Incoming, bytes: &[u8], outlet: &mut Outlet<S>) -> Option<Farewell>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    fn hear<S: Duplex>(&self, incoming: &mut Incoming, bytes: &[u8], feed: &mut Feed<S>) -> Option<Farewell> {
         incoming.feed(bytes);
         loop {
             match incoming.next() {
                 None | Some(Said::Pong) => return None,
                 Some(Said::Text(text)) => match wish(&text, self.widest) {
-                    Ok(types) => self.session.set_types(types),
+                    Ok(types) => feed.session.set_types(types),
                     Err(reason) => return Some(Farewell { code: close_code::INVALID, reason }),
                 },
                 Some(Said::Binary) => return Some(Farewell::new(close_code::UNSUPPORTED, "send text")),
-                Some(Said::Ping(payload)) => outlet.push(ws_frame::pong(&payload)),
+                Some(Said::Ping(payload)) => feed.outlet.push(ws_frame::pong(&payload)),
                 Some(Said::Close(code)) => return Some(Farewell { code, reason: String::new() }),
                 Some(Said::Nonsense(code, reason)) => return Some(Farewell::new(code, reason)),
             }
@@ -163,10 +159,7 @@ impl Socket {
     }
 
     /// Sends what waits and the farewell, and gives the client some time to answer.
-    async fn close<S>(&self, outlet: &mut Outlet<S>, farewell: Farewell) -> io::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn close<S: Duplex>(&self, outlet: &mut Outlet<S>, farewell: Farewell) -> io::Result<()> {
         outlet.push(ws_frame::close(farewell.code, &farewell.reason));
         let closing = async {
             outlet.flush().await?;
@@ -181,36 +174,12 @@ impl Socket {
     }
 }
 
-/// Writes the answer's head and then the session, until either side ends it.
-pub(super) fn run<S>(
-    mut ws: Box<Socket>,
-    socket: S,
-    connection: Arc<Connection>,
-    head: Bytes,
-    early: Bytes,
-) -> impl Future<Output = ()> + Send
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let mut outlet = Outlet::new(socket);
-    outlet.push(head);
-    let mut incoming = Incoming::default();
-    incoming.feed(&early);
-    drop(early);
-    // A block, not an async function: that would keep room for what it was called with besides.
-    async move {
-        let running = async {
-            match ws.follow(&mut incoming, &mut outlet).await? {
-                Some(farewell) => Box::pin(ws.close(&mut outlet, farewell)).await,
-                None => Ok(()),
-            }
-        };
-        tokio::select! {
-            biased;
-            () = connection.cut.heard() => {}
-            ended = running => if let Err(error) = ended {
-                tracing::debug!(%error, "a stream ended early");
-            },
+impl From<End> for Farewell {
+    fn from(end: End) -> Self {
+        match end {
+            End::GoingAway => Self::new(close_code::AWAY, "the service is restarting; reconnect"),
+            End::Expired => Self::new(EXPIRED, "undelivered events are no longer retained"),
+            End::KeyRevoked => Self::new(close_code::POLICY, "the API key was revoked"),
         }
     }
 }

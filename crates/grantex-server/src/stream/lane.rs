@@ -1,0 +1,218 @@
+//! Delivery of what is new: one task for many streams.
+//!
+//! A stream that has caught up leaves its feed with a lane. Whoever publishes wakes the lanes of the log, not every
+//! stream: a lane goes through its streams and writes to each what it lacks. A stream's own task sleeps meanwhile;
+//! it is woken for what a lane must not wait for – a socket that is full, events that only the store has, the
+//! stream's end – and for what the client says.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use super::feed::{Duplex, Feed, Heard, Served};
+use super::session::Next;
+use super::tail::Tail;
+
+/// Streams that one lane serves: enough that waking it costs next to nothing for each, few enough that the cores
+/// share the streams of one log.
+const MOST: usize = 128;
+/// Streams after which a lane lets other tasks run: some hundred microseconds, if each is written to.
+const BEFORE_YIELDING: usize = 32;
+
+/// Streams of one log that one task serves.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// How often it looks for streams that have been quiet for too long.
+    beat: Duration,
+    members: Mutex<Vec<Arc<dyn Member>>>,
+    /// There may be something to deliver.
+    due: Notify,
+}
+
+/// A stream, as its lane sees it.
+pub(super) trait Member: Send + Sync {
+    /// Writes what is due, without waiting. Returns whether there is more already.
+    fn serve(&self) -> bool;
+}
+
+impl std::fmt::Debug for dyn Member {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Member")
+    }
+}
+
+/// All lanes of one log.
+#[derive(Debug, Default)]
+pub(super) struct Lanes(Mutex<Vec<Arc<Lane>>>);
+
+impl Lanes {
+    /// Wakes all.
+    pub(super) fn wake(&self) {
+        for lane in self.0.lock().iter() {
+            lane.due.notify_one();
+        }
+    }
+
+    /// A lane with room, now with one more member.
+    fn join(tail: &Arc<Tail>, beat: Duration, member: Arc<dyn Member>) -> Arc<Lane> {
+        let mut lanes = tail.lanes.0.lock();
+        // The newest first: the older ones are full, mostly.
+        for lane in lanes.iter().rev().filter(|lane| lane.beat == beat) {
+            let mut members = lane.members.lock();
+            if members.len() < MOST {
+                members.push(member);
+                return Arc::clone(lane);
+            }
+        }
+        let lane = Arc::new(Lane { beat, members: Mutex::new(vec![member]), due: Notify::new() });
+        lanes.push(Arc::clone(&lane));
+        tokio::spawn(run(Arc::clone(&lane), Arc::clone(tail)));
+        lane
+    }
+
+    /// Takes a lane away if nobody is left in it.
+    fn remove_empty(&self, lane: &Arc<Lane>) -> bool {
+        let mut lanes = self.0.lock();
+        let is_empty = lane.members.lock().is_empty();
+        if is_empty {
+            lanes.retain(|other| !Arc::ptr_eq(other, lane));
+        }
+        is_empty
+    }
+}
+
+/// Serves a lane until it is empty.
+async fn run(lane: Arc<Lane>, tail: Arc<Tail>) {
+    let mut beats = tokio::time::interval(lane.beat);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = lane.due.notified() => {}
+            _ = beats.tick() => {}
+        }
+        // Who joins meanwhile looks at the log for itself.
+        let members = lane.members.lock().clone();
+        if members.is_empty() && tail.lanes.remove_empty(&lane) {
+            return;
+        }
+        for some in members.chunks(BEFORE_YIELDING) {
+            let mut has_more = false;
+            for member in some {
+                has_more |= member.serve();
+            }
+            if has_more {
+                lane.due.notify_one();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Where a stream's feed lies while its task sleeps.
+struct Berth<S> {
+    feed: Option<Box<Feed<S>>>,
+    /// Wakes the stream's task.
+    task: Option<Waker>,
+}
+
+impl<S: Duplex> Member for Mutex<Berth<S>> {
+    fn serve(&self) -> bool {
+        // Where no feed lies, the stream's task is awake; it looks at the log before it leaves it here.
+        let mut berth = self.lock();
+        let Berth { feed: Some(feed), task: Some(task) } = &mut *berth else { return false };
+        match feed.serve(&mut Context::from_waker(task)) {
+            Served::All => false,
+            Served::Some => true,
+            Served::NotByLane => {
+                task.wake_by_ref();
+                false
+            }
+        }
+    }
+}
+
+/// A stream's place in a lane, which it leaves when this is dropped.
+pub(super) struct Place<S: Duplex> {
+    berth: Arc<Mutex<Berth<S>>>,
+    lane: Arc<Lane>,
+}
+
+impl<S: Duplex> Place<S> {
+    /// Joins a lane of the feed's log.
+    pub(super) fn join(feed: &Feed<S>) -> Self {
+        let berth = Arc::new(Mutex::new(Berth { feed: None, task: None }));
+        let member = Arc::clone(&berth) as Arc<dyn Member>;
+        let lane = Lanes::join(feed.session.tail(), feed.session.beat(), member);
+        Self { berth, lane }
+    }
+
+    /// Waits until the stream's task has something to do. What is new meanwhile is delivered by the lane.
+    pub(super) async fn attend(&self, mut feed: Box<Feed<S>>) -> (Box<Feed<S>>, io::Result<Heard>) {
+        loop {
+            let Feed { session, outlet, .. } = &mut *feed;
+            tokio::select! {
+                biased;
+                said = outlet.read() => return (feed, said.map(Heard::Said)),
+                next = session.next() => match next {
+                    Next::Item(item) => {
+                        feed.push(item);
+                        return (feed, Ok(Heard::Due));
+                    }
+                    Next::End(end) => return (feed, Ok(Heard::End(end))),
+                    Next::Nothing => {}
+                },
+            }
+            let said;
+            (feed, said) = self.park(feed).await;
+            match said {
+                Ok(None) if feed.outlet.is_empty() => {}
+                Ok(None) => return (feed, Ok(Heard::Due)),
+                Ok(Some(said)) => return (feed, Ok(Heard::Said(said))),
+                Err(error) => return (feed, Err(error)),
+            }
+        }
+    }
+
+    /// Leaves the feed to the lane until its task has to look after it, or the client says something.
+    async fn park(&self, feed: Box<Feed<S>>) -> (Box<Feed<S>>, io::Result<Option<Bytes>>) {
+        let mut brought = Some(feed);
+        poll_fn(|context| {
+            let mut berth = self.berth.lock();
+            // It is there until this is ready.
+            let Some(mut feed) = brought.take().or_else(|| berth.feed.take()) else { return Poll::Pending };
+            match feed.poll_attention(context) {
+                Poll::Ready(attention) => Poll::Ready((feed, attention)),
+                Poll::Pending => {
+                    berth.feed = Some(feed);
+                    if !berth.task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
+                        berth.task = Some(context.waker().clone());
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl<S: Duplex> Drop for Place<S> {
+    fn drop(&mut self) {
+        // The socket closes now, also where the lane still has the berth in its hand.
+        drop(self.berth.lock().feed.take());
+        let own: *const () = Arc::as_ptr(&self.berth).cast();
+        let mut members = self.lane.members.lock();
+        if let Some(index) = members.iter().position(|member| Arc::as_ptr(member).cast() == own) {
+            members.swap_remove(index);
+        }
+        if members.is_empty() {
+            self.lane.due.notify_one();
+        }
+    }
+}
