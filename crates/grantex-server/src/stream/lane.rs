@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::feed::{Duplex, Feed, Heard, Served};
 use super::session::Next;
@@ -25,6 +25,12 @@ use super::tail::Tail;
 const MOST: usize = 128;
 /// Streams after which a lane lets other tasks run: some hundred microseconds, if each is written to.
 const BEFORE_YIELDING: usize = 32;
+
+/// A lane rests as long as it worked, within these limits: what comes meanwhile goes out in one write, and those who
+/// publish get their share of the cores. Where events are rarer than that, or streams are few, nothing waits. Below a
+/// millisecond a timer would take longer than it should; beyond twenty, people would begin to see it.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+const LONGEST_REST: Duration = Duration::from_millis(20);
 
 /// Streams of one log that one task serves.
 #[derive(Debug)]
@@ -102,6 +108,7 @@ async fn run(lane: Arc<Lane>, tail: Arc<Tail>) {
         if members.is_empty() && tail.lanes.remove_empty(&lane) {
             return;
         }
+        let begun = Instant::now();
         for some in members.chunks(BEFORE_YIELDING) {
             let mut has_more = false;
             for member in some {
@@ -111,6 +118,10 @@ async fn run(lane: Arc<Lane>, tail: Arc<Tail>) {
                 lane.due.notify_one();
             }
             tokio::task::yield_now().await;
+        }
+        let rest = begun.elapsed().min(LONGEST_REST);
+        if rest >= SHORTEST_REST {
+            tokio::time::sleep(rest).await;
         }
     }
 }
