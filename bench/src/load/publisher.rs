@@ -52,14 +52,30 @@ impl Grants {
         Self { address: server.address.parse().unwrap(), key: server.key.clone(), ids }
     }
 
-    /// Empties each budget, one after the other over one connection: at once, or one each `pace`. Where they are
-    /// also revoked, a fourth event follows each three.
-    pub(crate) fn empty(&self, pace: Option<Duration>, revoked: bool) -> Published {
+    /// Empties all budgets over so many connections at once, each as fast as it can. Where they are also revoked,
+    /// a fourth event follows each three.
+    pub(crate) fn empty_at_full_speed(&self, connections: usize, revoked: bool) -> Published {
+        let start = Instant::now();
+        let begun = std::thread::scope(|scope| {
+            let share = self.ids.len().div_ceil(connections);
+            let parts = self.ids.chunks(share).map(|ids| scope.spawn(|| self.empty(ids, None, revoked)));
+            let parts: Vec<_> = parts.collect();
+            parts.into_iter().flat_map(|part| part.join().unwrap().begun).collect()
+        });
+        Published { begun, time: start.elapsed() }
+    }
+
+    /// Empties each budget, one after the other over one connection, one each `pace`.
+    pub(crate) fn empty_one_each(&self, pace: Duration) -> Published {
+        self.empty(&self.ids, Some(pace), false)
+    }
+
+    fn empty(&self, ids: &[String], pace: Option<Duration>, revoked: bool) -> Published {
         let mut socket = TcpStream::connect(self.address).unwrap();
         socket.set_nodelay(true).unwrap();
         let start = Instant::now();
-        let mut begun = Vec::with_capacity(self.ids.len());
-        for (number, grant) in (0_u32..).zip(&self.ids) {
+        let mut begun = Vec::with_capacity(ids.len());
+        for (number, grant) in (0_u32..).zip(ids) {
             if let Some(pace) = pace {
                 std::thread::sleep((pace * number).saturating_sub(start.elapsed()));
             }
