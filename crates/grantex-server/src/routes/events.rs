@@ -252,7 +252,8 @@ async fn list(
                 }
                 looked_at = looked_at.saturating_add(1);
                 cursor = events::Cursor { position: event.position, id: event.id };
-                if filter.shows(event.kind, &event.subject) {
+                let subject = &event.subject;
+                if filter.shows(event.kind, subject.grant_id, subject.agent_id, &subject.principal_id) {
                     events.push(raw(event.envelope)?);
                 }
             }

@@ -7,9 +7,9 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use grantex_types::sse;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::frame::Part;
+use super::frame::{Part, Selection};
 use super::outlet::Outlet;
-use super::session::{Item, Next, Run};
+use super::session::{Item, Next};
 use super::{End, Session, ws_frame};
 
 /// A socket, with TLS or without.
@@ -101,13 +101,14 @@ impl<S: Duplex> Feed<S> {
     /// Puts an item behind what waits.
     pub(super) fn push(&mut self, item: Item) {
         match (self.framing, item) {
-            (Framing::Sse { is_chunked }, Item::Events(runs)) => {
-                let mut gather = Gather::with_room_for(runs.iter().map(Run::sse));
+            (Framing::Sse { is_chunked }, Item::Events(selections)) => {
+                let parts = || selections.iter().flat_map(Selection::sse);
+                let mut gather = Gather::with_room_for(parts());
                 if is_chunked {
-                    let length: usize = runs.iter().map(Run::bytes).sum();
+                    let length: usize = selections.iter().map(Selection::bytes).sum();
                     gather.copy(format!("{length:x}\r\n").as_bytes());
                 }
-                runs.iter().for_each(|run| gather.part(&run.sse(), &mut self.outlet));
+                parts().for_each(|part| gather.part(&part, &mut self.outlet));
                 if is_chunked {
                     gather.copy(b"\r\n");
                 }
@@ -119,9 +120,10 @@ impl<S: Duplex> Feed<S> {
                 self.push_block(&block);
             }
             (Framing::Sse { .. }, Item::Idle) => self.push_block(sse::KEEP_ALIVE),
-            (Framing::WebSocket, Item::Events(runs)) => {
-                let mut gather = Gather::with_room_for(runs.iter().map(Run::ws));
-                runs.iter().for_each(|run| gather.part(&run.ws(), &mut self.outlet));
+            (Framing::WebSocket, Item::Events(selections)) => {
+                let parts = || selections.iter().flat_map(Selection::ws);
+                let mut gather = Gather::with_room_for(parts());
+                parts().for_each(|part| gather.part(&part, &mut self.outlet));
                 gather.finish(&mut self.outlet);
             }
             (Framing::WebSocket, Item::Cursor(_) | Item::Idle) => {

@@ -1,6 +1,5 @@
 //! What a subscriber wants to see: the same for live, replay and history.
 
-use grantex_core::log::Subject;
 use grantex_types::{AgentId, EventType, GrantId, TypeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
@@ -89,11 +88,11 @@ impl Filter {
             && self.grant_id.is_none()
     }
 
-    pub(crate) fn shows(&self, kind: EventType, subject: &Subject) -> bool {
+    pub(crate) fn shows(&self, kind: EventType, grant: GrantId, agent: AgentId, principal: &str) -> bool {
         self.types.contains(kind)
-            && self.agent_id.is_none_or(|id| id == subject.agent_id)
-            && self.principal_id.as_ref().is_none_or(|id| *id == subject.principal_id)
-            && self.grant_id.is_none_or(|id| id == subject.grant_id)
+            && self.agent_id.is_none_or(|id| id == agent)
+            && self.principal_id.as_ref().is_none_or(|id| id == principal)
+            && self.grant_id.is_none_or(|id| id == grant)
     }
 
     /// This filter within `outer`: whatever it leaves open is as `outer` has it, and it may ask

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use grantex_core::log::{Position, StoredEvent, Subject};
-use grantex_types::{EventId, EventType, Timestamp, sse};
+use grantex_core::log::{Position, StoredEvent};
+use grantex_types::{AgentId, EventId, EventType, GrantId, Timestamp, sse};
 
 use super::{Filter, ws_frame};
 
@@ -31,12 +31,15 @@ struct Messages {
 }
 
 /// Where one event lies in its chunk, and what filters ask about it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Frame {
     id: EventId,
     created_at: Timestamp,
     kind: EventType,
-    subject: Subject,
+    grant_id: GrantId,
+    agent_id: AgentId,
+    /// Shared with the frame before, where it is the same.
+    principal_id: Arc<str>,
     start: usize,
     end: usize,
 }
@@ -75,11 +78,19 @@ impl Chunk {
             }
             let start = buffer.len();
             sse::write_event(&mut buffer, event.id, &event.envelope);
+            let principal_id = match frames.last() {
+                Some(last) if *last.principal_id == *event.subject.principal_id => {
+                    Arc::clone(&last.principal_id)
+                }
+                _ => event.subject.principal_id.into(),
+            };
             frames.push(Frame {
                 id: event.id,
                 created_at: event.created_at,
                 kind: event.kind,
-                subject: event.subject,
+                grant_id: event.subject.grant_id,
+                agent_id: event.subject.agent_id,
+                principal_id,
                 start,
                 end: buffer.len(),
             });
@@ -103,8 +114,34 @@ impl Chunk {
     /// Memory it holds, about, once a WebSocket has asked for it.
     pub(super) fn size(&self) -> usize {
         let frames = self.frames.len().saturating_mul(size_of::<Frame>());
-        let principals: usize = self.frames.iter().map(|frame| frame.subject.principal_id.capacity()).sum();
+        let principals: usize = self.frames.iter().map(|frame| frame.principal_id.len()).sum();
         self.bytes.len().saturating_mul(2).saturating_add(frames).saturating_add(principals)
+    }
+
+    /// Whether joining the next chunk to this one is worth what it copies: if the next is not smaller, an event is
+    /// copied no more often than the number of times that a chunk can double.
+    pub(super) fn should_join(&self, next: &Self) -> bool {
+        let (length, next_length) = (self.bytes.len(), next.bytes.len());
+        length <= next_length
+            && length.saturating_add(next_length) <= LARGEST_CHUNK
+            && self.last().saturating_add(1) == next.first
+    }
+
+    /// This chunk and the next as one: whoever lacks both finds them in one place.
+    pub(super) fn join(&self, next: &Self) -> Self {
+        let shift = self.bytes.len();
+        let moved = next.frames.iter().map(|frame| Frame {
+            start: frame.start.saturating_add(shift),
+            end: frame.end.saturating_add(shift),
+            ..frame.clone()
+        });
+        let messages = self.messages.get().zip(next.messages.get()).map(|(own, next)| own.join(next));
+        Self {
+            first: self.first,
+            frames: self.frames.iter().cloned().chain(moved).collect(),
+            bytes: [&self.bytes[..], &next.bytes[..]].concat().into(),
+            messages: messages.map_or_else(OnceLock::new, OnceLock::from),
+        }
     }
 
     fn messages(&self) -> &Messages {
@@ -120,29 +157,41 @@ impl Chunk {
         })
     }
 
-    /// The next run of consecutive events after `after` that the filter shows, or the last event
-    /// passed over when there is none left.
-    pub(super) fn next_run(self: &Arc<Self>, after: Position, filter: &Filter) -> Result<Run, Passed> {
+    /// What the filter shows of the events after `after`.
+    pub(super) fn select(self: &Arc<Self>, after: Position, filter: &Filter) -> Option<Selection> {
         let from = usize::try_from(after.saturating_add(1).saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let rest = self.frames.get(from..).unwrap_or_default();
-        if filter.is_open() && !rest.is_empty() {
-            return Ok(Run { chunk: Arc::clone(self), frames: from..self.frames.len() });
+        let mut selection =
+            Selection { chunk: Arc::clone(self), first: 0..0, rest: Vec::new(), events: 0, bytes: 0 };
+        if filter.is_open() {
+            selection.add(from..self.frames.len());
+        } else {
+            let mut run = from..from;
+            for (index, frame) in self.frames.iter().enumerate().skip(from) {
+                if filter.shows(frame.kind, frame.grant_id, frame.agent_id, &frame.principal_id) {
+                    run.end = index.saturating_add(1);
+                } else {
+                    selection.add(run);
+                    run = index.saturating_add(1)..index.saturating_add(1);
+                }
+            }
+            selection.add(run);
         }
-        let shown = |frame: &Frame| filter.shows(frame.kind, &frame.subject);
-        let Some(skipped) = rest.iter().position(shown) else {
-            let id = self.frames.last().map_or(EventId::ZERO, |frame| frame.id);
-            return Err(Passed { position: self.last(), id });
-        };
-        let length = rest.iter().skip(skipped).take_while(|frame| shown(frame)).count();
-        let start = from.saturating_add(skipped);
-        Ok(Run { chunk: Arc::clone(self), frames: start..start.saturating_add(length) })
+        (selection.events > 0).then_some(selection)
+    }
+
+    /// The id of its last event.
+    pub(super) fn last_id(&self) -> EventId {
+        self.frames.last().map_or(EventId::ZERO, |frame| frame.id)
     }
 }
 
-/// The end of a chunk whose rest is hidden from a subscriber.
-pub(super) struct Passed {
-    pub(super) position: Position,
-    pub(super) id: EventId,
+impl Messages {
+    fn join(&self, next: &Self) -> Self {
+        let shift = self.bytes.len();
+        let own = self.starts.iter().copied().filter(|start| *start < shift);
+        let moved = next.starts.iter().map(|start| start.saturating_add(shift));
+        Self { bytes: [&self.bytes[..], &next.bytes[..]].concat().into(), starts: own.chain(moved).collect() }
+    }
 }
 
 /// A part of a shared buffer.
@@ -168,30 +217,56 @@ impl AsRef<[u8]> for Part<'_> {
     }
 }
 
-/// Consecutive events that a subscriber gets: at least one.
-pub(crate) struct Run {
+/// What a subscriber gets of a chunk: at least one event.
+pub(super) struct Selection {
     chunk: Arc<Chunk>,
-    frames: Range<usize>,
+    /// Runs of consecutive frames: the first, which is hardly ever followed by others unless there is a filter.
+    first: Range<usize>,
+    rest: Vec<Range<usize>>,
+    events: usize,
+    bytes: usize,
 }
 
-impl Run {
-    fn frames(&self) -> &[Frame] {
-        self.chunk.frames.get(self.frames.clone()).unwrap_or_default()
+impl Selection {
+    fn add(&mut self, run: Range<usize>) {
+        if run.is_empty() {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(self.blocks(&run).len());
+        self.events = self.events.saturating_add(run.len());
+        if self.first.is_empty() {
+            self.first = run;
+        } else {
+            self.rest.push(run);
+        }
     }
 
-    /// All events as Server-Sent Events: one slice of the shared buffer, ending where an event
-    /// ends.
-    pub(super) fn sse(&self) -> Part<'_> {
-        let start = self.frames().first().map_or(0, |frame| frame.start);
-        let end = self.frames().last().map_or(0, |frame| frame.end);
+    fn runs(&self) -> impl Iterator<Item = &Range<usize>> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    fn blocks(&self, run: &Range<usize>) -> Part<'_> {
+        let frames = self.chunk.frames.get(run.clone()).unwrap_or_default();
+        let start = frames.first().map_or(0, |frame| frame.start);
+        let end = frames.last().map_or(start, |frame| frame.end);
         Part { of: &self.chunk.bytes, place: start..end }
     }
 
-    /// All events as WebSocket messages, one each: one slice of a shared buffer.
-    pub(super) fn ws(&self) -> Part<'_> {
+    fn last(&self) -> Option<&Frame> {
+        let run = self.rest.last().unwrap_or(&self.first);
+        self.chunk.frames.get(run.end.saturating_sub(1))
+    }
+
+    /// Its events as Server-Sent Events: each part ends where an event ends.
+    pub(super) fn sse(&self) -> impl Iterator<Item = Part<'_>> {
+        self.runs().map(|run| self.blocks(run))
+    }
+
+    /// Its events as WebSocket messages, one each.
+    pub(super) fn ws(&self) -> impl Iterator<Item = Part<'_>> {
         let messages = self.chunk.messages();
         let place = |index: usize| messages.starts.get(index).copied().unwrap_or(messages.bytes.len());
-        Part { of: &messages.bytes, place: place(self.frames.start)..place(self.frames.end) }
+        self.runs().map(move |run| Part { of: &messages.bytes, place: place(run.start)..place(run.end) })
     }
 
     /// Memory that it keeps alive.
@@ -199,35 +274,27 @@ impl Run {
         self.chunk.size()
     }
 
-    pub(super) fn shares_memory_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.chunk, &other.chunk)
-    }
-
+    /// Of its Server-Sent Events.
     pub(super) fn bytes(&self) -> usize {
-        let (first, last) = (self.frames().first(), self.frames().last());
-        last.map_or(0, |frame| frame.end).saturating_sub(first.map_or(0, |frame| frame.start))
+        self.bytes
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.frames.len()
-    }
-
-    pub(super) fn last_position(&self) -> Position {
-        self.chunk.first.saturating_add(self.frames.end as u64).saturating_sub(1)
+    pub(super) fn events(&self) -> usize {
+        self.events
     }
 
     pub(super) fn last_id(&self) -> EventId {
-        self.frames().last().map_or(EventId::ZERO, |frame| frame.id)
+        self.last().map_or(EventId::ZERO, |frame| frame.id)
     }
 
     pub(super) fn last_created_at(&self) -> Timestamp {
-        self.frames().last().map_or(Timestamp::EPOCH, |frame| frame.created_at)
+        self.last().map_or(Timestamp::EPOCH, |frame| frame.created_at)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use grantex_types::{AgentId, GrantId};
+    use grantex_core::log::Subject;
 
     use super::*;
 
@@ -261,22 +328,57 @@ mod tests {
         assert_eq!(next, 51);
     }
 
+    fn text<'c>(parts: impl Iterator<Item = Part<'c>>) -> String {
+        parts.map(|part| String::from_utf8(part.as_ref().to_vec()).unwrap()).collect()
+    }
+
     #[test]
-    fn runs_are_what_the_filter_shows() {
+    fn a_selection_is_what_the_filter_shows() {
         use EventType::{GrantCreated as C, TokenIssued as T};
         let events = [C, T, T, C, T].into_iter().enumerate().map(|(i, kind)| event(i as u64 + 1, kind, 1));
         let chunk = Chunk::encode(events.collect()).remove(0);
         let tokens = Filter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
-        let run = chunk.next_run(0, &tokens).ok().unwrap();
-        assert_eq!((run.len(), run.last_position()), (2, 3));
-        assert_eq!(run.ws().as_ref(), b"\x81\x11{\"n\":2,\"pad\":\"x\"}\x81\x11{\"n\":3,\"pad\":\"x\"}");
-        let block = run.sse().share();
-        assert!(block.starts_with(b"id: evt_") && block.ends_with(b"\n\n"));
-        let run = chunk.next_run(3, &tokens).ok().unwrap();
-        assert_eq!((run.len(), run.last_position()), (1, 5));
+        let selection = chunk.select(0, &tokens).unwrap();
+        assert_eq!((selection.events(), selection.last_id()), (3, EventId::from_parts(5, 0)));
+        let message = |n| format!("\u{81}\x11{{\"n\":{n},\"pad\":\"x\"}}");
+        let expected: Vec<u8> = [2, 3, 5].into_iter().flat_map(|n| latin1(&message(n))).collect();
+        assert_eq!(selection.ws().flat_map(|part| part.as_ref().to_vec()).collect::<Vec<_>>(), expected);
+        let blocks = text(selection.sse());
+        assert_eq!(blocks.len(), selection.bytes());
+        assert!(blocks.starts_with("id: evt_") && blocks.ends_with("\n\n") && !blocks.contains("\"n\":4"));
+        assert_eq!(chunk.select(3, &tokens).unwrap().events(), 1);
         let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
-        assert_eq!(chunk.next_run(1, &open).ok().unwrap().len(), 4);
+        assert_eq!(chunk.select(1, &open).unwrap().events(), 4);
         let none = Filter::new("budget.exhausted".parse().unwrap(), None, None, None).unwrap();
-        assert_eq!(chunk.next_run(0, &none).err().unwrap().position, 5);
+        assert!(chunk.select(0, &none).is_none());
+    }
+
+    fn latin1(text: &str) -> Vec<u8> {
+        text.chars().map(|char| u8::try_from(u32::from(char)).unwrap()).collect()
+    }
+
+    #[test]
+    fn joined_chunks_have_what_their_parts_had() {
+        let events: Vec<_> = (1..=9).map(|n| event(n, EventType::GrantCreated, 10)).collect();
+        let whole = Chunk::encode(events.clone()).remove(0);
+        let [one, two] = [&events[..4], &events[4..]].map(|part| Chunk::encode(part.to_vec()).remove(0));
+        let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
+        let all = |chunk: &Arc<Chunk>| {
+            let selection = chunk.select(2, &open).unwrap();
+            let [sse, ws] = [
+                selection.sse().map(|part| part.share()).collect::<Vec<_>>().concat(),
+                selection.ws().map(|part| part.share()).collect::<Vec<_>>().concat(),
+            ];
+            (sse, ws, selection.last_id())
+        };
+        // Without messages, and with those of both parts.
+        for _ in 0..2 {
+            assert!(one.should_join(&two) && !two.should_join(&one));
+            let joined = Arc::new(one.join(&two));
+            assert_eq!((joined.first(), joined.last()), (1, 9));
+            assert_eq!(all(&joined), all(&whole));
+            one.messages();
+            two.messages();
+        }
     }
 }

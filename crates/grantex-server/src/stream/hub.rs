@@ -159,8 +159,8 @@ impl Hub {
             let chunks = Chunk::encode(events);
             let mut state = self.state.lock();
             if let Some(entry) = state.developers.get(&developer) {
-                let added = entry.tail.push(chunks);
-                state.tail_bytes = state.tail_bytes.saturating_add(added);
+                let (before, after) = entry.tail.push(chunks);
+                state.tail_bytes = state.tail_bytes.saturating_add(after).saturating_sub(before);
                 if state.tail_bytes > self.tail_budget {
                     self.shrink(&mut state);
                 }

@@ -11,8 +11,7 @@ use grantex_core::usecase::events::Cursor;
 use grantex_types::{EventId, TypeSet};
 use tokio::time::Instant;
 
-use super::frame::Chunk;
-pub(super) use super::frame::Run;
+use super::frame::{Chunk, Selection};
 use super::tail::{Found, Tail};
 use super::{End, Filter, Slot};
 
@@ -26,8 +25,6 @@ const MOST_AT_ONCE: usize = 128 << 10;
 /// Memory of the chunks that they lie in, and a chunk at most besides: a filter that shows little of each would
 /// have a stalled reader keep all of them alive.
 const MOST_HELD: usize = 512 << 10;
-/// Pieces that are given at once, as a filter cuts them: what one call of the system takes in one go.
-const MOST_PIECES: usize = 64;
 /// How often it is looked, within the keep-alive time, whether a sign of life is due: it may come early by as much.
 const BEATS: u32 = 16;
 /// The shortest time between two such looks.
@@ -38,7 +35,7 @@ const STORE_PAUSE: Duration = Duration::from_millis(250);
 /// What a subscriber gets.
 pub(super) enum Item {
     /// Events: as many as are due, within what one write should carry.
-    Events(Vec<Run>),
+    Events(Vec<Selection>),
     /// No event for the keep-alive time, but the log moved past hidden ones: the cursor is here.
     Cursor(EventId),
     /// No event for the keep-alive time.
@@ -177,8 +174,8 @@ impl Session {
                     return Some(Next::Nothing);
                 }
             };
-            if let Some(run) = self.take(&chunk) {
-                return Some(Next::Item(Item::Events(self.all_due(run))));
+            if let Some(selection) = self.take(&chunk) {
+                return Some(Next::Item(Item::Events(self.all_due(selection))));
             }
         }
     }
@@ -191,31 +188,30 @@ impl Session {
         }
     }
 
-    /// The run and what follows it, as far as it is in memory.
-    fn all_due(&mut self, first: Run) -> Vec<Run> {
+    /// The selection and what follows it, as far as it is in memory.
+    fn all_due(&mut self, first: Selection) -> Vec<Selection> {
         let (mut bytes, mut held) = (first.bytes(), first.held());
-        let mut runs = vec![first];
-        while bytes < MOST_AT_ONCE && held < MOST_HELD && runs.len() < MOST_PIECES {
+        let mut all = vec![first];
+        while bytes < MOST_AT_ONCE && held < MOST_HELD {
             let Found::Chunk(chunk) = self.find() else { break };
-            if let Some(run) = self.take(&chunk) {
-                bytes = bytes.saturating_add(run.bytes());
-                if !runs.last().is_some_and(|last| last.shares_memory_with(&run)) {
-                    held = held.saturating_add(run.held());
-                }
-                runs.push(run);
+            if let Some(selection) = self.take(&chunk) {
+                bytes = bytes.saturating_add(selection.bytes());
+                held = held.saturating_add(selection.held());
+                all.push(selection);
             }
         }
-        self.account(&runs);
-        runs
+        self.account(&all);
+        all
     }
 
     /// Counts what is delivered, and how late it is.
-    fn account(&mut self, runs: &[Run]) {
-        self.told = self.cursor.id;
+    fn account(&mut self, selections: &[Selection]) {
+        let Some(last) = selections.last() else { return };
+        self.told = last.last_id();
         self.quiet_since = Instant::now();
-        let events: usize = runs.iter().map(Run::len).sum();
+        let events: usize = selections.iter().map(Selection::events).sum();
         self.slot.delivered(events as u64);
-        if let (true, Some(last)) = (self.live, runs.last()) {
+        if self.live {
             let age = self.clock.now().millis_since(last.last_created_at());
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
             self.slot.lagged(age as f64 / 1000.0);
@@ -237,17 +233,13 @@ impl Session {
         Some(Item::Cursor(self.cursor.id))
     }
 
-    /// The next shown events of a chunk; the cursor moves past what is hidden.
-    fn take(&mut self, chunk: &Arc<Chunk>) -> Option<Run> {
-        let taken = chunk.next_run(self.cursor.position, &self.filter);
-        self.cursor = match &taken {
-            Ok(run) => Cursor { position: run.last_position(), id: run.last_id() },
-            Err(passed) => Cursor { position: passed.position, id: passed.id },
-        };
-        if self.cursor.position >= chunk.last() {
-            self.page.pop_front();
-        }
-        taken.ok()
+    /// What is shown of a chunk; the cursor moves to its end.
+    fn take(&mut self, chunk: &Arc<Chunk>) -> Option<Selection> {
+        let selection = chunk.select(self.cursor.position, &self.filter);
+        self.cursor = Cursor { position: chunk.last(), id: chunk.last_id() };
+        // Where there is a page, the chunk is its first.
+        self.page.pop_front();
+        selection
     }
 
     /// Reads the next page of the store.
@@ -336,7 +328,7 @@ mod tests {
         assert!(matches!(log.session("", 2, LONG).next().await, Next::End(End::Expired)));
         // The last trimmed event is a good place.
         assert!(
-            matches!(log.session("", 4, LONG).next().await, Next::Item(Item::Events(runs)) if runs[0].len() == 6)
+            matches!(log.session("", 4, LONG).next().await, Next::Item(Item::Events(all)) if all[0].events() == 6)
         );
     }
 
@@ -347,13 +339,11 @@ mod tests {
         let mut session = log.session("", 0, LONG);
         let mut seen = 0;
         while seen < EVENTS {
-            let Next::Item(Item::Events(runs)) = session.next().await else { panic!("there are more") };
-            let bytes: usize = runs.iter().map(Run::bytes).sum();
-            assert!(bytes < MOST_AT_ONCE + (64 << 10) && runs.len() <= MOST_PIECES);
-            for run in &runs {
-                seen += run.len();
-                assert_eq!(run.last_position(), seen as u64, "in order, without a gap");
-            }
+            let Next::Item(Item::Events(all)) = session.next().await else { panic!("there are more") };
+            let bytes: usize = all.iter().map(Selection::bytes).sum();
+            assert!(bytes < MOST_AT_ONCE + (64 << 10));
+            seen += all.iter().map(Selection::events).sum::<usize>();
+            assert_eq!(session.cursor.position, seen as u64, "in order, without a gap");
         }
     }
 

@@ -28,6 +28,29 @@ struct Ring {
     bytes: usize,
 }
 
+impl Ring {
+    /// Puts a chunk behind the others, joined to the last ones as long as they are small: what comes in many small
+    /// commits lies in few large chunks a little later.
+    fn add(&mut self, mut chunk: Arc<Chunk>) {
+        while let Some(last) = self.chunks.pop_back_if(|last| last.should_join(&chunk)) {
+            self.bytes = self.bytes.saturating_sub(last.size());
+            chunk = Arc::new(last.join(&chunk));
+        }
+        self.bytes = self.bytes.saturating_add(chunk.size());
+        self.chunks.push_back(chunk);
+    }
+
+    /// The first chunk that does not end before a position.
+    fn with(&self, position: Position) -> Option<&Arc<Chunk>> {
+        // Most have seen all but the newest.
+        let last = self.chunks.back()?;
+        if last.first() <= position {
+            return (position <= last.last()).then_some(last);
+        }
+        self.chunks.get(self.chunks.partition_point(|chunk| chunk.last() < position))
+    }
+}
+
 /// What a tail has after a position.
 pub(super) enum Found {
     /// The chunk that holds the next event.
@@ -59,25 +82,26 @@ impl Tail {
         self.head.fetch_max(position.saturating_add(1), Ordering::AcqRel);
     }
 
-    /// Adds chunks that follow those before, and wakes the lanes. Returns the bytes added.
-    pub(super) fn push(&self, chunks: Vec<Arc<Chunk>>) -> usize {
-        let Some(head) = chunks.last().map(|chunk| chunk.last()) else { return 0 };
-        let added: usize = chunks.iter().map(|chunk| chunk.size()).sum();
+    /// Adds chunks that follow those before, and wakes the lanes. Returns the bytes held before and after.
+    pub(super) fn push(&self, chunks: Vec<Arc<Chunk>>) -> (usize, usize) {
         let mut ring = self.ring.lock();
-        ring.bytes = ring.bytes.saturating_add(added);
-        ring.chunks.extend(chunks);
+        let before = ring.bytes;
+        let Some(head) = chunks.last().map(|chunk| chunk.last()) else { return (before, before) };
+        for chunk in chunks {
+            ring.add(chunk);
+        }
+        let after = ring.bytes;
         drop(ring);
         self.ends_at(head);
         self.lanes.wake();
-        added
+        (before, after)
     }
 
     pub(super) fn read(&self, after: Position, tick: u64) -> Found {
         self.used.store(tick, Ordering::Relaxed);
-        let ring = self.ring.lock();
         let wanted = after.saturating_add(1);
-        let index = ring.chunks.partition_point(|chunk| chunk.last() < wanted);
-        match ring.chunks.get(index) {
+        let ring = self.ring.lock();
+        match ring.with(wanted) {
             Some(chunk) if chunk.first() <= wanted => Found::Chunk(Arc::clone(chunk)),
             Some(_) => Found::Missing,
             None => {
