@@ -2,7 +2,6 @@
 //! that writes the same events to the same number of sockets.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Scale;
@@ -88,8 +87,8 @@ impl Load {
     }
 
     async fn on_the_server(&self, binary: &Path) -> Outcome {
-        let server = Arc::new(Server::start(binary).await);
-        let grants = Grants::make(&server, self.debits).await;
+        let server = Server::start(binary).await;
+        let grants = Grants::make(&server, self.debits, 1).await;
         tokio::task::block_in_place(|| {
             let address = server.address.parse().unwrap();
             let opening = Opening { address, key: &server.key, query: self.query, transport: self.transport };
@@ -201,7 +200,7 @@ pub(crate) async fn modest(binary: &Path, scale: Scale, report: &mut Report) {
 }
 
 /// In milliseconds.
-fn percentile(sorted: &[u64], place: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[u64], place: f64) -> f64 {
     let last = sorted.len() - 1;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
     let index = (last as f64 * place).round() as usize;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::cpu::cpu_of;
-use crate::{replay, server::Server};
+use crate::{filled, server::Server};
 
 const EVENTS: u64 = 1_000_000;
 const ROUNDS: usize = 3;
@@ -35,7 +35,7 @@ impl Run {
 }
 
 pub(crate) async fn run(binary: &Path) {
-    let server = replay::filled(binary, EVENTS).await;
+    let server = filled::filled(binary, EVENTS).await.0;
     let sink = sink().await;
     let mut s3 = Receiver::start("s3");
     s3.command("bucket bench");

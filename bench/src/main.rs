@@ -1,4 +1,4 @@
-//! The five numbers, each beside something raw that bounds it, in one run on one machine.
+//! The service's figures, each beside something raw that bounds it, in one run on one machine.
 //!
 //! `cargo run --release -p grantex-bench -- --help`
 #![allow(
@@ -11,9 +11,11 @@
     clippy::print_stdout
 )]
 
-mod commits;
+mod churn;
 mod cpu;
+mod debits;
 mod fanout;
+mod filled;
 mod forward;
 mod idle;
 mod load;
@@ -23,6 +25,8 @@ mod report;
 mod revoke;
 mod sdks;
 mod server;
+mod stalled;
+mod tenants;
 
 use std::path::PathBuf;
 
@@ -37,7 +41,7 @@ struct Bench {
     /// How often each scenario runs; the scenarios take turns
     #[arg(long, default_value_t = 3, global = true)]
     rounds: usize,
-    /// Small sizes, seconds each, of fanout, filtered, modest and idle: for whether they work, not for figures
+    /// Small sizes, seconds each: for whether all arrives, exactly, not for figures
     #[arg(long, global = true)]
     smoke: bool,
     /// Where to write the figures as JSON
@@ -65,76 +69,102 @@ impl Scale {
 
 #[derive(Subcommand)]
 enum Scenario {
-    /// Durable commits a second, beside a raw loop of write and fsync
-    Commits,
-    /// The bare loop that others are compared with; they start it
-    #[command(hide = true)]
-    BareLoop(load::limit::Task),
     /// Deliveries per CPU-second at full speed, beside a bare loop of writes
     Fanout,
-    /// The same with a filter
+    /// The same with a filter that shows half of the events
     Filtered,
     /// Deliveries per CPU-second and latency at 50 events a second, beside a bare loop of writes
     Modest,
+    /// Memory and CPU of idle streams
+    Idle,
+    /// One subscriber that stops reading, among many
+    Stalled,
+    /// Subscribers that come, get what is there, and go
+    Churn,
+    /// Stored events to one and to ten readers, beside a bare loop over the rows
+    Replay,
+    /// Durable debits a second, beside SQLite alone
+    Debits,
+    /// Token exchanges a second
+    Tokens,
+    /// A thousand developers with five streams each, beside one
+    Tenants,
+    /// How long the largest cascade of one transaction takes
+    Revoke,
     /// From the log to each destination, beside `curl -N > file`; not in the run of all
     Forward,
+    /// Events per CPU-second through the Node package, beside `grantex forward`; not in the run of all
+    Node,
+    /// Events per CPU-second of each SDK, beside its language's plain line readers; not in the run of all
+    Sdks,
     /// A service with so many stored events, for whoever tests against one: tells its address and key in
     /// one line of JSON, and ends with its standard input
     Filled {
         /// How many
         events: u64,
     },
-    /// Bytes per idle stream
-    Idle,
-    /// Events per CPU-second through the Node package, beside `grantex forward`; not in the run of all
-    Node,
-    /// Replayed events a second, beside a raw loopback writer
-    Replay,
-    /// How long the largest cascade of one transaction takes
-    Revoke,
-    /// Events per CPU-second of each SDK, beside its language's plain line readers; not in the run of all
-    Sdks,
+    /// The bare loop of writes that others are compared with; they start it
+    #[command(hide = true)]
+    BareLoop(load::limit::Task),
+    /// The bare loop over SQLite that others are compared with; they start it
+    #[command(hide = true)]
+    BareStore {
+        #[command(subcommand)]
+        task: load::bare_store::Task,
+    },
 }
 
 fn main() {
     let bench = Bench::parse();
-    if let Some(Scenario::BareLoop(task)) = &bench.scenario {
-        return load::limit::run(task);
+    match &bench.scenario {
+        Some(Scenario::BareLoop(task)) => return load::limit::run(task),
+        Some(Scenario::BareStore { task }) => return load::bare_store::run(task),
+        _ => {}
     }
     let scale = if bench.smoke { Scale::Smoke } else { Scale::Full };
     allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let all = || {
         vec![
-            Scenario::Commits,
             Scenario::Fanout,
             Scenario::Filtered,
             Scenario::Modest,
             Scenario::Idle,
+            Scenario::Stalled,
+            Scenario::Churn,
             Scenario::Replay,
+            Scenario::Debits,
+            Scenario::Tokens,
+            Scenario::Tenants,
             Scenario::Revoke,
         ]
     };
     let scenarios = bench.scenario.map_or_else(all, |one| vec![one]);
     let mut report = report::Report::default();
     let rounds = if bench.smoke { 1 } else { bench.rounds };
+    let binary = bench.binary.as_path();
     runtime.block_on(async {
         for (round, scenario) in (0..rounds).flat_map(|round| scenarios.iter().map(move |one| (round, one))) {
+            let report = &mut report;
             match scenario {
-                Scenario::BareLoop(_) => {}
-                Scenario::Fanout => fanout::run(&bench.binary, scale, &mut report).await,
-                Scenario::Filtered => fanout::filtered(&bench.binary, scale, &mut report).await,
-                Scenario::Modest => fanout::modest(&bench.binary, scale, &mut report).await,
-                Scenario::Idle => idle::run(&bench.binary, scale, &mut report).await,
+                Scenario::Fanout => fanout::run(binary, scale, report).await,
+                Scenario::Filtered => fanout::filtered(binary, scale, report).await,
+                Scenario::Modest => fanout::modest(binary, scale, report).await,
+                Scenario::Idle => idle::run(binary, scale, report).await,
+                Scenario::Stalled => stalled::run(binary, scale, report).await,
+                Scenario::Churn => churn::run(binary, scale, report).await,
+                Scenario::Replay => replay::run(binary, scale, report).await,
+                Scenario::Debits => debits::run(binary, scale, report).await,
+                Scenario::Tokens => debits::tokens(binary, scale, report).await,
+                Scenario::Tenants => tenants::run(binary, scale, report).await,
+                Scenario::Revoke => revoke::run(report).await,
                 // These take their own rounds, and print.
                 _ if round > 0 => {}
-                Scenario::Commits => commits::run(&bench.binary).await,
-                Scenario::Forward => forward::run(&bench.binary).await,
-                Scenario::Filled { events } => replay::stand(&bench.binary, *events).await,
-                Scenario::Node => node::run(&bench.binary).await,
-                Scenario::Replay => replay::run(&bench.binary).await,
-                Scenario::Revoke => revoke::run().await,
-                Scenario::Sdks => sdks::run(&bench.binary).await,
+                Scenario::Forward => forward::run(binary).await,
+                Scenario::Filled { events } => filled::stand(binary, *events).await,
+                Scenario::Node => node::run(binary).await,
+                Scenario::Sdks => sdks::run(binary).await,
+                Scenario::BareLoop(_) | Scenario::BareStore { .. } => {}
             }
         }
     });

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::filled;
 use crate::forward::{self, Run};
-use crate::replay;
 use crate::server::Server;
 
 const EVENTS: u64 = 1_000_000;
@@ -19,7 +19,7 @@ const ROUNDS: usize = 3;
 const DESTINATIONS: [(&str, &str); 4] = [("file", "1000"), ("own", "100"), ("own", "1000"), ("own", "10000")];
 
 pub(crate) async fn run(binary: &Path) {
-    let server = replay::filled(binary, EVENTS).await;
+    let server = filled::filled(binary, EVENTS).await.0;
     let mut runs: BTreeMap<String, Vec<Run>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         let file = forward::forward(binary, &server, "type = \"file\"\npath = \"out.ndjson\"\n").await;

@@ -1,131 +1,48 @@
-//! A subscriber that comes from the past.
+//! Subscribers that come from the past, beside a bare loop that reads the same rows and writes them to sockets.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use grantex_core::log::Subject;
-use grantex_core::store;
-use grantex_types::event::{EventData, RevokedBy};
-use grantex_types::{AgentId, DeveloperId, GrantId};
-use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use crate::Scale;
+use crate::filled::filled;
+use crate::load::bare_store::BareReplay;
+use crate::load::readers::{Opening, Readers, Transport};
+use crate::report::{Report, Target};
 
-use crate::server::{Server, store as open};
+const PATIENCE: Duration = Duration::from_secs(300);
 
-const EVENTS: u64 = 500_000;
-const PER_COMMIT: u64 = 5000;
+pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
+    let events = scale.pick([1_000_000], [20_000])[0];
+    let (server, appended) = filled(binary, events).await;
+    report.add("replay", "append, 5,000 a commit", "events/s", appended);
+    for subscribers in [1, 10] {
+        tokio::task::block_in_place(|| {
+            let opening = Opening {
+                address: server.address.parse().unwrap(),
+                key: &server.key,
+                query: "?since=2020-01-01T00:00:00Z",
+                transport: Transport::Sse,
+            };
+            let (start, cpu) = (Instant::now(), server.cpu());
+            let mut readers = Readers::new();
+            readers.open(subscribers, &opening);
+            readers.read_until_each_has(events, PATIENCE);
+            let seconds = start.elapsed().as_secs_f64();
+            let bytes_per_cpu = readers.bytes() as f64 / (server.cpu() - cpu);
 
-/// A service whose developer has so many events.
-pub(crate) async fn filled(binary: &Path, events: u64) -> Server {
-    let server = Server::start(binary).await;
-    let me: Value = server
-        .http
-        .get(format!("http://{}/v1/me", server.address))
-        .bearer_auth(&server.key)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let developer: DeveloperId = me["developerId"].as_str().unwrap().parse().unwrap();
-    let key = server.key.clone();
-    let folder = server.into_folder();
-    fill(folder.path(), developer, events).await;
+            let bare = BareReplay::start(&server.database(), subscribers);
+            let opening = Opening { address: bare.address, key: "", query: "", transport: Transport::Sse };
+            let mut readers = Readers::new();
+            readers.open(subscribers, &opening);
+            readers.read_until_each_has(events, PATIENCE);
+            let bare_bytes_per_cpu = readers.bytes() as f64 / bare.finish();
 
-    let mut server = Server::on(binary, folder).await;
-    server.key = key;
-    server
-}
-
-/// Stands there until standard input ends.
-pub(crate) async fn stand(binary: &Path, events: u64) {
-    let server = filled(binary, events).await;
-    println!("{}", serde_json::json!({"url": format!("http://{}", server.address), "apiKey": server.key}));
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
-}
-
-pub(crate) async fn run(binary: &Path) {
-    let server = filled(binary, EVENTS).await;
-    for round in 1..=2 {
-        let (start, cpu) = (Instant::now(), server.cpu());
-        let mut socket = server.stream("?since=2020-01-01T00:00:00Z").await;
-        let bytes = read_events(&mut socket, EVENTS).await;
-        let seconds = start.elapsed().as_secs_f64();
-        let raw = raw_copy(bytes).await;
-        println!(
-            "replay    round {round}   {:.0} events/s   {:.0} events per CPU-second   {:.2} × raw loopback copy ({:.0} MB/s)",
-            EVENTS as f64 / seconds,
-            EVENTS as f64 / (server.cpu() - cpu),
-            bytes as f64 / seconds / raw,
-            raw / 1e6,
-        );
+            let name = format!("replay, {subscribers} of {events} events");
+            let target = (subscribers == 1).then_some(Target::AtLeast(0.5));
+            let beside = (bare_bytes_per_cpu / 1e6, "a bare loop over the rows");
+            report.add_beside((&name, "bytes per CPU-second", "MB/s"), bytes_per_cpu / 1e6, beside, target);
+            let delivered = (subscribers as u64 * events) as f64;
+            report.add(&name, "events per second", "1/s", delivered / seconds);
+        });
     }
-}
-
-async fn fill(folder: &Path, developer: DeveloperId, events: u64) {
-    let store = open(folder);
-    let start = Instant::now();
-    for batch in 0..events / PER_COMMIT {
-        store::write(store.as_ref(), move |tx| {
-            for n in 0..PER_COMMIT {
-                let grant_id = GrantId::from_parts(batch, u128::from(n));
-                let subject =
-                    Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "user".into() };
-                tx.append(
-                    developer,
-                    &subject,
-                    EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System },
-                )?;
-            }
-            Ok(())
-        })
-        .await
-        .unwrap();
-    }
-    println!(
-        "append    {:.0} events/s in commits of {PER_COMMIT}",
-        events as f64 / start.elapsed().as_secs_f64()
-    );
-}
-
-/// Reads until so many events have come; returns the bytes.
-async fn read_events(socket: &mut TcpStream, count: u64) -> u64 {
-    let mut buffer = vec![0; 256 << 10];
-    // The events in the head's own read are few; their absence at the end is bounded below.
-    let (mut seen, mut bytes) = (0, 0);
-    let mut carry = 0_usize;
-    while seen + 600 < count {
-        let read = socket.read(&mut buffer[carry..]).await.unwrap();
-        assert!(read > 0, "the stream ended");
-        bytes += read as u64;
-        let end = carry + read;
-        seen += buffer[..end].windows(7).filter(|window| window == b"\ndata: ").count() as u64;
-        let keep = end.min(6);
-        buffer.copy_within(end - keep..end, 0);
-        carry = keep;
-    }
-    bytes
-}
-
-/// Bytes a second that one task writes to another over loopback.
-async fn raw_copy(bytes: u64) -> f64 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut reader = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (mut writer, _) = listener.accept().await.unwrap();
-    let start = Instant::now();
-    let writing = tokio::spawn(async move {
-        let block = vec![b'x'; 64 << 10];
-        let mut left = bytes;
-        while left > 0 {
-            let size = usize::try_from(left).unwrap().min(block.len());
-            writer.write_all(&block[..size]).await.unwrap();
-            left -= size as u64;
-        }
-    });
-    let mut buffer = vec![0; 256 << 10];
-    while reader.read(&mut buffer).await.unwrap() > 0 {}
-    writing.await.unwrap();
-    bytes as f64 / start.elapsed().as_secs_f64()
 }

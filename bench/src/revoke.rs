@@ -9,9 +9,10 @@ use grantex_types::api::developers::{Developer, Mode};
 use grantex_types::event::RevokedBy;
 use grantex_types::{AgentId, DeveloperId, GrantId, Lifetime, Scopes};
 
-use crate::server::store as open;
+use crate::filled::store as open;
+use crate::report::Report;
 
-pub(crate) async fn run() {
+pub(crate) async fn run(report: &mut Report) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     for below in [1000, cascade::LARGEST_AT_ONCE - 1, 50_000] {
@@ -31,10 +32,11 @@ pub(crate) async fn run() {
             longest = longest.max(slice.elapsed());
             slices += 1;
         }
-        println!(
-            "revoke    {below:>6} below   {first:.0?} until inactive   {:.0?} in all   {slices} slices, the longest {longest:.0?}",
-            start.elapsed()
-        );
+        let name = format!("revoke, {below} grants below, {slices} slices");
+        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        report.add(&name, "until inactive", "ms", milliseconds(first));
+        report.add(&name, "until told", "ms", milliseconds(start.elapsed()));
+        report.add(&name, "the longest slice", "ms", milliseconds(longest));
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::{replay, server::Server};
+use crate::{filled, server::Server};
 
 const EVENTS: u64 = 1_000_000;
 const ROUNDS: usize = 3;
@@ -22,7 +22,7 @@ const READERS: [(&str, &[&str], &[&str]); 4] = [
 pub(crate) async fn run(binary: &Path) {
     let build = "cd bench/sdks/go && go build -o ../../../target/release/read-go .";
     assert!(Command::new("sh").args(["-c", build]).status().unwrap().success(), "{build}");
-    let server = replay::filled(binary, EVENTS).await;
+    let server = filled::filled(binary, EVENTS).await.0;
     let mut seconds: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for (language, command, modes) in READERS {

@@ -1,17 +1,11 @@
 //! The service as a process: its address, its CPU time, its memory.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 
-use grantex_core::store::{Change, Listener, Store};
-use grantex_server::{SystemClock, SystemRng};
-use grantex_store::sqlite::{Environment, SqliteStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::cpu::cpu_of;
 
@@ -27,15 +21,25 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on an empty folder.
     pub(crate) async fn start(binary: &Path) -> Self {
-        Self::on(binary, tempfile::tempdir().unwrap()).await
+        Self::start_with(binary, &[]).await
+    }
+
+    /// Starts it on an empty folder, with options besides.
+    pub(crate) async fn start_with(binary: &Path, options: &[&str]) -> Self {
+        Self::launch(binary, tempfile::tempdir().unwrap(), options).await
     }
 
     /// Starts it on a folder that was filled before.
     pub(crate) async fn on(binary: &Path, folder: TempDir) -> Self {
+        Self::launch(binary, folder, &[]).await
+    }
+
+    async fn launch(binary: &Path, folder: TempDir, options: &[&str]) -> Self {
         let mut child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--max-streams", "100000"])
             .args(["--log", "warn,grantex=info", "--log-format", "json", "--data-dir"])
             .arg(folder.path())
+            .args(options)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary; build it with `cargo build --release`");
@@ -49,44 +53,44 @@ impl Server {
         std::thread::spawn(move || lines.for_each(drop));
         let http = reqwest::Client::new();
         let mut server = Self { child, address, key: String::new(), http, folder: Some(folder) };
-        let made = server.post("/v1/signup", &json!({"name": "Bench", "mode": "sandbox"})).await;
-        made["apiKey"].as_str().unwrap().clone_into(&mut server.key);
+        server.key = server.sign_up().await;
         server
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
-        let request = self.http.post(format!("http://{}{path}", self.address)).bearer_auth(&self.key);
+    async fn post(&self, path: &str, body: &Value, key: &str) -> Value {
+        let request = self.http.post(format!("http://{}{path}", self.address)).bearer_auth(key);
         request.json(body).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }
 
-    pub(crate) async fn agent(&self) -> String {
-        self.post("/v1/agents", &json!({"name": "Agent"})).await["agentId"].as_str().unwrap().to_owned()
+    /// The key of a new developer.
+    pub(crate) async fn sign_up(&self) -> String {
+        let made = self.post("/v1/signup", &json!({"name": "Bench", "mode": "sandbox"}), "").await;
+        made["apiKey"].as_str().unwrap().to_owned()
     }
 
-    /// A new grant: two events.
-    pub(crate) async fn grant(&self, agent: &str) -> String {
-        let ask = json!({"agentId": agent, "principalId": "user", "scopes": ["calendar:read"]});
-        let code = self.post("/v1/authorize", &ask).await["code"].clone();
-        let token = self.post("/v1/token", &json!({"agentId": agent, "code": code})).await;
-        token["grantId"].as_str().unwrap().to_owned()
+    /// A new agent of the developer whose key this is.
+    pub(crate) async fn agent_of(&self, key: &str) -> String {
+        let made = self.post("/v1/agents", &json!({"name": "Agent"}), key).await;
+        made["agentId"].as_str().unwrap().to_owned()
     }
 
-    /// A plain socket that has opened a stream and read its head.
-    pub(crate) async fn stream(&self, query: &str) -> TcpStream {
-        let mut socket = TcpStream::connect(&self.address).await.unwrap();
-        let request = format!(
-            "GET /v1/events/stream{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
-            self.key
-        );
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
-        while !head.windows(6).any(|window| window == b"retry:") {
-            let mut byte = [0; 1024];
-            let count = socket.read(&mut byte).await.unwrap();
-            assert!(count > 0, "{}", String::from_utf8_lossy(&head));
-            head.extend_from_slice(&byte[..count]);
-        }
-        socket
+    /// A figure of its own metrics.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let url = format!("http://{}/metrics", self.address);
+        let text = self.http.get(url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+        let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let (_, value) = lines.find(|(found, _)| *found == name).unwrap_or((name, "0"));
+        value.parse().unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let request = self.http.get(format!("http://{}{path}", self.address)).bearer_auth(&self.key);
+        request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    /// The file of its database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.as_ref().unwrap().path().join("grantex.db")
     }
 
     /// Ends it and gives back its folder.
@@ -112,18 +116,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-struct Nobody;
-
-impl Listener for Nobody {
-    fn changed(&self, _: &[Change]) {}
-    fn appended(&self, _: Vec<(grantex_types::DeveloperId, grantex_core::log::StoredEvent)>) {}
-}
-
-/// The store of a folder, without a service.
-pub(crate) fn store(folder: &Path) -> Arc<dyn Store> {
-    let environment =
-        Environment { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), listener: Arc::new(Nobody) };
-    Arc::new(SqliteStore::open(folder, &environment).unwrap())
 }

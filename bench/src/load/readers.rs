@@ -24,6 +24,14 @@ impl Transport {
             Self::WebSocket => "WebSocket",
         }
     }
+
+    /// Its name in the service's metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::WebSocket => "ws",
+        }
+    }
 }
 
 /// What opens one stream.
@@ -43,12 +51,15 @@ pub(crate) struct Readers {
     marker: Finder<'static>,
     /// Which event of its stream came when: kept if latencies are asked for.
     receipts: Option<Vec<(u32, u64)>>,
+    bytes: u64,
 }
 
 struct Stream {
     socket: TcpStream,
     transport: Transport,
     events: u64,
+    /// Those that came before receipts were kept.
+    before_receipts: u64,
     /// The end of what was read before, where an event's mark may have begun.
     carry: Vec<u8>,
     frame: Frame,
@@ -65,18 +76,27 @@ impl Readers {
             buffer: vec![0; 256 << 10],
             marker: Finder::new(MARK),
             receipts: None,
+            bytes: 0,
         }
     }
 
-    /// Keeps when each event came.
+    /// Keeps when each event comes, from here on.
     pub(crate) fn keep_receipts(&mut self) {
         self.receipts = Some(Vec::new());
+        for stream in &mut self.streams {
+            stream.before_receipts = stream.events;
+        }
+    }
+
+    /// Bytes of all streams, but for their answers' heads.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Opens so many more streams, one after the other; each is answered before the next.
     pub(crate) fn open(&mut self, count: usize, opening: &Opening<'_>) {
         for _ in 0..count {
-            let socket = open(opening);
+            let (socket, early) = open(opening);
             socket.set_nonblocking(true).unwrap();
             let data = epoll::EventData::new_u64(self.streams.len() as u64);
             epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN).unwrap();
@@ -84,9 +104,12 @@ impl Readers {
                 socket,
                 transport: opening.transport,
                 events: 0,
+                before_receipts: 0,
                 carry: Vec::new(),
                 frame: Frame::default(),
             });
+            self.buffer[..early.len()].copy_from_slice(&early);
+            self.take(self.streams.len() - 1, 0, early.len());
         }
     }
 
@@ -128,6 +151,13 @@ impl Readers {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(error) => panic!("stream {index}: {error}"),
         };
+        self.take(index, kept, read);
+    }
+
+    /// Counts what was read into the buffer behind what was kept.
+    fn take(&mut self, index: usize, kept: usize, read: usize) {
+        let stream = &mut self.streams[index];
+        self.bytes += read as u64;
         let bytes = &self.buffer[..kept + read];
         let came = match stream.transport {
             Transport::Sse => {
@@ -141,7 +171,7 @@ impl Readers {
         };
         if let Some(receipts) = &mut self.receipts {
             let now = now_ns();
-            let first = u32::try_from(stream.events).unwrap();
+            let first = u32::try_from(stream.events - stream.before_receipts).unwrap();
             let last = first + u32::try_from(came).unwrap();
             receipts.extend((first..last).map(|event| (event, now)));
         }
@@ -159,15 +189,14 @@ impl Readers {
     }
 }
 
-/// Connects, asks, and reads the answer's head and the stream's opening.
-fn open(opening: &Opening<'_>) -> TcpStream {
+/// Connects, asks, and reads the answer's head; gives what came behind it.
+fn open(opening: &Opening<'_>) -> (TcpStream, Vec<u8>) {
     let mut socket = TcpStream::connect(opening.address).unwrap();
-    let (path, headers, end) = match opening.transport {
-        Transport::Sse => ("stream", "", "retry:"),
+    let (path, headers) = match opening.transport {
+        Transport::Sse => ("stream", ""),
         Transport::WebSocket => (
             "ws",
             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-            "\r\n\r\n",
         ),
     };
     let request = format!(
@@ -177,12 +206,19 @@ fn open(opening: &Opening<'_>) -> TcpStream {
     socket.write_all(request.as_bytes()).unwrap();
     let mut head = Vec::new();
     let mut buffer = [0; 2048];
-    while !head.windows(end.len()).any(|window| window == end.as_bytes()) {
+    loop {
         let read = socket.read(&mut buffer).unwrap();
         assert!(read > 0, "{}", String::from_utf8_lossy(&head));
         head.extend_from_slice(&buffer[..read]);
+        if let Some(end) = memchr::memmem::find(&head, b"\r\n\r\n") {
+            assert!(
+                head.starts_with(b"HTTP/1.1 200") || head.starts_with(b"HTTP/1.1 101"),
+                "{}",
+                String::from_utf8_lossy(&head)
+            );
+            return (socket, head.split_off(end + 4));
+        }
     }
-    socket
 }
 
 /// Where a stream of WebSocket frames is.
