@@ -70,17 +70,19 @@ fn replay(database: &Path, readers: usize) {
     println!("{}", json!({"address": listener.local_addr().unwrap()}));
     let cpu = cpu_of("self");
     // They stay open until the readers have read all.
-    let sockets: Vec<TcpStream> = (0..readers).map(|_| listener.accept().unwrap().0).collect();
-    std::thread::scope(|scope| {
-        for socket in &sockets {
-            scope.spawn(|| write_rows(database, socket));
-        }
+    let _sockets: Vec<TcpStream> = std::thread::scope(|scope| {
+        let writers = (0..readers).map(|_| {
+            let (socket, _) = listener.accept().unwrap();
+            scope.spawn(|| write_rows(database, socket))
+        });
+        let writers: Vec<_> = writers.collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
     });
     println!("{}", json!({"cpu": cpu_of("self") - cpu}));
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-fn write_rows(database: &Path, mut socket: &TcpStream) {
+fn write_rows(database: &Path, mut socket: TcpStream) -> TcpStream {
     /// Written at once: as much as the service writes at once.
     const BLOCK: usize = 128 << 10;
     assert!(socket.read(&mut [0; 2048]).unwrap() > 0);
@@ -101,6 +103,7 @@ fn write_rows(database: &Path, mut socket: &TcpStream) {
         }
     }
     socket.write_all(&block).unwrap();
+    socket
 }
 
 /// Durable debits a second, so many a commit; and how many a CPU-second.

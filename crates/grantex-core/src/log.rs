@@ -34,6 +34,51 @@ pub struct StoredEvent {
     pub envelope: Vec<u8>,
 }
 
+/// An event as it lies in the log, while it is looked at.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "as in `StoredEvent` and `Subject`")]
+pub struct EventRef<'r> {
+    pub position: Position,
+    pub id: EventId,
+    pub created_at: Timestamp,
+    pub kind: EventType,
+    pub grant_id: GrantId,
+    pub agent_id: AgentId,
+    pub principal_id: &'r str,
+    pub envelope: &'r [u8],
+}
+
+impl EventRef<'_> {
+    /// The event, kept.
+    pub fn to_stored(&self) -> StoredEvent {
+        let principal_id = self.principal_id.to_owned();
+        StoredEvent {
+            position: self.position,
+            id: self.id,
+            created_at: self.created_at,
+            kind: self.kind,
+            subject: Subject { grant_id: self.grant_id, agent_id: self.agent_id, principal_id },
+            envelope: self.envelope.to_vec(),
+        }
+    }
+}
+
+impl StoredEvent {
+    /// The event, looked at.
+    pub fn as_ref(&self) -> EventRef<'_> {
+        EventRef {
+            position: self.position,
+            id: self.id,
+            created_at: self.created_at,
+            kind: self.kind,
+            grant_id: self.subject.grant_id,
+            agent_id: self.subject.agent_id,
+            principal_id: &self.subject.principal_id,
+            envelope: &self.envelope,
+        }
+    }
+}
+
 /// What a log spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {

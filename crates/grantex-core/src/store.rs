@@ -7,7 +7,7 @@ use grantex_types::{
 };
 use tokio::sync::oneshot;
 
-use crate::log::{Bounds, Position, StoredEvent, Subject};
+use crate::log::{Bounds, EventRef, Position, StoredEvent, Subject};
 use crate::model::{
     Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken, Token,
     Transaction,
@@ -146,16 +146,29 @@ pub trait Read {
 
     /// What the developer's log spans.
     fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds>;
-    /// The events after a position, in order and without a gap, as many as there are up to
-    /// `limit`, and no more once their envelopes exceed `max_bytes` (at least one is returned).
-    /// Empty when `after` is the head; starts at the oldest event when `after` was trimmed.
+    /// Shows the events after a position, in order and without a gap, as many as there are up to
+    /// `limit`, and no more once their envelopes exceed `max_bytes` (at least one is shown).
+    /// None when `after` is the head; starts at the oldest event when `after` was trimmed.
+    fn scan_events(
+        &self,
+        developer: DeveloperId,
+        after: Position,
+        limit: u32,
+        max_bytes: usize,
+        each: &mut dyn FnMut(EventRef<'_>),
+    ) -> StoreResult<()>;
+    /// The events that [`scan_events`](Self::scan_events) shows.
     fn events(
         &self,
         developer: DeveloperId,
         after: Position,
         limit: u32,
         max_bytes: usize,
-    ) -> StoreResult<Vec<StoredEvent>>;
+    ) -> StoreResult<Vec<StoredEvent>> {
+        let mut events = Vec::new();
+        self.scan_events(developer, after, limit, max_bytes, &mut |event| events.push(event.to_stored()))?;
+        Ok(events)
+    }
     /// The position of a retained event, in time logarithmic in the log's length.
     fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>>;
     /// The position before the first retained event at or after `at`: the head if all are

@@ -1,5 +1,6 @@
 //! Server-Sent Events: writing an event, and reading a stream as the WHATWG parser does.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -31,9 +32,8 @@ pub fn write_cursor(out: &mut BytesMut, id: EventId) {
 }
 
 fn write_id(out: &mut BytesMut, id: EventId) {
-    out.put_slice(b"id: ");
-    out.put_slice(id.to_string().as_bytes());
-    out.put_u8(b'\n');
+    // It grows as needed, so this cannot fail.
+    let _ = writeln!(out, "id: {id}");
 }
 
 /// A comment: keeps the connection alive and says nothing.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use grantex_core::log::{Position, StoredEvent};
+use grantex_core::log::{EventRef, Position};
 use grantex_types::{AgentId, EventId, EventType, GrantId, Timestamp, sse};
 
 use super::{Filter, ws_frame};
@@ -58,49 +58,6 @@ const BLOCK_HEAD: usize = 4 + EventId::CHARS + 7;
 const BLOCK_END: usize = 2;
 
 impl Chunk {
-    /// Frames consecutive events, in as few chunks as the limit allows.
-    pub(super) fn encode(events: Vec<StoredEvent>) -> Vec<Arc<Self>> {
-        let mut chunks = Vec::new();
-        let mut frames: Vec<Frame> = Vec::new();
-        let mut buffer = BytesMut::new();
-        let mut first = 0;
-        for event in events {
-            if buffer.len().saturating_add(event.envelope.len()) > LARGEST_CHUNK && !frames.is_empty() {
-                chunks.push(Arc::new(Self {
-                    first,
-                    frames: std::mem::take(&mut frames),
-                    bytes: buffer.split().freeze(),
-                    messages: OnceLock::new(),
-                }));
-            }
-            if frames.is_empty() {
-                first = event.position;
-            }
-            let start = buffer.len();
-            sse::write_event(&mut buffer, event.id, &event.envelope);
-            let principal_id = match frames.last() {
-                Some(last) if *last.principal_id == *event.subject.principal_id => {
-                    Arc::clone(&last.principal_id)
-                }
-                _ => event.subject.principal_id.into(),
-            };
-            frames.push(Frame {
-                id: event.id,
-                created_at: event.created_at,
-                kind: event.kind,
-                grant_id: event.subject.grant_id,
-                agent_id: event.subject.agent_id,
-                principal_id,
-                start,
-                end: buffer.len(),
-            });
-        }
-        if !frames.is_empty() {
-            chunks.push(Arc::new(Self { first, frames, bytes: buffer.freeze(), messages: OnceLock::new() }));
-        }
-        chunks
-    }
-
     /// The position of its first event.
     pub(super) fn first(&self) -> Position {
         self.first
@@ -182,6 +139,65 @@ impl Chunk {
     /// The id of its last event.
     pub(super) fn last_id(&self) -> EventId {
         self.frames.last().map_or(EventId::ZERO, |frame| frame.id)
+    }
+}
+
+/// Frames events.
+#[derive(Debug, Default)]
+pub(super) struct Framer {
+    chunks: Vec<Arc<Chunk>>,
+    first: Position,
+    frames: Vec<Frame>,
+    buffer: BytesMut,
+}
+
+impl Framer {
+    /// For about so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { buffer: BytesMut::with_capacity(bytes), ..Self::default() }
+    }
+
+    /// Adds the event that follows the one before.
+    pub(super) fn push(&mut self, event: EventRef<'_>) {
+        if self.buffer.len().saturating_add(event.envelope.len()) > LARGEST_CHUNK {
+            self.cut();
+        }
+        if self.frames.is_empty() {
+            self.first = event.position;
+        }
+        let start = self.buffer.len();
+        sse::write_event(&mut self.buffer, event.id, event.envelope);
+        let principal_id = match self.frames.last() {
+            Some(last) if *last.principal_id == *event.principal_id => Arc::clone(&last.principal_id),
+            _ => event.principal_id.into(),
+        };
+        self.frames.push(Frame {
+            id: event.id,
+            created_at: event.created_at,
+            kind: event.kind,
+            grant_id: event.grant_id,
+            agent_id: event.agent_id,
+            principal_id,
+            start,
+            end: self.buffer.len(),
+        });
+    }
+
+    /// All of them, in as few chunks as the limit allows.
+    pub(super) fn finish(mut self) -> Vec<Arc<Chunk>> {
+        self.cut();
+        self.chunks
+    }
+
+    fn cut(&mut self) {
+        if !self.frames.is_empty() {
+            self.chunks.push(Arc::new(Chunk {
+                first: self.first,
+                frames: std::mem::take(&mut self.frames),
+                bytes: self.buffer.split().freeze(),
+                messages: OnceLock::new(),
+            }));
+        }
     }
 }
 
@@ -294,7 +310,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use grantex_core::log::Subject;
+    use grantex_core::log::{StoredEvent, Subject};
 
     use super::*;
 
@@ -313,10 +329,16 @@ mod tests {
         }
     }
 
+    fn encode(events: Vec<StoredEvent>) -> Vec<Arc<Chunk>> {
+        let mut framer = Framer::default();
+        events.iter().for_each(|event| framer.push(event.as_ref()));
+        framer.finish()
+    }
+
     #[test]
     fn chunks_are_bounded_and_lose_nothing() {
         let events: Vec<_> = (1..=50).map(|n| event(n, EventType::GrantCreated, 5000)).collect();
-        let chunks = Chunk::encode(events);
+        let chunks = encode(events);
         assert!(chunks.len() > 1);
         let mut next = 1;
         for chunk in &chunks {
@@ -336,7 +358,7 @@ mod tests {
     fn a_selection_is_what_the_filter_shows() {
         use EventType::{GrantCreated as C, TokenIssued as T};
         let events = [C, T, T, C, T].into_iter().enumerate().map(|(i, kind)| event(i as u64 + 1, kind, 1));
-        let chunk = Chunk::encode(events.collect()).remove(0);
+        let chunk = encode(events.collect()).remove(0);
         let tokens = Filter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
         let selection = chunk.select(0, &tokens).unwrap();
         assert_eq!((selection.events(), selection.last_id()), (3, EventId::from_parts(5, 0)));
@@ -360,8 +382,8 @@ mod tests {
     #[test]
     fn joined_chunks_have_what_their_parts_had() {
         let events: Vec<_> = (1..=9).map(|n| event(n, EventType::GrantCreated, 10)).collect();
-        let whole = Chunk::encode(events.clone()).remove(0);
-        let [one, two] = [&events[..4], &events[4..]].map(|part| Chunk::encode(part.to_vec()).remove(0));
+        let whole = encode(events.clone()).remove(0);
+        let [one, two] = [&events[..4], &events[4..]].map(|part| encode(part.to_vec()).remove(0));
         let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
         let all = |chunk: &Arc<Chunk>| {
             let selection = chunk.select(2, &open).unwrap();

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::frame::Chunk;
+use super::frame::Framer;
 use super::tail::Tail;
 use crate::http::connection::Connection;
 use crate::http::error::{ApiError, ApiResult};
@@ -156,7 +156,9 @@ impl Hub {
                 continue;
             }
             // Framed outside the lock; whoever subscribes meanwhile reads these from the store.
-            let chunks = Chunk::encode(events);
+            let mut framer = Framer::default();
+            events.iter().for_each(|event| framer.push(event.as_ref()));
+            let chunks = framer.finish();
             let mut state = self.state.lock();
             if let Some(entry) = state.developers.get(&developer) {
                 let (before, after) = entry.tail.push(chunks);

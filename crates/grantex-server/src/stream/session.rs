@@ -11,7 +11,7 @@ use grantex_core::usecase::events::Cursor;
 use grantex_types::{EventId, TypeSet};
 use tokio::time::Instant;
 
-use super::frame::{Chunk, Selection};
+use super::frame::{Chunk, Framer, Selection};
 use super::tail::{Found, Tail};
 use super::{End, Filter, Slot};
 
@@ -245,19 +245,22 @@ impl Session {
     /// Reads the next page of the store.
     async fn load(&mut self) -> Loaded {
         let (developer, after) = (self.slot.developer, self.cursor.position);
-        let events = store::read(self.store.as_ref(), move |snapshot| {
-            Ok(snapshot.events(developer, after, PAGE_EVENTS, PAGE_BYTES)?)
+        let page = store::read(self.store.as_ref(), move |snapshot| {
+            let mut framer = Framer::with_capacity(PAGE_BYTES);
+            snapshot
+                .scan_events(developer, after, PAGE_EVENTS, PAGE_BYTES, &mut |event| framer.push(event))?;
+            Ok(framer.finish())
         });
-        match events.await {
+        match page.await {
             Err(error) => {
                 tracing::warn!(%error, "a stream could not read the log; it tries again");
                 Loaded::Failed
             }
-            Ok(events) => match events.first() {
+            Ok(chunks) => match chunks.first() {
                 None => Loaded::Nothing,
-                Some(first) if first.position > after.saturating_add(1) => Loaded::Gap,
+                Some(first) if first.first() > after.saturating_add(1) => Loaded::Gap,
                 Some(_) => {
-                    self.page = Chunk::encode(events).into();
+                    self.page = chunks.into();
                     Loaded::Page
                 }
             },

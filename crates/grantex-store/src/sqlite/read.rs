@@ -1,6 +1,6 @@
 //! Reading rows.
 
-use grantex_core::log::{Bounds, Position, StoredEvent};
+use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
     Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken, Token,
     Transaction,
@@ -345,14 +345,15 @@ impl Read for Session<'_> {
         self.read_bounds(developer)
     }
 
-    fn events(
+    fn scan_events(
         &self,
         developer: DeveloperId,
         after: Position,
         limit: u32,
         max_bytes: usize,
-    ) -> StoreResult<Vec<StoredEvent>> {
-        self.read_events(developer, after, limit, max_bytes)
+        each: &mut dyn FnMut(EventRef<'_>),
+    ) -> StoreResult<()> {
+        self.read_events(developer, after, limit, max_bytes, each)
     }
 
     fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {
