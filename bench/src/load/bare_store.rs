@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+use grantex_types::{EventId, sse};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
@@ -89,14 +91,13 @@ fn write_rows(database: &Path, mut socket: TcpStream) -> TcpStream {
     socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(database, flags).unwrap();
-    let sql = "SELECT envelope FROM events ORDER BY developer_id, position";
+    let sql = "SELECT id, envelope FROM events ORDER BY developer_id, position";
     let mut statement = connection.prepare(sql).unwrap();
     let mut rows = statement.query([]).unwrap();
-    let mut block = Vec::with_capacity(BLOCK + 4096);
+    let mut block = BytesMut::with_capacity(BLOCK + 4096);
     while let Some(row) = rows.next().unwrap() {
-        block.extend_from_slice(b"id: evt_00000000000000000000000000\ndata: ");
-        block.extend_from_slice(row.get_ref(0).unwrap().as_blob().unwrap());
-        block.extend_from_slice(b"\n\n");
+        let id = EventId::from_bytes(row.get(0).unwrap());
+        sse::write_event(&mut block, id, row.get_ref(1).unwrap().as_blob().unwrap());
         if block.len() >= BLOCK {
             socket.write_all(&block).unwrap();
             block.clear();

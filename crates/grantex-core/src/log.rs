@@ -36,44 +36,69 @@ pub struct StoredEvent {
 
 /// An event as it lies in the log, while it is looked at.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "as in `StoredEvent` and `Subject`")]
+#[expect(missing_docs, reason = "as in `StoredEvent`")]
 pub struct EventRef<'r> {
     pub position: Position,
     pub id: EventId,
     pub created_at: Timestamp,
     pub kind: EventType,
-    pub grant_id: GrantId,
-    pub agent_id: AgentId,
-    pub principal_id: &'r str,
+    /// Where it was asked for.
+    pub subject: Option<SubjectRef<'r>>,
     pub envelope: &'r [u8],
 }
 
+/// A [`Subject`] as it lies in the log.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "as in `Subject`")]
+pub struct SubjectRef<'r> {
+    pub grant_id: GrantId,
+    pub agent_id: AgentId,
+    pub principal_id: &'r str,
+}
+
 impl EventRef<'_> {
-    /// The event, kept.
-    pub fn to_stored(&self) -> StoredEvent {
-        let principal_id = self.principal_id.to_owned();
-        StoredEvent {
+    /// The event, kept; `None` if its subject was not asked for.
+    pub fn to_stored(&self) -> Option<StoredEvent> {
+        Some(StoredEvent {
             position: self.position,
             id: self.id,
             created_at: self.created_at,
             kind: self.kind,
-            subject: Subject { grant_id: self.grant_id, agent_id: self.agent_id, principal_id },
+            subject: self.subject?.to_owned(),
             envelope: self.envelope.to_vec(),
+        })
+    }
+}
+
+impl SubjectRef<'_> {
+    /// The subject, kept.
+    pub fn to_owned(self) -> Subject {
+        Subject {
+            grant_id: self.grant_id,
+            agent_id: self.agent_id,
+            principal_id: self.principal_id.to_owned(),
         }
+    }
+}
+
+impl PartialEq<Subject> for SubjectRef<'_> {
+    fn eq(&self, other: &Subject) -> bool {
+        self.grant_id == other.grant_id
+            && self.agent_id == other.agent_id
+            && self.principal_id == other.principal_id
     }
 }
 
 impl StoredEvent {
     /// The event, looked at.
     pub fn as_ref(&self) -> EventRef<'_> {
+        let Subject { grant_id, agent_id, principal_id } = &self.subject;
         EventRef {
             position: self.position,
             id: self.id,
             created_at: self.created_at,
             kind: self.kind,
-            grant_id: self.subject.grant_id,
-            agent_id: self.subject.agent_id,
-            principal_id: &self.subject.principal_id,
+            subject: Some(SubjectRef { grant_id: *grant_id, agent_id: *agent_id, principal_id }),
             envelope: &self.envelope,
         }
     }

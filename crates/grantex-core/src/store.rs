@@ -149,15 +149,17 @@ pub trait Read {
     /// Shows the events after a position, in order and without a gap, as many as there are up to
     /// `limit`, and no more once their envelopes exceed `max_bytes` (at least one is shown).
     /// None when `after` is the head; starts at the oldest event when `after` was trimmed.
+    /// Subjects take as long to read as all the rest: they are there if `with_subjects`.
     fn scan_events(
         &self,
         developer: DeveloperId,
         after: Position,
         limit: u32,
         max_bytes: usize,
+        with_subjects: bool,
         each: &mut dyn FnMut(EventRef<'_>),
     ) -> StoreResult<()>;
-    /// The events that [`scan_events`](Self::scan_events) shows.
+    /// What [`scan_events`](Self::scan_events) shows, kept.
     fn events(
         &self,
         developer: DeveloperId,
@@ -166,7 +168,8 @@ pub trait Read {
         max_bytes: usize,
     ) -> StoreResult<Vec<StoredEvent>> {
         let mut events = Vec::new();
-        self.scan_events(developer, after, limit, max_bytes, &mut |event| events.push(event.to_stored()))?;
+        let each = &mut |event: EventRef<'_>| events.extend(event.to_stored());
+        self.scan_events(developer, after, limit, max_bytes, true, each)?;
         Ok(events)
     }
     /// The position of a retained event, in time logarithmic in the log's length.

@@ -64,6 +64,13 @@ macro_rules! id_type {
                 self.0.timestamp_ms()
             }
 
+            /// Appends the text form: as `Display`, without its machinery.
+            pub fn put(self, out: &mut bytes::BytesMut) {
+                let mut buffer = [0; ULID_CHARS];
+                out.extend_from_slice($prefix.as_bytes());
+                out.extend_from_slice(self.0.array_to_str(&mut buffer).as_bytes());
+            }
+
             /// The next id of the same millisecond, or `None` when its random part is used up.
             pub fn increment(self) -> Option<Self> {
                 self.0.increment().ok().map(Self)

@@ -1,6 +1,5 @@
 //! Server-Sent Events: writing an event, and reading a stream as the WHATWG parser does.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -32,8 +31,9 @@ pub fn write_cursor(out: &mut BytesMut, id: EventId) {
 }
 
 fn write_id(out: &mut BytesMut, id: EventId) {
-    // It grows as needed, so this cannot fail.
-    let _ = writeln!(out, "id: {id}");
+    out.put_slice(b"id: ");
+    id.put(out);
+    out.put_u8(b'\n');
 }
 
 /// A comment: keeps the connection alive and says nothing.

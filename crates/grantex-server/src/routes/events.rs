@@ -8,6 +8,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
+use grantex_core::log::SubjectRef;
 use grantex_core::usecase::events::{self, Start};
 use grantex_core::validate;
 use grantex_types::api::events::{EventList, TicketRequest, TicketResponse};
@@ -245,27 +246,35 @@ async fn list(
         let mut events: Vec<Box<RawValue>> = Vec::new();
         let mut looked_at: u32 = 0;
         while cursor.position < head && looked_at < MOST_LOOKED_AT && events.len() < limit as usize {
-            let page = store.events(caller.developer_id, cursor.position, limit, PAGE_BYTES)?;
-            for event in page {
-                if events.len() >= limit as usize {
-                    break;
-                }
-                looked_at = looked_at.saturating_add(1);
-                cursor = events::Cursor { position: event.position, id: event.id };
-                let subject = &event.subject;
-                if filter.shows(event.kind, subject.grant_id, subject.agent_id, &subject.principal_id) {
-                    events.push(raw(event.envelope)?);
-                }
-            }
+            let mut shown = Ok(());
+            let (after, with_subjects) = (cursor.position, filter.asks_for_subject());
+            store.scan_events(
+                caller.developer_id,
+                after,
+                limit,
+                PAGE_BYTES,
+                with_subjects,
+                &mut |event| {
+                    if events.len() >= limit as usize || shown.is_err() {
+                        return;
+                    }
+                    looked_at = looked_at.saturating_add(1);
+                    cursor = events::Cursor { position: event.position, id: event.id };
+                    if filter.shows(event.kind, event.subject.map(SubjectRef::to_owned).as_ref()) {
+                        shown = raw(event.envelope).map(|event| events.push(event));
+                    }
+                },
+            )?;
+            shown?;
         }
         Ok(EventList { events, next_cursor: (cursor.position < head).then_some(cursor.id) })
     });
     Ok(Body(page.await?))
 }
 
-fn raw(envelope: Vec<u8>) -> grantex_core::Result<Box<RawValue>> {
+fn raw(envelope: &[u8]) -> grantex_core::Result<Box<RawValue>> {
     let damaged = |error: String| grantex_core::StoreError::Internal(format!("stored event: {error}"));
-    let text = String::from_utf8(envelope).map_err(|error| damaged(error.to_string()))?;
+    let text = String::from_utf8(envelope.to_vec()).map_err(|error| damaged(error.to_string()))?;
     Ok(RawValue::from_string(text).map_err(|error| damaged(error.to_string()))?)
 }
 

@@ -1,5 +1,6 @@
 //! What a subscriber wants to see: the same for live, replay and history.
 
+use grantex_core::log::Subject;
 use grantex_types::{AgentId, EventType, GrantId, TypeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
@@ -82,17 +83,22 @@ impl Filter {
 
     /// Whether it hides nothing.
     pub(crate) fn is_open(&self) -> bool {
-        self.types.is_all()
-            && self.agent_id.is_none()
-            && self.principal_id.is_none()
-            && self.grant_id.is_none()
+        self.types.is_all() && !self.asks_for_subject()
     }
 
-    pub(crate) fn shows(&self, kind: EventType, grant: GrantId, agent: AgentId, principal: &str) -> bool {
-        self.types.contains(kind)
-            && self.agent_id.is_none_or(|id| id == agent)
-            && self.principal_id.as_ref().is_none_or(|id| id == principal)
-            && self.grant_id.is_none_or(|id| id == grant)
+    /// Whether it asks about more than the type.
+    pub(crate) fn asks_for_subject(&self) -> bool {
+        self.agent_id.is_some() || self.principal_id.is_some() || self.grant_id.is_some()
+    }
+
+    /// Whether it shows an event. The subject has to be there if it is [asked for](Self::asks_for_subject).
+    pub(crate) fn shows(&self, kind: EventType, subject: Option<&Subject>) -> bool {
+        let shows_subject = |subject: &Subject| {
+            self.agent_id.is_none_or(|id| id == subject.agent_id)
+                && self.principal_id.as_ref().is_none_or(|id| *id == subject.principal_id)
+                && self.grant_id.is_none_or(|id| id == subject.grant_id)
+        };
+        self.types.contains(kind) && (!self.asks_for_subject() || subject.is_some_and(shows_subject))
     }
 
     /// This filter within `outer`: whatever it leaves open is as `outer` has it, and it may ask

@@ -4,14 +4,17 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
-use grantex_core::log::{EventRef, Position};
-use grantex_types::{AgentId, EventId, EventType, GrantId, Timestamp, sse};
+use grantex_core::log::{EventRef, Position, Subject};
+use grantex_types::{EventId, EventType, Timestamp, sse};
 
 use super::{Filter, ws_frame};
 
 /// Bytes in a chunk at most, unless a single event is larger. A subscriber in the middle of a
 /// write keeps the chunks alive that the write's events lie in: see `session`'s limits.
 const LARGEST_CHUNK: usize = 64 << 10;
+
+/// Bytes of most events' blocks, about.
+const USUAL_BLOCK: usize = 256;
 
 /// Consecutive events of one log in one buffer: their SSE blocks, one after the other. Their
 /// WebSocket messages lie in another, made of the envelopes in the blocks.
@@ -36,10 +39,8 @@ struct Frame {
     id: EventId,
     created_at: Timestamp,
     kind: EventType,
-    grant_id: GrantId,
-    agent_id: AgentId,
-    /// Shared with the frame before, where it is the same.
-    principal_id: Arc<str>,
+    /// Shared with the frame before, where it is the same; left out where nobody asks for it.
+    subject: Option<Arc<Subject>>,
     start: usize,
     end: usize,
 }
@@ -71,8 +72,11 @@ impl Chunk {
     /// Memory it holds, about, once a WebSocket has asked for it.
     pub(super) fn size(&self) -> usize {
         let frames = self.frames.len().saturating_mul(size_of::<Frame>());
-        let principals: usize = self.frames.iter().map(|frame| frame.principal_id.len()).sum();
-        self.bytes.len().saturating_mul(2).saturating_add(frames).saturating_add(principals)
+        let size_of =
+            |subject: &Arc<Subject>| size_of::<Subject>().saturating_add(subject.principal_id.len());
+        let subjects: usize =
+            self.frames.iter().filter_map(|frame| frame.subject.as_ref().map(size_of)).sum();
+        self.bytes.len().saturating_mul(2).saturating_add(frames).saturating_add(subjects)
     }
 
     /// Whether joining the next chunk to this one is worth what it copies: if the next is not smaller, an event is
@@ -124,7 +128,7 @@ impl Chunk {
         } else {
             let mut run = from..from;
             for (index, frame) in self.frames.iter().enumerate().skip(from) {
-                if filter.shows(frame.kind, frame.grant_id, frame.agent_id, &frame.principal_id) {
+                if filter.shows(frame.kind, frame.subject.as_deref()) {
                     run.end = index.saturating_add(1);
                 } else {
                     selection.add(run);
@@ -149,12 +153,14 @@ pub(super) struct Framer {
     first: Position,
     frames: Vec<Frame>,
     buffer: BytesMut,
+    /// Chunks get all their room at once.
+    expects_many: bool,
 }
 
 impl Framer {
-    /// For about so many bytes.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { buffer: BytesMut::with_capacity(bytes), ..Self::default() }
+    /// For more events than a chunk holds, most likely.
+    pub(super) fn of_many() -> Self {
+        Self { expects_many: true, ..Self::default() }
     }
 
     /// Adds the event that follows the one before.
@@ -164,20 +170,23 @@ impl Framer {
         }
         if self.frames.is_empty() {
             self.first = event.position;
+            if self.expects_many {
+                self.buffer.reserve(LARGEST_CHUNK.saturating_add(LARGEST_CHUNK / 8));
+                self.frames.reserve(LARGEST_CHUNK / USUAL_BLOCK);
+            }
         }
         let start = self.buffer.len();
         sse::write_event(&mut self.buffer, event.id, event.envelope);
-        let principal_id = match self.frames.last() {
-            Some(last) if *last.principal_id == *event.principal_id => Arc::clone(&last.principal_id),
-            _ => event.principal_id.into(),
+        let last = self.frames.last().and_then(|last| last.subject.as_ref());
+        let subject = match (event.subject, last) {
+            (Some(subject), Some(last)) if subject == **last => Some(Arc::clone(last)),
+            (subject, _) => subject.map(|subject| Arc::new(subject.to_owned())),
         };
         self.frames.push(Frame {
             id: event.id,
             created_at: event.created_at,
             kind: event.kind,
-            grant_id: event.grant_id,
-            agent_id: event.agent_id,
-            principal_id,
+            subject,
             start,
             end: self.buffer.len(),
         });
@@ -310,7 +319,8 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use grantex_core::log::{StoredEvent, Subject};
+    use grantex_core::log::StoredEvent;
+    use grantex_types::{AgentId, GrantId};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! All tails and all open streams.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,6 +24,12 @@ const REVOKED_GRACE: Duration = Duration::from_millis(500);
 /// After this many bytes over the budget are freed, another tenth goes too, so that not every
 /// publication has to free.
 const FREE_TO: (usize, usize) = (9, 10);
+
+/// Memory that all streams which read the store share for what they have read.
+const REPLAY_BUDGET: usize = 128 << 20;
+/// Bytes that one of them reads at once: beyond the larger, asking for them costs nothing any more; below the
+/// smaller, it would be most of the work.
+const PAGE: (usize, usize) = (64 << 10, 512 << 10);
 
 /// How a stream's events are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +69,8 @@ pub(crate) struct Hub {
     next_slot: AtomicU64,
     state: Mutex<State>,
     draining: CancellationToken,
+    /// How many streams read the store.
+    replaying: AtomicUsize,
     /// From the first delivery on, when whoever records them is there.
     figures: OnceLock<Figures>,
     revoked: mpsc::UnboundedSender<Arc<Connection>>,
@@ -99,6 +107,7 @@ impl Hub {
             next_slot: AtomicU64::new(0),
             state: Mutex::default(),
             draining: CancellationToken::new(),
+            replaying: AtomicUsize::new(0),
             figures: OnceLock::new(),
             revoked,
             revoked_inbox: Mutex::new(Some(inbox)),
@@ -136,7 +145,7 @@ impl Hub {
         let tail = Arc::clone(&entry.tail);
         drop(state);
         metrics::gauge!("grantex_streams_open", "transport" => transport.label()).increment(1.0);
-        Ok(Slot { hub: Arc::clone(self), developer, number, ends, tail, transport })
+        Ok(Slot { hub: Arc::clone(self), developer, number, ends, tail, transport, is_replaying: false })
     }
 
     /// How many streams are open.
@@ -281,9 +290,27 @@ pub(crate) struct Slot {
     ends: Arc<Signal<End>>,
     pub(super) tail: Arc<Tail>,
     transport: Transport,
+    /// It counts among those that read the store.
+    is_replaying: bool,
 }
 
 impl Slot {
+    /// How many bytes to read from the store at once: the stream counts among those that do, from here on.
+    pub(super) fn page_bytes(&mut self) -> usize {
+        if !std::mem::replace(&mut self.is_replaying, true) {
+            self.hub.replaying.fetch_add(1, Ordering::Relaxed);
+        }
+        let streams = self.hub.replaying.load(Ordering::Relaxed);
+        REPLAY_BUDGET.checked_div(streams).unwrap_or(REPLAY_BUDGET).clamp(PAGE.0, PAGE.1)
+    }
+
+    /// The stream has no need of the store any more.
+    pub(super) fn has_caught_up(&mut self) {
+        if std::mem::take(&mut self.is_replaying) {
+            self.hub.replaying.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Ready when the stream has to end.
     pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<End> {
         self.ends.poll_heard(context)
@@ -333,6 +360,7 @@ impl Figures {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.has_caught_up();
         self.hub.close(self.developer, self.number);
         metrics::gauge!("grantex_streams_open", "transport" => self.transport.label()).decrement(1.0);
     }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grantex_core::env::Clock;
+use grantex_core::log::EventRef;
 use grantex_core::store::{self, Store};
 use grantex_core::usecase::events::Cursor;
 use grantex_types::{EventId, TypeSet};
@@ -15,10 +16,6 @@ use super::frame::{Chunk, Framer, Selection};
 use super::tail::{Found, Tail};
 use super::{End, Filter, Slot};
 
-/// Events and bytes read from the store at once: large enough to be cheap per event, small enough
-/// that a thousand replaying subscribers stay within some hundred megabytes.
-const PAGE_EVENTS: u32 = 512;
-const PAGE_BYTES: usize = 128 << 10;
 /// Bytes that are given at once, and a chunk at most besides: a subscriber that is behind gets many events in
 /// one write, and one that stops reading has no more than this waiting above its socket.
 const MOST_AT_ONCE: usize = 128 << 10;
@@ -171,6 +168,7 @@ impl Session {
                 Found::Missing => return None,
                 Found::Nothing => {
                     self.live = true;
+                    self.slot.has_caught_up();
                     return Some(Next::Nothing);
                 }
             };
@@ -245,10 +243,11 @@ impl Session {
     /// Reads the next page of the store.
     async fn load(&mut self) -> Loaded {
         let (developer, after) = (self.slot.developer, self.cursor.position);
+        let (page_bytes, with_subjects) = (self.slot.page_bytes(), self.filter.asks_for_subject());
         let page = store::read(self.store.as_ref(), move |snapshot| {
-            let mut framer = Framer::with_capacity(PAGE_BYTES);
-            snapshot
-                .scan_events(developer, after, PAGE_EVENTS, PAGE_BYTES, &mut |event| framer.push(event))?;
+            let mut framer = Framer::of_many();
+            let each = &mut |event: EventRef<'_>| framer.push(event);
+            snapshot.scan_events(developer, after, u32::MAX, page_bytes, with_subjects, each)?;
             Ok(framer.finish())
         });
         match page.await {

@@ -1,7 +1,7 @@
 //! The event log's primitives.
 
 use grantex_core::StoreError;
-use grantex_core::log::{Bounds, EventRef, Position, StoredEvent, Subject};
+use grantex_core::log::{Bounds, EventRef, Position, StoredEvent, Subject, SubjectRef};
 use grantex_core::store::{Read as _, StoreResult, Tx as _};
 use grantex_types::{AgentId, DeveloperId, Event, EventData, EventId, EventType, GrantId, Timestamp};
 use rusqlite::Row;
@@ -32,17 +32,18 @@ impl Session<'_> {
         after: Position,
         limit: u32,
         max_bytes: usize,
+        with_subjects: bool,
         each: &mut dyn FnMut(EventRef<'_>),
     ) -> StoreResult<()> {
         let mut statement = self.statement(
-            "SELECT position, id, created_at, kind, grant_id, agent_id, principal_id, envelope FROM events
+            "SELECT position, id, created_at, kind, envelope, grant_id, agent_id, principal_id FROM events
              WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3",
         )?;
         let mut rows =
             statement.query((developer.to_bytes(), int(after), i64::from(limit))).map_err(store_error)?;
         let mut bytes: usize = 0;
         while let Some(row) = rows.next().map_err(store_error)? {
-            let event = event(row).map_err(store_error)?;
+            let event = event(row, with_subjects).map_err(store_error)?;
             let is_first = bytes == 0;
             bytes = bytes.saturating_add(event.envelope.len());
             if bytes > max_bytes && !is_first {
@@ -190,16 +191,21 @@ impl Session<'_> {
 
 /// A row of `read_events`. By number: replay reads millions, and finding a column by its name takes as long as
 /// reading it.
-fn event<'r>(row: &'r Row<'_>) -> rusqlite::Result<EventRef<'r>> {
+fn event<'r>(row: &'r Row<'_>, with_subject: bool) -> rusqlite::Result<EventRef<'r>> {
     let number = |column: usize| row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0));
+    let subject = || {
+        Ok::<_, rusqlite::Error>(SubjectRef {
+            grant_id: GrantId::from_bytes(row.get(5)?),
+            agent_id: AgentId::from_bytes(row.get(6)?),
+            principal_id: row.get_ref(7)?.as_str()?,
+        })
+    };
     Ok(EventRef {
         position: number(0)?,
         id: EventId::from_bytes(row.get(1)?),
         created_at: Timestamp::from_millis(number(2)?),
         kind: EventType::from_code(row.get(3)?).ok_or(rusqlite::Error::InvalidQuery)?,
-        grant_id: GrantId::from_bytes(row.get(4)?),
-        agent_id: AgentId::from_bytes(row.get(5)?),
-        principal_id: row.get_ref(6)?.as_str()?,
-        envelope: row.get_ref(7)?.as_blob()?,
+        subject: with_subject.then(subject).transpose()?,
+        envelope: row.get_ref(4)?.as_blob()?,
     })
 }

@@ -351,9 +351,10 @@ impl Read for Session<'_> {
         after: Position,
         limit: u32,
         max_bytes: usize,
+        with_subjects: bool,
         each: &mut dyn FnMut(EventRef<'_>),
     ) -> StoreResult<()> {
-        self.read_events(developer, after, limit, max_bytes, each)
+        self.read_events(developer, after, limit, max_bytes, with_subjects, each)
     }
 
     fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {
