@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::Scale;
+use crate::cpu::cpu_of;
 use crate::load::bare_store::bare_debits;
 use crate::load::publisher::{Codes, Grants};
 use crate::report::{Report, Target};
@@ -19,9 +20,9 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
     {
         let grants = Grants::make(&server, clients, BUDGET).await;
         let commits = [server.metric(BATCHES).await, server.metric(COMMANDS).await];
-        let cpu = server.cpu();
+        let (cpu, load) = (server.cpu(), cpu_of("self"));
         let time = tokio::task::block_in_place(|| grants.debit(clients, debits));
-        let cpu = server.cpu() - cpu;
+        let (cpu, load) = (server.cpu() - cpu, cpu_of("self") - load);
         let batches = server.metric(BATCHES).await - commits[0];
         let commands = server.metric(COMMANDS).await - commits[1];
         assert!(commands >= debits as f64, "{commands} commands for {debits} debits");
@@ -40,6 +41,7 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
         let beside = (bare, "SQLite alone, as many a commit");
         report.add_beside((&name, "durable debits per second", "1/s"), per_second, beside, target);
         report.add(&name, "debits per CPU-second", "1/s", debits as f64 / cpu);
+        report.add(&name, "CPU of the load, each", "µs", load / debits as f64 * 1e6);
         report.add(&name, "debits a commit, one fsync each", "", batch);
     }
 }

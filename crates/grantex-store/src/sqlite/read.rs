@@ -1,5 +1,7 @@
 //! Reading rows.
 
+use std::sync::LazyLock;
+
 use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
     Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken, Token,
@@ -122,14 +124,14 @@ impl Read for Session<'_> {
     }
 
     fn grant(&self, developer: DeveloperId, id: GrantId) -> StoreResult<Option<Grant>> {
-        self.one(
-            &format!(
+        // Every debit asks for its grant: its text is put together once.
+        static SQL: LazyLock<String> = LazyLock::new(|| {
+            format!(
                 "SELECT {GRANT_COLUMNS}, {COVERED_AT} AS covered_at FROM grants g
                  WHERE g.developer_id = ?1 AND g.id = ?2"
-            ),
-            (developer.to_bytes(), id.to_bytes()),
-            grant,
-        )
+            )
+        });
+        self.one(&SQL, (developer.to_bytes(), id.to_bytes()), grant)
     }
 
     fn grants(
