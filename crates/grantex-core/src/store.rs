@@ -290,13 +290,21 @@ pub enum Change {
     TokenRevoked(TokenId),
 }
 
-/// Whoever must know of commits. Both methods are called on the committing thread, in commit
+/// Whoever must know of commits. All methods are called on the committing thread, in commit
 /// order, and must return quickly.
 pub trait Listener: Send + Sync + 'static {
     /// Called after the commit and before any of its commands is answered: whoever gets an answer
     /// finds no memory that contradicts it.
     fn changed(&self, changes: &[Change]);
-    /// Called after the answers, with the commit's events, each developer's in log order.
+    /// Called next, with the commit's commands: each has to be [finished](Command::finish) with `Ok`, now, or soon
+    /// somewhere else. Waking whoever waits from a thread that is not theirs is dear, so many are better finished
+    /// where they wait.
+    fn answer(&self, commands: Vec<Box<dyn Command>>) {
+        for command in commands {
+            command.finish(Ok(()));
+        }
+    }
+    /// Called last, with the commit's events, each developer's in log order.
     fn appended(&self, events: Vec<(DeveloperId, StoredEvent)>);
 }
 

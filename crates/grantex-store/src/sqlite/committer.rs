@@ -146,9 +146,7 @@ impl Writer {
                     self.shared.clock_behind_millis.store(effects.clock_behind_millis, Ordering::Relaxed);
                 }
                 self.environment.listener.changed(&effects.changes);
-                for command in taken {
-                    command.finish(Ok(()));
-                }
+                self.environment.listener.answer(taken);
                 if !effects.events.is_empty() {
                     self.environment.listener.appended(effects.events);
                 }
