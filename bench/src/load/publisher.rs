@@ -124,7 +124,7 @@ pub(crate) struct Codes {
 struct Code {
     key: String,
     agent: String,
-    code: String,
+    text: String,
 }
 
 impl Codes {
@@ -145,7 +145,7 @@ impl Codes {
             let mut given = vec![String::new(); keys.len() * each];
             calls::run(address, AT_ONCE, asks, |task, body| given[task] = text_of(body, "code"));
             for ((key, agent), code) in whose().zip(given) {
-                codes.push(Code { key: key.clone(), agent: agent.clone(), code });
+                codes.push(Code { key: key.clone(), agent: agent.clone(), text: code });
             }
         });
         Self { address, codes }
@@ -154,12 +154,12 @@ impl Codes {
     /// Exchanges all over so many connections at once; `granted` gets the number of the code and its grant.
     pub(crate) fn exchange(&self, connections: usize, mut granted: impl FnMut(usize, String)) {
         let tasks = self.codes.iter().map(|code| {
-            let body = json!({"agentId": code.agent, "code": code.code}).to_string();
+            let body = json!({"agentId": code.agent, "code": code.text}).to_string();
             vec![calls::request(&code.key, "POST /v1/token", &body)]
         });
         tokio::task::block_in_place(|| {
             calls::run(self.address, connections, tasks, |task, body| {
-                granted(task, text_of(body, "grantId"))
+                granted(task, text_of(body, "grantId"));
             });
         });
     }

@@ -169,9 +169,9 @@ impl Options {
             return Err("delegation_depth must be 1 to 10".into());
         }
         let keep_alive = self.keep_alive.unwrap_or(base.streams.keep_alive);
-        if keep_alive >= Duration::from_secs(5) {
+        if !(Duration::from_millis(100)..Duration::from_secs(5)).contains(&keep_alive) {
             return Err(
-                "keep-alive must be below 5s: clients take 5 s of silence for a dead connection".into()
+                "keep-alive must be 100ms at least, and below 5s: clients take 5 s of silence for a dead connection".into()
             );
         }
         Ok(Settings {

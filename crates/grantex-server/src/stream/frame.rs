@@ -339,16 +339,18 @@ mod tests {
         }
     }
 
-    fn encode(events: Vec<StoredEvent>) -> Vec<Arc<Chunk>> {
+    fn encode(events: &[StoredEvent]) -> Vec<Arc<Chunk>> {
         let mut framer = Framer::default();
-        events.iter().for_each(|event| framer.push(event.as_ref()));
+        for event in events {
+            framer.push(event.as_ref());
+        }
         framer.finish()
     }
 
     #[test]
     fn chunks_are_bounded_and_lose_nothing() {
         let events: Vec<_> = (1..=50).map(|n| event(n, EventType::GrantCreated, 5000)).collect();
-        let chunks = encode(events);
+        let chunks = encode(&events);
         assert!(chunks.len() > 1);
         let mut next = 1;
         for chunk in &chunks {
@@ -368,7 +370,7 @@ mod tests {
     fn a_selection_is_what_the_filter_shows() {
         use EventType::{GrantCreated as C, TokenIssued as T};
         let events = [C, T, T, C, T].into_iter().enumerate().map(|(i, kind)| event(i as u64 + 1, kind, 1));
-        let chunk = encode(events.collect()).remove(0);
+        let chunk = encode(&events.collect::<Vec<_>>()).remove(0);
         let tokens = Filter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
         let selection = chunk.select(0, &tokens).unwrap();
         assert_eq!((selection.events(), selection.last_id()), (3, EventId::from_parts(5, 0)));
@@ -392,8 +394,8 @@ mod tests {
     #[test]
     fn joined_chunks_have_what_their_parts_had() {
         let events: Vec<_> = (1..=9).map(|n| event(n, EventType::GrantCreated, 10)).collect();
-        let whole = encode(events.clone()).remove(0);
-        let [one, two] = [&events[..4], &events[4..]].map(|part| encode(part.to_vec()).remove(0));
+        let whole = encode(&events).remove(0);
+        let [one, two] = [&events[..4], &events[4..]].map(|part| encode(part).remove(0));
         let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
         let all = |chunk: &Arc<Chunk>| {
             let selection = chunk.select(2, &open).unwrap();

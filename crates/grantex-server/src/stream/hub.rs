@@ -166,7 +166,9 @@ impl Hub {
             }
             // Framed outside the lock; whoever subscribes meanwhile reads these from the store.
             let mut framer = Framer::default();
-            events.iter().for_each(|event| framer.push(event.as_ref()));
+            for event in &events {
+                framer.push(event.as_ref());
+            }
             let chunks = framer.finish();
             let mut state = self.state.lock();
             if let Some(entry) = state.developers.get(&developer) {

@@ -68,10 +68,9 @@ async fn follow<S: Duplex>(mut feed: Box<Feed<S>>) -> io::Result<()> {
         let heard;
         (feed, heard) = place.attend(feed).await;
         match heard? {
-            Heard::Due => {}
             // What the client says is not listened to; that it goes away is.
             Heard::Said(said) if said.is_empty() => return Ok(()),
-            Heard::Said(_) => {}
+            Heard::Said(_) | Heard::Due => {}
             Heard::End(_) => {
                 feed.push_end();
                 feed.outlet.flush().await?;

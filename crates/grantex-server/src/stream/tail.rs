@@ -32,9 +32,10 @@ impl Ring {
     /// Puts a chunk behind the others, joined to the last ones as long as they are small: what comes in many small
     /// commits lies in few large chunks a little later.
     fn add(&mut self, mut chunk: Arc<Chunk>) {
-        while let Some(last) = self.chunks.pop_back_if(|last| last.should_join(&chunk)) {
+        while let Some(last) = self.chunks.back().filter(|last| last.should_join(&chunk)) {
             self.bytes = self.bytes.saturating_sub(last.size());
             chunk = Arc::new(last.join(&chunk));
+            self.chunks.pop_back();
         }
         self.bytes = self.bytes.saturating_add(chunk.size());
         self.chunks.push_back(chunk);
