@@ -132,7 +132,7 @@ const PER_CPU: (&str, &str) = ("deliveries per CPU-second", "1/s");
 pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
     // Some seconds of CPU each: fewer events to more subscribers.
     for (subscribers, debits) in
-        scale.pick([(100, 10_000), (1000, 4000), (5000, 1000)], [(20, 50), (50, 20), (100, 10)])
+        scale.pick([(100, 10_000), (1000, 4000), (5000, 1000)], [(20, 50), (50, 20), (150, 10)])
     {
         let load = Load::at_full_speed(Transport::Sse, subscribers, debits);
         let outcome = load.on_the_server(binary).await;

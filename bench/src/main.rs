@@ -157,7 +157,7 @@ fn main() {
                 Scenario::Debits => debits::run(binary, scale, report).await,
                 Scenario::Tokens => debits::tokens(binary, scale, report).await,
                 Scenario::Tenants => tenants::run(binary, scale, report).await,
-                Scenario::Revoke => revoke::run(report).await,
+                Scenario::Revoke => revoke::run(scale, report).await,
                 // These take their own rounds, and print.
                 _ if round > 0 => {}
                 Scenario::Forward => forward::run(binary).await,

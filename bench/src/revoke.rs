@@ -9,13 +9,16 @@ use grantex_types::api::developers::{Developer, Mode};
 use grantex_types::event::RevokedBy;
 use grantex_types::{AgentId, DeveloperId, GrantId, Lifetime, Scopes};
 
+use crate::Scale;
 use crate::filled::store as open;
 use crate::report::Report;
 
-pub(crate) async fn run(report: &mut Report) {
+pub(crate) async fn run(scale: Scale, report: &mut Report) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    for below in [1000, cascade::LARGEST_AT_ONCE - 1, 50_000] {
+    for below in
+        scale.pick([1000, cascade::LARGEST_AT_ONCE - 1, 50_000], [2000, cascade::LARGEST_AT_ONCE + 1])
+    {
         let (developer, root) = store::write(store.as_ref(), move |tx| tree(tx, below)).await.unwrap();
         let start = Instant::now();
         store::write(store.as_ref(), move |tx| grants::revoke(tx, developer, root, RevokedBy::Developer))
@@ -32,6 +35,8 @@ pub(crate) async fn run(report: &mut Report) {
             longest = longest.max(slice.elapsed());
             slices += 1;
         }
+        let log = store::read(store.as_ref(), move |snapshot| Ok(snapshot.log_bounds(developer)?)).await;
+        assert_eq!(log.unwrap().head, u64::from(below) + 1, "an event for each grant");
         let name = format!("revoke, {below} grants below, {slices} slices");
         let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
         report.add(&name, "until inactive", "ms", milliseconds(first));

@@ -21,6 +21,7 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
     let (subscribers, burst, debits) = scale.pick([(1000, 3000, 334)], [(50, 100, 20)])[0];
     // A small tail is full soon: then memory grows no more but for what is measured.
     let server = Server::start_with(binary, &["--tail-bytes", "4000000"]).await;
+    let warming = Grants::make(&server, 2 * burst, 1).await;
     let bursts = [Grants::make(&server, burst, 1).await, Grants::make(&server, burst, 1).await];
     let paced = [Grants::make(&server, debits, 1).await, Grants::make(&server, debits, 1).await];
     tokio::task::block_in_place(|| {
@@ -28,7 +29,13 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
         let opening = Opening { address, key: &server.key, query: "", transport: Transport::Sse };
         let mut readers = Readers::new();
         readers.open(subscribers - 1, &opening);
-        let (mut had, mut p99, mut memory, mut stalled) = (0, Vec::new(), Vec::new(), None);
+        // What a burst takes once, whoever reads, is there before it is measured.
+        let mut had = (warming.count() * EVENTS_OF_A_DEBIT) as u64;
+        std::thread::scope(|scope| {
+            scope.spawn(|| warming.empty_at_full_speed(1, false));
+            readers.read_until_each_has(had, PATIENCE);
+        });
+        let (mut p99, mut memory, mut stalled) = (Vec::new(), Vec::new(), None);
         for (burst, paced) in bursts.iter().zip(&paced) {
             if !p99.is_empty() {
                 stalled = Some(stop_reading(&opening));

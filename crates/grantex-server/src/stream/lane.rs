@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -33,7 +34,6 @@ const SHORTEST_REST: Duration = Duration::from_millis(1);
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
 /// Streams of one log that one task serves.
-#[derive(Debug)]
 pub(super) struct Lane {
     /// How often it looks for streams that have been quiet for too long.
     beat: Duration,
@@ -48,14 +48,8 @@ pub(super) trait Member: Send + Sync {
     fn serve(&self) -> bool;
 }
 
-impl std::fmt::Debug for dyn Member {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Member")
-    }
-}
-
 /// All lanes of one log.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Lanes(Mutex<Vec<Arc<Lane>>>);
 
 impl Lanes {
@@ -109,18 +103,19 @@ async fn run(lane: Arc<Lane>, tail: Arc<Tail>) {
             return;
         }
         let begun = Instant::now();
+        let mut has_more = false;
         for some in members.chunks(BEFORE_YIELDING) {
-            let mut has_more = false;
             for member in some {
                 has_more |= member.serve();
             }
-            if has_more {
-                lane.due.notify_one();
-            }
             tokio::task::yield_now().await;
         }
+        drop(members);
         let rest = begun.elapsed().min(LONGEST_REST);
-        if rest >= SHORTEST_REST {
+        if has_more {
+            // As much as a write may carry was due, and more is: waiting would save nothing.
+            lane.due.notify_one();
+        } else if rest >= SHORTEST_REST {
             tokio::time::sleep(rest).await;
         }
     }
@@ -138,11 +133,19 @@ impl<S: Duplex> Member for Mutex<Berth<S>> {
         // Where no feed lies, the stream's task is awake; it looks at the log before it leaves it here.
         let mut berth = self.lock();
         let Berth { feed: Some(feed), task: Some(task) } = &mut *berth else { return false };
-        match feed.serve(&mut Context::from_waker(task)) {
-            Served::All => false,
-            Served::Some => true,
-            Served::NotByLane => {
+        let serve = AssertUnwindSafe(|| feed.serve(&mut Context::from_waker(task)));
+        match catch_unwind(serve) {
+            Ok(Served::All) => false,
+            Ok(Served::Some) => true,
+            Ok(Served::NotByLane) => {
                 task.wake_by_ref();
+                false
+            }
+            // A defect ends one stream, not all of the lane.
+            Err(_) => {
+                tracing::error!("delivering to a stream panicked; the stream is ended");
+                task.wake_by_ref();
+                berth.feed = None;
                 false
             }
         }
@@ -165,41 +168,41 @@ impl<S: Duplex> Place<S> {
     }
 
     /// Waits until the stream's task has something to do. What is new meanwhile is delivered by the lane.
-    pub(super) async fn attend(&self, mut feed: Box<Feed<S>>) -> (Box<Feed<S>>, io::Result<Heard>) {
+    pub(super) async fn attend(&self, mut feed: Box<Feed<S>>) -> io::Result<(Box<Feed<S>>, Heard)> {
         loop {
             let Feed { session, outlet, .. } = &mut *feed;
             tokio::select! {
                 biased;
-                said = outlet.read() => return (feed, said.map(Heard::Said)),
+                said = outlet.read() => return Ok((feed, Heard::Said(said?))),
                 next = session.next() => match next {
                     Next::Item(item) => {
                         feed.push(item);
-                        return (feed, Ok(Heard::Due));
+                        return Ok((feed, Heard::Due));
                     }
-                    Next::End(end) => return (feed, Ok(Heard::End(end))),
+                    Next::End(end) => return Ok((feed, Heard::End(end))),
                     Next::Nothing => {}
                 },
             }
             let said;
-            (feed, said) = self.park(feed).await;
+            (feed, said) = self.park(feed).await?;
             match said {
-                Ok(None) if feed.outlet.is_empty() => {}
-                Ok(None) => return (feed, Ok(Heard::Due)),
-                Ok(Some(said)) => return (feed, Ok(Heard::Said(said))),
-                Err(error) => return (feed, Err(error)),
+                Some(said) => return Ok((feed, Heard::Said(said))),
+                None if feed.outlet.is_empty() => {}
+                None => return Ok((feed, Heard::Due)),
             }
         }
     }
 
     /// Leaves the feed to the lane until its task has to look after it, or the client says something.
-    async fn park(&self, feed: Box<Feed<S>>) -> (Box<Feed<S>>, io::Result<Option<Bytes>>) {
+    async fn park(&self, feed: Box<Feed<S>>) -> io::Result<(Box<Feed<S>>, Option<Bytes>)> {
         let mut brought = Some(feed);
         poll_fn(|context| {
             let mut berth = self.berth.lock();
-            // It is there until this is ready.
-            let Some(mut feed) = brought.take().or_else(|| berth.feed.take()) else { return Poll::Pending };
+            let Some(mut feed) = brought.take().or_else(|| berth.feed.take()) else {
+                return Poll::Ready(Err(io::Error::other("the stream's feed was given up")));
+            };
             match feed.poll_attention(context) {
-                Poll::Ready(attention) => Poll::Ready((feed, attention)),
+                Poll::Ready(attention) => Poll::Ready(attention.map(|said| (feed, said))),
                 Poll::Pending => {
                     berth.feed = Some(feed);
                     if !berth.task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
@@ -224,6 +227,41 @@ impl<S: Duplex> Drop for Place<S> {
         }
         if members.is_empty() {
             self.lane.due.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::super::feed::Framing;
+    use super::super::outlet::Outlet;
+    use super::super::session::tests::{LONG, Log};
+    use super::*;
+
+    #[tokio::test]
+    async fn lanes_come_and_go_with_their_streams() {
+        let log = Log::with(1, 0).await;
+        let join = || {
+            let (near, _far) = tokio::io::duplex(64);
+            let session = log.session("", 1, LONG);
+            let tail = Arc::clone(session.tail());
+            let feed: Feed<DuplexStream> = Feed::new(session, Outlet::new(near), Framing::WebSocket);
+            (Place::join(&feed), feed, tail)
+        };
+        let mut streams: Vec<_> = (0..=MOST).map(|_| join()).collect();
+        let tail = Arc::clone(&streams[0].2);
+        assert_eq!(tail.lanes.0.lock().len(), 2, "one more than a lane takes");
+        streams.truncate(1);
+        while tail.lanes.0.lock().len() > 1 {
+            tokio::task::yield_now().await;
+        }
+        streams.push(join());
+        assert_eq!(tail.lanes.0.lock().len(), 1, "there is room again");
+        streams.clear();
+        while !tail.lanes.0.lock().is_empty() {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -19,11 +19,13 @@ pub(super) struct Outlet<S> {
     waiting: Vec<Bytes>,
     /// Some were taken since somebody asked.
     has_progressed: bool,
+    /// The socket has some that it did not pass on yet, as TLS may.
+    is_held_up: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
     pub(super) fn new(socket: S) -> Self {
-        Self { socket, waiting: Vec::new(), has_progressed: false }
+        Self { socket, waiting: Vec::new(), has_progressed: false, is_held_up: false }
     }
 
     /// Puts bytes behind those that wait.
@@ -48,7 +50,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
             let pieces = self.waiting.get(sent..).unwrap_or_default();
             if pieces.is_empty() {
                 self.waiting = Vec::new();
-                return Pin::new(&mut self.socket).poll_flush(context);
+                ready!(Pin::new(&mut self.socket).poll_flush(context))?;
+                self.is_held_up = false;
+                return Poll::Ready(Ok(()));
             }
             let socket = Pin::new(&mut self.socket);
             let written = if let [piece] = pieces {
@@ -66,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
                 Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.has_progressed = true;
+                    self.is_held_up = true;
                     sent = self.advance(sent, written);
                 }
                 failed_or_pending => break failed_or_pending.map_ok(|_| ()),
@@ -92,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && !self.is_held_up
     }
 
     /// What the other end says next; nothing when it says nothing more.
@@ -131,5 +136,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
     /// Says that no more comes.
     pub(super) async fn close(&mut self) -> io::Result<()> {
         poll_fn(|context| Pin::new(&mut self.socket).poll_shutdown(context)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt as _, BufWriter};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_socket_holds_back_still_waits() {
+        // It takes all at once, and passes on four bytes at a time.
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut outlet = Outlet::new(BufWriter::new(near));
+        outlet.push(Bytes::from_static(b"all "));
+        outlet.push(Bytes::from_static(b"of it arrives"));
+        assert!(outlet.poll_flush(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(outlet.waiting.is_empty() && !outlet.is_empty());
+        let mut read = [0; 17];
+        let (sent, got) = tokio::join!(outlet.flush(), far.read_exact(&mut read));
+        assert!(sent.is_ok() && got.is_ok() && outlet.is_empty());
+        assert_eq!(&read, b"all of it arrives");
     }
 }

@@ -268,7 +268,7 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use grantex_core::env::Rng as _;
     use grantex_core::log::{Position, Subject};
     use grantex_core::store::write;
@@ -281,7 +281,7 @@ mod tests {
     use crate::{Memory, Settings, SystemClock, SystemRng};
 
     /// A developer's log with events of one type, and what opens sessions on it.
-    struct Log {
+    pub(in super::super) struct Log {
         _folder: tempfile::TempDir,
         memory: Arc<Memory>,
         clock: Arc<dyn Clock>,
@@ -290,7 +290,7 @@ mod tests {
     }
 
     impl Log {
-        async fn with(count: usize, trimmed: Position) -> Self {
+        pub(in super::super) async fn with(count: usize, trimmed: Position) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let memory = Memory::new(&Settings::default());
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -312,7 +312,12 @@ mod tests {
             Self { _folder: folder, memory, clock, store, developer }
         }
 
-        fn session(&self, types: &str, position: Position, keep_alive: Duration) -> Session {
+        pub(in super::super) fn session(
+            &self,
+            types: &str,
+            position: Position,
+            keep_alive: Duration,
+        ) -> Session {
             let slot =
                 self.memory.streams.open(self.developer, KeyId::from_parts(1, 1), Transport::Sse, None);
             let filter = Filter::new(types.parse().unwrap(), None, None, None).unwrap();
@@ -322,7 +327,7 @@ mod tests {
         }
     }
 
-    const LONG: Duration = Duration::from_secs(4);
+    pub(in super::super) const LONG: Duration = Duration::from_secs(4);
 
     #[tokio::test]
     async fn a_stream_that_retention_overtook_ends_instead_of_hiding_a_gap() {

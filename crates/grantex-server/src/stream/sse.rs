@@ -66,8 +66,8 @@ async fn follow<S: Duplex>(mut feed: Box<Feed<S>>) -> io::Result<()> {
     loop {
         feed.outlet.flush().await?;
         let heard;
-        (feed, heard) = place.attend(feed).await;
-        match heard? {
+        (feed, heard) = place.attend(feed).await?;
+        match heard {
             // What the client says is not listened to; that it goes away is.
             Heard::Said(said) if said.is_empty() => return Ok(()),
             Heard::Said(_) | Heard::Due => {}

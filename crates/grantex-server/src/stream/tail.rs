@@ -11,7 +11,6 @@ use super::frame::Chunk;
 use super::lane::Lanes;
 
 /// A ring of chunks in log order. It may begin anywhere; what it lacks is in the store.
-#[derive(Debug)]
 pub(super) struct Tail {
     ring: Mutex<Ring>,
     /// One more than the log's head as far as it is known; 0 as long as it is not.

@@ -111,8 +111,8 @@ impl Terms {
                 break;
             }
             let heard;
-            (feed, heard) = place.attend(feed).await;
-            farewell = match heard? {
+            (feed, heard) = place.attend(feed).await?;
+            farewell = match heard {
                 Heard::Due => None,
                 Heard::Said(said) if said.is_empty() => return Ok(()),
                 Heard::Said(said) => self.hear(incoming, &said, &mut feed),
