@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use grantex_core::env::{Clock, Rng};
 use grantex_types::TokenId;
 use grantex_types::api::tokens::Claims;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use parking_lot::RwLock;
 
 use super::secrets::{KeyFileError, write_private};
@@ -36,7 +37,7 @@ struct Keys {
 }
 
 struct Key {
-    encoding: EncodingKey,
+    pair: KeyPair,
     decoding: DecodingKey,
     modulus: String,
     exponent: String,
@@ -78,7 +79,7 @@ impl SigningKeys {
     }
 
     /// Signs with a certain key: the same claims give the same token, byte for byte. Takes about
-    /// a millisecond of a core.
+    /// a third of a millisecond of a core.
     pub fn sign(&self, claims: &Claims, kid: &str) -> Result<String, jsonwebtoken::errors::Error> {
         let keys = Arc::clone(&self.keys.read());
         // An operator may have removed the key since: the token then names the one that signs it.
@@ -86,7 +87,15 @@ impl SigningKeys {
         let (kid, key) = key.ok_or(jsonwebtoken::errors::ErrorKind::InvalidKeyFormat)?;
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(kid.clone());
-        jsonwebtoken::encode(&header, claims, &key.encoding)
+        // The library's own function would read and check the key's primes again for each token, which takes twice
+        // as long as signing.
+        let head = base64url(&serde_json::to_vec(&header)?);
+        let message = format!("{head}.{}", base64url(&serde_json::to_vec(claims)?));
+        let mut signature = vec![0; key.pair.public_modulus_len()];
+        key.pair
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature)
+            .map_err(|_| jsonwebtoken::errors::ErrorKind::RsaFailedSigning)?;
+        Ok(format!("{message}.{}", base64url(&signature)))
     }
 
     /// The claims of a token whose signature is ours and whose issuer is `issuer`; also of one
@@ -171,7 +180,6 @@ fn read_folder(folder: &Path) -> Result<Keys, KeyFileError> {
 fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let failed = |detail: String| KeyFileError::new(path, detail);
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    let encoding = EncodingKey::from_rsa_pem(text.as_bytes()).map_err(|error| failed(error.to_string()))?;
     let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
     let der = STANDARD.decode(body).map_err(|error| failed(error.to_string()))?;
     let pair = KeyPair::from_pkcs8(&der).map_err(|error| failed(error.to_string()))?;
@@ -180,5 +188,5 @@ fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let exponent = base64url(public.exponent().big_endian_without_leading_zero());
     let decoding =
         DecodingKey::from_rsa_components(&modulus, &exponent).map_err(|error| failed(error.to_string()))?;
-    Ok(Key { encoding, decoding, modulus, exponent })
+    Ok(Key { pair, decoding, modulus, exponent })
 }
