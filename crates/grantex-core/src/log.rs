@@ -36,23 +36,29 @@ pub struct StoredEvent {
 
 /// An event as it lies in the log, while it is looked at.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "as in `StoredEvent`")]
 pub struct EventRef<'r> {
+    /// Its place in the log.
     pub position: Position,
+    /// Its id.
     pub id: EventId,
+    /// When it was committed.
     pub created_at: Timestamp,
+    /// Its type.
     pub kind: EventType,
-    /// Where it was asked for.
+    /// What it is about, if that was asked for.
     pub subject: Option<SubjectRef<'r>>,
+    /// The canonical JSON.
     pub envelope: &'r [u8],
 }
 
 /// A [`Subject`] as it lies in the log.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "as in `Subject`")]
 pub struct SubjectRef<'r> {
+    /// The grant.
     pub grant_id: GrantId,
+    /// The agent that holds the grant.
     pub agent_id: AgentId,
+    /// The principal who gave it.
     pub principal_id: &'r str,
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Chunk {
     bytes: Bytes,
     /// The same events as WebSocket messages, from when the first WebSocket asks, and where each begins.
     messages: OnceLock<Messages>,
+    /// Memory it holds, about, once a WebSocket has asked for it.
+    size: usize,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,14 @@ const BLOCK_HEAD: usize = 4 + EventId::CHARS + 7;
 const BLOCK_END: usize = 2;
 
 impl Chunk {
+    fn new(first: Position, frames: Vec<Frame>, bytes: Bytes, messages: OnceLock<Messages>) -> Self {
+        let held = |subject: &Arc<Subject>| size_of::<Subject>().saturating_add(subject.principal_id.len());
+        let subjects: usize = frames.iter().filter_map(|frame| frame.subject.as_ref().map(held)).sum();
+        let places = frames.len().saturating_mul(size_of::<Frame>());
+        let size = bytes.len().saturating_mul(2).saturating_add(places).saturating_add(subjects);
+        Self { first, frames, bytes, messages, size }
+    }
+
     /// The position of its first event.
     pub(super) fn first(&self) -> Position {
         self.first
@@ -71,12 +81,7 @@ impl Chunk {
 
     /// Memory it holds, about, once a WebSocket has asked for it.
     pub(super) fn size(&self) -> usize {
-        let frames = self.frames.len().saturating_mul(size_of::<Frame>());
-        let size_of =
-            |subject: &Arc<Subject>| size_of::<Subject>().saturating_add(subject.principal_id.len());
-        let subjects: usize =
-            self.frames.iter().filter_map(|frame| frame.subject.as_ref().map(size_of)).sum();
-        self.bytes.len().saturating_mul(2).saturating_add(frames).saturating_add(subjects)
+        self.size
     }
 
     /// Whether joining the next chunk to this one is worth what it copies: if the next is not smaller, an event is
@@ -97,12 +102,9 @@ impl Chunk {
             ..frame.clone()
         });
         let messages = self.messages.get().zip(next.messages.get()).map(|(own, next)| own.join(next));
-        Self {
-            first: self.first,
-            frames: self.frames.iter().cloned().chain(moved).collect(),
-            bytes: [&self.bytes[..], &next.bytes[..]].concat().into(),
-            messages: messages.map_or_else(OnceLock::new, OnceLock::from),
-        }
+        let frames = self.frames.iter().cloned().chain(moved).collect();
+        let bytes = [&self.bytes[..], &next.bytes[..]].concat();
+        Self::new(self.first, frames, bytes.into(), messages.map_or_else(OnceLock::new, OnceLock::from))
     }
 
     fn messages(&self) -> &Messages {
@@ -153,16 +155,9 @@ pub(super) struct Framer {
     first: Position,
     frames: Vec<Frame>,
     buffer: BytesMut,
-    /// Chunks get all their room at once.
-    expects_many: bool,
 }
 
 impl Framer {
-    /// For more events than a chunk holds, most likely.
-    pub(super) fn of_many() -> Self {
-        Self { expects_many: true, ..Self::default() }
-    }
-
     /// Adds the event that follows the one before.
     pub(super) fn push(&mut self, event: EventRef<'_>) {
         if self.buffer.len().saturating_add(event.envelope.len()) > LARGEST_CHUNK {
@@ -170,7 +165,8 @@ impl Framer {
         }
         if self.frames.is_empty() {
             self.first = event.position;
-            if self.expects_many {
+            // Where there was one chunk there will be more: they get all their room at once.
+            if !self.chunks.is_empty() {
                 self.buffer.reserve(LARGEST_CHUNK.saturating_add(LARGEST_CHUNK / 8));
                 self.frames.reserve(LARGEST_CHUNK / USUAL_BLOCK);
             }
@@ -200,12 +196,8 @@ impl Framer {
 
     fn cut(&mut self) {
         if !self.frames.is_empty() {
-            self.chunks.push(Arc::new(Chunk {
-                first: self.first,
-                frames: std::mem::take(&mut self.frames),
-                bytes: self.buffer.split().freeze(),
-                messages: OnceLock::new(),
-            }));
+            let (frames, bytes) = (std::mem::take(&mut self.frames), self.buffer.split().freeze());
+            self.chunks.push(Arc::new(Chunk::new(self.first, frames, bytes, OnceLock::new())));
         }
     }
 }

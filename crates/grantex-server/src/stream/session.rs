@@ -245,7 +245,7 @@ impl Session {
         let (developer, after) = (self.slot.developer, self.cursor.position);
         let (page_bytes, with_subjects) = (self.slot.page_bytes(), self.filter.asks_for_subject());
         let page = store::read(self.store.as_ref(), move |snapshot| {
-            let mut framer = Framer::of_many();
+            let mut framer = Framer::default();
             let each = &mut |event: EventRef<'_>| framer.push(event);
             snapshot.scan_events(developer, after, u32::MAX, page_bytes, with_subjects, each)?;
             Ok(framer.finish())
