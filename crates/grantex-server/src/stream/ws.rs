@@ -100,33 +100,37 @@ impl Terms {
     /// Sends events until either side has had enough.
     async fn follow<S: Duplex>(&self, mut feed: Box<Feed<S>>, incoming: &mut Incoming) -> io::Result<()> {
         let place = Place::join(&feed);
-        let mut farewell = self.hear(incoming, &[], &mut feed);
-        while farewell.is_none() {
-            // Hardly ever is there anything to wait for, and a timer is large.
-            farewell = match feed.outlet.flush().now_or_never() {
-                Some(sent) => sent.map(|()| None)?,
-                None => Box::pin(self.flush(&mut feed.outlet)).await?,
-            };
-            if farewell.is_some() {
-                break;
+        let mut said = self.hear(incoming, &[], &mut feed);
+        let farewell = loop {
+            if let Some(farewell) = said {
+                break farewell;
+            }
+            if let Some(farewell) = self.flush(&mut feed.outlet).await? {
+                break farewell;
             }
             let heard;
             (feed, heard) = place.attend(feed).await?;
-            farewell = match heard {
+            said = match heard {
                 Heard::Due => None,
                 Heard::Said(said) if said.is_empty() => return Ok(()),
                 Heard::Said(said) => self.hear(incoming, &said, &mut feed),
-                Heard::End(end) => Some(end.into()),
+                Heard::End(end) => break end.into(),
             };
-        }
-        match farewell {
-            Some(farewell) => Box::pin(self.close(&mut feed.outlet, farewell)).await,
-            None => Ok(()),
+        };
+        Box::pin(self.close(&mut feed.outlet, farewell)).await
+    }
+
+    /// Sends what waits; gives a farewell for a client that takes nothing for too long.
+    async fn flush<S: Duplex>(&self, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>> {
+        // Hardly ever is there anything to wait for, and a timer is large.
+        match outlet.flush().now_or_never() {
+            Some(sent) => sent.map(|()| None),
+            None => Box::pin(self.flush_patiently(outlet)).await,
         }
     }
 
     /// Waits until the client has taken what waits for it, as long as it takes something now and then.
-    async fn flush<S: Duplex>(&self, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>> {
+    async fn flush_patiently<S: Duplex>(&self, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>> {
         loop {
             outlet.take_progress();
             if let Ok(sent) = timeout(self.patience, outlet.flush()).await {
