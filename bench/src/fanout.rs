@@ -103,8 +103,9 @@ impl Load {
                 publisher.join().unwrap()
             });
             let seconds = start.elapsed().as_secs_f64();
-            let own = crate::cpu::cpu_of("self") - own;
-            self.outcome(server.cpu() - cpu, own, seconds, &readers, published)
+            let (cpu, own) = (server.cpu() - cpu, crate::cpu::cpu_of("self") - own);
+            readers.expect_no_more_than((self.debits * self.shown) as u64);
+            self.outcome(cpu, own, seconds, &readers, published)
         })
     }
 

@@ -18,24 +18,28 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
     // One after the other, then all at once: as many events in either case.
     for (subscribers, times) in [(1, 10), (10, 1)] {
         tokio::task::block_in_place(|| {
-            let read = |address, key| {
+            let read = |address, key, is_last| {
                 let query = "?since=2020-01-01T00:00:00Z";
                 let opening = Opening { address, key, query, transport: Transport::Sse };
                 let mut readers = Readers::new();
                 readers.open(subscribers, &opening);
                 readers.read_until_each_has(events, PATIENCE);
+                if is_last {
+                    readers.expect_no_more_than(events);
+                }
                 readers.bytes() as f64
             };
             let (start, cpu) = (Instant::now(), server.cpu());
             let address = server.address.parse().unwrap();
-            let bytes: f64 = (0..times).map(|_| read(address, &server.key)).sum();
+            let bytes: f64 = (0..times).map(|_| read(address, &server.key, false)).sum();
             let seconds = start.elapsed().as_secs_f64();
             let per_cpu = bytes / (server.cpu() - cpu) / 1e6;
+            read(address, &server.key, true);
 
             let (mut bare_bytes, mut bare_cpu) = (0.0, 0.0);
             for _ in 0..times {
                 let bare = BareReplay::start(&server.database(), subscribers);
-                bare_bytes += read(bare.address, "");
+                bare_bytes += read(bare.address, "", false);
                 bare_cpu += bare.finish();
             }
             let name = format!("replay, {subscribers} of {events} events");

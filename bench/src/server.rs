@@ -79,7 +79,8 @@ impl Server {
         let url = format!("http://{}/metrics", self.address);
         let text = self.http.get(url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
         let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
-        let (_, value) = lines.find(|(found, _)| *found == name).unwrap_or((name, "0"));
+        let (_, value) =
+            lines.find(|(found, _)| *found == name).unwrap_or_else(|| panic!("{name} is not told"));
         value.parse().unwrap()
     }
 

@@ -56,6 +56,7 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
             memory.push(server.memory() as f64);
         }
         drop(stalled);
+        readers.expect_no_more_than(had);
         let name = format!("one stalled among {subscribers}");
         let beside = (p99[0], "without it");
         report.add_beside((&name, "p99 of the others", "ms"), p99[1], beside, Some(Target::AtMost(1.1)));

@@ -35,7 +35,9 @@ async fn cpu_of(binary: &Path, developers: usize, debits_each: usize, streams: u
             scope.spawn(|| grants.empty_at_full_speed(PUBLISHERS, false));
             readers.read_until_each_has((debits_each * EVENTS_OF_A_DEBIT) as u64, PATIENCE);
         });
-        server.cpu() - cpu
+        let cpu = server.cpu() - cpu;
+        readers.expect_no_more_than((debits_each * EVENTS_OF_A_DEBIT) as u64);
+        cpu
     })
 }
 

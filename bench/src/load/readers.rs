@@ -135,6 +135,24 @@ impl Readers {
         }
     }
 
+    /// Panics when a stream gets more events than so many: what is doubled at the end comes after all were counted.
+    pub(crate) fn expect_no_more_than(&mut self, events: u64) {
+        let mut ready = Vec::with_capacity(1024);
+        loop {
+            let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+            ready.clear();
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout)).unwrap();
+            if ready.is_empty() {
+                return;
+            }
+            for event in &ready {
+                let index = usize::try_from(event.data.u64()).unwrap();
+                self.read(index);
+                assert_eq!(self.streams[index].events, events, "stream {index}");
+            }
+        }
+    }
+
     fn told(&self, events: u64) -> String {
         let lacking = self.streams.iter().filter(|stream| stream.events < events);
         let some: Vec<_> = lacking.take(5).map(|stream| stream.events).collect();

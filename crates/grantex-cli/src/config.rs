@@ -228,4 +228,12 @@ mod tests {
         let error = Options::default().over_file(Some(&file)).unwrap_err().to_string();
         assert!(error.contains("listne") && error.contains("line 1"), "{error}");
     }
+
+    #[test]
+    fn a_keep_alive_that_would_harm_is_refused() {
+        for (millis, is_good) in [(0, false), (99, false), (100, true), (4999, true), (5000, false)] {
+            let options = Options { keep_alive: Some(Duration::from_millis(millis)), ..Options::default() };
+            assert_eq!(options.settings(options.listen()).is_ok(), is_good, "{millis} ms");
+        }
+    }
 }

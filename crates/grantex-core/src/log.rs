@@ -52,7 +52,7 @@ pub struct EventRef<'r> {
 }
 
 /// A [`Subject`] as it lies in the log.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubjectRef<'r> {
     /// The grant.
     pub grant_id: GrantId,
@@ -87,24 +87,22 @@ impl SubjectRef<'_> {
     }
 }
 
-impl PartialEq<Subject> for SubjectRef<'_> {
-    fn eq(&self, other: &Subject) -> bool {
-        self.grant_id == other.grant_id
-            && self.agent_id == other.agent_id
-            && self.principal_id == other.principal_id
+impl Subject {
+    /// The subject, looked at.
+    pub fn as_ref(&self) -> SubjectRef<'_> {
+        SubjectRef { grant_id: self.grant_id, agent_id: self.agent_id, principal_id: &self.principal_id }
     }
 }
 
 impl StoredEvent {
     /// The event, looked at.
     pub fn as_ref(&self) -> EventRef<'_> {
-        let Subject { grant_id, agent_id, principal_id } = &self.subject;
         EventRef {
             position: self.position,
             id: self.id,
             created_at: self.created_at,
             kind: self.kind,
-            subject: Some(SubjectRef { grant_id: *grant_id, agent_id: *agent_id, principal_id }),
+            subject: Some(self.subject.as_ref()),
             envelope: &self.envelope,
         }
     }

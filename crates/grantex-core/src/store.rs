@@ -60,6 +60,19 @@ pub struct KeptAnswer {
     pub created_at: Timestamp,
 }
 
+/// Which events of a log to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Scan {
+    /// The position before the first.
+    pub after: Position,
+    /// How many at most.
+    pub limit: u32,
+    /// No more once their envelopes exceed this; the first is shown in any case.
+    pub max_bytes: usize,
+    /// Whether their subjects are asked for: reading them takes as long as all the rest.
+    pub with_subjects: bool,
+}
+
 /// Reading. Every method sees one snapshot: all of a committed transaction or nothing of it, and
 /// within a [`Tx`] also what that transaction wrote itself. Methods that take a developer never
 /// return another developer's row.
@@ -146,17 +159,12 @@ pub trait Read {
 
     /// What the developer's log spans.
     fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds>;
-    /// Shows the events after a position, in order and without a gap, as many as there are up to
-    /// `limit`, and no more once their envelopes exceed `max_bytes` (at least one is shown).
-    /// None when `after` is the head; starts at the oldest event when `after` was trimmed.
-    /// Subjects take as long to read as all the rest: they are there if `with_subjects`.
+    /// Shows the events that a scan asks for, in order and without a gap. None when it starts at the head; it
+    /// starts at the oldest event when what it starts after was trimmed.
     fn scan_events(
         &self,
         developer: DeveloperId,
-        after: Position,
-        limit: u32,
-        max_bytes: usize,
-        with_subjects: bool,
+        scan: Scan,
         each: &mut dyn FnMut(EventRef<'_>),
     ) -> StoreResult<()>;
     /// What [`scan_events`](Self::scan_events) shows, kept.
@@ -168,8 +176,8 @@ pub trait Read {
         max_bytes: usize,
     ) -> StoreResult<Vec<StoredEvent>> {
         let mut events = Vec::new();
-        let each = &mut |event: EventRef<'_>| events.extend(event.to_stored());
-        self.scan_events(developer, after, limit, max_bytes, true, each)?;
+        let scan = Scan { after, limit, max_bytes, with_subjects: true };
+        self.scan_events(developer, scan, &mut |event| events.extend(event.to_stored()))?;
         Ok(events)
     }
     /// The position of a retained event, in time logarithmic in the log's length.

@@ -87,8 +87,8 @@ impl SigningKeys {
         let (kid, key) = key.ok_or(jsonwebtoken::errors::ErrorKind::InvalidKeyFormat)?;
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(kid.clone());
-        // The library's own function would read and check the key's primes again for each token, which takes twice
-        // as long as signing.
+        // The library's own function would read and check the key's primes again for each token, which takes
+        // longer than signing.
         let head = base64url(&serde_json::to_vec(&header)?);
         let message = format!("{head}.{}", base64url(&serde_json::to_vec(claims)?));
         let mut signature = vec![0; key.pair.public_modulus_len()];

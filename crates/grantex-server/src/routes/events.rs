@@ -8,7 +8,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
-use grantex_core::log::SubjectRef;
+use grantex_core::store::Scan;
 use grantex_core::usecase::events::{self, Start};
 use grantex_core::validate;
 use grantex_types::api::events::{EventList, TicketRequest, TicketResponse};
@@ -248,23 +248,17 @@ async fn list(
         while cursor.position < head && looked_at < MOST_LOOKED_AT && events.len() < limit as usize {
             let mut shown = Ok(());
             let (after, with_subjects) = (cursor.position, filter.asks_for_subject());
-            store.scan_events(
-                caller.developer_id,
-                after,
-                limit,
-                PAGE_BYTES,
-                with_subjects,
-                &mut |event| {
-                    if events.len() >= limit as usize || shown.is_err() {
-                        return;
-                    }
-                    looked_at = looked_at.saturating_add(1);
-                    cursor = events::Cursor { position: event.position, id: event.id };
-                    if filter.shows(event.kind, event.subject.map(SubjectRef::to_owned).as_ref()) {
-                        shown = raw(event.envelope).map(|event| events.push(event));
-                    }
-                },
-            )?;
+            let scan = Scan { after, limit, max_bytes: PAGE_BYTES, with_subjects };
+            store.scan_events(caller.developer_id, scan, &mut |event| {
+                if events.len() >= limit as usize || shown.is_err() {
+                    return;
+                }
+                looked_at = looked_at.saturating_add(1);
+                cursor = events::Cursor { position: event.position, id: event.id };
+                if filter.shows(event.kind, event.subject) {
+                    shown = raw(event.envelope).map(|event| events.push(event));
+                }
+            })?;
             shown?;
         }
         Ok(EventList { events, next_cursor: (cursor.position < head).then_some(cursor.id) })

@@ -1,6 +1,6 @@
 //! What a subscriber wants to see: the same for live, replay and history.
 
-use grantex_core::log::Subject;
+use grantex_core::log::SubjectRef;
 use grantex_types::{AgentId, EventType, GrantId, TypeSet};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
@@ -92,10 +92,10 @@ impl Filter {
     }
 
     /// Whether it shows an event. The subject has to be there if it is [asked for](Self::asks_for_subject).
-    pub(crate) fn shows(&self, kind: EventType, subject: Option<&Subject>) -> bool {
-        let shows_subject = |subject: &Subject| {
+    pub(crate) fn shows(&self, kind: EventType, subject: Option<SubjectRef<'_>>) -> bool {
+        let shows_subject = |subject: SubjectRef<'_>| {
             self.agent_id.is_none_or(|id| id == subject.agent_id)
-                && self.principal_id.as_ref().is_none_or(|id| *id == subject.principal_id)
+                && self.principal_id.as_ref().is_none_or(|id| id == subject.principal_id)
                 && self.grant_id.is_none_or(|id| id == subject.grant_id)
         };
         self.types.contains(kind) && (!self.asks_for_subject() || subject.is_some_and(shows_subject))

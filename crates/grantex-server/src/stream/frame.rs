@@ -130,7 +130,7 @@ impl Chunk {
         } else {
             let mut run = from..from;
             for (index, frame) in self.frames.iter().enumerate().skip(from) {
-                if filter.shows(frame.kind, frame.subject.as_deref()) {
+                if filter.shows(frame.kind, frame.subject.as_deref().map(Subject::as_ref)) {
                     run.end = index.saturating_add(1);
                 } else {
                     selection.add(run);
@@ -175,7 +175,7 @@ impl Framer {
         sse::write_event(&mut self.buffer, event.id, event.envelope);
         let last = self.frames.last().and_then(|last| last.subject.as_ref());
         let subject = match (event.subject, last) {
-            (Some(subject), Some(last)) if subject == **last => Some(Arc::clone(last)),
+            (Some(subject), Some(last)) if subject == last.as_ref().as_ref() => Some(Arc::clone(last)),
             (subject, _) => subject.map(|subject| Arc::new(subject.to_owned())),
         };
         self.frames.push(Frame {

@@ -25,7 +25,8 @@ const REVOKED_GRACE: Duration = Duration::from_millis(500);
 /// publication has to free.
 const FREE_TO: (usize, usize) = (9, 10);
 
-/// Memory that all streams which read the store share for what they have read.
+/// Memory that all streams which read the store share for what they have read, as long as each gets the smallest
+/// page: that is two thousand of them. More take the smallest page each.
 const REPLAY_BUDGET: usize = 128 << 20;
 /// Bytes that one of them reads at once: beyond the larger, asking for them costs nothing any more; below the
 /// smaller, it would be most of the work.

@@ -1,6 +1,6 @@
 //! Delivery of what is new: one task for many streams.
 //!
-//! A stream that has caught up leaves its feed with a lane. Whoever publishes wakes the lanes of the log, not every
+//! A stream that has caught up leaves its pipe with a lane. Whoever publishes wakes the lanes of the log, not every
 //! stream: a lane goes through its streams and writes to each what it lacks. A stream's own task sleeps meanwhile;
 //! it is woken for what a lane must not wait for – a socket that is full, events that only the store has, the
 //! stream's end – and for what the client says.
@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::feed::{Duplex, Feed, Heard, Served};
+use super::pipe::{Duplex, Heard, Pipe, Served};
 use super::session::Next;
 use super::tail::Tail;
 
@@ -121,19 +121,19 @@ async fn run(lane: Arc<Lane>, tail: Arc<Tail>) {
     }
 }
 
-/// Where a stream's feed lies while its task sleeps.
+/// Where a stream's pipe lies while its task sleeps.
 struct Berth<S> {
-    feed: Option<Box<Feed<S>>>,
+    pipe: Option<Box<Pipe<S>>>,
     /// Wakes the stream's task.
     task: Option<Waker>,
 }
 
 impl<S: Duplex> Member for Mutex<Berth<S>> {
     fn serve(&self) -> bool {
-        // Where no feed lies, the stream's task is awake; it looks at the log before it leaves it here.
+        // Where no pipe lies, the stream's task is awake; it looks at the log before it leaves it here.
         let mut berth = self.lock();
-        let Berth { feed: Some(feed), task: Some(task) } = &mut *berth else { return false };
-        let serve = AssertUnwindSafe(|| feed.serve(&mut Context::from_waker(task)));
+        let Berth { pipe: Some(pipe), task: Some(task) } = &mut *berth else { return false };
+        let serve = AssertUnwindSafe(|| pipe.serve(&mut Context::from_waker(task)));
         match catch_unwind(serve) {
             Ok(Served::All) => false,
             Ok(Served::Some) => true,
@@ -145,7 +145,7 @@ impl<S: Duplex> Member for Mutex<Berth<S>> {
             Err(_) => {
                 tracing::error!("delivering to a stream panicked; the stream is ended");
                 task.wake_by_ref();
-                berth.feed = None;
+                berth.pipe = None;
                 false
             }
         }
@@ -159,52 +159,52 @@ pub(super) struct Place<S: Duplex> {
 }
 
 impl<S: Duplex> Place<S> {
-    /// Joins a lane of the feed's log.
-    pub(super) fn join(feed: &Feed<S>) -> Self {
-        let berth = Arc::new(Mutex::new(Berth { feed: None, task: None }));
+    /// Joins a lane of the pipe's log.
+    pub(super) fn join(pipe: &Pipe<S>) -> Self {
+        let berth = Arc::new(Mutex::new(Berth { pipe: None, task: None }));
         let member = Arc::clone(&berth) as Arc<dyn Member>;
-        let lane = Lanes::join(feed.session.tail(), feed.session.beat(), member);
+        let lane = Lanes::join(pipe.session.tail(), pipe.session.beat(), member);
         Self { berth, lane }
     }
 
     /// Waits until the stream's task has something to do. What is new meanwhile is delivered by the lane.
-    pub(super) async fn attend(&self, mut feed: Box<Feed<S>>) -> io::Result<(Box<Feed<S>>, Heard)> {
+    pub(super) async fn attend(&self, mut pipe: Box<Pipe<S>>) -> io::Result<(Box<Pipe<S>>, Heard)> {
         loop {
-            let Feed { session, outlet, .. } = &mut *feed;
+            let Pipe { session, outlet, .. } = &mut *pipe;
             tokio::select! {
                 biased;
-                said = outlet.read() => return Ok((feed, Heard::Said(said?))),
+                said = outlet.read() => return Ok((pipe, Heard::Said(said?))),
                 next = session.next() => match next {
                     Next::Item(item) => {
-                        feed.push(item);
-                        return Ok((feed, Heard::Due));
+                        pipe.push(item);
+                        return Ok((pipe, Heard::Due));
                     }
-                    Next::End(end) => return Ok((feed, Heard::End(end))),
+                    Next::End(end) => return Ok((pipe, Heard::End(end))),
                     Next::Nothing => {}
                 },
             }
             let said;
-            (feed, said) = self.park(feed).await?;
+            (pipe, said) = self.park(pipe).await?;
             match said {
-                Some(said) => return Ok((feed, Heard::Said(said))),
-                None if feed.outlet.is_empty() => {}
-                None => return Ok((feed, Heard::Due)),
+                Some(said) => return Ok((pipe, Heard::Said(said))),
+                None if pipe.outlet.is_empty() => {}
+                None => return Ok((pipe, Heard::Due)),
             }
         }
     }
 
-    /// Leaves the feed to the lane until its task has to look after it, or the client says something.
-    async fn park(&self, feed: Box<Feed<S>>) -> io::Result<(Box<Feed<S>>, Option<Bytes>)> {
-        let mut brought = Some(feed);
+    /// Leaves the pipe to the lane until its task has to look after it, or the client says something.
+    async fn park(&self, pipe: Box<Pipe<S>>) -> io::Result<(Box<Pipe<S>>, Option<Bytes>)> {
+        let mut brought = Some(pipe);
         poll_fn(|context| {
             let mut berth = self.berth.lock();
-            let Some(mut feed) = brought.take().or_else(|| berth.feed.take()) else {
-                return Poll::Ready(Err(io::Error::other("the stream's feed was given up")));
+            let Some(mut pipe) = brought.take().or_else(|| berth.pipe.take()) else {
+                return Poll::Ready(Err(io::Error::other("the stream's pipe was given up")));
             };
-            match feed.poll_attention(context) {
-                Poll::Ready(attention) => Poll::Ready(attention.map(|said| (feed, said))),
+            match pipe.poll_attention(context) {
+                Poll::Ready(attention) => Poll::Ready(attention.map(|said| (pipe, said))),
                 Poll::Pending => {
-                    berth.feed = Some(feed);
+                    berth.pipe = Some(pipe);
                     if !berth.task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
                         berth.task = Some(context.waker().clone());
                     }
@@ -219,7 +219,7 @@ impl<S: Duplex> Place<S> {
 impl<S: Duplex> Drop for Place<S> {
     fn drop(&mut self) {
         // The socket closes now, also where the lane still has the berth in its hand.
-        drop(self.berth.lock().feed.take());
+        drop(self.berth.lock().pipe.take());
         let own: *const () = Arc::as_ptr(&self.berth).cast();
         let mut members = self.lane.members.lock();
         if let Some(index) = members.iter().position(|member| Arc::as_ptr(member).cast() == own) {
@@ -235,8 +235,8 @@ impl<S: Duplex> Drop for Place<S> {
 mod tests {
     use tokio::io::DuplexStream;
 
-    use super::super::feed::Framing;
     use super::super::outlet::Outlet;
+    use super::super::pipe::Framing;
     use super::super::session::tests::{LONG, Log};
     use super::*;
 
@@ -247,21 +247,26 @@ mod tests {
             let (near, _far) = tokio::io::duplex(64);
             let session = log.session("", 1, LONG);
             let tail = Arc::clone(session.tail());
-            let feed: Feed<DuplexStream> = Feed::new(session, Outlet::new(near), Framing::WebSocket);
-            (Place::join(&feed), feed, tail)
+            let pipe: Pipe<DuplexStream> = Pipe::new(session, Outlet::new(near), Framing::WebSocket);
+            (Place::join(&pipe), pipe, tail)
         };
         let mut streams: Vec<_> = (0..=MOST).map(|_| join()).collect();
         let tail = Arc::clone(&streams[0].2);
         assert_eq!(tail.lanes.0.lock().len(), 2, "one more than a lane takes");
         streams.truncate(1);
-        while tail.lanes.0.lock().len() > 1 {
-            tokio::task::yield_now().await;
-        }
+        until(|| tail.lanes.0.lock().len() == 1).await;
         streams.push(join());
         assert_eq!(tail.lanes.0.lock().len(), 1, "there is room again");
         streams.clear();
-        while !tail.lanes.0.lock().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        until(|| tail.lanes.0.lock().is_empty()).await;
+    }
+
+    async fn until(holds: impl Fn() -> bool) {
+        let waited = async {
+            while !holds() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waited).await.expect("it never held");
     }
 }

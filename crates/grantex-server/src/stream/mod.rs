@@ -9,17 +9,17 @@
 //! | `session` | a subscriber: a cursor that follows the log |
 //! | `sse`, `ws` | a session as Server-Sent Events, and as a WebSocket (`ws_frame`: its protocol) |
 //! | `outlet` | the socket that they write to |
-//! | `feed` | a session and its outlet: items become bytes |
+//! | `pipe` | a session and its outlet: items become bytes |
 //! | `lane` | what delivers new events: one task for many streams |
 //! | `taken` | a stream that has taken its socket from HTTP |
 //! | `ticket` | opening a stream without an API key in a header |
 
-mod feed;
 mod filter;
 mod frame;
 mod hub;
 mod lane;
 mod outlet;
+mod pipe;
 mod session;
 pub(crate) mod sse;
 mod tail;

@@ -6,8 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grantex_core::env::Clock;
-use grantex_core::log::EventRef;
-use grantex_core::store::{self, Store};
+use grantex_core::store::{self, Scan, Store};
 use grantex_core::usecase::events::Cursor;
 use grantex_types::{EventId, TypeSet};
 use tokio::time::Instant;
@@ -243,11 +242,11 @@ impl Session {
     /// Reads the next page of the store.
     async fn load(&mut self) -> Loaded {
         let (developer, after) = (self.slot.developer, self.cursor.position);
-        let (page_bytes, with_subjects) = (self.slot.page_bytes(), self.filter.asks_for_subject());
+        let (max_bytes, with_subjects) = (self.slot.page_bytes(), self.filter.asks_for_subject());
+        let scan = Scan { after, limit: u32::MAX, max_bytes, with_subjects };
         let page = store::read(self.store.as_ref(), move |snapshot| {
             let mut framer = Framer::default();
-            let each = &mut |event: EventRef<'_>| framer.push(event);
-            snapshot.scan_events(developer, after, u32::MAX, page_bytes, with_subjects, each)?;
+            snapshot.scan_events(developer, scan, &mut |event| framer.push(event))?;
             Ok(framer.finish())
         });
         match page.await {

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use super::Session;
-use super::feed::{Duplex, Feed, Framing, Heard};
 use super::lane::Place;
 use super::outlet::Outlet;
+use super::pipe::{Duplex, Framing, Heard, Pipe};
 use crate::http::connection::Connection;
 use crate::http::takeover::Streaming;
 
@@ -47,34 +47,34 @@ where
 {
     let mut outlet = Outlet::new(socket);
     outlet.push(head);
-    let mut feed = Box::new(Feed::new(*session, outlet, Framing::Sse { is_chunked }));
-    feed.push_opening(RETRY_MILLIS);
+    let mut pipe = Box::new(Pipe::new(*session, outlet, Framing::Sse { is_chunked }));
+    pipe.push_opening(RETRY_MILLIS);
     // A block, not an async function: that would keep room for what it was called with besides.
     async move {
         tokio::select! {
             biased;
             () = connection.cut.heard() => {}
-            ended = follow(feed) => if let Err(error) = ended {
+            ended = follow(pipe) => if let Err(error) = ended {
                 tracing::debug!(%error, "a stream ended early");
             },
         }
     }
 }
 
-async fn follow<S: Duplex>(mut feed: Box<Feed<S>>) -> io::Result<()> {
-    let place = Place::join(&feed);
+async fn follow<S: Duplex>(mut pipe: Box<Pipe<S>>) -> io::Result<()> {
+    let place = Place::join(&pipe);
     loop {
-        feed.outlet.flush().await?;
+        pipe.outlet.flush().await?;
         let heard;
-        (feed, heard) = place.attend(feed).await?;
+        (pipe, heard) = place.attend(pipe).await?;
         match heard {
             // What the client says is not listened to; that it goes away is.
             Heard::Said(said) if said.is_empty() => return Ok(()),
             Heard::Said(_) | Heard::Due => {}
             Heard::End(_) => {
-                feed.push_end();
-                feed.outlet.flush().await?;
-                return feed.outlet.close().await;
+                pipe.push_end();
+                pipe.outlet.flush().await?;
+                return pipe.outlet.close().await;
             }
         }
     }

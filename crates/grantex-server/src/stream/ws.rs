@@ -13,9 +13,9 @@ use grantex_types::{EventType, TypeSet};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::feed::{Duplex, Feed, Framing, Heard};
 use super::lane::Place;
 use super::outlet::Outlet;
+use super::pipe::{Duplex, Framing, Heard, Pipe};
 use super::ws_frame::{self, Incoming, Said};
 use super::{End, Session};
 use crate::http::connection::Connection;
@@ -80,7 +80,7 @@ pub(super) fn run<S: Duplex>(
     let mut outlet = Outlet::new(socket);
     outlet.push(head);
     let Socket { session, terms } = *ws;
-    let feed = Box::new(Feed::new(session, outlet, Framing::WebSocket));
+    let pipe = Box::new(Pipe::new(session, outlet, Framing::WebSocket));
     let mut incoming = Incoming::default();
     incoming.feed(&early);
     drop(early);
@@ -89,7 +89,7 @@ pub(super) fn run<S: Duplex>(
         tokio::select! {
             biased;
             () = connection.cut.heard() => {}
-            ended = terms.follow(feed, &mut incoming) => if let Err(error) = ended {
+            ended = terms.follow(pipe, &mut incoming) => if let Err(error) = ended {
                 tracing::debug!(%error, "a stream ended early");
             },
         }
@@ -98,26 +98,26 @@ pub(super) fn run<S: Duplex>(
 
 impl Terms {
     /// Sends events until either side has had enough.
-    async fn follow<S: Duplex>(&self, mut feed: Box<Feed<S>>, incoming: &mut Incoming) -> io::Result<()> {
-        let place = Place::join(&feed);
-        let mut said = self.hear(incoming, &[], &mut feed);
+    async fn follow<S: Duplex>(&self, mut pipe: Box<Pipe<S>>, incoming: &mut Incoming) -> io::Result<()> {
+        let place = Place::join(&pipe);
+        let mut said = self.hear(incoming, &[], &mut pipe);
         let farewell = loop {
             if let Some(farewell) = said {
                 break farewell;
             }
-            if let Some(farewell) = self.flush(&mut feed.outlet).await? {
+            if let Some(farewell) = self.flush(&mut pipe.outlet).await? {
                 break farewell;
             }
             let heard;
-            (feed, heard) = place.attend(feed).await?;
+            (pipe, heard) = place.attend(pipe).await?;
             said = match heard {
                 Heard::Due => None,
                 Heard::Said(said) if said.is_empty() => return Ok(()),
-                Heard::Said(said) => self.hear(incoming, &said, &mut feed),
+                Heard::Said(said) => self.hear(incoming, &said, &mut pipe),
                 Heard::End(end) => break end.into(),
             };
         };
-        Box::pin(self.close(&mut feed.outlet, farewell)).await
+        Box::pin(self.close(&mut pipe.outlet, farewell)).await
     }
 
     /// Sends what waits; gives a farewell for a client that takes nothing for too long.
@@ -145,17 +145,17 @@ impl Terms {
     }
 
     /// What the client says; gives a farewell where that ends the stream.
-    fn hear<S: Duplex>(&self, incoming: &mut Incoming, bytes: &[u8], feed: &mut Feed<S>) -> Option<Farewell> {
+    fn hear<S: Duplex>(&self, incoming: &mut Incoming, bytes: &[u8], pipe: &mut Pipe<S>) -> Option<Farewell> {
         incoming.feed(bytes);
         loop {
             match incoming.next() {
                 None | Some(Said::Pong) => return None,
                 Some(Said::Text(text)) => match wish(&text, self.widest) {
-                    Ok(types) => feed.session.set_types(types),
+                    Ok(types) => pipe.session.set_types(types),
                     Err(reason) => return Some(Farewell { code: close_code::INVALID, reason }),
                 },
                 Some(Said::Binary) => return Some(Farewell::new(close_code::UNSUPPORTED, "send text")),
-                Some(Said::Ping(payload)) => feed.outlet.push(ws_frame::pong(&payload)),
+                Some(Said::Ping(payload)) => pipe.outlet.push(ws_frame::pong(&payload)),
                 Some(Said::Close(code)) => return Some(Farewell { code, reason: String::new() }),
                 Some(Said::Nonsense(code, reason)) => return Some(Farewell::new(code, reason)),
             }

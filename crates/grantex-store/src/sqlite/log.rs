@@ -2,7 +2,7 @@
 
 use grantex_core::StoreError;
 use grantex_core::log::{Bounds, EventRef, Position, StoredEvent, Subject, SubjectRef};
-use grantex_core::store::{Read as _, StoreResult, Tx as _};
+use grantex_core::store::{Read as _, Scan, StoreResult, Tx as _};
 use grantex_types::{AgentId, DeveloperId, Event, EventData, EventId, EventType, GrantId, Timestamp};
 use rusqlite::Row;
 
@@ -29,28 +29,26 @@ impl Session<'_> {
     pub(super) fn read_events(
         &self,
         developer: DeveloperId,
-        after: Position,
-        limit: u32,
-        max_bytes: usize,
-        with_subjects: bool,
+        scan: Scan,
         each: &mut dyn FnMut(EventRef<'_>),
     ) -> StoreResult<()> {
         // Also a column that is not looked at costs its part of a row's time.
-        let mut statement = self.statement(if with_subjects {
+        let mut statement = self.statement(if scan.with_subjects {
             "SELECT position, id, created_at, kind, envelope, grant_id, agent_id, principal_id FROM events
              WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3"
         } else {
             "SELECT position, id, created_at, kind, envelope FROM events
              WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3"
         })?;
-        let mut rows =
-            statement.query((developer.to_bytes(), int(after), i64::from(limit))).map_err(store_error)?;
+        let mut rows = statement
+            .query((developer.to_bytes(), int(scan.after), i64::from(scan.limit)))
+            .map_err(store_error)?;
         let mut bytes: usize = 0;
         while let Some(row) = rows.next().map_err(store_error)? {
-            let event = event(row, with_subjects).map_err(store_error)?;
+            let event = event(row, scan.with_subjects).map_err(store_error)?;
             let is_first = bytes == 0;
             bytes = bytes.saturating_add(event.envelope.len());
-            if bytes > max_bytes && !is_first {
+            if bytes > scan.max_bytes && !is_first {
                 break;
             }
             each(event);

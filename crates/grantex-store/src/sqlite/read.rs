@@ -7,7 +7,7 @@ use grantex_core::model::{
     Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken, Token,
     Transaction,
 };
-use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, StoreResult};
+use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, StoreResult};
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{
     AgentId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, Timestamp, TokenId,
@@ -350,13 +350,10 @@ impl Read for Session<'_> {
     fn scan_events(
         &self,
         developer: DeveloperId,
-        after: Position,
-        limit: u32,
-        max_bytes: usize,
-        with_subjects: bool,
+        scan: Scan,
         each: &mut dyn FnMut(EventRef<'_>),
     ) -> StoreResult<()> {
-        self.read_events(developer, after, limit, max_bytes, with_subjects, each)
+        self.read_events(developer, scan, each)
     }
 
     fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {

@@ -67,13 +67,13 @@ impl Gather {
 }
 
 /// A session and where it goes.
-pub(super) struct Feed<S> {
+pub(super) struct Pipe<S> {
     pub(super) session: Session,
     pub(super) outlet: Outlet<S>,
     framing: Framing,
 }
 
-/// What a stream's task has to do with its feed.
+/// What a stream's task has to do with its pipe.
 pub(super) enum Heard {
     /// The client said this; nothing when it says nothing more.
     Said(Bytes),
@@ -83,7 +83,7 @@ pub(super) enum Heard {
     End(End),
 }
 
-/// How far serving a feed came, without waiting.
+/// How far serving a pipe came, without waiting.
 pub(super) enum Served {
     /// It has all there is.
     All,
@@ -93,7 +93,7 @@ pub(super) enum Served {
     NotByLane,
 }
 
-impl<S: Duplex> Feed<S> {
+impl<S: Duplex> Pipe<S> {
     pub(super) fn new(session: Session, outlet: Outlet<S>, framing: Framing) -> Self {
         Self { session, outlet, framing }
     }
@@ -161,6 +161,10 @@ impl<S: Duplex> Feed<S> {
 
     /// Delivers what is due, as far as memory has it and the socket takes it.
     pub(super) fn serve(&mut self, context: &mut Context<'_>) -> Served {
+        // Its task was woken before, and has not come yet.
+        if !self.outlet.is_empty() {
+            return Served::NotByLane;
+        }
         match self.session.due() {
             Some(Next::Nothing) => Served::All,
             Some(Next::Item(item)) => {
