@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use grantex_core::model::Grant;
-use grantex_core::store::{self, Tx};
+use grantex_core::store::{self, QueryKind, Scope, Tx};
 use grantex_core::usecase::{cascade, grants};
 use grantex_types::api::developers::{Developer, Mode};
 use grantex_types::event::RevokedBy;
@@ -19,23 +19,29 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
     for below in
         scale.pick([1000, cascade::LARGEST_AT_ONCE - 1, 50_000], [2000, cascade::LARGEST_AT_ONCE + 1])
     {
-        let (developer, root) = store::write(store.as_ref(), move |tx| tree(tx, below)).await.unwrap();
+        let (developer, root) =
+            store::write(store.as_ref(), Scope::Global, move |tx| tree(tx, below)).await.unwrap();
         let start = Instant::now();
-        store::write(store.as_ref(), move |tx| grants::revoke(tx, developer, root, RevokedBy::Developer))
-            .await
-            .unwrap();
+        store::write(store.as_ref(), developer, move |tx| {
+            grants::revoke(tx, developer, root, RevokedBy::Developer)
+        })
+        .await
+        .unwrap();
         let first = start.elapsed();
         let mut slices = 0;
         let mut longest = std::time::Duration::ZERO;
         loop {
             let slice = Instant::now();
-            if !store::write(store.as_ref(), cascade::advance).await.unwrap() {
+            if !store::write(store.as_ref(), Scope::Global, cascade::advance).await.unwrap() {
                 break;
             }
             longest = longest.max(slice.elapsed());
             slices += 1;
         }
-        let log = store::read(store.as_ref(), move |snapshot| Ok(snapshot.log_bounds(developer)?)).await;
+        let log = store::read(store.as_ref(), developer, QueryKind::Point, move |snapshot| {
+            Ok(snapshot.log_bounds(developer)?)
+        })
+        .await;
         assert_eq!(log.unwrap().head, u64::from(below) + 1, "an event for each grant");
         let name = format!("revoke, {below} grants below, {slices} slices");
         let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;

@@ -324,6 +324,32 @@ pub trait Command: Send {
     fn finish(self: Box<Self>, outcome: StoreResult<()>);
 }
 
+/// For whom the store works: its queues take turns by this, so that nobody waits for what somebody
+/// else has queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// A developer's own rows.
+    Developer(DeveloperId),
+    /// The service's own work, and callers of whom no developer is known yet: signup, a key that is
+    /// looked up, a principal's decision by the id of the request.
+    Global,
+}
+
+impl From<DeveloperId> for Scope {
+    fn from(developer: DeveloperId) -> Self {
+        Self::Developer(developer)
+    }
+}
+
+/// How much a query looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryKind {
+    /// A few look-ups by key, and binary searches: never waits for a long one.
+    Point,
+    /// Many rows, as many as the query bounds itself to: lists, history and replay.
+    Long,
+}
+
 /// Work for a reader: given a snapshot, or why there is none.
 pub type Query = Box<dyn FnOnce(StoreResult<&dyn Read>) + Send>;
 
@@ -342,13 +368,13 @@ pub struct Health {
 ///
 /// Durability: when a command is answered with success, its changes and its events survive the
 /// death of the process and of the machine. Order: commands commit in the order in which they
-/// run, one after the other. Failure: a command that is answered with an error changed nothing;
+/// run, one after the other, those of one scope in the order in which they were submitted. Failure: a command that is answered with an error changed nothing;
 /// when a commit fails, every command in it is answered with an error.
 pub trait Store: Send + Sync + 'static {
     /// Queues a command; [`Command::finish`] is called in any case.
-    fn submit(&self, command: Box<dyn Command>);
+    fn submit(&self, scope: Scope, command: Box<dyn Command>);
     /// Runs a query on a reader's connection; the query is called in any case.
-    fn query(&self, query: Query);
+    fn query(&self, scope: Scope, kind: QueryKind, query: Query);
     /// How it feels; quick, and never blocks on the database.
     fn health(&self) -> Health;
 }
@@ -356,7 +382,7 @@ pub trait Store: Send + Sync + 'static {
 /// Runs `work` as one command and waits for its commit.
 ///
 /// When the caller is dropped meanwhile, the work still happens or not as a whole.
-pub async fn write<T, F>(store: &dyn Store, work: F) -> Result<T>
+pub async fn write<T, F>(store: &dyn Store, scope: impl Into<Scope>, work: F) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
@@ -388,21 +414,22 @@ where
     }
 
     let (reply, answer) = oneshot::channel();
-    store.submit(Box::new(Call { work: Some(work), result: None, reply }));
+    store.submit(scope.into(), Box::new(Call { work: Some(work), result: None, reply }));
     answer.await.unwrap_or_else(|_| Err(gone()))
 }
 
 /// Runs `work` on a snapshot and waits for its result.
-pub async fn read<T, F>(store: &dyn Store, work: F) -> Result<T>
+pub async fn read<T, F>(store: &dyn Store, scope: impl Into<Scope>, kind: QueryKind, work: F) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(&dyn Read) -> Result<T> + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    store.query(Box::new(move |snapshot| {
+    let query: Query = Box::new(move |snapshot| {
         let result = snapshot.map_err(Error::from).and_then(work);
         let _ = reply.send(result);
-    }));
+    });
+    store.query(scope.into(), kind, query);
     answer.await.unwrap_or_else(|_| Err(gone()))
 }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use grantex_core::env::Clock;
 use grantex_core::log::StoredEvent;
 use grantex_core::model::{Caller, KeyHash};
-use grantex_core::store::{self, Change, Command, Listener, Read, Store, Tx};
+use grantex_core::store::{self, Change, Command, Listener, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::tokens::{Issued, Signer, Standing};
 use grantex_types::api::tokens::{Claims, InactiveReason, TokenResponse};
 use grantex_types::{DeveloperId, GrantId, KeyId, Timestamp, TokenId};
@@ -165,20 +165,31 @@ impl App {
         Ok(self.signing.current_kid())
     }
 
-    pub(crate) async fn write<T, F>(&self, work: F) -> ApiResult<T>
+    /// Runs `work` as one command, in its developer's turn, and waits for its commit.
+    pub(crate) async fn write<T, F>(&self, scope: impl Into<Scope>, work: F) -> ApiResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut dyn Tx) -> grantex_core::Result<T> + Send + 'static,
     {
-        Ok(store::write(self.store.as_ref(), work).await?)
+        Ok(store::write(self.store.as_ref(), scope, work).await?)
     }
 
-    pub(crate) async fn read<T, F>(&self, work: F) -> ApiResult<T>
+    /// Runs `work`, a few look-ups, on a snapshot, in its developer's turn.
+    pub(crate) async fn read<T, F>(&self, scope: impl Into<Scope>, work: F) -> ApiResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Read) -> grantex_core::Result<T> + Send + 'static,
     {
-        Ok(store::read(self.store.as_ref(), work).await?)
+        Ok(store::read(self.store.as_ref(), scope, QueryKind::Point, work).await?)
+    }
+
+    /// Like [`read`](Self::read), for work that looks at many rows: lists and history.
+    pub(crate) async fn read_long<T, F>(&self, scope: impl Into<Scope>, work: F) -> ApiResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn Read) -> grantex_core::Result<T> + Send + 'static,
+    {
+        Ok(store::read(self.store.as_ref(), scope, QueryKind::Long, work).await?)
     }
 
     /// Whose API key this is, if it is in memory.
@@ -193,7 +204,7 @@ impl App {
         }
         let hash = sha256(secret.as_bytes());
         let generation = self.memory.keys.generation();
-        let key = self.read(move |store| Ok(store.key_by_hash(&hash)?)).await?;
+        let key = self.read(Scope::Global, move |store| Ok(store.key_by_hash(&hash)?)).await?;
         let Some(key) = key.filter(|key| key.revoked_at.is_none()) else { return Ok(None) };
         let caller = Caller { developer_id: key.developer_id, key_id: key.id, mode: key.mode };
         self.memory.keys.insert(generation, hash, caller);
@@ -220,7 +231,7 @@ impl App {
         } else {
             let (grants, tokens) = (memory.grants.generation(), memory.tokens.generation());
             let wanted = claims.clone();
-            let loaded = self.read(move |store| Standing::load(store, developer, &wanted)).await?;
+            let loaded = self.read(developer, move |store| Standing::load(store, developer, &wanted)).await?;
             if let Some(grant) = loaded.grant {
                 memory.grants.insert(grants, claims.grnt, grant);
             }
@@ -266,7 +277,7 @@ impl App {
         let now = self.clock.now();
         let kids = self.signing.kids();
         let needed = self
-            .read(move |store| {
+            .read(Scope::Global, move |store| {
                 let mut needed = Vec::new();
                 for kid in kids {
                     if kid == current || store.signatures_expire_at(&kid)?.is_some_and(|end| end > now) {

@@ -1,7 +1,7 @@
 //! A developer made without HTTP: for services whose signup is switched off.
 
 use grantex_core::Result;
-use grantex_core::store::{self, Store};
+use grantex_core::store::{self, Scope, Store};
 use grantex_core::usecase::developers;
 use grantex_types::api::developers::{SignupRequest, SignupResponse};
 
@@ -10,7 +10,8 @@ use crate::crypto::new_api_key;
 /// Makes a developer with a first key, as `POST /v1/signup` does.
 pub async fn bootstrap(store: &dyn Store, request: SignupRequest) -> Result<SignupResponse> {
     let (api_key, secret) = new_api_key(request.mode.unwrap_or_default());
-    let (developer, _) = store::write(store, move |tx| developers::sign_up(tx, &request, secret)).await?;
+    let (developer, _) =
+        store::write(store, Scope::Global, move |tx| developers::sign_up(tx, &request, secret)).await?;
     Ok(SignupResponse {
         developer_id: developer.developer_id,
         api_key,

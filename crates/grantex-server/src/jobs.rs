@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use grantex_core::store::Scope;
 use grantex_core::usecase::{cascade, maintenance};
 use grantex_types::DeveloperId;
 
@@ -61,7 +62,7 @@ impl Job {
 /// Works off large cascades, also those that a crash interrupted.
 async fn advance_cascades(app: &App) {
     loop {
-        match app.write(cascade::advance).await {
+        match app.write(Scope::Global, cascade::advance).await {
             Ok(true) => {}
             Ok(false) => app.memory.cascade_started.notified().await,
             Err(_) => tokio::time::sleep(STORE_PAUSE).await,
@@ -80,12 +81,12 @@ async fn maintain(app: &App) {
 
 async fn maintain_once(app: &App) -> ApiResult<()> {
     app.refresh_jwks().await?;
-    while app.write(|tx| maintenance::purge(tx, MAINTENANCE_ROWS)).await? > 0 {}
+    while app.write(Scope::Global, |tx| maintenance::purge(tx, MAINTENANCE_ROWS)).await? > 0 {}
     let retention = app.settings.retention;
     let mut after: Option<DeveloperId> = None;
     loop {
         let (due, last) = app
-            .read(move |store| {
+            .read(Scope::Global, move |store| {
                 let page = store.developers_with_events(after, DEVELOPERS_PAGE)?;
                 let mut due = Vec::new();
                 for developer in &page {
@@ -108,8 +109,9 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
 
 async fn trim(app: &App, developer: DeveloperId, retention: maintenance::Retention) -> ApiResult<()> {
     loop {
-        let trimmed =
-            app.write(move |tx| maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS)).await?;
+        let trimmed = app
+            .write(developer, move |tx| maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS))
+            .await?;
         metrics::counter!("grantex_events_trimmed_total").increment(trimmed);
         if trimmed == 0 {
             return Ok(());

@@ -31,7 +31,7 @@ async fn create(
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
     let key = key.on("POST /v1/agents", hash);
     let agent = app
-        .write(move |tx| {
+        .write(caller.developer_id, move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 agents::create(tx, &caller, request)
             })
@@ -49,7 +49,8 @@ async fn list(
     Params(list): Params<ListQuery>,
 ) -> ApiResult<Body<AgentList>> {
     let page = list.page()?;
-    let mut agents = app.read(move |store| agents::list(store, &caller, page)).await?;
+    let mut agents =
+        app.read_long(caller.developer_id, move |store| agents::list(store, &caller, page)).await?;
     let next_cursor = next_cursor(&mut agents, page.limit, |agent| agent.agent_id);
     Ok(Body(AgentList { agents, next_cursor }))
 }
@@ -58,7 +59,7 @@ async fn list(
 #[utoipa::path(get, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
     responses((status = 200, description = "The agent", body = Agent)))]
 async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<AgentId>) -> ApiResult<Body<Agent>> {
-    Ok(Body(app.read(move |store| agents::get(store, &caller, id)).await?))
+    Ok(Body(app.read(caller.developer_id, move |store| agents::get(store, &caller, id)).await?))
 }
 
 /// Update an agent
@@ -74,7 +75,7 @@ async fn update(
     Id(id): Id<AgentId>,
     Json { value: request, .. }: Json<UpdateAgentRequest>,
 ) -> ApiResult<Body<Agent>> {
-    Ok(Body(app.write(move |tx| agents::update(tx, &caller, id, request)).await?))
+    Ok(Body(app.write(caller.developer_id, move |tx| agents::update(tx, &caller, id, request)).await?))
 }
 
 /// Update an agent (older clients)
@@ -102,6 +103,6 @@ async fn delete(
     State(app): State<Arc<App>>,
     Id(id): Id<AgentId>,
 ) -> ApiResult<StatusCode> {
-    app.write(move |tx| agents::delete(tx, &caller, id)).await?;
+    app.write(caller.developer_id, move |tx| agents::delete(tx, &caller, id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::model::AuthRequest;
+use grantex_core::store::Scope;
 use grantex_core::usecase::{consent, idempotency};
 use grantex_types::api::authorization::{
     ApproveResponse, AuthorizeRequest, AuthorizeResponse, ConsentRequest, ConsentStatus, DenyResponse,
@@ -52,7 +53,7 @@ async fn authorize(
 ) -> ApiResult<(StatusCode, Body<AuthorizeResponse>)> {
     let key = key.on("POST /v1/authorize", hash);
     let authorized = app
-        .write(move |tx| {
+        .write(caller.developer_id, move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 let request = consent::authorize(tx, &caller, request)?;
                 let approved = request.status == ConsentStatus::Approved;
@@ -82,7 +83,7 @@ async fn show(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<ConsentRequest>> {
     require_public_api(&app)?;
-    let (request, agent) = app.read(move |store| consent::pending(store, id)).await?;
+    let (request, agent) = app.read(Scope::Global, move |store| consent::pending(store, id)).await?;
     let described = request.scopes.as_slice().iter().map(|scope| (scope.clone(), describe_scope(scope)));
     Ok(Body(ConsentRequest {
         id: request.id,
@@ -108,7 +109,7 @@ async fn approve(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<ApproveResponse>> {
     require_public_api(&app)?;
-    let request = app.write(move |tx| consent::approve(tx, id)).await?;
+    let request = app.write(Scope::Global, move |tx| consent::approve(tx, id)).await?;
     Ok(Body(approved(&app, request)))
 }
 
@@ -124,7 +125,7 @@ async fn deny(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<DenyResponse>> {
     require_public_api(&app)?;
-    let request = app.write(move |tx| consent::deny(tx, id)).await?;
+    let request = app.write(Scope::Global, move |tx| consent::deny(tx, id)).await?;
     Ok(Body(DenyResponse { redirect_uri: request.redirect_uri, state: request.state }))
 }
 
@@ -140,7 +141,9 @@ async fn approve_in_sandbox(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<ApproveResponse>> {
     let decision = ConsentStatus::Approved;
-    let request = app.write(move |tx| consent::decide_for_sandbox(tx, &caller, id, decision)).await?;
+    let request = app
+        .write(caller.developer_id, move |tx| consent::decide_for_sandbox(tx, &caller, id, decision))
+        .await?;
     Ok(Body(approved(&app, request)))
 }
 
@@ -156,7 +159,9 @@ async fn deny_in_sandbox(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<DenyResponse>> {
     let decision = ConsentStatus::Denied;
-    let request = app.write(move |tx| consent::decide_for_sandbox(tx, &caller, id, decision)).await?;
+    let request = app
+        .write(caller.developer_id, move |tx| consent::decide_for_sandbox(tx, &caller, id, decision))
+        .await?;
     Ok(Body(DenyResponse { redirect_uri: request.redirect_uri, state: request.state }))
 }
 

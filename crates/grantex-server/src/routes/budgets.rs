@@ -42,7 +42,7 @@ async fn allocate(
 ) -> ApiResult<(StatusCode, Body<Budget>)> {
     let key = key.on("POST /v1/budget/allocate", hash);
     let budget = app
-        .write(move |tx| {
+        .write(caller.developer_id, move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 budgets::allocate(tx, &caller, &request)
             })
@@ -64,7 +64,7 @@ async fn debit(
     Json { value: request, hash }: Json<DebitRequest>,
 ) -> ApiResult<Body<DebitResponse>> {
     let key = key.on("POST /v1/budget/debit", hash);
-    let debited = app.write(move |tx| {
+    let debited = app.write(caller.developer_id, move |tx| {
         idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| budgets::debit(tx, &caller, &request))
     });
     Ok(Body(debited.await?))
@@ -79,7 +79,7 @@ async fn balance(
     State(app): State<Arc<App>>,
     Id(grant): Id<GrantId>,
 ) -> ApiResult<Body<Budget>> {
-    Ok(Body(app.read(move |store| budgets::balance(store, &caller, grant)).await?))
+    Ok(Body(app.read(caller.developer_id, move |store| budgets::balance(store, &caller, grant)).await?))
 }
 
 /// List a grant's debits
@@ -93,8 +93,9 @@ async fn transactions(
     Params(list): Params<ListQuery>,
 ) -> ApiResult<Body<TransactionList>> {
     let page = list.page_of(DEFAULT_TRANSACTIONS)?;
-    let (mut transactions, total) =
-        app.read(move |store| budgets::transactions(store, &caller, grant, page)).await?;
+    let (mut transactions, total) = app
+        .read_long(caller.developer_id, move |store| budgets::transactions(store, &caller, grant, page))
+        .await?;
     let next_cursor = next_cursor(&mut transactions, page.limit, |transaction| transaction.id);
     Ok(Body(TransactionList { transactions, total, next_cursor }))
 }
@@ -108,7 +109,8 @@ async fn list(
     Params(list): Params<ListQuery>,
 ) -> ApiResult<Body<BudgetList>> {
     let page = list.page()?;
-    let mut allocations = app.read(move |store| budgets::list(store, &caller, page)).await?;
+    let mut allocations =
+        app.read_long(caller.developer_id, move |store| budgets::list(store, &caller, page)).await?;
     let next_cursor = next_cursor(&mut allocations, page.limit, |budget| budget.id);
     Ok(Body(BudgetList { allocations, next_cursor }))
 }

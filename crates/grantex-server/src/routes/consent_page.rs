@@ -6,6 +6,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use grantex_core::model::AuthRequest;
+use grantex_core::store::Scope;
 use grantex_core::usecase::consent;
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
@@ -59,7 +60,7 @@ pub(super) async fn show(
 ) -> Result<Response, PageError> {
     let id = parse_id(&query.req)?;
     let (request, agent, developer) = app
-        .read(move |store| {
+        .read(Scope::Global, move |store| {
             let (request, agent) = consent::pending(store, id)?;
             let developer = store.developer(request.developer_id)?;
             Ok((request, agent, developer.map(|developer| developer.name).unwrap_or_default()))
@@ -123,7 +124,7 @@ pub(super) async fn decide(
         _ => return Err(ApiError::bad_request("the decision must be approve or deny").into()),
     };
     let decided = app
-        .write(move |tx| match wanted {
+        .write(Scope::Global, move |tx| match wanted {
             ConsentStatus::Approved => consent::approve(tx, id),
             _ => consent::deny(tx, id),
         })
@@ -144,7 +145,7 @@ async fn decided_before(
     id: AuthRequestId,
     wanted: ConsentStatus,
 ) -> ApiResult<Option<AuthRequest>> {
-    let request = app.read(move |store| Ok(store.auth_request(id)?)).await?;
+    let request = app.read(Scope::Global, move |store| Ok(store.auth_request(id)?)).await?;
     Ok(request.filter(|request| request.status == wanted))
 }
 

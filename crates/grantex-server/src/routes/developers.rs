@@ -57,7 +57,7 @@ async fn sign_up(
 #[utoipa::path(get, path = "/v1/me", tag = "Developers",
     responses((status = 200, description = "The developer", body = Developer)))]
 async fn me(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<Developer>> {
-    Ok(Body(app.read(move |store| developers::me(store, &caller)).await?))
+    Ok(Body(app.read(caller.developer_id, move |store| developers::me(store, &caller)).await?))
 }
 
 /// Rotate the calling key
@@ -68,7 +68,7 @@ async fn me(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<D
     responses((status = 200, description = "The new key", body = RotateKeyResponse)))]
 async fn rotate_key(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<RotateKeyResponse>> {
     let (api_key, secret) = new_api_key(caller.mode);
-    let key = app.write(move |tx| developers::rotate_key(tx, &caller, secret)).await?;
+    let key = app.write(caller.developer_id, move |tx| developers::rotate_key(tx, &caller, secret)).await?;
     Ok(Body(RotateKeyResponse { api_key, rotated_at: key.created_at }))
 }
 
@@ -83,7 +83,8 @@ async fn list_keys(
     Params(list): Params<ListQuery>,
 ) -> ApiResult<Body<KeyList>> {
     let page = list.page()?;
-    let mut keys = app.read(move |store| developers::list_keys(store, &caller, page)).await?;
+    let mut keys =
+        app.read_long(caller.developer_id, move |store| developers::list_keys(store, &caller, page)).await?;
     let next_cursor = next_cursor(&mut keys, page.limit, |key| key.id);
     Ok(Body(KeyList { keys: keys.into_iter().map(show).collect(), next_cursor }))
 }
@@ -99,7 +100,9 @@ async fn create_key(
     Json { value: request, .. }: Json<CreateKeyRequest>,
 ) -> ApiResult<(StatusCode, Body<CreateKeyResponse>)> {
     let (api_key, secret) = new_api_key(caller.mode);
-    let key = app.write(move |tx| developers::create_key(tx, &caller, &request.name, secret)).await?;
+    let key = app
+        .write(caller.developer_id, move |tx| developers::create_key(tx, &caller, &request.name, secret))
+        .await?;
     let answer = CreateKeyResponse {
         key_id: key.id,
         name: key.name,
@@ -120,7 +123,7 @@ async fn revoke_key(
     State(app): State<Arc<App>>,
     Id(id): Id<KeyId>,
 ) -> ApiResult<StatusCode> {
-    app.write(move |tx| developers::revoke_key(tx, &caller, id)).await?;
+    app.write(caller.developer_id, move |tx| developers::revoke_key(tx, &caller, id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -181,7 +181,7 @@ async fn open(
     let slot = app.memory.streams.open(developer, key_id, transport, connection)?;
     // After taking the place: a revocation before it is seen here, one after it ends the stream.
     let cursor = app
-        .read(move |store| {
+        .read(developer, move |store| {
             let key = store.key(developer, key_id)?;
             let works = key.is_some_and(|key| key.revoked_at.is_none());
             if works { events::locate(store, developer, start).map(Some) } else { Ok(None) }
@@ -240,7 +240,7 @@ async fn list(
         (None, Some(since)) => Start::Since(parse_since(since)?),
         (None, None) => Start::Oldest,
     };
-    let page = app.read(move |store| {
+    let page = app.read_long(caller.developer_id, move |store| {
         let mut cursor = events::locate(store, caller.developer_id, start)?;
         let head = store.log_bounds(caller.developer_id)?.head;
         let mut events: Vec<Box<RawValue>> = Vec::new();

@@ -60,7 +60,9 @@ async fn list(
     let principal_id = query.principal_id.as_deref().map(validate::principal_id).transpose()?;
     let filter = GrantFilter { agent_id, principal_id, status: query.status };
     let (mut rows, now) = app
-        .read(move |store| Ok((grants::list(store, caller.developer_id, &filter, page)?, store.now())))
+        .read_long(caller.developer_id, move |store| {
+            Ok((grants::list(store, caller.developer_id, &filter, page)?, store.now()))
+        })
         .await?;
     let next_cursor = next_cursor(&mut rows, page.limit, |grant| grant.id);
     let grants = rows.into_iter().map(|grant| grant.into_api(now)).collect();
@@ -71,7 +73,9 @@ async fn list(
 #[utoipa::path(get, path = "/v1/grants/{id}", tag = "Grants", params(("id" = GrantId, Path, description = "The grant")),
     responses((status = 200, description = "The grant", body = Grant)))]
 async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<GrantId>) -> ApiResult<Body<Grant>> {
-    let show = app.read(move |store| Ok(grants::get(store, caller.developer_id, id)?.into_api(store.now())));
+    let show = app.read(caller.developer_id, move |store| {
+        Ok(grants::get(store, caller.developer_id, id)?.into_api(store.now()))
+    });
     Ok(Body(show.await?))
 }
 
@@ -85,7 +89,10 @@ async fn revoke(
     State(app): State<Arc<App>>,
     Id(id): Id<GrantId>,
 ) -> ApiResult<StatusCode> {
-    app.write(move |tx| grants::revoke(tx, caller.developer_id, id, RevokedBy::Developer)).await?;
+    app.write(caller.developer_id, move |tx| {
+        grants::revoke(tx, caller.developer_id, id, RevokedBy::Developer)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -107,7 +114,7 @@ async fn delegate(
         .ok_or_else(|| ApiError::bad_request("parentGrantToken is not a grant token of this service"))?;
     let (signer, depth_limit) = (app.signer(), app.settings.delegation_depth);
     let issued = app
-        .write(move |tx| {
+        .write(caller.developer_id, move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 grants::delegate(tx, &caller, &parent, request, depth_limit, &signer)
             })

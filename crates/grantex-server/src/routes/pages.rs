@@ -138,7 +138,7 @@ async fn dashboard(
     let principal = principal(&app, &query.session)?;
     let wanted = principal.clone();
     let grants = app
-        .read(move |store| {
+        .read_long(principal.developer_id, move |store| {
             let filter =
                 GrantFilter { principal_id: Some(wanted.principal_id.clone()), ..GrantFilter::default() };
             let page = Page { after: None, offset: 0, limit: MOST_SHOWN };

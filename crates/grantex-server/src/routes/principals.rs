@@ -77,7 +77,9 @@ async fn create_session(
     let principal = Principal { developer_id: caller.developer_id, principal_id };
     let wanted = principal.principal_id.clone();
     let known = app
-        .read(move |store| grants::principal_has_active_grant(store, caller.developer_id, &wanted))
+        .read(caller.developer_id, move |store| {
+            grants::principal_has_active_grant(store, caller.developer_id, &wanted)
+        })
         .await?;
     if !known {
         return Err(ApiError::not_found("active grant of this principal"));
@@ -102,8 +104,9 @@ async fn list_grants(
     let page = list.page()?;
     let filter = GrantFilter { principal_id: Some(principal.principal_id.clone()), ..GrantFilter::default() };
     let developer = principal.developer_id;
-    let (mut rows, now) =
-        app.read(move |store| Ok((grants::list(store, developer, &filter, page)?, store.now()))).await?;
+    let (mut rows, now) = app
+        .read_long(developer, move |store| Ok((grants::list(store, developer, &filter, page)?, store.now())))
+        .await?;
     let next_cursor = next_cursor(&mut rows, page.limit, |grant| grant.id);
     let grants = rows.into_iter().map(|grant| grant.into_api(now)).collect();
     Ok(Body(PrincipalGrants { grants, principal_id: principal.principal_id, next_cursor }))
@@ -127,5 +130,5 @@ async fn revoke_grant(
 /// Revokes one of a principal's own grants.
 pub(super) async fn revoke(app: &App, principal: Principal, id: GrantId) -> ApiResult<()> {
     let Principal { developer_id, principal_id } = principal;
-    app.write(move |tx| grants::revoke_as_principal(tx, developer_id, &principal_id, id)).await
+    app.write(developer_id, move |tx| grants::revoke_as_principal(tx, developer_id, &principal_id, id)).await
 }

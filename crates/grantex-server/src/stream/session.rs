@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grantex_core::env::Clock;
-use grantex_core::store::{self, Scan, Store};
+use grantex_core::store::{self, QueryKind, Scan, Store};
 use grantex_core::usecase::events::Cursor;
 use grantex_types::{EventId, TypeSet};
 use tokio::time::Instant;
@@ -244,7 +244,7 @@ impl Session {
         let (developer, after) = (self.slot.developer, self.cursor.position);
         let (max_bytes, with_subjects) = (self.slot.page_bytes(), self.filter.asks_for_subject());
         let scan = Scan { after, limit: u32::MAX, max_bytes, with_subjects };
-        let page = store::read(self.store.as_ref(), move |snapshot| {
+        let page = store::read(self.store.as_ref(), developer, QueryKind::Long, move |snapshot| {
             let mut framer = Framer::default();
             snapshot.scan_events(developer, scan, &mut |event| framer.push(event))?;
             Ok(framer.finish())
@@ -297,7 +297,7 @@ pub(super) mod tests {
                 Environment { clock: Arc::clone(&clock), rng: Arc::new(SystemRng), listener: memory.clone() };
             let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path(), &environment).unwrap());
             let developer = DeveloperId::from_parts(1, SystemRng.bits());
-            let fill = write(store.as_ref(), move |tx| {
+            let fill = write(store.as_ref(), developer, move |tx| {
                 let grant_id = GrantId::from_parts(1, 1);
                 let subject =
                     Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "u".into() };

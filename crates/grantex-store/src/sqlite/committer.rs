@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use grantex_core::StoreError;
-use grantex_core::store::{Command, Health, StoreResult};
+use grantex_core::store::{Command, Health, Scope, StoreResult};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
@@ -61,7 +61,7 @@ impl Committer {
         Ok(Self { queue: Some(queue), shared, thread: Some(thread) })
     }
 
-    pub(super) fn submit(&self, command: Box<dyn Command>) {
+    pub(super) fn submit(&self, _: Scope, command: Box<dyn Command>) {
         let Some(queue) = &self.queue else { return };
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         match queue.try_send(command) {

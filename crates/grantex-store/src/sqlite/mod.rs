@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use grantex_core::env::{Clock, Rng};
-use grantex_core::store::{Command, Health, Listener, Query, Store};
+use grantex_core::store::{Command, Health, Listener, Query, QueryKind, Scope, Store};
 
 pub use backup::{BackupError, backup};
 use committer::Committer;
@@ -69,12 +69,12 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn submit(&self, command: Box<dyn Command>) {
-        self.committer.submit(command);
+    fn submit(&self, scope: Scope, command: Box<dyn Command>) {
+        self.committer.submit(scope, command);
     }
 
-    fn query(&self, query: Query) {
-        self.readers.query(query);
+    fn query(&self, scope: Scope, kind: QueryKind, query: Query) {
+        self.readers.query(scope, kind, query);
     }
 
     fn health(&self) -> Health {

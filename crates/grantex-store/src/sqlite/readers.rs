@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use grantex_core::StoreError;
 use grantex_core::env::Clock;
-use grantex_core::store::{Query, StoreResult};
+use grantex_core::store::{Query, QueryKind, Scope, StoreResult};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
@@ -49,7 +49,7 @@ impl Readers {
         Ok(Self { queue: Some(queue), threads })
     }
 
-    pub(super) fn query(&self, query: Query) {
+    pub(super) fn query(&self, _: Scope, _: QueryKind, query: Query) {
         let Some(queue) = &self.queue else { return };
         match queue.try_send(query) {
             Ok(()) => {}

@@ -7,7 +7,7 @@ use grantex_core::Result;
 use grantex_core::env::{Clock, Rng};
 use grantex_core::log::{StoredEvent, Subject};
 use grantex_core::model::{Agent, Caller, Developer, Grant};
-use grantex_core::store::{self, Change, Listener, Read, Store, Tx};
+use grantex_core::store::{self, Change, Listener, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::developers::{NewSecret, sign_up};
 use grantex_types::api::agents::CreateAgentRequest;
 use grantex_types::api::developers::{Mode, SignupRequest};
@@ -106,11 +106,11 @@ impl Harness {
         &self,
         work: impl FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.block(store::write(self.store.as_ref(), work))
+        self.block(store::write(self.store.as_ref(), Scope::Global, work))
     }
 
     pub fn read<T: Send + 'static>(&self, work: impl FnOnce(&dyn Read) -> Result<T> + Send + 'static) -> T {
-        self.block(store::read(self.store.as_ref(), work)).unwrap()
+        self.block(store::read(self.store.as_ref(), Scope::Global, QueryKind::Point, work)).unwrap()
     }
 
     pub fn developer(&self) -> (Developer, Caller) {
@@ -174,8 +174,8 @@ pub fn grant(
 struct Closed;
 
 impl Store for Closed {
-    fn submit(&self, _: Box<dyn store::Command>) {}
-    fn query(&self, _: store::Query) {}
+    fn submit(&self, _: Scope, _: Box<dyn store::Command>) {}
+    fn query(&self, _: Scope, _: QueryKind, _: store::Query) {}
     fn health(&self) -> store::Health {
         store::Health { write_error: None, clock_behind_millis: 0, queued: 0 }
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use grantex_core::model::{RefreshToken, Token};
-use grantex_core::store::{self, Change, GrantFilter, KeptAnswer, Page};
+use grantex_core::store::{self, Change, GrantFilter, KeptAnswer, Page, QueryKind};
 use grantex_core::usecase::{agents, developers};
 use grantex_core::{Error, StoreError};
 use grantex_types::api::grants::GrantStatus;
@@ -34,7 +34,7 @@ fn a_failed_command_undoes_itself_alone(harness: Harness) {
         .map(|n| {
             let store = Arc::clone(&harness.store);
             harness.spawn(async move {
-                store::write(store.as_ref(), move |tx| {
+                store::write(store.as_ref(), id, move |tx| {
                     let event = append(tx, id, n)?;
                     if n % 3 == 0 { Err(Error::bad_request("no")) } else { Ok(event) }
                 })
@@ -109,7 +109,7 @@ fn a_snapshot_does_not_move(harness: Harness) {
     let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
     let store = Arc::clone(&harness.store);
     let reader = harness.spawn(async move {
-        store::read(store.as_ref(), move |store| {
+        store::read(store.as_ref(), id, QueryKind::Point, move |store| {
             let before = store.log_bounds(id)?;
             begun.send(()).unwrap();
             may_go_on.recv().unwrap();

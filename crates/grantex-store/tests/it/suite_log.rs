@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grantex_core::log::{Bounds, StoredEvent};
-use grantex_core::store;
+use grantex_core::store::{self, QueryKind};
 use grantex_core::usecase::events::{Start, locate};
 use grantex_core::usecase::maintenance::{Retention, trim};
 use grantex_types::{DeveloperId, ErrorCode, Event, EventId, Lifetime, Timestamp};
@@ -127,7 +127,9 @@ fn cursors_are_refused_only_if_something_is_missed(harness: Harness) {
     let (developer, _) = harness.developer();
     let id = developer.developer_id;
     let place = |harness: &Harness, start| {
-        harness.block(store::read(harness.store.as_ref(), move |store| locate(store, id, start)))
+        harness.block(store::read(harness.store.as_ref(), id, QueryKind::Point, move |store| {
+            locate(store, id, start)
+        }))
     };
     assert_eq!(place(&harness, Start::After(EventId::ZERO)).unwrap().position, 0);
     let log = harness.append(id, 10);
@@ -152,7 +154,7 @@ fn concurrent_writers_make_one_dense_order(harness: Harness) {
         .map(|n| {
             let (store, id) = (Arc::clone(&harness.store), developers[n % 3]);
             harness.spawn(async move {
-                store::write(store.as_ref(), move |tx| append(tx, id, n as u64)).await.unwrap()
+                store::write(store.as_ref(), id, move |tx| append(tx, id, n as u64)).await.unwrap()
             })
         })
         .collect();
