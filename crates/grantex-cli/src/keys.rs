@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use futures_util::TryStreamExt as _;
 use grantex::ListParams;
 use grantex::api::developers::{ApiKey, KeyList, Mode, SignupRequest, SignupResponse};
+use grantex_core::model::Actor;
 use grantex_server::{Memory, Settings, SystemClock};
 use grantex_store::DataDir;
 use serde::Serialize;
@@ -130,7 +131,8 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
         Command::Bootstrap { developer, data } => {
             let data_dir = DataDir::lock(&data.data_dir)?;
             let store = open_store(data_dir.path(), &Memory::new(&Settings::default()))?;
-            let made = grantex_server::bootstrap(store.as_ref(), developer.into()).await?;
+            let operator = Actor::operator(&format!("uid {}", rustix::process::getuid().as_raw()));
+            let made = grantex_server::bootstrap(store.as_ref(), developer.into(), operator).await?;
             show_developer(&made, json)
         }
         Command::RotateSigning(data) => {

@@ -8,6 +8,7 @@ use grantex_types::{
 };
 
 pub use grantex_types::api::agents::Agent;
+pub use grantex_types::api::audit::{Actor, ActorKind, AuditEntry};
 pub use grantex_types::api::budgets::{Budget, Transaction};
 pub use grantex_types::api::developers::Developer;
 

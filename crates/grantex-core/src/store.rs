@@ -2,15 +2,15 @@
 
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{
-    AgentId, Amount, AuthRequestId, DeveloperId, EventData, EventId, GrantId, KeyId, RefreshId, Timestamp,
-    TokenId,
+    AgentId, Amount, AuditId, AuthRequestId, DeveloperId, EventData, EventId, GrantId, KeyId, RefreshId,
+    Timestamp, TokenId,
 };
 use tokio::sync::oneshot;
 
 use crate::log::{Bounds, EventRef, Position, StoredEvent, Subject};
 use crate::model::{
-    Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken, Token,
-    Transaction,
+    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken,
+    Token, Transaction,
 };
 use crate::{Error, Result, StoreError};
 
@@ -90,6 +90,9 @@ pub trait Read {
     fn key(&self, developer: DeveloperId, id: KeyId) -> StoreResult<Option<ApiKey>>;
     /// A developer's keys, revoked ones included.
     fn keys(&self, developer: DeveloperId, page: Page<KeyId>) -> StoreResult<Vec<ApiKey>>;
+
+    /// A developer's audit trail.
+    fn audit_entries(&self, developer: DeveloperId, page: Page<AuditId>) -> StoreResult<Vec<AuditEntry>>;
 
     /// An agent that was not deleted.
     fn agent(&self, developer: DeveloperId, id: AgentId) -> StoreResult<Option<Agent>>;
@@ -204,6 +207,11 @@ pub trait Tx: Read {
     fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()>;
     /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`]) before the command is answered.
     fn revoke_key(&mut self, key: &ApiKey, at: Timestamp) -> StoreResult<()>;
+
+    /// Adds an entry to the developer's audit trail. Only for what no event says.
+    fn append_audit(&mut self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<()>;
+    /// Removes up to `limit` audit entries, of any developers, from before `before`. Returns how many went.
+    fn purge_audit(&mut self, before: Timestamp, limit: u32) -> StoreResult<u64>;
 
     /// Adds an agent.
     fn insert_agent(&mut self, agent: &Agent) -> StoreResult<()>;

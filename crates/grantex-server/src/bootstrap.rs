@@ -1,17 +1,18 @@
 //! A developer made without HTTP: for services whose signup is switched off.
 
 use grantex_core::Result;
+use grantex_core::model::Actor;
 use grantex_core::store::{self, Scope, Store};
 use grantex_core::usecase::developers;
 use grantex_types::api::developers::{SignupRequest, SignupResponse};
 
 use crate::crypto::new_api_key;
 
-/// Makes a developer with a first key, as `POST /v1/signup` does.
-pub async fn bootstrap(store: &dyn Store, request: SignupRequest) -> Result<SignupResponse> {
+/// Makes a developer with a first key, as `POST /v1/signup` does. `by` stands in the audit trail.
+pub async fn bootstrap(store: &dyn Store, request: SignupRequest, by: Actor) -> Result<SignupResponse> {
     let (api_key, secret) = new_api_key(request.mode.unwrap_or_default());
     let (developer, _) =
-        store::write(store, Scope::Global, move |tx| developers::sign_up(tx, &request, secret)).await?;
+        store::write(store, Scope::Global, move |tx| developers::sign_up(tx, &request, secret, by)).await?;
     Ok(SignupResponse {
         developer_id: developer.developer_id,
         api_key,

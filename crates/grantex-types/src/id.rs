@@ -156,6 +156,9 @@ id_type!(
     /// A debit.
     TransactionId, "btx_");
 id_type!(
+    /// An entry of the audit trail.
+    AuditId, "aud_");
+id_type!(
     /// An event. Ids of one developer's log increase strictly in log order.
     EventId, "evt_");
 

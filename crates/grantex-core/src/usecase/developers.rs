@@ -3,7 +3,8 @@
 use grantex_types::api::developers::{Mode, SignupRequest};
 use grantex_types::{DeveloperId, ErrorCode, KeyId};
 
-use crate::model::{ApiKey, Caller, Developer, KeyHash};
+use super::audit::{self, Action};
+use crate::model::{Actor, ApiKey, Caller, Developer, KeyHash};
 use crate::store::{Page, Read, Tx};
 use crate::{Error, Result, validate};
 
@@ -20,8 +21,13 @@ pub struct NewSecret {
     pub prefix: String,
 }
 
-/// Adds a developer with a first key.
-pub fn sign_up(tx: &mut dyn Tx, request: &SignupRequest, secret: NewSecret) -> Result<(Developer, ApiKey)> {
+/// Adds a developer with a first key, as `by`.
+pub fn sign_up(
+    tx: &mut dyn Tx,
+    request: &SignupRequest,
+    secret: NewSecret,
+    by: Actor,
+) -> Result<(Developer, ApiKey)> {
     let email = request.email.as_deref().map(validate::email).transpose()?;
     if let Some(email) = &email
         && tx.email_taken(email)?
@@ -38,6 +44,14 @@ pub fn sign_up(tx: &mut dyn Tx, request: &SignupRequest, secret: NewSecret) -> R
     };
     tx.insert_developer(&developer)?;
     let key = add_key(tx, developer.developer_id, developer.mode, "default".into(), secret)?;
+    audit::note(
+        tx,
+        developer.developer_id,
+        by,
+        Action::KeyCreated,
+        &key.id.to_string(),
+        &[("name", &key.name)],
+    )?;
     Ok((developer, key))
 }
 
@@ -57,7 +71,17 @@ pub fn create_key(tx: &mut dyn Tx, caller: &Caller, name: &str, secret: NewSecre
             format!("a developer has at most {MOST_KEYS} working keys; revoke one first"),
         ));
     }
-    add_key(tx, caller.developer_id, caller.mode, name, secret)
+    let key = add_key(tx, caller.developer_id, caller.mode, name, secret)?;
+    let by = Actor::api_key(caller.key_id);
+    audit::note(
+        tx,
+        caller.developer_id,
+        by,
+        Action::KeyCreated,
+        &key.id.to_string(),
+        &[("name", &key.name)],
+    )?;
+    Ok(key)
 }
 
 /// The developer's keys.
@@ -72,7 +96,9 @@ pub fn revoke_key(tx: &mut dyn Tx, caller: &Caller, id: KeyId) -> Result<()> {
         .filter(|key| key.revoked_at.is_none())
         .ok_or_else(|| Error::not_found("API key"))?;
     let now = tx.now();
-    Ok(tx.revoke_key(&key, now)?)
+    tx.revoke_key(&key, now)?;
+    let by = Actor::api_key(caller.key_id);
+    audit::note(tx, caller.developer_id, by, Action::KeyRevoked, &key.id.to_string(), &[("name", &key.name)])
 }
 
 /// Puts a new key in the place of the one that makes the call.
@@ -83,7 +109,12 @@ pub fn rotate_key(tx: &mut dyn Tx, caller: &Caller, secret: NewSecret) -> Result
         .ok_or_else(|| Error::refused(ErrorCode::Unauthorized, "this API key was revoked"))?;
     let now = tx.now();
     tx.revoke_key(&old, now)?;
-    add_key(tx, caller.developer_id, old.mode, old.name, secret)
+    let key = add_key(tx, caller.developer_id, old.mode, old.name, secret)?;
+    let by = Actor::api_key(caller.key_id);
+    let replaced = old.id.to_string();
+    let details = [("name", key.name.as_str()), ("replaces", &replaced)];
+    audit::note(tx, caller.developer_id, by, Action::KeyRotated, &key.id.to_string(), &details)?;
+    Ok(key)
 }
 
 fn add_key(

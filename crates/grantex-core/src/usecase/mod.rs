@@ -1,6 +1,7 @@
 //! What callers can do, one function each.
 
 pub mod agents;
+pub mod audit;
 pub mod budgets;
 pub mod cascade;
 pub mod consent;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use grantex_core::model;
+use grantex_core::model::{self, Actor};
 use grantex_core::usecase::developers;
 use grantex_types::api::developers::{
     ApiKey, CreateKeyRequest, CreateKeyResponse, Developer, KeyList, RotateKeyResponse, SignupRequest,
@@ -47,7 +47,7 @@ async fn sign_up(
             "signup is switched off; ask the operator for a key",
         ));
     }
-    let answer = bootstrap(app.store.as_ref(), request).await?;
+    let answer = bootstrap(app.store.as_ref(), request, Actor::SYSTEM).await?;
     Ok((StatusCode::CREATED, Body(answer)))
 }
 

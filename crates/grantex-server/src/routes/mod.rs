@@ -1,6 +1,7 @@
 //! The routes, by resource. A handler extracts, calls one use case, and responds.
 
 mod agents;
+mod audit;
 mod authorization;
 mod budgets;
 mod consent_page;
@@ -63,6 +64,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .merge(developers::router())
         .merge(agents::router())
+        .merge(audit::router())
         .merge(authorization::router())
         .merge(tokens::router())
         .merge(grants::router())

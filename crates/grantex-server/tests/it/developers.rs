@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::Service;
+use crate::support::{Client, Service};
 
 #[tokio::test]
 async fn signing_up_gives_a_key_that_works() {
@@ -110,4 +110,33 @@ async fn too_many_requests_are_refused_with_when_to_come_back() {
     let keys = client.get("/.well-known/jwks.json").await;
     assert!(!keys.headers.contains_key("x-ratelimit-limit"));
     keys.ok(200);
+}
+
+#[tokio::test]
+async fn what_happens_to_keys_is_written_down() {
+    let service = Service::start().await;
+    let (client, stranger) = (service.sandbox().await, service.sandbox().await);
+    let made = client.post("/v1/keys", &json!({"name": "ci"})).await.ok(201);
+    client.delete(&format!("/v1/keys/{}", made["keyId"].as_str().unwrap())).await;
+    let rotated = client.post("/v1/keys/rotate", &json!({})).await.ok(200);
+    let client = Client { key: rotated["apiKey"].as_str().unwrap().to_owned(), ..client };
+
+    let newest = client.get("/v1/audit/entries?limit=2").await.ok(200);
+    let rest = client
+        .get(&format!("/v1/audit/entries?after={}", newest["nextCursor"].as_str().unwrap()))
+        .await
+        .ok(200);
+    assert!(rest["nextCursor"].is_null());
+    let entries: Vec<_> =
+        [&newest, &rest].into_iter().flat_map(|page| page["entries"].as_array().unwrap()).collect();
+    let actions: Vec<_> = entries.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["key.rotated", "key.revoked", "key.created", "key.created"]);
+    let first = &entries[3]["target"];
+    assert_eq!(entries[3]["actor"], json!({"kind": "system", "id": null}));
+    assert_eq!(entries[2]["actor"], json!({"kind": "api_key", "id": first}));
+    assert_eq!((&entries[2]["target"], &entries[2]["details"]), (&made["keyId"], &json!({"name": "ci"})));
+    assert_eq!(entries[0]["details"], json!({"name": "default", "replaces": first}));
+    let theirs = stranger.get("/v1/audit/entries").await.ok(200);
+    assert_eq!(theirs["entries"].as_array().unwrap().len(), 1);
+    client.get("/v1/audit/entries?after=key_x").await.refused(400, "BAD_REQUEST");
 }

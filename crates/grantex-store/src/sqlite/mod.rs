@@ -7,10 +7,11 @@
 //! | `committer` | the writer's thread: savepoints, group commit, recovery from failed writes |
 //! | `readers` | the readers' threads: one snapshot per query |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
-//! | `read`, `write`, `log` | the row primitives |
+//! | `read`, `write`, `log`, `audit` | the row primitives |
 //! | `rows` | rows as the rules' types |
 //! | `backup` | a consistent copy while the service runs |
 
+mod audit;
 mod backup;
 mod committer;
 mod log;

@@ -4,14 +4,14 @@ use std::sync::LazyLock;
 
 use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
-    Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken, Token,
-    Transaction,
+    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken,
+    Token, Transaction,
 };
 use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, StoreResult};
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{
-    AgentId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, Timestamp, TokenId,
-    TransactionId,
+    AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, Timestamp,
+    TokenId, TransactionId,
 };
 use rusqlite::named_params;
 use rusqlite::types::ToSql;
@@ -33,7 +33,7 @@ const GRANT_COLUMNS: &str =
     g.expires_at, g.revoked_at, g.parent_id, g.depth";
 
 /// The cursor of a list that starts at its newest row: above every id.
-const NEWEST: [u8; 16] = [0xFF; 16];
+pub(super) const NEWEST: [u8; 16] = [0xFF; 16];
 
 /// The condition that leaves what a cascade still has to revoke, and whether it needs `:at`.
 fn reach_condition(reach: Reach, now: Timestamp) -> (String, Timestamp) {
@@ -95,6 +95,10 @@ impl Read for Session<'_> {
             (developer.to_bytes(), page.after.map_or(NEWEST, KeyId::to_bytes), page.limit, int(page.offset)),
             api_key,
         )
+    }
+
+    fn audit_entries(&self, developer: DeveloperId, page: Page<AuditId>) -> StoreResult<Vec<AuditEntry>> {
+        self.read_audit(developer, page)
     }
 
     fn agent(&self, developer: DeveloperId, id: AgentId) -> StoreResult<Option<Agent>> {

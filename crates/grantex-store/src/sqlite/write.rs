@@ -3,7 +3,8 @@
 use grantex_core::StoreError;
 use grantex_core::log::{Position, StoredEvent, Subject};
 use grantex_core::model::{
-    Agent, ApiKey, AuthRequest, Budget, CascadeJob, Developer, Grant, RefreshToken, Token, Transaction,
+    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, RefreshToken, Token,
+    Transaction,
 };
 use grantex_core::store::{Change, KeptAnswer, StoreResult, Tx};
 use grantex_types::{AgentId, Amount, DeveloperId, EventData, GrantId, Scopes, Timestamp, TokenId};
@@ -57,6 +58,14 @@ impl Tx for Session<'_> {
         let change = Change::KeyRevoked { developer_id: key.developer_id, key_id: key.id, hash: key.hash };
         self.effects()?.changes.push(change);
         Ok(())
+    }
+
+    fn append_audit(&mut self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<()> {
+        self.write_audit(developer, entry)
+    }
+
+    fn purge_audit(&mut self, before: Timestamp, limit: u32) -> StoreResult<u64> {
+        self.remove_audit(before, limit)
     }
 
     fn insert_agent(&mut self, agent: &Agent) -> StoreResult<()> {

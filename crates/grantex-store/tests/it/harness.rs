@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use grantex_core::Result;
 use grantex_core::env::{Clock, Rng};
 use grantex_core::log::{StoredEvent, Subject};
-use grantex_core::model::{Agent, Caller, Developer, Grant};
+use grantex_core::model::{Actor, Agent, Caller, Developer, Grant};
 use grantex_core::store::{self, Change, Listener, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::developers::{NewSecret, sign_up};
 use grantex_types::api::agents::CreateAgentRequest;
@@ -119,7 +119,8 @@ impl Harness {
             let random = tx.random();
             let mut hash = [0; 32];
             hash[..16].copy_from_slice(&random.to_le_bytes());
-            let (developer, key) = sign_up(tx, &request, NewSecret { hash, prefix: "gx_test_".into() })?;
+            let (developer, key) =
+                sign_up(tx, &request, NewSecret { hash, prefix: "gx_test_".into() }, Actor::SYSTEM)?;
             let caller =
                 Caller { developer_id: developer.developer_id, key_id: key.id, mode: developer.mode };
             Ok((developer, caller))

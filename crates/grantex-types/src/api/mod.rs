@@ -1,6 +1,7 @@
 //! Request and response bodies, one module per resource. Unknown request fields are ignored.
 
 pub mod agents;
+pub mod audit;
 pub mod authorization;
 pub mod budgets;
 pub mod developers;

@@ -1,0 +1,62 @@
+//! The audit trail: who changed what, where no event says it.
+//!
+//! Grants, tokens and budgets have events; keys, sessions and what operators do have entries here, written in
+//! the transaction of the change.
+
+use grantex_types::{AuditId, DeveloperId};
+
+use crate::Result;
+use crate::model::{Actor, AuditEntry, Caller};
+use crate::store::{Page, Read, Tx};
+
+/// What was done. The text never changes its meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// An API key was made.
+    KeyCreated,
+    /// An API key took the place of another.
+    KeyRotated,
+    /// An API key was ended.
+    KeyRevoked,
+}
+
+impl Action {
+    /// As the API says it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyCreated => "key.created",
+            Self::KeyRotated => "key.rotated",
+            Self::KeyRevoked => "key.revoked",
+        }
+    }
+}
+
+/// Writes down that `actor` did `action` to `target`, an id. `details` are names and short texts; no secret.
+pub fn note(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    actor: Actor,
+    action: Action,
+    target: &str,
+    details: &[(&str, &str)],
+) -> Result<()> {
+    let now = tx.now();
+    // Above the newest, whatever the clock says: the trail is in the order of its commits.
+    let newest = tx.audit_entries(developer, Page { after: None, offset: 0, limit: 1 })?.pop();
+    let fresh = AuditId::from_parts(now.millis(), tx.random());
+    let following = newest.and_then(|entry| entry.id.increment());
+    let entry = AuditEntry {
+        id: following.map_or(fresh, |least| least.max(fresh)),
+        created_at: now,
+        actor,
+        action: action.as_str().to_owned(),
+        target: target.to_owned(),
+        details: details.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+    };
+    Ok(tx.append_audit(developer, &entry)?)
+}
+
+/// The developer's trail.
+pub fn list(store: &dyn Read, caller: &Caller, page: Page<AuditId>) -> Result<Vec<AuditEntry>> {
+    Ok(store.audit_entries(caller.developer_id, page)?)
+}
