@@ -1,8 +1,13 @@
 //! Checks of request fields that more than one use case needs.
 
-use grantex_types::{Lifetime, Scopes};
+use grantex_types::{Lifetime, Scopes, text as readable};
 
 use crate::{Error, Result};
+
+const LONGEST_PRINCIPAL: usize = 256;
+
+/// What RFC 7636 §4.1 allows.
+const CODE_VERIFIER_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
 
 /// `value`, if it has `least` to `most` characters and none that is a control character.
 pub fn text(field: &str, value: &str, least: usize, most: usize) -> Result<String> {
@@ -19,25 +24,35 @@ pub fn text(field: &str, value: &str, least: usize, most: usize) -> Result<Strin
     Ok(value.to_owned())
 }
 
-/// Like [`text`] for several lines: line feeds and tabs may stand in it.
+/// A [`text`] that people read: with a visible character, and none that hides or turns what they see.
+fn shown(field: &str, value: &str, most: usize) -> Result<String> {
+    let value = text(field, value, 1, most)?;
+    readable::check(&value).map_err(|error| Error::bad_request(format!("{field} {error}")))?;
+    Ok(value)
+}
+
+/// Several lines that people read, or none: line feeds and tabs may stand in them.
 pub fn lines(field: &str, value: &str, most: usize) -> Result<String> {
     if value.chars().count() > most {
         return Err(Error::bad_request(format!("{field} must be at most {most} characters long")));
     }
-    if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-        return Err(Error::bad_request(format!("{field} must not contain control characters")));
-    }
+    readable::check_lines(value).map_err(|error| Error::bad_request(format!("{field} {error}")))?;
     Ok(value.to_owned())
 }
 
 /// A name: trimmed, 1 to 200 characters.
 pub fn name(value: &str) -> Result<String> {
-    text("name", value.trim(), 1, 200)
+    shown("name", value.trim(), 200)
 }
 
-/// A principal: 1 to 256 characters.
+/// A principal who is to be asked: 1 to 256 characters.
 pub fn principal_id(value: &str) -> Result<String> {
-    text("principalId", value, 1, 256)
+    shown("principalId", value, LONGEST_PRINCIPAL)
+}
+
+/// A principal to look for. Older grants may have one that [`principal_id`] refuses today.
+pub fn known_principal_id(value: &str) -> Result<String> {
+    text("principalId", value, 1, LONGEST_PRINCIPAL)
 }
 
 /// A list of scopes with at least `least` in it.
@@ -54,6 +69,15 @@ pub fn expires_in(value: Option<&str>, default: Lifetime) -> Result<Lifetime> {
     value.map_or(Ok(default), |text| {
         text.parse().map_err(|error| Error::bad_request(format!("expiresIn: {error}")))
     })
+}
+
+/// A PKCE verifier as RFC 7636 §4.1 has it: long enough that nobody guesses it from its hash.
+pub fn code_verifier(value: &str) -> Result<&str> {
+    let is_unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    if CODE_VERIFIER_CHARS.contains(&value.len()) && value.bytes().all(is_unreserved) {
+        return Ok(value);
+    }
+    Err(Error::bad_request("codeVerifier must be 43 to 128 characters out of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`"))
 }
 
 /// An address that mail could reach: one `@` with something on both sides and no space. Whether
@@ -104,6 +128,27 @@ mod tests {
         assert!(name(&"é".repeat(200)).is_ok());
         assert!(name(&"é".repeat(201)).is_err());
         assert!(name("a\0b").is_err());
+    }
+
+    #[test]
+    fn what_people_read_hides_nothing() {
+        for hidden in ["\u{200B}", "\u{3164}", "a\u{202E}b", "a\u{2066}b", "a\u{E0061}b"] {
+            assert!(name(hidden).is_err() && principal_id(hidden).is_err(), "{hidden:?}");
+            assert!(lines("description", hidden, 100).is_err() && scopes(vec![hidden.into()], 1).is_err());
+            assert!(known_principal_id(hidden).is_ok(), "what is stored can be looked for");
+        }
+        assert!(lines("description", "", 100).is_ok());
+        assert!(lines("description", "One\n\ttwo", 100).is_ok());
+    }
+
+    #[test]
+    fn verifiers_are_as_the_standard_has_them() {
+        for good in ["a".repeat(43), "Z-._~9".repeat(21)] {
+            assert!(code_verifier(&good).is_ok(), "{good}");
+        }
+        for bad in [String::new(), "a".repeat(42), "a".repeat(129), "a".repeat(43) + "+", "é".repeat(43)] {
+            assert!(code_verifier(&bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | [`time`] | instants and durations as the API writes them |
 //! | [`amount`] | exact decimal amounts |
 //! | [`scope`] | scope lists |
+//! | [`text`] | what may stand in text that people read |
 //! | [`event`] | the event envelope and its five payloads |
 //! | [`sse`] | the Server-Sent Events encoder and an incremental decoder |
 //! | [`error`] | the error body and its stable codes |
@@ -20,6 +21,7 @@ pub mod event;
 pub mod id;
 pub mod scope;
 pub mod sse;
+pub mod text;
 pub mod time;
 
 pub use amount::Amount;

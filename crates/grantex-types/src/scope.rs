@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::{self, TextError};
+
 /// Scopes a request may name at most: more is a mistake, and each token carries them all.
 pub const MOST_SCOPES: usize = 100;
 /// The longest scope, in characters.
@@ -24,9 +26,9 @@ pub enum ScopesError {
     /// Longer than [`LONGEST_SCOPE`].
     #[error("a scope is at most {LONGEST_SCOPE} characters long")]
     TooLong,
-    /// With a control character in it.
-    #[error("a scope must not contain control characters")]
-    Control,
+    /// With a character that nobody could read.
+    #[error("a scope {0}")]
+    Unreadable(TextError),
 }
 
 impl Scopes {
@@ -43,9 +45,7 @@ impl Scopes {
             if scope.chars().count() > LONGEST_SCOPE {
                 return Err(ScopesError::TooLong);
             }
-            if scope.chars().any(char::is_control) {
-                return Err(ScopesError::Control);
-            }
+            text::check(&scope).map_err(ScopesError::Unreadable)?;
             if !scopes.contains(&scope) {
                 scopes.push(scope);
             }

@@ -1,5 +1,6 @@
 //! The consent page: who asks, for what, until when; approve or deny.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use askama::Template;
@@ -9,6 +10,7 @@ use grantex_core::model::AuthRequest;
 use grantex_core::store::Scope;
 use grantex_core::usecase::consent;
 use grantex_types::api::authorization::ConsentStatus;
+use grantex_types::text::shown;
 use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -28,14 +30,16 @@ const FORM: &str = "consent-form";
 #[derive(Template)]
 #[template(path = "consent.html")]
 struct Consent<'a> {
-    agent: &'a str,
-    description: &'a str,
+    agent: Cow<'a, str>,
+    description: Cow<'a, str>,
     did: &'a str,
-    principal: &'a str,
-    developer: &'a str,
+    principal: Cow<'a, str>,
+    developer: Cow<'a, str>,
     scopes: Vec<(String, String)>,
     until: String,
     lifetime: String,
+    /// The host that the browser goes to after the decision.
+    next: Option<&'a str>,
     request: AuthRequestId,
     token: String,
     style: &'static str,
@@ -66,21 +70,24 @@ pub(super) async fn show(
             Ok((request, agent, developer.map(|developer| developer.name).unwrap_or_default()))
         })
         .await?;
-    let scopes = request.scopes.as_slice().iter().map(|scope| (describe_scope(scope), scope.clone()));
+    let scopes = request.scopes.as_slice().iter().map(|scope| shown(scope));
+    let scopes = scopes.map(|scope| (describe_scope(&scope), scope.into_owned()));
+    let next = request.redirect_uri.as_deref().and_then(origin);
     let consent = Consent {
-        agent: &agent.name,
-        description: &agent.description,
+        agent: shown(&agent.name),
+        description: shown(&agent.description),
         did: &agent.did,
-        principal: &request.principal_id,
-        developer: &developer,
+        principal: shown(&request.principal_id),
+        developer: shown(&developer),
         scopes: scopes.collect(),
         until: readable(app.clock.now().plus(request.lifetime)),
         lifetime: in_words(request.lifetime),
+        next: next.and_then(|origin| origin.split("://").nth(1)),
         request: request.id,
         token: app.secrets.form_token(FORM, &request.id.to_string()),
         style: STYLE,
     };
-    Ok(page(&consent, request.redirect_uri.as_deref().and_then(origin)))
+    Ok(page(&consent, next))
 }
 
 /// A lifetime as people say it: `1d` is "1 day".
@@ -124,7 +131,7 @@ pub(super) async fn decide(
         _ => return Err(ApiError::bad_request("the decision must be approve or deny").into()),
     };
     let decided = app
-        .write(Scope::Global, "decide_consent", move |tx| match wanted {
+        .write(Scope::Global, move |tx| match wanted {
             ConsentStatus::Approved => consent::approve(tx, id),
             _ => consent::deny(tx, id),
         })
@@ -153,7 +160,9 @@ fn outcome(app: &App, request: &AuthRequest) -> Response {
     let approved = request.status == ConsentStatus::Approved;
     let code = approved.then(|| app.secrets.code(request.id));
     if let Some(target) = &request.redirect_uri {
-        return Redirect::to(&redirect(target, code.as_deref(), request.state.as_deref())).into_response();
+        let issuer = &app.settings.public_base;
+        let to = redirect(target, code.as_deref(), request.state.as_deref(), issuer);
+        return Redirect::to(&to).into_response();
     }
     let message = match &code {
         Some(code) => format!("Access was given. If the application asks for a code, it is: {code}"),
@@ -163,8 +172,9 @@ fn outcome(app: &App, request: &AuthRequest) -> Response {
     page(&Message { title, text: &message, style: STYLE }, None)
 }
 
-/// The redirect with the code or the refusal, and the state.
-fn redirect(target: &str, code: Option<&str>, state: Option<&str>) -> String {
+/// The redirect with the code or the refusal, the state, and whose answer it is (RFC 9207): a client that
+/// uses several services can tell that the answer comes from the one it asked.
+fn redirect(target: &str, code: Option<&str>, state: Option<&str>, issuer: &str) -> String {
     let mut url = target.to_owned();
     let mut add = |name: &str, value: &str| {
         url.push(if url.contains('?') { '&' } else { '?' });
@@ -179,6 +189,7 @@ fn redirect(target: &str, code: Option<&str>, state: Option<&str>) -> String {
     if let Some(state) = state {
         add("state", state);
     }
+    add("iss", issuer);
     url
 }
 
@@ -201,11 +212,15 @@ mod tests {
     }
 
     #[test]
-    fn redirects_carry_code_and_state() {
-        assert_eq!(redirect("https://a.example/cb", Some("c"), None), "https://a.example/cb?code=c");
+    fn redirects_carry_code_state_and_issuer() {
+        let issuer = "https://auth.example";
         assert_eq!(
-            redirect("https://a.example/cb?x=1", None, Some("a b&c=é")),
-            "https://a.example/cb?x=1&error=access_denied&state=a%20b%26c%3D%C3%A9"
+            redirect("https://a.example/cb", Some("c"), None, issuer),
+            "https://a.example/cb?code=c&iss=https%3A%2F%2Fauth.example"
+        );
+        assert_eq!(
+            redirect("https://a.example/cb?x=1", None, Some("a b&c=é"), issuer),
+            "https://a.example/cb?x=1&error=access_denied&state=a%20b%26c%3D%C3%A9&iss=https%3A%2F%2Fauth.example"
         );
         assert_eq!(origin("https://a.example:8443/cb?x"), Some("https://a.example:8443"));
     }

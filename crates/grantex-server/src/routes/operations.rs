@@ -107,6 +107,7 @@ async fn discovery(State(app): State<Arc<App>>) -> Body<serde_json::Value> {
         "jwks_uri": format!("{base}/.well-known/jwks.json"),
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
         "service_documentation": format!("{base}/openapi.json"),
     }))
 }

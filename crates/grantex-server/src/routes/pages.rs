@@ -12,6 +12,7 @@ use grantex_core::store::{GrantFilter, Page};
 use grantex_core::usecase::grants;
 use grantex_types::GrantId;
 use grantex_types::api::grants::GrantStatus;
+use grantex_types::text::shown;
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -147,8 +148,11 @@ async fn dashboard(
                 let agent = store.agent(wanted.developer_id, grant.agent_id)?;
                 rows.push(Row {
                     id: grant.id,
-                    agent: agent.map_or_else(|| "A deleted agent".to_owned(), |agent| agent.name),
-                    scopes: grant.scopes.as_slice().to_vec(),
+                    agent: agent.map_or_else(
+                        || "A deleted agent".to_owned(),
+                        |agent| shown(&agent.name).into_owned(),
+                    ),
+                    scopes: grant.scopes.as_slice().iter().map(|scope| shown(scope).into_owned()).collect(),
                     until: readable(grant.expires_at),
                     status: match grant.status(store.now()) {
                         GrantStatus::Active => "active",
@@ -161,7 +165,7 @@ async fn dashboard(
         })
         .await?;
     let shown =
-        Dashboard { principal: &principal.principal_id, session: &query.session, grants, style: STYLE };
+        Dashboard { principal: &shown(&principal.principal_id), session: &query.session, grants, style: STYLE };
     Ok(page(&shown, None))
 }
 

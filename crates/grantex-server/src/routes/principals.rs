@@ -69,7 +69,7 @@ async fn create_session(
     State(app): State<Arc<App>>,
     Json { value: request, .. }: Json<PrincipalSessionRequest>,
 ) -> ApiResult<(StatusCode, Body<PrincipalSessionResponse>)> {
-    let principal_id = validate::principal_id(&request.principal_id)?;
+    let principal_id = validate::known_principal_id(&request.principal_id)?;
     let lifetime = validate::expires_in(request.expires_in.as_deref(), DEFAULT_LIFETIME)?;
     if lifetime > LONGEST_LIFETIME {
         return Err(ApiError::bad_request("expiresIn must be at most 24h"));
@@ -130,8 +130,5 @@ async fn revoke_grant(
 /// Revokes one of a principal's own grants.
 pub(super) async fn revoke(app: &App, principal: Principal, id: GrantId) -> ApiResult<()> {
     let Principal { developer_id, principal_id } = principal;
-    app.write(developer_id, "revoke_grant_as_principal", move |tx| {
-        grants::revoke_as_principal(tx, developer_id, &principal_id, id)
-    })
-    .await
+    app.write(developer_id, move |tx| grants::revoke_as_principal(tx, developer_id, &principal_id, id)).await
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use grantex_core::Error;
+use grantex_core::{Error, validate};
 use grantex_core::usecase::idempotency;
 use grantex_core::usecase::tokens::{self, Exchange, Refreshed};
 use grantex_types::TokenId;
@@ -46,14 +46,15 @@ async fn exchange(
     let auth_request_id = app.secrets.read_code(&request.code).ok_or_else(|| {
         ApiError::bad_request("the code is invalid, expired, used, or was made for another agent")
     })?;
+    let verifier = request.code_verifier.as_deref().map(validate::code_verifier).transpose()?;
     let shown = Exchange {
         auth_request_id,
         agent_id: request.agent_id,
-        challenge: request.code_verifier.map(|verifier| base64url(&sha256(verifier.as_bytes()))),
+        challenge: verifier.map(|verifier| base64url(&sha256(verifier.as_bytes()))),
     };
     let signer = app.signer();
     let issued = app
-        .write(caller.developer_id, "exchange_code", move |tx| {
+        .write(caller.developer_id, move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 tokens::exchange(tx, &caller, &shown, &signer)
             })
@@ -82,7 +83,7 @@ async fn refresh(
         .ok_or_else(|| ApiError::bad_request(REFUSED))?;
     let signer = app.signer();
     let issued = app
-        .write(caller.developer_id, "refresh_token", move |tx| {
+        .write(caller.developer_id, move |tx| {
             let mut refused = false;
             let issued =
                 idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
@@ -164,6 +165,6 @@ async fn revoke(
     Json { value: request, .. }: Json<RevokeTokenRequest>,
 ) -> ApiResult<StatusCode> {
     let id: TokenId = request.jti.parse().map_err(|_| ApiError::not_found("token"))?;
-    app.write(caller.developer_id, "revoke_token", move |tx| tokens::revoke(tx, &caller, id)).await?;
+    app.write(caller.developer_id, move |tx| tokens::revoke(tx, &caller, id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -76,7 +76,7 @@ impl Filter {
         Ok(Self {
             types,
             agent_id: agent_id.map_err(|error| ApiError::bad_request(format!("agentId: {error}")))?,
-            principal_id: principal_id.map(grantex_core::validate::principal_id).transpose()?,
+            principal_id: principal_id.map(grantex_core::validate::known_principal_id).transpose()?,
             grant_id: grant_id.map_err(|error| ApiError::bad_request(format!("grantId: {error}")))?,
         })
     }

@@ -52,7 +52,12 @@ async fn the_principal_approves_on_the_page() {
     let done = decide(&browser, &id, &token, "approve").await;
     assert_eq!(done.status, 303);
     let target = done.headers["location"].to_str().unwrap();
-    assert!(target.starts_with("https://app.example/cb?x=1&code=gxc_") && target.ends_with("&state=s%26t"));
+    assert!(target.starts_with("https://app.example/cb?x=1&code=gxc_") && target.contains("&state=s%26t&iss="));
+    // Whose answer it is (RFC 9207), as the metadata say.
+    let metadata = browser.get("/.well-known/oauth-authorization-server").await.ok(200);
+    let issuer = metadata["issuer"].as_str().unwrap().replace(':', "%3A").replace('/', "%2F");
+    assert!(target.ends_with(&format!("&iss={issuer}")), "{target}");
+    assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
     // A double click leads to the same place; a change of mind comes too late.
     assert_eq!(decide(&browser, &id, &token, "approve").await.headers["location"], target);
     assert_eq!(decide(&browser, &id, &token, "deny").await.status, 410);

@@ -26,6 +26,7 @@ mod openapi;
 mod operations;
 mod properties;
 mod streams;
+mod texts;
 mod tickets;
 mod tokens;
 mod websockets;

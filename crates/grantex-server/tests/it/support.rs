@@ -125,6 +125,11 @@ impl Service {
     /// Stops it and starts it again at the same address, on the same data.
     pub async fn restart(&mut self) {
         self.stop().await;
+        self.resume().await;
+    }
+
+    /// Starts it again after a stop.
+    pub async fn resume(&mut self) {
         let address = self.base.trim_start_matches("http://").to_owned();
         for _ in 0..100 {
             // The store's threads end with the last request's task.

@@ -63,8 +63,10 @@ async fn pkce_binds_the_code_to_whoever_asked() {
     let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "codeChallenge": challenge, "codeChallengeMethod": "S256"});
     let code = client.post("/v1/authorize", &request).await.ok(201)["code"].clone();
     client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.refused(400, "BAD_REQUEST");
-    let wrong = json!({"agentId": agent, "code": code, "codeVerifier": "wrong"});
-    client.post("/v1/token", &wrong).await.refused(400, "BAD_REQUEST");
+    for wrong in ["", "short", &"w".repeat(43), &"w".repeat(129), &format!("{verifier}+")] {
+        let wrong = json!({"agentId": agent, "code": code, "codeVerifier": wrong});
+        client.post("/v1/token", &wrong).await.refused(400, "BAD_REQUEST");
+    }
     client
         .post("/v1/token", &json!({"agentId": agent, "code": code, "codeVerifier": verifier}))
         .await

@@ -29,7 +29,8 @@ bodies! {
         /// The agent that asks.
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
-        /// Who is asked: the developer's own name for the person.
+        /// Who is asked: the developer's own name for the person. It is shown to them, so it is without
+        /// invisible characters and those that change the direction of text.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "user-123"))]
         pub principal_id: String,
         /// What is asked for.

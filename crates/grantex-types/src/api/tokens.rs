@@ -17,7 +17,7 @@ bodies! {
         pub agent_id: String,
         /// PKCE: the verifier whose hash the request named.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(feature = "openapi", schema(max_length = 128))]
+        #[cfg_attr(feature = "openapi", schema(min_length = 43, max_length = 128, pattern = r"^[A-Za-z0-9._~-]{43,128}$"))]
         pub code_verifier: Option<String>,
     }
 
