@@ -77,7 +77,9 @@ pub fn code_verifier(value: &str) -> Result<&str> {
     if CODE_VERIFIER_CHARS.contains(&value.len()) && value.bytes().all(is_unreserved) {
         return Ok(value);
     }
-    Err(Error::bad_request("codeVerifier must be 43 to 128 characters out of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`"))
+    Err(Error::bad_request(
+        "codeVerifier must be 43 to 128 characters out of A-Z, a-z, 0-9, `-`, `.`, `_` and `~`",
+    ))
 }
 
 /// An address that mail could reach: one `@` with something on both sides and no space. Whether

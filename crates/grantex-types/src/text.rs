@@ -112,8 +112,20 @@ mod tests {
     #[test]
     fn what_people_write_is_accepted() {
         for text in [
-            "Ada", "日本語", "مرحبا", "שלום", "नमस्ते", "می\u{200C}خواهم", "क्\u{200D}ष", "👩\u{200D}💻", "❤\u{FE0F}\u{200D}🔥",
-            "👍🏽", "🇩🇪", "e\u{0301}", "a b", "O’Neil – Söhne",
+            "Ada",
+            "日本語",
+            "مرحبا",
+            "שלום",
+            "नमस्ते",
+            "می\u{200C}خواهم",
+            "क्\u{200D}ष",
+            "👩\u{200D}💻",
+            "❤\u{FE0F}\u{200D}🔥",
+            "👍🏽",
+            "🇩🇪",
+            "e\u{0301}",
+            "a b",
+            "O’Neil – Söhne",
         ] {
             assert_eq!(check(text), Ok(()), "{text}");
             assert_eq!(shown(text), text);
@@ -124,9 +136,31 @@ mod tests {
     #[test]
     fn what_hides_or_turns_is_refused() {
         for c in [
-            '\u{0}', '\u{7F}', '\u{85}', '\u{AD}', '\u{61C}', '\u{200B}', '\u{200E}', '\u{200F}', '\u{2028}',
-            '\u{2029}', '\u{202A}', '\u{202E}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{206A}', '\u{2800}',
-            '\u{3164}', '\u{115F}', '\u{FEFF}', '\u{FFA0}', '\u{FFF9}', '\u{E0041}', '\u{E0100}', '\u{180E}',
+            '\u{0}',
+            '\u{7F}',
+            '\u{85}',
+            '\u{AD}',
+            '\u{61C}',
+            '\u{200B}',
+            '\u{200E}',
+            '\u{200F}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{202A}',
+            '\u{202E}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{206A}',
+            '\u{2800}',
+            '\u{3164}',
+            '\u{115F}',
+            '\u{FEFF}',
+            '\u{FFA0}',
+            '\u{FFF9}',
+            '\u{E0041}',
+            '\u{E0100}',
+            '\u{180E}',
         ] {
             for text in [format!("a{c}b"), format!("{c}ab"), format!("ab{c}")] {
                 assert_eq!(check(&text), Err(TextError::Hidden(c.into())), "{c:?}");

@@ -164,8 +164,12 @@ async fn dashboard(
             Ok(rows)
         })
         .await?;
-    let shown =
-        Dashboard { principal: &shown(&principal.principal_id), session: &query.session, grants, style: STYLE };
+    let shown = Dashboard {
+        principal: &shown(&principal.principal_id),
+        session: &query.session,
+        grants,
+        style: STYLE,
+    };
     Ok(page(&shown, None))
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use grantex_core::{Error, validate};
 use grantex_core::usecase::idempotency;
 use grantex_core::usecase::tokens::{self, Exchange, Refreshed};
+use grantex_core::{Error, validate};
 use grantex_types::TokenId;
 use grantex_types::api::tokens::{
     ExchangeRequest, InactiveReason, RefreshRequest, RevokeTokenRequest, TokenResponse, VerifyGrantResponse,

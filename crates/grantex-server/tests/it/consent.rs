@@ -52,7 +52,9 @@ async fn the_principal_approves_on_the_page() {
     let done = decide(&browser, &id, &token, "approve").await;
     assert_eq!(done.status, 303);
     let target = done.headers["location"].to_str().unwrap();
-    assert!(target.starts_with("https://app.example/cb?x=1&code=gxc_") && target.contains("&state=s%26t&iss="));
+    assert!(
+        target.starts_with("https://app.example/cb?x=1&code=gxc_") && target.contains("&state=s%26t&iss=")
+    );
     // Whose answer it is (RFC 9207), as the metadata say.
     let metadata = browser.get("/.well-known/oauth-authorization-server").await.ok(200);
     let issuer = metadata["issuer"].as_str().unwrap().replace(':', "%3A").replace('/', "%2F");

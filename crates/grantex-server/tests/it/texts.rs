@@ -9,8 +9,15 @@ use serde_json::json;
 use crate::support::{Client, Service};
 
 /// What nobody sees, and what turns or hides the rest.
-const HIDDEN: [&str; 7] =
-    ["\u{200B}", "\u{3164}\u{3164}", "pay\u{202E}pal", "a\u{2066}b", "a\u{00AD}b", "a\u{E0061}b", "a\u{2028}b"];
+const HIDDEN: [&str; 7] = [
+    "\u{200B}",
+    "\u{3164}\u{3164}",
+    "pay\u{202E}pal",
+    "a\u{2066}b",
+    "a\u{00AD}b",
+    "a\u{E0061}b",
+    "a\u{2028}b",
+];
 
 async fn refused(client: &Client, method: Method, path: &str, body: &serde_json::Value) {
     client.send(client.request(method, path).json(body)).await.refused(400, "BAD_REQUEST");
@@ -38,8 +45,10 @@ async fn what_people_read_hides_nothing() {
         }
     }
     // What scripts and emoji need stays.
-    for name in ["می\u{200C}خواهم", "क्\u{200D}ष", "👩\u{200D}💻 ❤\u{FE0F}\u{200D}🔥", "שלום"] {
-        let made = client.post("/v1/agents", &json!({"name": name, "description": "One\n\ttwo"})).await.ok(201);
+    for name in ["می\u{200C}خواهم", "क्\u{200D}ष", "👩\u{200D}💻 ❤\u{FE0F}\u{200D}🔥", "שלום"]
+    {
+        let made =
+            client.post("/v1/agents", &json!({"name": name, "description": "One\n\ttwo"})).await.ok(201);
         assert_eq!(made["name"], name);
     }
 }
@@ -60,15 +69,16 @@ async fn the_page_isolates_what_it_shows_and_spells_out_what_older_text_hides() 
             listener: grantex_server::Memory::new(&Settings::default()),
         };
         let store = SqliteStore::open(service.folder(), &environment).unwrap();
-        let (developer, id) =
-            (agent["developerId"].as_str().unwrap().parse().unwrap(), id.parse().unwrap());
+        let (developer, id) = (agent["developerId"].as_str().unwrap().parse().unwrap(), id.parse().unwrap());
         let mut row = store::read(&store, Scope::Developer(developer), QueryKind::Point, move |store| {
             Ok(store.agent(developer, id)?.unwrap())
         })
         .await
         .unwrap();
         row.name = "evil\u{202E}agent".into();
-        store::write(&store, Scope::Developer(developer), move |tx| Ok(tx.update_agent(&row)?)).await.unwrap();
+        store::write(&store, Scope::Developer(developer), move |tx| Ok(tx.update_agent(&row)?))
+            .await
+            .unwrap();
     }
     service.resume().await;
 
