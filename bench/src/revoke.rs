@@ -20,9 +20,9 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         scale.pick([1000, cascade::LARGEST_AT_ONCE - 1, 50_000], [2000, cascade::LARGEST_AT_ONCE + 1])
     {
         let (developer, root) =
-            store::write(store.as_ref(), Scope::Global, move |tx| tree(tx, below)).await.unwrap();
+            store::write(store.as_ref(), Scope::Global, "fill", move |tx| tree(tx, below)).await.unwrap();
         let start = Instant::now();
-        store::write(store.as_ref(), developer, move |tx| {
+        store::write(store.as_ref(), developer, "revoke", move |tx| {
             grants::revoke(tx, developer, root, RevokedBy::Developer)
         })
         .await
@@ -32,7 +32,7 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         let mut longest = std::time::Duration::ZERO;
         loop {
             let slice = Instant::now();
-            if !store::write(store.as_ref(), Scope::Global, cascade::advance).await.unwrap() {
+            if !store::write(store.as_ref(), Scope::Global, "advance", cascade::advance).await.unwrap() {
                 break;
             }
             longest = longest.max(slice.elapsed());

@@ -326,6 +326,8 @@ pub trait Listener: Send + Sync + 'static {
 
 /// One unit of work for the writer.
 pub trait Command: Send {
+    /// The use case, for logs and metrics: one of few texts.
+    fn name(&self) -> &'static str;
     /// Does the work. Returns whether to keep it; otherwise it is undone, alone.
     fn run(&mut self, tx: &mut dyn Tx) -> bool;
     /// Called once, after the commit that holds the work, or with why there was none.
@@ -387,21 +389,31 @@ pub trait Store: Send + Sync + 'static {
     fn health(&self) -> Health;
 }
 
-/// Runs `work` as one command and waits for its commit.
+/// Runs `work` as one command and waits for its commit. `use_case` is its name in logs and metrics.
 ///
 /// When the caller is dropped meanwhile, the work still happens or not as a whole.
-pub async fn write<T, F>(store: &dyn Store, scope: impl Into<Scope>, work: F) -> Result<T>
+pub async fn write<T, F>(
+    store: &dyn Store,
+    scope: impl Into<Scope>,
+    use_case: &'static str,
+    work: F,
+) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
 {
     struct Call<T, F> {
+        use_case: &'static str,
         work: Option<F>,
         result: Option<Result<T>>,
         reply: oneshot::Sender<Result<T>>,
     }
 
     impl<T: Send, F: FnOnce(&mut dyn Tx) -> Result<T> + Send> Command for Call<T, F> {
+        fn name(&self) -> &'static str {
+            self.use_case
+        }
+
         fn run(&mut self, tx: &mut dyn Tx) -> bool {
             let Some(work) = self.work.take() else { return false };
             let result = work(tx);
@@ -422,7 +434,7 @@ where
     }
 
     let (reply, answer) = oneshot::channel();
-    store.submit(scope.into(), Box::new(Call { work: Some(work), result: None, reply }));
+    store.submit(scope.into(), Box::new(Call { use_case, work: Some(work), result: None, reply }));
     answer.await.unwrap_or_else(|_| Err(gone()))
 }
 

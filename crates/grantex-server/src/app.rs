@@ -165,13 +165,19 @@ impl App {
         Ok(self.signing.current_kid())
     }
 
-    /// Runs `work` as one command, in its developer's turn, and waits for its commit.
-    pub(crate) async fn write<T, F>(&self, scope: impl Into<Scope>, work: F) -> ApiResult<T>
+    /// Runs `work` as one command, in its developer's turn, and waits for its commit. `use_case` is its name in
+    /// logs and metrics.
+    pub(crate) async fn write<T, F>(
+        &self,
+        scope: impl Into<Scope>,
+        use_case: &'static str,
+        work: F,
+    ) -> ApiResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut dyn Tx) -> grantex_core::Result<T> + Send + 'static,
     {
-        Ok(store::write(self.store.as_ref(), scope, work).await?)
+        Ok(store::write(self.store.as_ref(), scope, use_case, work).await?)
     }
 
     /// Runs `work`, a few look-ups, on a snapshot, in its developer's turn.

@@ -62,7 +62,7 @@ impl Job {
 /// Works off large cascades, also those that a crash interrupted.
 async fn advance_cascades(app: &App) {
     loop {
-        match app.write(Scope::Global, cascade::advance).await {
+        match app.write(Scope::Global, "advance_cascade", cascade::advance).await {
             Ok(true) => {}
             Ok(false) => app.memory.cascade_started.notified().await,
             Err(_) => tokio::time::sleep(STORE_PAUSE).await,
@@ -81,7 +81,7 @@ async fn maintain(app: &App) {
 
 async fn maintain_once(app: &App) -> ApiResult<()> {
     app.refresh_jwks().await?;
-    while app.write(Scope::Global, |tx| maintenance::purge(tx, MAINTENANCE_ROWS)).await? > 0 {}
+    while app.write(Scope::Global, "purge", |tx| maintenance::purge(tx, MAINTENANCE_ROWS)).await? > 0 {}
     let retention = app.settings.retention;
     let mut after: Option<DeveloperId> = None;
     loop {
@@ -110,7 +110,9 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
 async fn trim(app: &App, developer: DeveloperId, retention: maintenance::Retention) -> ApiResult<()> {
     loop {
         let trimmed = app
-            .write(developer, move |tx| maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS))
+            .write(developer, "trim_log", move |tx| {
+                maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS)
+            })
             .await?;
         metrics::counter!("grantex_events_trimmed_total").increment(trimmed);
         if trimmed == 0 {

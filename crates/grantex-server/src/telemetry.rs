@@ -41,6 +41,10 @@ fn describe() {
         "Readers cut because they took no bytes: at the WebSocket, with a farewell; at the socket, when nothing else helps (a WebSocket may come to both)"
     );
     describe_counter!("grantex_commit_failures_total", "Commits that failed, with all commands in them");
+    describe_counter!(
+        "grantex_slow_commands_total",
+        "Committed commands that held the writer for more than 50 ms, by use case"
+    );
     describe_gauge!("grantex_streams_open", "Open streams, by transport");
     describe_gauge!("grantex_commands_queued", "Commands that wait for the writer");
     describe_gauge!("grantex_write_failing", "1 while writing does not work");

@@ -31,7 +31,7 @@ async fn create(
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
     let key = key.on("POST /v1/agents", hash);
     let agent = app
-        .write(caller.developer_id, move |tx| {
+        .write(caller.developer_id, "create_agent", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 agents::create(tx, &caller, request)
             })
@@ -75,7 +75,10 @@ async fn update(
     Id(id): Id<AgentId>,
     Json { value: request, .. }: Json<UpdateAgentRequest>,
 ) -> ApiResult<Body<Agent>> {
-    Ok(Body(app.write(caller.developer_id, move |tx| agents::update(tx, &caller, id, request)).await?))
+    Ok(Body(
+        app.write(caller.developer_id, "update_agent", move |tx| agents::update(tx, &caller, id, request))
+            .await?,
+    ))
 }
 
 /// Update an agent (older clients)
@@ -103,6 +106,6 @@ async fn delete(
     State(app): State<Arc<App>>,
     Id(id): Id<AgentId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, move |tx| agents::delete(tx, &caller, id)).await?;
+    app.write(caller.developer_id, "delete_agent", move |tx| agents::delete(tx, &caller, id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

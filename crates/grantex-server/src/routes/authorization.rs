@@ -53,7 +53,7 @@ async fn authorize(
 ) -> ApiResult<(StatusCode, Body<AuthorizeResponse>)> {
     let key = key.on("POST /v1/authorize", hash);
     let authorized = app
-        .write(caller.developer_id, move |tx| {
+        .write(caller.developer_id, "authorize", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 let request = consent::authorize(tx, &caller, request)?;
                 let approved = request.status == ConsentStatus::Approved;
@@ -109,7 +109,7 @@ async fn approve(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<ApproveResponse>> {
     require_public_api(&app)?;
-    let request = app.write(Scope::Global, move |tx| consent::approve(tx, id)).await?;
+    let request = app.write(Scope::Global, "approve_consent", move |tx| consent::approve(tx, id)).await?;
     Ok(Body(approved(&app, request)))
 }
 
@@ -125,7 +125,7 @@ async fn deny(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<DenyResponse>> {
     require_public_api(&app)?;
-    let request = app.write(Scope::Global, move |tx| consent::deny(tx, id)).await?;
+    let request = app.write(Scope::Global, "deny_consent", move |tx| consent::deny(tx, id)).await?;
     Ok(Body(DenyResponse { redirect_uri: request.redirect_uri, state: request.state }))
 }
 
@@ -142,7 +142,9 @@ async fn approve_in_sandbox(
 ) -> ApiResult<Body<ApproveResponse>> {
     let decision = ConsentStatus::Approved;
     let request = app
-        .write(caller.developer_id, move |tx| consent::decide_for_sandbox(tx, &caller, id, decision))
+        .write(caller.developer_id, "decide_for_sandbox", move |tx| {
+            consent::decide_for_sandbox(tx, &caller, id, decision)
+        })
         .await?;
     Ok(Body(approved(&app, request)))
 }
@@ -160,7 +162,9 @@ async fn deny_in_sandbox(
 ) -> ApiResult<Body<DenyResponse>> {
     let decision = ConsentStatus::Denied;
     let request = app
-        .write(caller.developer_id, move |tx| consent::decide_for_sandbox(tx, &caller, id, decision))
+        .write(caller.developer_id, "decide_for_sandbox", move |tx| {
+            consent::decide_for_sandbox(tx, &caller, id, decision)
+        })
         .await?;
     Ok(Body(DenyResponse { redirect_uri: request.redirect_uri, state: request.state }))
 }

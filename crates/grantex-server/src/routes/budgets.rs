@@ -42,7 +42,7 @@ async fn allocate(
 ) -> ApiResult<(StatusCode, Body<Budget>)> {
     let key = key.on("POST /v1/budget/allocate", hash);
     let budget = app
-        .write(caller.developer_id, move |tx| {
+        .write(caller.developer_id, "allocate_budget", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 budgets::allocate(tx, &caller, &request)
             })
@@ -64,7 +64,7 @@ async fn debit(
     Json { value: request, hash }: Json<DebitRequest>,
 ) -> ApiResult<Body<DebitResponse>> {
     let key = key.on("POST /v1/budget/debit", hash);
-    let debited = app.write(caller.developer_id, move |tx| {
+    let debited = app.write(caller.developer_id, "debit_budget", move |tx| {
         idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| budgets::debit(tx, &caller, &request))
     });
     Ok(Body(debited.await?))

@@ -131,7 +131,7 @@ pub(super) async fn decide(
         _ => return Err(ApiError::bad_request("the decision must be approve or deny").into()),
     };
     let decided = app
-        .write(Scope::Global, move |tx| match wanted {
+        .write(Scope::Global, "decide_consent", move |tx| match wanted {
             ConsentStatus::Approved => consent::approve(tx, id),
             _ => consent::deny(tx, id),
         })

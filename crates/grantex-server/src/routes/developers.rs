@@ -68,7 +68,9 @@ async fn me(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<D
     responses((status = 200, description = "The new key", body = RotateKeyResponse)))]
 async fn rotate_key(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<RotateKeyResponse>> {
     let (api_key, secret) = new_api_key(caller.mode);
-    let key = app.write(caller.developer_id, move |tx| developers::rotate_key(tx, &caller, secret)).await?;
+    let key = app
+        .write(caller.developer_id, "rotate_key", move |tx| developers::rotate_key(tx, &caller, secret))
+        .await?;
     Ok(Body(RotateKeyResponse { api_key, rotated_at: key.created_at }))
 }
 
@@ -101,7 +103,9 @@ async fn create_key(
 ) -> ApiResult<(StatusCode, Body<CreateKeyResponse>)> {
     let (api_key, secret) = new_api_key(caller.mode);
     let key = app
-        .write(caller.developer_id, move |tx| developers::create_key(tx, &caller, &request.name, secret))
+        .write(caller.developer_id, "create_key", move |tx| {
+            developers::create_key(tx, &caller, &request.name, secret)
+        })
         .await?;
     let answer = CreateKeyResponse {
         key_id: key.id,
@@ -123,7 +127,7 @@ async fn revoke_key(
     State(app): State<Arc<App>>,
     Id(id): Id<KeyId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, move |tx| developers::revoke_key(tx, &caller, id)).await?;
+    app.write(caller.developer_id, "revoke_key", move |tx| developers::revoke_key(tx, &caller, id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

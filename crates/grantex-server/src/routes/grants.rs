@@ -89,7 +89,7 @@ async fn revoke(
     State(app): State<Arc<App>>,
     Id(id): Id<GrantId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, move |tx| {
+    app.write(caller.developer_id, "revoke_grant", move |tx| {
         grants::revoke(tx, caller.developer_id, id, RevokedBy::Developer)
     })
     .await?;
@@ -114,7 +114,7 @@ async fn delegate(
         .ok_or_else(|| ApiError::bad_request("parentGrantToken is not a grant token of this service"))?;
     let (signer, depth_limit) = (app.signer(), app.settings.delegation_depth);
     let issued = app
-        .write(caller.developer_id, move |tx| {
+        .write(caller.developer_id, "delegate_grant", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 grants::delegate(tx, &caller, &parent, request, depth_limit, &signer)
             })

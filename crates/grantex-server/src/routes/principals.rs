@@ -130,5 +130,8 @@ async fn revoke_grant(
 /// Revokes one of a principal's own grants.
 pub(super) async fn revoke(app: &App, principal: Principal, id: GrantId) -> ApiResult<()> {
     let Principal { developer_id, principal_id } = principal;
-    app.write(developer_id, move |tx| grants::revoke_as_principal(tx, developer_id, &principal_id, id)).await
+    app.write(developer_id, "revoke_grant_as_principal", move |tx| {
+        grants::revoke_as_principal(tx, developer_id, &principal_id, id)
+    })
+    .await
 }

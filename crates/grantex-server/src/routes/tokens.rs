@@ -54,7 +54,7 @@ async fn exchange(
     };
     let signer = app.signer();
     let issued = app
-        .write(caller.developer_id, move |tx| {
+        .write(caller.developer_id, "exchange_code", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 tokens::exchange(tx, &caller, &shown, &signer)
             })
@@ -83,7 +83,7 @@ async fn refresh(
         .ok_or_else(|| ApiError::bad_request(REFUSED))?;
     let signer = app.signer();
     let issued = app
-        .write(caller.developer_id, move |tx| {
+        .write(caller.developer_id, "refresh_token", move |tx| {
             let mut refused = false;
             let issued =
                 idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
@@ -165,6 +165,6 @@ async fn revoke(
     Json { value: request, .. }: Json<RevokeTokenRequest>,
 ) -> ApiResult<StatusCode> {
     let id: TokenId = request.jti.parse().map_err(|_| ApiError::not_found("token"))?;
-    app.write(caller.developer_id, move |tx| tokens::revoke(tx, &caller, id)).await?;
+    app.write(caller.developer_id, "revoke_token", move |tx| tokens::revoke(tx, &caller, id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

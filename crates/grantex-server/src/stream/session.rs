@@ -297,7 +297,7 @@ pub(super) mod tests {
                 Environment { clock: Arc::clone(&clock), rng: Arc::new(SystemRng), listener: memory.clone() };
             let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path(), &environment).unwrap());
             let developer = DeveloperId::from_parts(1, SystemRng.bits());
-            let fill = write(store.as_ref(), developer, move |tx| {
+            let fill = write(store.as_ref(), developer, "fill", move |tx| {
                 let grant_id = GrantId::from_parts(1, 1);
                 let subject =
                     Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "u".into() };

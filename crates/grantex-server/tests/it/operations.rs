@@ -1,7 +1,14 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantex_core::Error;
+use grantex_core::store::{self, Scope};
+use grantex_server::{Memory, Settings, SystemClock, SystemRng};
+use grantex_store::sqlite::{Environment, SqliteStore};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::Service;
+use crate::support::{METRICS, Service};
 
 #[tokio::test]
 async fn health_and_headers() {
@@ -59,4 +66,25 @@ async fn the_host_header_changes_nothing_that_is_given_out() {
     let request = client.request(Method::POST, "/v1/authorize").header("Host", "evil.example").json(&body);
     let asked = client.send(request).await.ok(201);
     assert!(asked["consentUrl"].as_str().unwrap().starts_with(&service.base));
+}
+
+#[tokio::test]
+async fn a_slow_command_is_counted_by_its_use_case() {
+    let metrics = &*METRICS;
+    let folder = tempfile::tempdir().unwrap();
+    let listener = Memory::new(&Settings::default());
+    let environment = Environment { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), listener };
+    let store = SqliteStore::open(folder.path(), &environment).unwrap();
+    for (name, millis, fails) in [("quick", 0, false), ("undone", 60, true), ("slow", 60, false)] {
+        let outcome = store::write(&store, Scope::Global, name, move |_| {
+            std::thread::sleep(Duration::from_millis(millis));
+            if fails { Err(Error::bad_request("no")) } else { Ok(()) }
+        });
+        assert_eq!(outcome.await.is_err(), fails);
+    }
+    let text = metrics.render();
+    let counted: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("grantex_slow_commands_total")).collect();
+    assert!(counted.contains(&"grantex_slow_commands_total{use_case=\"slow\"} 1"), "{counted:?}");
+    assert!(!counted.iter().any(|line| line.contains("undone")), "what is undone is not counted");
 }

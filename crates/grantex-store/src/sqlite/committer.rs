@@ -23,6 +23,8 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 /// After this long a batch takes no further command, so that the first one is not kept waiting.
 const BATCH_TIME: Duration = Duration::from_millis(10);
+/// A committed command that took longer held up every other: it is logged and counted.
+const SLOW: Duration = Duration::from_millis(50);
 /// How often writing is tried while it does not work.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -145,6 +147,7 @@ impl Writer {
                 if !effects.events.is_empty() {
                     self.shared.clock_behind_millis.store(effects.clock_behind_millis, Ordering::Relaxed);
                 }
+                report(&effects.slow);
                 self.environment.listener.changed(&effects.changes);
                 self.environment.listener.answer(taken);
                 if !effects.events.is_empty() {
@@ -240,6 +243,7 @@ fn run_in_savepoint(
     command: &mut dyn Command,
     effects: &mut Effects,
 ) -> StoreResult<()> {
+    let started = Instant::now();
     let (changes, events) = (effects.changes.len(), effects.events.len());
     execute(connection, "SAVEPOINT command")?;
     let mut session = Session {
@@ -254,12 +258,25 @@ fn run_in_savepoint(
         return Err(StoreError::Unavailable("the database gave up the transaction".into()));
     }
     if let Ok(true) = keep {
-        return execute(connection, "RELEASE command");
+        execute(connection, "RELEASE command")?;
+        let took = started.elapsed();
+        if took > SLOW {
+            effects.slow.push((command.name(), took));
+        }
+        return Ok(());
     }
     effects.changes.truncate(changes);
     effects.events.truncate(events);
     execute(connection, "ROLLBACK TO command")?;
     execute(connection, "RELEASE command")
+}
+
+/// Says which committed commands held up all others.
+fn report(slow: &[(&'static str, Duration)]) {
+    for (use_case, took) in slow {
+        tracing::warn!(use_case, milliseconds = took.as_millis(), "a command held the writer for long");
+        metrics::counter!("grantex_slow_commands_total", "use_case" => *use_case).increment(1);
+    }
 }
 
 fn execute(connection: &Connection, sql: &str) -> StoreResult<()> {

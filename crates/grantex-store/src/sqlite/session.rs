@@ -1,5 +1,7 @@
 //! A connection inside a transaction.
 
+use std::time::Duration;
+
 use grantex_core::StoreError;
 use grantex_core::env::Rng;
 use grantex_core::log::StoredEvent;
@@ -14,6 +16,8 @@ pub(super) struct Effects {
     pub(super) events: Vec<(DeveloperId, StoredEvent)>,
     /// How far the clock was behind a log, in milliseconds, at worst.
     pub(super) clock_behind_millis: u64,
+    /// The commands that held the writer for too long, by name.
+    pub(super) slow: Vec<(&'static str, Duration)>,
 }
 
 /// The row primitives over one connection, at one time. Implements `Read` and `Tx`.

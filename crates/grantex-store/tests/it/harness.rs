@@ -106,7 +106,7 @@ impl Harness {
         &self,
         work: impl FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.block(store::write(self.store.as_ref(), Scope::Global, work))
+        self.block(store::write(self.store.as_ref(), Scope::Global, "test", work))
     }
 
     pub fn read<T: Send + 'static>(&self, work: impl FnOnce(&dyn Read) -> Result<T> + Send + 'static) -> T {

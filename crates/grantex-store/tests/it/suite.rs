@@ -36,7 +36,7 @@ fn a_failed_command_undoes_itself_alone(harness: Harness) {
         .map(|n| {
             let store = Arc::clone(&harness.store);
             harness.spawn(async move {
-                store::write(store.as_ref(), id, move |tx| {
+                store::write(store.as_ref(), id, "test", move |tx| {
                     let event = append(tx, id, n)?;
                     if n % 3 == 0 { Err(Error::bad_request("no")) } else { Ok(event) }
                 })
