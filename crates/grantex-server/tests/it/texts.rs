@@ -76,9 +76,11 @@ async fn the_page_isolates_what_it_shows_and_spells_out_what_older_text_hides() 
         .await
         .unwrap();
         row.name = "evil\u{202E}agent".into();
-        store::write(&store, Scope::Developer(developer), move |tx| Ok(tx.update_agent(&row)?))
-            .await
-            .unwrap();
+        store::write(&store, Scope::Developer(developer), "update_agent", move |tx| {
+            Ok(tx.update_agent(&row)?)
+        })
+        .await
+        .unwrap();
     }
     service.resume().await;
 
