@@ -380,6 +380,11 @@ pub struct Health {
 /// death of the process and of the machine. Order: commands commit in the order in which they
 /// run, one after the other, those of one scope in the order in which they were submitted. Failure: a command that is answered with an error changed nothing;
 /// when a commit fails, every command in it is answered with an error.
+///
+/// Turns: between two commands of one scope, and between two queries, each other scope that has some
+/// waiting gets its turn. However many long queries wait, point queries and other scopes' long
+/// queries find a thread. A scope that queues too much is refused with
+/// [`Overloaded`](StoreError::Overloaded), and it alone.
 pub trait Store: Send + Sync + 'static {
     /// Queues a command; [`Command::finish`] is called in any case.
     fn submit(&self, scope: Scope, command: Box<dyn Command>);

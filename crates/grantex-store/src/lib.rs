@@ -4,6 +4,7 @@
 //! `tests/it/suite.rs` checks every promise that `grantex_core::store` makes; each backend passes it.
 
 pub mod data_dir;
+mod fair_queue;
 pub mod sqlite;
 
 pub use data_dir::{DataDir, DataDirError};

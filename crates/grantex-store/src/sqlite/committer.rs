@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,12 +12,10 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::Environment;
+use super::inbox::{Inbox, Next};
 use super::open::{self, OpenError};
 use super::session::{Effects, Session, Writing, int, store_error};
 
-/// Commands that may wait. At some thousand commits a second that is about a second's work:
-/// whoever comes later is better told to try again than kept.
-const QUEUE: usize = 4096;
 /// Commands that share one commit at most: bounds what a failed commit fails with it.
 const BATCH: usize = 256;
 /// After this long a batch takes no further command, so that the first one is not kept waiting.
@@ -30,14 +27,13 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The handle on the writer's thread.
 pub(super) struct Committer {
-    queue: Option<SyncSender<Box<dyn Command>>>,
+    inbox: Arc<Inbox>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    queued: AtomicUsize,
     write_error: Mutex<Option<String>>,
     clock_behind_millis: AtomicU64,
 }
@@ -48,7 +44,8 @@ impl Committer {
         connection: Connection,
         environment: &Environment,
     ) -> Result<Self, OpenError> {
-        let (queue, commands) = sync_channel(QUEUE);
+        let inbox = Arc::new(Inbox::new());
+        let commands = Ending(Arc::clone(&inbox));
         let shared = Arc::new(Shared::default());
         let writer = Writer {
             path: path.clone(),
@@ -58,44 +55,41 @@ impl Committer {
         };
         let thread = std::thread::Builder::new()
             .name("committer".into())
-            .spawn(move || writer.run(&commands))
+            .spawn(move || writer.run(&commands.0))
             .map_err(|error| OpenError::Unusable { path, detail: error.to_string() })?;
-        Ok(Self { queue: Some(queue), shared, thread: Some(thread) })
+        Ok(Self { inbox, shared, thread: Some(thread) })
     }
 
-    pub(super) fn submit(&self, _: Scope, command: Box<dyn Command>) {
-        let Some(queue) = &self.queue else { return };
-        self.shared.queued.fetch_add(1, Ordering::Relaxed);
-        match queue.try_send(command) {
-            Ok(()) => {}
-            Err(TrySendError::Full(command)) => {
-                self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-                command.finish(Err(StoreError::Overloaded));
-            }
-            Err(TrySendError::Disconnected(command)) => {
-                self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-                command.finish(Err(StoreError::Unavailable("the writer has ended".into())));
-            }
-        }
+    pub(super) fn submit(&self, scope: Scope, command: Box<dyn Command>) {
+        self.inbox.submit(scope, command);
     }
 
     pub(super) fn health(&self) -> Health {
         Health {
             write_error: self.shared.write_error.lock().clone(),
             clock_behind_millis: self.shared.clock_behind_millis.load(Ordering::Relaxed),
-            queued: self.shared.queued.load(Ordering::Relaxed),
+            queued: self.inbox.len(),
         }
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.queue = None;
+        self.inbox.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the committer thread panicked");
         }
+    }
+}
+
+/// However the writer's thread ends, nobody waits for it any longer.
+struct Ending(Arc<Inbox>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -107,36 +101,26 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, commands: &Receiver<Box<dyn Command>>) {
+    fn run(mut self, commands: &Inbox) {
         loop {
             let broken = self.shared.write_error.lock().is_some();
-            let first = if broken {
-                match commands.recv_timeout(PROBE_INTERVAL) {
-                    Ok(command) => command,
-                    Err(RecvTimeoutError::Timeout) => {
-                        let outcome = self.probe();
-                        self.note(&outcome);
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => return,
+            match commands.wait(broken.then_some(PROBE_INTERVAL)) {
+                Next::Command(first) => self.batch(first, commands),
+                Next::Nothing => {
+                    let outcome = self.probe();
+                    self.note(&outcome);
                 }
-            } else {
-                match commands.recv() {
-                    Ok(command) => command,
-                    Err(_) => return,
-                }
-            };
-            self.batch(first, commands);
+                Next::Closed => return,
+            }
         }
     }
 
     /// Runs waiting commands, commits them together, and answers them.
-    fn batch(&mut self, first: Box<dyn Command>, commands: &Receiver<Box<dyn Command>>) {
+    fn batch(&mut self, first: Box<dyn Command>, commands: &Inbox) {
         let started = Instant::now();
         let mut effects = Effects::default();
         let mut taken: Vec<Box<dyn Command>> = Vec::new();
         let outcome = self.transact(first, commands, &mut taken, &mut effects, started);
-        self.shared.queued.fetch_sub(taken.len(), Ordering::Relaxed);
         self.note(&outcome);
         match outcome {
             Ok(()) => {
@@ -168,7 +152,7 @@ impl Writer {
     fn transact(
         &mut self,
         first: Box<dyn Command>,
-        commands: &Receiver<Box<dyn Command>>,
+        commands: &Inbox,
         taken: &mut Vec<Box<dyn Command>>,
         effects: &mut Effects,
         started: Instant,
@@ -183,9 +167,9 @@ impl Writer {
             if taken.len() >= BATCH || started.elapsed() >= BATCH_TIME {
                 break;
             }
-            match commands.try_recv() {
-                Ok(command) => taken.push(command),
-                Err(_) => break,
+            match commands.take() {
+                Some(command) => taken.push(command),
+                None => break,
             }
         }
         execute(connection, "COMMIT")

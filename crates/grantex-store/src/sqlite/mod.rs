@@ -5,7 +5,9 @@
 //! | `schema` | the tables, as numbered migrations |
 //! | `open` | opening a connection, and what is wrong with a file that does not open |
 //! | `committer` | the writer's thread: savepoints, group commit, recovery from failed writes |
+//! | `inbox` | what waits for the writer: a turn for each developer |
 //! | `readers` | the readers' threads: one snapshot per query |
+//! | `desk` | what waits for the readers: a turn for each developer, look-ups apart from long reads |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
 //! | `read`, `write`, `log`, `audit` | the row primitives |
 //! | `rows` | rows as the rules' types |
@@ -14,6 +16,8 @@
 mod audit;
 mod backup;
 mod committer;
+mod desk;
+mod inbox;
 mod log;
 mod open;
 mod read;

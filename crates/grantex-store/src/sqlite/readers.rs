@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use grantex_core::StoreError;
 use grantex_core::env::Clock;
 use grantex_core::store::{Query, QueryKind, Scope, StoreResult};
-use parking_lot::Mutex;
 use rusqlite::Connection;
 
+use super::desk::{Desk, Role, Shares};
 use super::open::{self, OpenError};
 use super::session::{Session, store_error};
 
@@ -18,52 +17,42 @@ use super::session::{Session, store_error};
 /// long page of history would hold up short look-ups.
 const LEAST_THREADS: usize = 4;
 const MOST_THREADS: usize = 16;
-/// Queries that may wait; whoever comes later is told to try again.
-const QUEUE: usize = 8192;
 
 /// The handle on the readers' threads.
 pub(super) struct Readers {
-    queue: Option<SyncSender<Query>>,
+    desk: Arc<Desk>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Readers {
     pub(super) fn start(path: &Path, clock: &Arc<dyn Clock>) -> Result<Self, OpenError> {
-        let (queue, queries) = sync_channel(QUEUE);
-        let queries = Arc::new(Mutex::new(queries));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut threads = Vec::new();
-        for number in 0..cores.clamp(LEAST_THREADS, MOST_THREADS) {
+        let shares = Shares::of(cores.clamp(LEAST_THREADS, MOST_THREADS));
+        let mut readers = Self { desk: Arc::new(Desk::new(shares)), threads: Vec::new() };
+        for (number, role) in shares.roles().enumerate() {
             let reader = Reader {
                 path: path.to_owned(),
                 connection: Some(open::reader(path)?),
                 clock: Arc::clone(clock),
             };
-            let queries = Arc::clone(&queries);
+            let desk = Arc::clone(&readers.desk);
             let thread = std::thread::Builder::new()
                 .name(format!("reader-{number}"))
-                .spawn(move || reader.run(&queries))
+                .spawn(move || reader.run(&desk, role))
                 .map_err(|error| OpenError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
-            threads.push(thread);
+            readers.threads.push(thread);
         }
-        Ok(Self { queue: Some(queue), threads })
+        Ok(readers)
     }
 
-    pub(super) fn query(&self, _: Scope, _: QueryKind, query: Query) {
-        let Some(queue) = &self.queue else { return };
-        match queue.try_send(query) {
-            Ok(()) => {}
-            Err(TrySendError::Full(query)) => query(Err(StoreError::Overloaded)),
-            Err(TrySendError::Disconnected(query)) => {
-                query(Err(StoreError::Unavailable("the readers have ended".into())));
-            }
-        }
+    pub(super) fn query(&self, scope: Scope, kind: QueryKind, query: Query) {
+        self.desk.query(scope, kind, query);
     }
 }
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        self.queue = None;
+        self.desk.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a reader thread panicked");
@@ -79,14 +68,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self, queries: &Mutex<Receiver<Query>>) {
-        loop {
-            let next = queries.lock().recv();
-            let Ok(query) = next else { return };
+    fn run(mut self, desk: &Desk, role: Role) {
+        let mut done = None;
+        while let Some((place, query)) = desk.next(role, done) {
             if let Err(error) = self.answer(query) {
                 tracing::warn!(%error, "a reader's connection failed and is opened again");
                 self.connection = None;
             }
+            done = Some(place);
         }
     }
 

@@ -14,4 +14,5 @@ mod harness;
 mod sqlite;
 mod suite;
 mod suite_cascade;
+mod suite_fair;
 mod suite_log;

@@ -10,7 +10,7 @@ use grantex_store::sqlite::{Environment, FILE_NAME, SqliteStore, backup};
 use grantex_store::{DataDir, DataDirError, OpenError};
 
 use crate::harness::{Case, Harness, Open};
-use crate::{suite, suite_cascade, suite_log};
+use crate::{suite, suite_cascade, suite_fair, suite_log};
 
 fn open(folder: &Path) -> Open {
     let folder = folder.to_owned();
@@ -42,6 +42,11 @@ fn log() {
 #[test]
 fn cascades() {
     run(suite_cascade::CASES);
+}
+
+#[test]
+fn turns() {
+    run(suite_fair::CASES);
 }
 
 /// A database with something in it, and nobody using it.

@@ -1,0 +1,111 @@
+//! Commands that wait for the writer, and its sleep while there are none.
+
+use std::time::Duration;
+
+use grantex_core::StoreError;
+use grantex_core::store::{Command, Scope};
+use parking_lot::{Condvar, Mutex};
+
+use crate::fair_queue::{FairQueue, Limits};
+
+/// At some thousand commits a second the half of it that anybody can fill is less than a second's
+/// work: whoever comes later is better told to try again than kept. A developer has at most 512
+/// requests in flight.
+const LIMITS: Limits = Limits { waiting: 4096, waiting_each: 1024, lent_each: usize::MAX };
+
+/// What waiting ends with.
+pub(super) enum Next {
+    Command(Box<dyn Command>),
+    /// None came in time.
+    Nothing,
+    /// None will come any more.
+    Closed,
+}
+
+/// Developers' commands, by turns.
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+struct State {
+    queue: FairQueue<Scope, Box<dyn Command>>,
+    is_open: bool,
+    /// Whether the writer has to be woken: while it works it finds what comes by itself.
+    sleeps: bool,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        let state = State { queue: FairQueue::new(LIMITS), is_open: true, sleeps: false };
+        Self { state: Mutex::new(state), came: Condvar::new() }
+    }
+
+    pub(super) fn submit(&self, scope: Scope, command: Box<dyn Command>) {
+        let mut state = self.state.lock();
+        if !state.is_open {
+            drop(state);
+            return command.finish(Err(ended()));
+        }
+        let refused = state.queue.push(scope, command);
+        let wake = std::mem::take(&mut state.sleeps);
+        drop(state);
+        if wake {
+            self.came.notify_one();
+        }
+        if let Err(command) = refused {
+            command.finish(Err(StoreError::Overloaded));
+        }
+    }
+
+    /// The command whose turn it is, if any waits.
+    pub(super) fn take(&self) -> Option<Box<dyn Command>> {
+        self.state.lock().queue.take()
+    }
+
+    /// Waits for a command, for as long as there is patience.
+    pub(super) fn wait(&self, patience: Option<Duration>) -> Next {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(command) = state.queue.take() {
+                return Next::Command(command);
+            }
+            if !state.is_open {
+                return Next::Closed;
+            }
+            state.sleeps = true;
+            match patience {
+                None => self.came.wait(&mut state),
+                Some(patience) => {
+                    if self.came.wait_for(&mut state, patience).timed_out() {
+                        state.sleeps = false;
+                        return Next::Nothing;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.state.lock().queue.len()
+    }
+
+    /// Lets no more in. What waits is still taken.
+    pub(super) fn close(&self) {
+        self.state.lock().is_open = false;
+        self.came.notify_one();
+    }
+
+    /// Lets no more in, and fails what waits.
+    pub(super) fn abandon(&self) {
+        self.close();
+        while let Some(command) = self.take() {
+            command.finish(Err(ended()));
+        }
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError::Unavailable("the writer has ended".into())
+}

@@ -1,0 +1,141 @@
+//! Turns: no developer waits for what another has queued.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use grantex_core::store::{Command, Query, QueryKind, Scope, StoreResult, Tx};
+use grantex_core::{Error, StoreError};
+use grantex_types::DeveloperId;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::harness::{Case, Harness};
+
+/// The cases about turns, by name.
+pub const CASES: &[Case] = &[
+    ("developers write by turns", developers_write_by_turns),
+    ("whoever queues too much is refused alone", whoever_queues_too_much_is_refused_alone),
+    ("long reads leave room for look-ups and for others", long_reads_leave_room_for_look_ups_and_for_others),
+];
+
+/// A developer who queues a lot, and one who does not.
+fn two() -> (DeveloperId, DeveloperId) {
+    (DeveloperId::from_bytes([1; 16]), DeveloperId::from_bytes([2; 16]))
+}
+
+/// A developer's command, by its number among theirs.
+type Name = (DeveloperId, usize);
+/// How one of a developer's commands ended.
+type Ended = (DeveloperId, StoreResult<()>);
+
+/// A command that notes that it ran, and how it ended.
+struct Noted {
+    name: Name,
+    ran: Arc<Mutex<Vec<Name>>>,
+    ended: Sender<Ended>,
+}
+
+impl Command for Noted {
+    fn name(&self) -> &'static str {
+        "noted"
+    }
+
+    fn run(&mut self, _: &mut dyn Tx) -> bool {
+        self.ran.lock().push(self.name);
+        true
+    }
+
+    fn finish(self: Box<Self>, outcome: StoreResult<()>) {
+        self.ended.send((self.name.0, outcome)).unwrap();
+    }
+}
+
+/// A command that holds the writer until its gate opens.
+struct Gate {
+    begun: Sender<()>,
+    open: Receiver<()>,
+}
+
+impl Command for Gate {
+    fn name(&self) -> &'static str {
+        "gate"
+    }
+
+    fn run(&mut self, _: &mut dyn Tx) -> bool {
+        self.begun.send(()).unwrap();
+        self.open.recv().unwrap();
+        false
+    }
+
+    fn finish(self: Box<Self>, _: StoreResult<()>) {}
+}
+
+/// Queues so many commands of two developers behind a held writer; gives the order in which they
+/// ran, and how they ended.
+fn queued(harness: &Harness, commands: &[(DeveloperId, usize)]) -> (Vec<Name>, Vec<Ended>) {
+    let (begun, has_begun) = channel();
+    let (opener, open) = channel();
+    harness.store.submit(Scope::Global, Box::new(Gate { begun, open }));
+    has_begun.recv().unwrap();
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let (ended, all) = channel();
+    for (developer, count) in commands {
+        for number in 0..*count {
+            let command = Noted { name: (*developer, number), ran: Arc::clone(&ran), ended: ended.clone() };
+            harness.store.submit(Scope::Developer(*developer), Box::new(command));
+        }
+    }
+    drop(ended);
+    opener.send(()).unwrap();
+    let all = all.iter().collect();
+    let ran = std::mem::take(&mut *ran.lock());
+    (ran, all)
+}
+
+fn developers_write_by_turns(harness: Harness) {
+    let (many, one) = two();
+    let (ran, ended) = queued(&harness, &[(many, 600), (one, 2)]);
+    assert!(ended.iter().all(|(_, outcome)| outcome.is_ok()));
+    assert_eq!(ran[..4], [(many, 0), (one, 0), (many, 1), (one, 1)]);
+    let own: Vec<_> = ran.iter().filter(|(developer, _)| *developer == many).map(|(_, n)| *n).collect();
+    assert_eq!(own, (0..600).collect::<Vec<_>>(), "a developer's commands keep their order");
+}
+
+fn whoever_queues_too_much_is_refused_alone(harness: Harness) {
+    let (many, one) = two();
+    let (ran, ended) = queued(&harness, &[(many, 10_000), (one, 1)]);
+    assert!(ended.iter().any(|(_, outcome)| matches!(outcome, Err(StoreError::Overloaded))));
+    assert_eq!(ended.iter().filter(|(_, outcome)| outcome.is_ok()).count(), ran.len());
+    assert!(ran.contains(&(one, 0)));
+}
+
+fn long_reads_leave_room_for_look_ups_and_for_others(harness: Harness) {
+    const READS: usize = 50;
+    let (many, one) = two();
+    let (opener, open) = channel::<()>();
+    let open = Arc::new(Mutex::new(open));
+    let (ended, all) = channel();
+    for _ in 0..READS {
+        let (open, ended) = (Arc::clone(&open), ended.clone());
+        let held: Query = Box::new(move |snapshot| {
+            let _ = open.lock().recv();
+            ended.send(snapshot.is_ok()).unwrap();
+        });
+        harness.store.query(many.into(), QueryKind::Long, held);
+    }
+    let ask = |developer: DeveloperId, kind| {
+        let (reply, answer) = oneshot::channel();
+        let query: Query = Box::new(move |snapshot| {
+            let bounds = snapshot.map_err(Error::from).and_then(|store| Ok(store.log_bounds(developer)?));
+            let _ = reply.send(bounds);
+        });
+        harness.store.query(developer.into(), kind, query);
+        harness.block(answer).unwrap().unwrap();
+    };
+    // None of these waits for the reads that are held.
+    ask(one, QueryKind::Point);
+    ask(one, QueryKind::Long);
+    ask(many, QueryKind::Point);
+    drop(opener);
+    assert_eq!(all.iter().take(READS).filter(|ok| *ok).count(), READS);
+}
