@@ -4,6 +4,7 @@ mod backup;
 mod config;
 mod demo;
 mod dev;
+mod developers;
 mod events;
 mod forward;
 mod keys;
@@ -44,6 +45,7 @@ enum Command {
     Events(events::Events),
     Forward(forward::Forward),
     Keys(keys::Keys),
+    Developers(developers::Developers),
     Backup(backup::Backup),
     /// Print a shell's completion script
     #[command(after_help = "Examples:
@@ -82,6 +84,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Serve(command) => serve::run(command).await,
             Command::Events(command) => events::run(command).await,
             Command::Forward(command) => forward::run(command).await,
+            Command::Developers(command) => developers::run(command).await,
             Command::Keys(command) => keys::run(command).await,
             Command::Backup(command) => backup::run(&command),
             Command::Completions { shell } => {

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use grantex_server::{App, Jobs, Memory, Parts, Secrets, SigningKeys, SystemClock, SystemRng, Tls};
+use grantex_server::{
+    App, Jobs, Memory, OperatorSocket, Parts, Secrets, SigningKeys, SystemClock, SystemRng, Tls,
+};
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -64,6 +66,12 @@ impl Service {
             shutdown: shutdown.clone(),
         });
         Jobs::start(&app);
+        match OperatorSocket::bind(data_dir.path()) {
+            Ok(socket) => drop(tokio::spawn(socket.serve(Arc::clone(&app)))),
+            Err(error) => {
+                tracing::warn!(%error, "no socket for operators: `grantex developers` does not work for this service");
+            }
+        }
         let mut tasks = Vec::new();
         if let Some(address) = options.metrics_listen {
             let listener = listen(address, "--metrics-listen").await?;

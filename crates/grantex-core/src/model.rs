@@ -25,6 +25,15 @@ pub struct Caller {
     pub mode: Mode,
 }
 
+/// A developer, as the operator of the service sees it.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// The developer.
+    pub developer: Developer,
+    /// Since when the operator has suspended it.
+    pub suspended_at: Option<Timestamp>,
+}
+
 /// SHA-256 of an API key's secret.
 pub type KeyHash = [u8; 32];
 
@@ -47,6 +56,8 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Whether its developer is suspended.
+    pub is_suspended: bool,
 }
 
 /// What a principal is asked to consent to.

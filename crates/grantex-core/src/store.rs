@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::log::{Bounds, EventRef, Position, StoredEvent, Subject};
 use crate::model::{
     Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken,
-    Token, Transaction,
+    Tenant, Token, Transaction,
 };
 use crate::{Error, Result, StoreError};
 
@@ -82,6 +82,10 @@ pub trait Read {
 
     /// A developer.
     fn developer(&self, id: DeveloperId) -> StoreResult<Option<Developer>>;
+    /// A developer, with whether it is suspended.
+    fn tenant(&self, id: DeveloperId) -> StoreResult<Option<Tenant>>;
+    /// All developers, with whether they are suspended.
+    fn tenants(&self, page: Page<DeveloperId>) -> StoreResult<Vec<Tenant>>;
     /// Whether a developer has this (lower-case) address.
     fn email_taken(&self, email: &str) -> StoreResult<bool>;
     /// A key by the hash of its secret, revoked or not.
@@ -203,6 +207,8 @@ pub trait Tx: Read {
 
     /// Adds a developer.
     fn insert_developer(&mut self, developer: &Developer) -> StoreResult<()>;
+    /// Suspends a developer since `at` ([`Change::DeveloperSuspended`]), or resumes it with `None`.
+    fn set_suspended(&mut self, id: DeveloperId, at: Option<Timestamp>) -> StoreResult<()>;
     /// Adds a key.
     fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()>;
     /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`]) before the command is answered.
@@ -298,6 +304,8 @@ pub enum Change {
         /// What its secret hashes to.
         hash: KeyHash,
     },
+    /// None of the developer's keys works until it is resumed.
+    DeveloperSuspended(DeveloperId),
     /// A grant's own row was revoked.
     GrantRevoked(GrantId),
     /// Any grant may have become inactive.

@@ -7,6 +7,7 @@ use grantex_core::env::Clock;
 use grantex_core::log::StoredEvent;
 use grantex_core::model::{Caller, KeyHash};
 use grantex_core::store::{self, Change, Command, Listener, QueryKind, Read, Scope, Store, Tx};
+use grantex_core::usecase::operators;
 use grantex_core::usecase::tokens::{Issued, Signer, Standing};
 use grantex_types::api::tokens::{Claims, InactiveReason, TokenResponse};
 use grantex_types::{DeveloperId, GrantId, KeyId, Timestamp, TokenId};
@@ -71,6 +72,10 @@ impl Listener for Memory {
                 Change::KeyRevoked { developer_id, key_id, hash } => {
                     self.keys.invalidate(hash);
                     self.streams.revoke_key(*developer_id, *key_id);
+                }
+                Change::DeveloperSuspended(id) => {
+                    self.keys.invalidate_all(|caller| caller.developer_id == *id);
+                    self.streams.suspend(*id);
                 }
                 Change::GrantRevoked(id) => self.grants.invalidate(id),
                 Change::CascadeStarted => {
@@ -212,6 +217,9 @@ impl App {
         let generation = self.memory.keys.generation();
         let key = self.read(Scope::Global, move |store| Ok(store.key_by_hash(&hash)?)).await?;
         let Some(key) = key.filter(|key| key.revoked_at.is_none()) else { return Ok(None) };
+        if key.is_suspended {
+            return Err(operators::suspended().into());
+        }
         let caller = Caller { developer_id: key.developer_id, key_id: key.id, mode: key.mode };
         self.memory.keys.insert(generation, hash, caller);
         Ok(Some(caller))

@@ -54,6 +54,13 @@ impl<K: Eq + Hash + Clone, V: Clone> CommitCache<K, V> {
         state.rows.remove(key);
     }
 
+    /// As [`invalidate`](Self::invalidate), for all rows that `is_stale` names.
+    pub(crate) fn invalidate_all(&self, is_stale: impl Fn(&V) -> bool) {
+        let mut state = self.state.write();
+        state.generation = state.generation.wrapping_add(1);
+        state.rows.retain(|_, row| !is_stale(row));
+    }
+
     pub(crate) fn clear(&self) {
         let mut state = self.state.write();
         state.generation = state.generation.wrapping_add(1);

@@ -12,6 +12,7 @@ mod crypto;
 mod http;
 mod jobs;
 mod openapi;
+pub mod operator;
 mod routes;
 mod settings;
 mod stream;
@@ -23,6 +24,7 @@ pub use crypto::{KeyFileError, Secrets, SigningKeys, SystemRng, rotate as rotate
 pub use http::serve::{Tls, serve};
 pub use jobs::Jobs;
 pub use openapi::document as openapi_document;
+pub use operator::OperatorSocket;
 pub use routes::{metrics_router, router};
 pub use settings::{Settings, StreamSettings};
 pub use telemetry::{TelemetryError, install_metrics};

@@ -21,6 +21,10 @@ pub enum ErrorCode {
     ConsentRequired,
     /// 403: the chain of delegations is as long as it may be.
     DelegationDepthExceeded,
+    /// 403: the operator of the service has suspended the developer; nothing works until they resume it.
+    DeveloperSuspended,
+    /// 403: the developer has as much of it as the operator allows; remove some, or ask the operator for more.
+    QuotaExceeded,
     /// 404: there is no such thing, or it belongs to somebody else.
     NotFound,
     /// 405: the path exists, the method does not.
@@ -60,7 +64,11 @@ impl ErrorCode {
             Self::BadRequest => 400,
             Self::Unauthorized => 401,
             Self::InsufficientBudget => 402,
-            Self::Forbidden | Self::ConsentRequired | Self::DelegationDepthExceeded => 403,
+            Self::Forbidden
+            | Self::ConsentRequired
+            | Self::DelegationDepthExceeded
+            | Self::DeveloperSuspended
+            | Self::QuotaExceeded => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Conflict | Self::GrantInactive => 409,

@@ -14,6 +14,11 @@ fn every_command_has_help_with_an_example() {
         &["events", "tail"],
         &["events", "list"],
         &["keys"],
+        &["developers"],
+        &["developers", "list"],
+        &["developers", "show"],
+        &["developers", "suspend"],
+        &["developers", "resume"],
         &["backup"],
         &["completions"],
     ] {
@@ -170,4 +175,37 @@ async fn the_tail_resumes_after_the_service_was_killed() {
     // A key that does not work ends the tail; there is nothing to wait for.
     let mut command = grantex(&["events", "tail", "--url", &server.base, "--api-key", "gx_live_x"]);
     assert!(!command.output().unwrap().status.success());
+}
+
+#[tokio::test]
+async fn operators_suspend_and_resume_while_the_service_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    // Longer than a socket's address.
+    let data = folder.path().join("a-long-name-".repeat(12));
+    let command = |arguments: &[&str]| {
+        let mut command = grantex(&["developers"]);
+        command.args(arguments).arg("--data-dir").arg(&data);
+        command
+    };
+    let without = command(&["list"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&without.stderr).contains("no service runs"));
+
+    let server = Server::start(&data, &[]);
+    let client = server.sandbox().await;
+    let (_, me) = client.get("/v1/me").await.unwrap();
+    let id = me["developerId"].as_str().unwrap();
+    assert!(stdout(&mut command(&["list"])).contains(id));
+    let list: Value = serde_json::from_str(&stdout(&mut command(&["list", "--json"]))).unwrap();
+    assert_eq!(list["developers"][0]["developerId"], id);
+
+    let shown = stdout(&mut command(&["suspend", id, "--reason", "leaked key"]));
+    assert!(shown.contains("suspended since"), "{shown}");
+    let (status, refused) = client.get("/v1/me").await.unwrap();
+    assert_eq!((status, refused["code"].as_str()), (403, Some("DEVELOPER_SUSPENDED")));
+    let shown: Value = serde_json::from_str(&stdout(&mut command(&["resume", id, "--json"]))).unwrap();
+    assert_eq!((&shown["developerId"], &shown["suspendedAt"]), (&me["developerId"], &Value::Null));
+    assert_eq!(client.get("/v1/me").await.unwrap().0, 200);
+
+    let wrong = command(&["show", "dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("developer not found"));
 }

@@ -18,6 +18,10 @@ pub enum Action {
     KeyRotated,
     /// An API key was ended.
     KeyRevoked,
+    /// The operator suspended the developer.
+    DeveloperSuspended,
+    /// The operator resumed the developer.
+    DeveloperResumed,
 }
 
 impl Action {
@@ -27,6 +31,8 @@ impl Action {
             Self::KeyCreated => "key.created",
             Self::KeyRotated => "key.rotated",
             Self::KeyRevoked => "key.revoked",
+            Self::DeveloperSuspended => "developer.suspended",
+            Self::DeveloperResumed => "developer.resumed",
         }
     }
 }

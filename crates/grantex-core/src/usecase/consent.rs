@@ -4,7 +4,7 @@ use grantex_types::api::authorization::{AuthorizeRequest, ConsentStatus};
 use grantex_types::api::developers::Mode;
 use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
 
-use super::agents;
+use super::{agents, operators};
 use crate::model::{Agent, AuthRequest, Caller};
 use crate::store::{Read, Tx};
 use crate::{Error, Result, validate};
@@ -71,6 +71,7 @@ fn code_challenge(challenge: Option<String>, method: Option<&str>) -> Result<Opt
 pub fn pending(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Agent)> {
     let request = store.auth_request(id)?.ok_or_else(|| Error::not_found("authorization request"))?;
     require_pending(store, &request)?;
+    operators::require_active(store, request.developer_id)?;
     let agent = store
         .agent(request.developer_id, request.agent_id)?
         .ok_or_else(|| gone("the agent that asked no longer exists"))?;

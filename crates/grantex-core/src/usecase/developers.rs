@@ -4,6 +4,7 @@ use grantex_types::api::developers::{Mode, SignupRequest};
 use grantex_types::{DeveloperId, ErrorCode, KeyId};
 
 use super::audit::{self, Action};
+use super::operators;
 use crate::model::{Actor, ApiKey, Caller, Developer, KeyHash};
 use crate::store::{Page, Read, Tx};
 use crate::{Error, Result, validate};
@@ -89,6 +90,16 @@ pub fn list_keys(store: &dyn Read, caller: &Caller, page: Page<KeyId>) -> Result
     Ok(store.keys(caller.developer_id, page)?)
 }
 
+/// Refuses what an API key opened that no longer works.
+pub fn require_working_key(store: &dyn Read, developer: DeveloperId, key: KeyId) -> Result<()> {
+    let key = store.key(developer, key)?.filter(|key| key.revoked_at.is_none());
+    match key {
+        Some(key) if key.is_suspended => Err(operators::suspended()),
+        Some(_) => Ok(()),
+        None => Err(Error::refused(ErrorCode::Unauthorized, "this API key was revoked")),
+    }
+}
+
 /// Ends a key, also the caller's own.
 pub fn revoke_key(tx: &mut dyn Tx, caller: &Caller, id: KeyId) -> Result<()> {
     let key = tx
@@ -134,6 +145,7 @@ fn add_key(
         mode,
         created_at: now,
         revoked_at: None,
+        is_suspended: false,
     };
     tx.insert_key(&key)?;
     Ok(key)

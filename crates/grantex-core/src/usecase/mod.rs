@@ -10,4 +10,5 @@ pub mod events;
 pub mod grants;
 pub mod idempotency;
 pub mod maintenance;
+pub mod operators;
 pub mod tokens;

@@ -9,6 +9,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use grantex_core::store::Scan;
+use grantex_core::usecase::developers;
 use grantex_core::usecase::events::{self, Start};
 use grantex_core::validate;
 use grantex_types::api::events::{EventList, TicketRequest, TicketResponse};
@@ -140,7 +141,7 @@ async fn stream(
 ///
 /// The same stream, one envelope per text message. The client may send `{"types":[…]}` to change
 /// its filter. Close codes: 1001 the service restarts, 1008 the API key was revoked, 1013 the
-/// client was too slow. Reconnect with `lastEventId`.
+/// client was too slow, 4403 the developer is suspended. Reconnect with `lastEventId`.
 #[utoipa::path(get, path = "/v1/events/ws", tag = "Events", params(FilterQuery, StreamQuery,
         ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
     security(("apiKey" = []), ("ticket" = [])),
@@ -182,12 +183,10 @@ async fn open(
     // After taking the place: a revocation before it is seen here, one after it ends the stream.
     let cursor = app
         .read(developer, move |store| {
-            let key = store.key(developer, key_id)?;
-            let works = key.is_some_and(|key| key.revoked_at.is_none());
-            if works { events::locate(store, developer, start).map(Some) } else { Ok(None) }
+            developers::require_working_key(store, developer, key_id)?;
+            events::locate(store, developer, start)
         })
-        .await?
-        .ok_or_else(|| ApiError::unauthorized("this API key was revoked"))?;
+        .await?;
     Ok(Session::new(
         slot,
         Arc::clone(&app.store),

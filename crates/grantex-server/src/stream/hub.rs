@@ -58,6 +58,8 @@ pub(crate) enum End {
     GoingAway,
     /// The API key that opened it was revoked.
     KeyRevoked,
+    /// The operator suspended its developer.
+    Suspended,
     /// Retention removed events that it had not delivered yet: going on would hide a gap.
     Expired,
 }
@@ -154,6 +156,11 @@ impl Hub {
         self.state.lock().developers.values().map(|entry| entry.slots.len()).sum()
     }
 
+    /// How many streams of a developer are open.
+    pub(crate) fn count_of(&self, developer: DeveloperId) -> usize {
+        self.state.lock().developers.get(&developer).map_or(0, |entry| entry.slots.len())
+    }
+
     /// Hands committed events to the tails of developers that have subscribers.
     pub(crate) fn publish(&self, events: Vec<(DeveloperId, StoredEvent)>) {
         self.tick.fetch_add(1, Ordering::Relaxed);
@@ -202,10 +209,19 @@ impl Hub {
 
     /// Ends the streams of a key: politely at once, and by cutting the socket shortly after.
     pub(crate) fn revoke_key(&self, developer: DeveloperId, key_id: KeyId) {
+        self.end(developer, End::KeyRevoked, |open| open.key_id == key_id);
+    }
+
+    /// Ends all streams of a developer, in the same way.
+    pub(crate) fn suspend(&self, developer: DeveloperId) {
+        self.end(developer, End::Suspended, |_| true);
+    }
+
+    fn end(&self, developer: DeveloperId, why: End, is_meant: impl Fn(&Open) -> bool) {
         let state = self.state.lock();
         let Some(entry) = state.developers.get(&developer) else { return };
-        for open in entry.slots.values().filter(|open| open.key_id == key_id) {
-            open.ends.say(End::KeyRevoked);
+        for open in entry.slots.values().filter(|open| is_meant(open)) {
+            open.ends.say(why);
             if let Some(connection) = &open.connection {
                 // The receiver lives as long as the service serves.
                 let _ = self.revoked.send(Arc::clone(connection));

@@ -25,6 +25,9 @@ use crate::http::takeover::Streaming;
 /// is what a reconnection gets.
 const EXPIRED: u16 = 4410;
 
+/// The close code of a stream whose developer is suspended: after HTTP's 403, which is what a reconnection gets.
+const SUSPENDED: u16 = 4403;
+
 /// How long a client may take to answer a farewell, at least.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -184,6 +187,7 @@ impl From<End> for Farewell {
             End::GoingAway => Self::new(close_code::AWAY, "the service is restarting; reconnect"),
             End::Expired => Self::new(EXPIRED, "undelivered events are no longer retained"),
             End::KeyRevoked => Self::new(close_code::POLICY, "the API key was revoked"),
+            End::Suspended => Self::new(SUSPENDED, "the operator has suspended this developer"),
         }
     }
 }

@@ -24,6 +24,7 @@ mod grants;
 mod idempotency;
 mod openapi;
 mod operations;
+mod operators;
 mod properties;
 mod streams;
 mod texts;

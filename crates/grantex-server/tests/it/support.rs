@@ -8,7 +8,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use grantex_core::env::Clock;
-use grantex_server::{App, Jobs, Memory, Parts, Secrets, Settings, SigningKeys, SystemClock, SystemRng, Tls};
+use grantex_server::operator::{OperatorAnswer, OperatorRequest, ask_service};
+use grantex_server::{
+    App, Jobs, Memory, OperatorSocket, Parts, Secrets, Settings, SigningKeys, SystemClock, SystemRng, Tls,
+};
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
 use grantex_types::Timestamp;
@@ -102,6 +105,7 @@ impl Service {
             shutdown: self.shutdown.clone(),
         });
         Jobs::start(&app);
+        tokio::spawn(OperatorSocket::bind(data_dir.path()).unwrap().serve(Arc::clone(&app)));
         let router = grantex_server::router(&app);
         let serving = grantex_server::serve(listener, router, app, Tls::default(), self.shutdown.clone());
         self.running = Some((tokio::spawn(serving), data_dir));
@@ -109,6 +113,11 @@ impl Service {
 
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
+    }
+
+    /// What the service answers its operator.
+    pub async fn operator(&self, request: OperatorRequest) -> OperatorAnswer {
+        ask_service(self.folder.path(), &request).await.unwrap()
     }
 
     pub fn settings_mut(&mut self) -> &mut Settings {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
     Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken,
-    Token, Transaction,
+    Tenant, Token, Transaction,
 };
 use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, StoreResult};
 use grantex_types::api::grants::GrantStatus;
@@ -16,7 +16,7 @@ use grantex_types::{
 use rusqlite::named_params;
 use rusqlite::types::ToSql;
 
-use super::rows::{agent, api_key, auth_request, budget, grant, mode, transaction};
+use super::rows::{agent, api_key, auth_request, budget, grant, tenant, transaction};
 use super::session::{Session, int, optional_time, time, uint};
 
 /// When the oldest unfinished cascade made the grant `g` inactive, or NULL. Costs one look into
@@ -51,18 +51,18 @@ impl Read for Session<'_> {
     }
 
     fn developer(&self, id: DeveloperId) -> StoreResult<Option<Developer>> {
-        self.one(
-            "SELECT name, email, mode, created_at FROM developers WHERE id = ?1",
-            [id.to_bytes()],
-            |row| {
-                Ok(Developer {
-                    developer_id: id,
-                    name: row.get("name")?,
-                    email: row.get("email")?,
-                    mode: mode(row)?,
-                    created_at: time(row, "created_at")?,
-                })
-            },
+        Ok(self.tenant(id)?.map(|tenant| tenant.developer))
+    }
+
+    fn tenant(&self, id: DeveloperId) -> StoreResult<Option<Tenant>> {
+        self.one("SELECT * FROM developers WHERE id = ?1", [id.to_bytes()], tenant)
+    }
+
+    fn tenants(&self, page: Page<DeveloperId>) -> StoreResult<Vec<Tenant>> {
+        self.all(
+            "SELECT * FROM developers WHERE id < ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+            (page.after.map_or(NEWEST, DeveloperId::to_bytes), page.limit, int(page.offset)),
+            tenant,
         )
     }
 
@@ -73,7 +73,7 @@ impl Read for Session<'_> {
 
     fn key_by_hash(&self, hash: &KeyHash) -> StoreResult<Option<ApiKey>> {
         self.one(
-            "SELECT k.*, d.mode FROM api_keys k JOIN developers d ON d.id = k.developer_id WHERE k.hash = ?1",
+            "SELECT k.*, d.mode, d.suspended_at FROM api_keys k JOIN developers d ON d.id = k.developer_id WHERE k.hash = ?1",
             [hash],
             api_key,
         )
@@ -81,7 +81,7 @@ impl Read for Session<'_> {
 
     fn key(&self, developer: DeveloperId, id: KeyId) -> StoreResult<Option<ApiKey>> {
         self.one(
-            "SELECT k.*, d.mode FROM api_keys k JOIN developers d ON d.id = k.developer_id
+            "SELECT k.*, d.mode, d.suspended_at FROM api_keys k JOIN developers d ON d.id = k.developer_id
              WHERE k.developer_id = ?1 AND k.id = ?2",
             (developer.to_bytes(), id.to_bytes()),
             api_key,
@@ -90,7 +90,7 @@ impl Read for Session<'_> {
 
     fn keys(&self, developer: DeveloperId, page: Page<KeyId>) -> StoreResult<Vec<ApiKey>> {
         self.all(
-            "SELECT k.*, d.mode FROM api_keys k JOIN developers d ON d.id = k.developer_id
+            "SELECT k.*, d.mode, d.suspended_at FROM api_keys k JOIN developers d ON d.id = k.developer_id
              WHERE k.developer_id = ?1 AND k.id < ?2 ORDER BY k.id DESC LIMIT ?3 OFFSET ?4",
             (developer.to_bytes(), page.after.map_or(NEWEST, KeyId::to_bytes), page.limit, int(page.offset)),
             api_key,

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use grantex_core::model::{Agent, ApiKey, AuthRequest, Budget, Grant, Transaction};
+use grantex_core::model::{Agent, ApiKey, AuthRequest, Budget, Developer, Grant, Tenant, Transaction};
 use grantex_types::api::agents::AgentStatus;
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::api::developers::Mode;
@@ -67,7 +67,19 @@ pub(super) fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         mode: mode(row)?,
         created_at: time(row, "created_at")?,
         revoked_at: optional_time(row, "revoked_at")?,
+        is_suspended: optional_time(row, "suspended_at")?.is_some(),
     })
+}
+
+pub(super) fn tenant(row: &Row<'_>) -> rusqlite::Result<Tenant> {
+    let developer = Developer {
+        developer_id: DeveloperId::from_bytes(row.get("id")?),
+        name: row.get("name")?,
+        email: row.get("email")?,
+        mode: mode(row)?,
+        created_at: time(row, "created_at")?,
+    };
+    Ok(Tenant { developer, suspended_at: optional_time(row, "suspended_at")? })
 }
 
 pub(super) fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {

@@ -35,6 +35,17 @@ impl Tx for Session<'_> {
         Ok(())
     }
 
+    fn set_suspended(&mut self, id: DeveloperId, at: Option<Timestamp>) -> StoreResult<()> {
+        self.execute(
+            "UPDATE developers SET suspended_at = ?2 WHERE id = ?1",
+            (id.to_bytes(), at.map(|at| int(at.millis()))),
+        )?;
+        if at.is_some() {
+            self.effects()?.changes.push(Change::DeveloperSuspended(id));
+        }
+        Ok(())
+    }
+
     fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()> {
         self.execute(
             "INSERT INTO api_keys (developer_id, id, name, hash, prefix, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -1,0 +1,200 @@
+//! `grantex developers`
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use grantex_server::operator::{self, DeveloperDetail, DeveloperRow, OperatorAnswer, OperatorRequest};
+use grantex_types::DeveloperId;
+use serde::Serialize;
+
+use crate::{Failure, print};
+
+/// See and suspend the developers of a running service (for its operator, on its machine)
+#[derive(Args)]
+#[command(
+    after_help = "The commands speak to the running service through a socket in its data directory, as its own user or root.
+A suspended developer's calls get 403 DEVELOPER_SUSPENDED and its streams end, within a second. Nothing is revoked:
+after a resume everything works again, except what expired meanwhile. The developer reads both in its audit trail.
+
+Examples:
+  grantex developers list
+  grantex developers show dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA --json
+  grantex developers suspend dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA --reason \"leaked key, see ticket 123\"
+  grantex developers resume dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA"
+)]
+pub(crate) struct Developers {
+    /// The service's data directory
+    #[arg(
+        long,
+        env = "GRANTEX_DATA_DIR",
+        default_value = "./grantex-data",
+        value_name = "FOLDER",
+        global = true
+    )]
+    data_dir: PathBuf,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List all developers, newest first
+    #[command(after_help = "Examples:
+  grantex developers list
+  grantex developers list --json | jq '.developers[] | select(.suspendedAt)'")]
+    List,
+    /// Show one developer and what it has
+    #[command(after_help = "Example:\n  grantex developers show dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA")]
+    Show {
+        /// The developer's id
+        id: DeveloperId,
+    },
+    /// Stop a developer: its keys, tickets, sessions and consent links do not work, its streams end
+    #[command(after_help = "Example:
+  grantex developers suspend dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA --reason \"leaked key, see ticket 123\"")]
+    Suspend(Change),
+    /// Let a suspended developer go on
+    #[command(after_help = "Example:\n  grantex developers resume dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA")]
+    Resume(Change),
+}
+
+#[derive(Args)]
+struct Change {
+    /// The developer's id
+    id: DeveloperId,
+    /// Why; the developer reads it in its audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(crate) async fn run(developers: Developers) -> Result<(), Failure> {
+    match &developers.command {
+        Command::List => developers.list().await,
+        Command::Show { id } => developers.one(OperatorRequest::Show { developer_id: *id }).await,
+        Command::Suspend(Change { id, reason }) => {
+            developers.one(OperatorRequest::Suspend { developer_id: *id, reason: reason.clone() }).await
+        }
+        Command::Resume(Change { id, reason }) => {
+            developers.one(OperatorRequest::Resume { developer_id: *id, reason: reason.clone() }).await
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct List {
+    developers: Vec<DeveloperRow>,
+}
+
+impl Developers {
+    async fn list(&self) -> Result<(), Failure> {
+        let mut list = List { developers: Vec::new() };
+        let mut after = None;
+        loop {
+            let OperatorAnswer::Developers { mut developers, next_cursor } =
+                self.ask(&OperatorRequest::List { after }).await?
+            else {
+                return Err(unexpected());
+            };
+            if self.json {
+                list.developers.append(&mut developers);
+            } else {
+                developers.iter().for_each(print_row);
+            }
+            match next_cursor {
+                Some(next) => after = Some(next),
+                None if self.json => return print_json(&list),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn one(&self, request: OperatorRequest) -> Result<(), Failure> {
+        let OperatorAnswer::Developer(developer) = self.ask(&request).await? else {
+            return Err(unexpected());
+        };
+        if self.json {
+            return print_json(&developer);
+        }
+        print_detail(&developer);
+        Ok(())
+    }
+
+    async fn ask(&self, request: &OperatorRequest) -> Result<OperatorAnswer, Failure> {
+        match operator::ask_service(&self.data_dir, request).await {
+            Ok(OperatorAnswer::Refused { message, .. }) => Err(message.into()),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.explain(&error).into()),
+        }
+    }
+
+    fn explain(&self, error: &std::io::Error) -> String {
+        let folder = self.data_dir.display();
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                format!(
+                    "no service runs on the data directory {folder}; start it, or name its folder with --data-dir"
+                )
+            }
+            ErrorKind::PermissionDenied => {
+                format!("the service on {folder} answers only its own user and root; run this as one of them")
+            }
+            ErrorKind::UnexpectedEof | ErrorKind::TimedOut => {
+                format!(
+                    "the service on {folder} did not answer; run this as its own user or root, and try again"
+                )
+            }
+            _ => format!("the service on {folder} cannot be asked: {error}"),
+        }
+    }
+}
+
+fn unexpected() -> Failure {
+    "the service gave an unknown answer; use a grantex of its version".into()
+}
+
+fn state(developer: &DeveloperRow) -> String {
+    developer.suspended_at.map_or_else(|| "active".to_owned(), |at| format!("suspended since {at}"))
+}
+
+fn print_row(developer: &DeveloperRow) {
+    print::line(format_args!(
+        "{}  {:<7}  {}  {}  {}",
+        developer.developer_id,
+        mode(developer),
+        developer.created_at,
+        state(developer),
+        developer.name,
+    ));
+}
+
+fn mode(developer: &DeveloperRow) -> &'static str {
+    match developer.mode {
+        grantex_types::api::developers::Mode::Live => "live",
+        grantex_types::api::developers::Mode::Sandbox => "sandbox",
+    }
+}
+
+fn print_detail(detail: &DeveloperDetail) {
+    let developer = &detail.developer;
+    for (name, value) in [
+        ("developer", developer.developer_id.to_string()),
+        ("name", developer.name.clone()),
+        ("email", developer.email.clone().unwrap_or_else(|| "–".to_owned())),
+        ("mode", mode(developer).to_owned()),
+        ("created", developer.created_at.to_string()),
+        ("state", state(developer)),
+        ("open streams", detail.open_streams.to_string()),
+        ("events kept", detail.events.to_string()),
+    ] {
+        print::line(format_args!("{name:<13} {value}"));
+    }
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print::line(format_args!("{}", serde_json::to_string_pretty(value)?));
+    Ok(())
+}
