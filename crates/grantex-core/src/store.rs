@@ -158,7 +158,7 @@ pub trait Read {
         grant: GrantId,
         page: Page<grantex_types::TransactionId>,
     ) -> StoreResult<Vec<Transaction>>;
-    /// How many debits a grant has.
+    /// How many debits a grant has: kept in its budget's row, not counted. 0 without a budget.
     fn transaction_count(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<u64>;
 
     /// The answer kept for an idempotency key, however old.
@@ -256,7 +256,7 @@ pub trait Tx: Read {
 
     /// Adds a budget.
     fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()>;
-    /// Replaces what is left.
+    /// Replaces what is left, and counts one debit more.
     fn set_remaining(&mut self, budget: &Budget, remaining: Amount, at: Timestamp) -> StoreResult<()>;
     /// Adds a debit.
     fn insert_transaction(&mut self, developer: DeveloperId, transaction: &Transaction) -> StoreResult<()>;

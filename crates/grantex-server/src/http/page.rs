@@ -10,8 +10,9 @@ use super::error::{ApiError, ApiResult};
 
 const LARGEST_PAGE: u32 = 200;
 const DEFAULT_PAGE: u32 = 100;
-/// Reaching a page by number costs reading all before it.
-const LAST_PAGE: u32 = 10_000;
+/// Rows that a page by number may lie behind: each such page costs reading all before it. A page by
+/// cursor costs the same wherever it is.
+const FURTHEST_BY_NUMBER: u32 = 10_000;
 
 /// Which part of a list to return: from a cursor, or by page number.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -24,8 +25,8 @@ pub(crate) struct ListQuery {
     /// Documented by each route with its own kind of id.
     #[param(ignore)]
     after: Option<String>,
-    /// Page number, from 1; instead of `after`.
-    #[param(minimum = 1, maximum = 10_000)]
+    /// Page number, from 1; instead of `after`. Reaches the first 10,000 items; `after` goes further.
+    #[param(minimum = 1)]
     page: Option<u32>,
     /// Items a page, with `page`.
     #[param(minimum = 1, maximum = 200)]
@@ -46,20 +47,18 @@ impl ListQuery {
             return Err(ApiError::bad_request(format!("limit and pageSize must be 1 to {LARGEST_PAGE}")));
         }
         let size = self.limit.or(self.page_size).unwrap_or(default);
-        let page = self.page.unwrap_or(1);
-        if !(1..=LAST_PAGE).contains(&page) {
+        let passed_over = self.page.unwrap_or(1).checked_sub(1).map(|pages| pages.saturating_mul(size));
+        let offset = passed_over.ok_or_else(|| ApiError::bad_request("page must be at least 1"))?;
+        if offset > FURTHEST_BY_NUMBER {
             return Err(ApiError::bad_request(format!(
-                "page must be 1 to {LAST_PAGE}; use after to go further"
+                "page and pageSize reach the first {FURTHEST_BY_NUMBER} items; to read on, give the `nextCursor` \
+                 of the page before as `after`"
             )));
         }
         let after = self.after.as_deref().map(str::parse).transpose();
         let after =
             after.map_err(|_| ApiError::bad_request("after must be the nextCursor of a page before"))?;
-        Ok(Page {
-            after,
-            offset: u64::from(page.saturating_sub(1)).saturating_mul(u64::from(size)),
-            limit: size.saturating_add(1),
-        })
+        Ok(Page { after, offset: u64::from(offset), limit: size.saturating_add(1) })
     }
 }
 

@@ -34,7 +34,9 @@ const MOST_EVENTS: u32 = 1000;
 /// Events that one call looks at when a filter hides most of them; the answer's cursor says where
 /// it stopped.
 const MOST_LOOKED_AT: u32 = 10_000;
-const PAGE_BYTES: usize = 1 << 20;
+/// Bytes of the envelopes that one call looks at, and of those that it shows: a page of large events ends early.
+const MOST_BYTES_LOOKED_AT: usize = 4 << 20;
+const MOST_BYTES_SHOWN: usize = 1 << 20;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -243,18 +245,26 @@ async fn list(
         let mut cursor = events::locate(store, caller.developer_id, start)?;
         let head = store.log_bounds(caller.developer_id)?.head;
         let mut events: Vec<Box<RawValue>> = Vec::new();
-        let mut looked_at: u32 = 0;
-        while cursor.position < head && looked_at < MOST_LOOKED_AT && events.len() < limit as usize {
+        let (mut looked_at, mut bytes, mut bytes_shown) = (0_u32, 0_usize, 0_usize);
+        while cursor.position < head
+            && looked_at < MOST_LOOKED_AT
+            && bytes < MOST_BYTES_LOOKED_AT
+            && bytes_shown < MOST_BYTES_SHOWN
+            && events.len() < limit as usize
+        {
             let mut shown = Ok(());
             let (after, with_subjects) = (cursor.position, filter.asks_for_subject());
-            let scan = Scan { after, limit, max_bytes: PAGE_BYTES, with_subjects };
+            let scan =
+                Scan { after, limit, max_bytes: MOST_BYTES_SHOWN.saturating_sub(bytes_shown), with_subjects };
             store.scan_events(caller.developer_id, scan, &mut |event| {
                 if events.len() >= limit as usize || shown.is_err() {
                     return;
                 }
                 looked_at = looked_at.saturating_add(1);
+                bytes = bytes.saturating_add(event.envelope.len());
                 cursor = events::Cursor { position: event.position, id: event.id };
                 if filter.shows(event.kind, event.subject) {
+                    bytes_shown = bytes_shown.saturating_add(event.envelope.len());
                     shown = raw(event.envelope).map(|event| events.push(event));
                 }
             })?;

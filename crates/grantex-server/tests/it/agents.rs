@@ -60,6 +60,32 @@ async fn lists_page_by_cursor_and_by_number() {
     }
 }
 
+/// Whatever a list holds: a page by number reaches 10,000 items, a cursor everything.
+#[tokio::test]
+async fn pages_by_number_end_where_they_would_be_dear() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    let grant = client.token(&agent).await.grant;
+    client.post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": "1"})).await.ok(201);
+    for list in [
+        "/v1/agents".to_owned(),
+        "/v1/keys".to_owned(),
+        "/v1/grants".to_owned(),
+        "/v1/audit/entries".to_owned(),
+        "/v1/budget/allocations".to_owned(),
+        format!("/v1/budget/transactions/{grant}"),
+    ] {
+        for reached in ["page=51&pageSize=200", "page=10001&pageSize=1"] {
+            client.get(&format!("{list}?{reached}")).await.ok(200);
+        }
+        for beyond in ["page=52&pageSize=200", "page=10002&pageSize=1", "page=4294967295&pageSize=200"] {
+            let message = client.get(&format!("{list}?{beyond}")).await.refused(400, "BAD_REQUEST");
+            assert!(message.contains("`after`") && message.contains("`nextCursor`"), "{message}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_suspended_agent_gets_nothing_more() {
     let service = Service::start().await;

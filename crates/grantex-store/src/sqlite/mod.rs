@@ -3,6 +3,7 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `schema` | the tables, as numbered migrations |
+//! | `counting` | counters that a migration added, made up from the rows before anything else runs |
 //! | `open` | opening a connection, and what is wrong with a file that does not open |
 //! | `committer` | the writer's thread: savepoints, group commit, recovery from failed writes |
 //! | `inbox` | what waits for the writer: a turn for each developer |
@@ -16,6 +17,7 @@
 mod audit;
 mod backup;
 mod committer;
+mod counting;
 mod desk;
 mod inbox;
 mod log;
@@ -65,6 +67,7 @@ impl SqliteStore {
         let path = dir.join(FILE_NAME);
         let mut connection = open::writer(&path)?;
         schema::migrate(&mut connection, &path)?;
+        counting::count_debits(&mut connection, &path)?;
         open::check(&connection, &path)?;
         Ok(Self {
             committer: Committer::start(path.clone(), connection, environment)?,

@@ -325,9 +325,9 @@ impl Read for Session<'_> {
 
     fn transaction_count(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<u64> {
         let count = self.one(
-            "SELECT count(*) AS n FROM transactions WHERE developer_id = ?1 AND grant_id = ?2",
+            "SELECT debits FROM budgets WHERE developer_id = ?1 AND grant_id = ?2",
             (developer.to_bytes(), grant.to_bytes()),
-            |row| uint(row, "n"),
+            |row| uint(row, "debits"),
         )?;
         Ok(count.unwrap_or(0))
     }

@@ -11,8 +11,11 @@ const APPLICATION_ID: i32 = 0x4752_5458;
 
 /// Ids are 16-byte blobs (their order is the ids' order), times are milliseconds since 1970,
 /// amounts are ten-thousandths. Tables that are read by tenant are clustered by tenant.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_tenants.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_tenants.sql"),
+    include_str!("migrations/0003_debits.sql"),
+];
 
 /// Brings the tables up to date, each migration in its own transaction.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {

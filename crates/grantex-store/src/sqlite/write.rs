@@ -303,7 +303,8 @@ impl Tx for Session<'_> {
 
     fn set_remaining(&mut self, budget: &Budget, remaining: Amount, at: Timestamp) -> StoreResult<()> {
         self.execute(
-            "UPDATE budgets SET remaining = ?3, updated_at = ?4 WHERE developer_id = ?1 AND grant_id = ?2",
+            "UPDATE budgets SET remaining = ?3, updated_at = ?4, debits = debits + 1
+             WHERE developer_id = ?1 AND grant_id = ?2",
             (
                 budget.developer_id.to_bytes(),
                 budget.grant_id.to_bytes(),

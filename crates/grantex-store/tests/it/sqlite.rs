@@ -137,6 +137,39 @@ fn other_schemas_are_refused() {
     assert!(matches!(reopen(folder.path()).err().unwrap(), OpenError::Foreign { .. }));
 }
 
+/// Debits that a version without a counter wrote are counted at the start, over several slices.
+#[test]
+fn an_earlier_versions_debits_are_counted() {
+    const DEBITS: u32 = 120_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(include_str!("../../src/sqlite/migrations/0001_first.sql")).unwrap();
+    connection.pragma_update(None, "application_id", 0x4752_5458).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    let developer = grantex_types::DeveloperId::from_parts(1, 1);
+    let grants: Vec<_> = (1..=3).map(|n| grantex_types::GrantId::from_parts(n, 0)).collect();
+    for (grant, debits) in grants.iter().zip([7, 0, DEBITS]) {
+        let (developer, grant) = (developer.to_bytes(), grant.to_bytes());
+        connection
+            .execute("INSERT INTO budgets VALUES (?1, ?2, ?2, 9, 9, 'USD', 0, 0)", (developer, grant))
+            .unwrap();
+        let debit = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?3)
+                     INSERT INTO transactions SELECT ?1, ?2, CAST(printf('%016d', i) AS BLOB), ?2, 1, NULL, NULL, 0 FROM n
+                     WHERE i <= ?3";
+        connection.execute(debit, (developer, grant, debits)).unwrap();
+    }
+    drop(connection);
+
+    let harness = Harness::new(open(folder.path()));
+    let count = |grant| harness.read(move |store| Ok(store.transaction_count(developer, grant)?));
+    assert_eq!(grants.iter().map(|grant| count(*grant)).collect::<Vec<_>>(), [7, 0, u64::from(DEBITS)]);
+    drop(harness);
+    let harness = Harness::new(open(folder.path()));
+    let again = harness.read(move |store| Ok(store.transaction_count(developer, grants[2])?));
+    assert_eq!(again, u64::from(DEBITS), "once, not at each start");
+}
+
 #[test]
 fn a_backup_while_writing_is_one_instant() {
     let folder = tempfile::tempdir().unwrap();
