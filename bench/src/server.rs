@@ -36,7 +36,10 @@ impl Server {
 
     async fn launch(binary: &Path, folder: TempDir, options: &[&str]) -> Self {
         let mut child = Command::new(binary)
-            .args(["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--max-streams", "100000"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "true"])
+            // One developer at one address is all of the load: what protects the others is not measured.
+            .args(["--rate-limit", "0", "--signup-rate", "0", "--signup-rate-in-all", "0"])
+            .args(["--max-streams", "100000"])
             .args(["--log", "warn,grantex=info", "--log-format", "json", "--data-dir"])
             .arg(folder.path())
             .args(options)

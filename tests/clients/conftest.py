@@ -50,7 +50,7 @@ class Service:
     def start(self) -> None:
         listen = f"127.0.0.1:{self.port}"
         command = [str(BINARY), "serve", "--listen", listen, "--data-dir", str(self.data_dir)]
-        self.process = subprocess.Popen([*command, "--log", "warn", *self.options])
+        self.process = subprocess.Popen([*command, "--log", "warn", "--metrics", "true", *self.options])
 
         def ready() -> bool | None:
             assert self.process.poll() is None, "the service ended"

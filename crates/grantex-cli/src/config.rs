@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use grantex_core::usecase::maintenance::Retention;
-use grantex_server::{Settings, StreamSettings};
+use grantex_server::{Rate, Rates, Settings, StreamSettings};
 use grantex_types::Lifetime;
 use serde::Deserialize;
 
@@ -16,6 +16,8 @@ use crate::logging::LogFormat;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = "./grantex-data";
 const DEFAULT_LOG: &str = "info";
+/// The burst of one API key: as many seconds' worth as a developer's by default.
+const KEY_BURST_SECONDS: u32 = 5;
 
 /// Every option of the service. The configuration file (TOML) has the same names, with
 /// underscores.
@@ -49,18 +51,38 @@ pub(crate) struct Options {
     /// Origin of web pages that may call the API; repeat it for more, `*` for any
     #[arg(long, env = "GRANTEX_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Option<Vec<String>>,
-    /// Address of its own for /metrics, instead of the main one
+    /// Whether /metrics is on the main address too, for everybody who reaches it [default: false; dev: true]
+    #[arg(long, env = "GRANTEX_METRICS", value_name = "BOOL")]
+    metrics: Option<bool>,
+    /// Address of its own for /metrics
     #[arg(long, env = "GRANTEX_METRICS_LISTEN", value_name = "ADDRESS")]
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// For how long browsers that came by TLS are to come by TLS only; 0s says nothing to them [default: 365d]
+    #[arg(long, env = "GRANTEX_HSTS", value_name = "DURATION", value_parser = whole_seconds)]
+    #[serde(deserialize_with = "de_whole_seconds")]
+    hsts: Option<Duration>,
     /// Take client addresses from X-Forwarded-For: only behind a proxy that sets it [default: false]
     #[arg(long, env = "GRANTEX_TRUST_FORWARDED_FOR", value_name = "BOOL")]
     trust_forwarded_for: Option<bool>,
-    /// Requests a second for a key, or for an address without one; 0 for no limit [default: 1000]
+    /// Requests a second for a developer, or for an address without a key; each further 4 KiB of a body count
+    /// as one more; 0 for no limit [default: 1000]
     #[arg(long, env = "GRANTEX_RATE_LIMIT", value_name = "N")]
     rate_limit: Option<u32>,
     /// Requests that may come at once after a pause [default: 5000]
     #[arg(long, env = "GRANTEX_RATE_BURST", value_name = "N")]
     rate_burst: Option<u32>,
+    /// Requests a second for one API key, besides; five times as many at once; 0 for no limit [default: 0]
+    #[arg(long, env = "GRANTEX_KEY_RATE_LIMIT", value_name = "N")]
+    key_rate_limit: Option<u32>,
+    /// Signups a minute from one address; 0 for no limit [default: 60]
+    #[arg(long, env = "GRANTEX_SIGNUP_RATE", value_name = "N")]
+    signup_rate: Option<u32>,
+    /// Signups that may come at once from one address after a pause [default: 100]
+    #[arg(long, env = "GRANTEX_SIGNUP_BURST", value_name = "N")]
+    signup_burst: Option<u32>,
+    /// Signups a minute in all; as many at once; 0 for no limit [default: 600]
+    #[arg(long, env = "GRANTEX_SIGNUP_RATE_IN_ALL", value_name = "N")]
+    signup_rate_in_all: Option<u32>,
     /// Keep events this long [default: 30d]
     #[arg(long, env = "GRANTEX_RETENTION_AGE", value_name = "DURATION", value_parser = lifetime)]
     retention_age: Option<Lifetime>,
@@ -105,6 +127,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     if millis == 0 { Err("a duration must be above zero".into()) } else { Ok(Duration::from_millis(millis)) }
 }
 
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    if text == "0s" {
+        Ok(Duration::ZERO)
+    } else {
+        lifetime(text).map(|lifetime| Duration::from_millis(lifetime.millis()))
+    }
+}
+
+fn de_whole_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    text.map(|text| whole_seconds(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
 fn de_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
     text.map(|text| duration(&text)).transpose().map_err(serde::de::Error::custom)
@@ -126,7 +161,8 @@ impl Options {
             .map_err(|error| format!("the configuration file {} is not valid: {error}", path.display()))?;
         Ok(prefer!(self, below;
             listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, cors_origins,
-            metrics_listen, trust_forwarded_for, rate_limit, rate_burst, retention_age, retention_count, keep_alive,
+            metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst, key_rate_limit, signup_rate,
+            signup_burst, signup_rate_in_all, retention_age, retention_count, keep_alive,
             stall_timeout, max_streams, tail_bytes, drain, log_format, log))
     }
 
@@ -152,7 +188,35 @@ impl Options {
         self.log_format.get_or_insert(format);
     }
 
-    /// Sets the public base unless one was asked for.
+    /// Shows metrics on the main address unless it was said whether to.
+    pub(crate) fn default_metrics(&mut self) {
+        self.metrics.get_or_insert(true);
+    }
+
+    fn rates(&self) -> Rates {
+        let base = Rates::default();
+        let requests = Rate {
+            per_second: self.rate_limit.map_or(base.developer.per_second, f64::from),
+            burst: self.rate_burst.unwrap_or(base.developer.burst),
+        };
+        let key = self
+            .key_rate_limit
+            .map(|limit| Rate { per_second: limit.into(), burst: limit.saturating_mul(KEY_BURST_SECONDS) });
+        Rates {
+            developer: requests,
+            key: key.unwrap_or(base.key),
+            address: requests,
+            signup_address: Rate {
+                per_second: self
+                    .signup_rate
+                    .map_or(base.signup_address.per_second, |count| Rate::a_minute(count).per_second),
+                burst: self.signup_burst.unwrap_or(base.signup_address.burst),
+            },
+            signup: self.signup_rate_in_all.map_or(base.signup, Rate::a_minute),
+        }
+    }
+
+    /// The service's settings.
     pub(crate) fn settings(&self, listening: SocketAddr) -> Result<Settings, Failure> {
         let base = Settings::default();
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
@@ -180,10 +244,10 @@ impl Options {
             public_consent_api: self.consent_api.unwrap_or(base.public_consent_api),
             delegation_depth: depth,
             cors_origins: self.cors_origins.clone().unwrap_or_default(),
-            serve_metrics: self.metrics_listen.is_none(),
+            serve_metrics: self.metrics.unwrap_or(base.serve_metrics),
             trust_forwarded_for: self.trust_forwarded_for.unwrap_or(base.trust_forwarded_for),
-            rate_per_second: self.rate_limit.unwrap_or(base.rate_per_second),
-            rate_burst: self.rate_burst.unwrap_or(base.rate_burst),
+            hsts: self.hsts.unwrap_or(base.hsts),
+            rates: self.rates(),
             head_timeout: base.head_timeout,
             retention: Retention {
                 age: self.retention_age.unwrap_or(base.retention.age),

@@ -53,6 +53,7 @@ fn rate(text: &str) -> Result<f64, String> {
 pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
     let mut options = dev.options;
     options.default_log("warn", LogFormat::Text);
+    options.default_metrics();
     logging::start(options.log_format(), options.log())?;
     let service = Service::start(&options).await?;
     let scheme = if options.tls_cert.is_some() { "https" } else { "http" };

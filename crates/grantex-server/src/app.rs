@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::CommitCache;
 use crate::crypto::{KeyFileError, Secrets, SigningKeys, sha256};
+use crate::http::address::ClientAddress;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::rate::{Buckets, InFlight};
+use crate::http::rate::{Buckets, InFlight, Signups};
 use crate::settings::Settings;
 use crate::stream::Hub;
 
@@ -113,8 +114,10 @@ pub struct App {
     pub(crate) secrets: Secrets,
     pub(crate) signing: Arc<SigningKeys>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) developer_rates: Buckets<DeveloperId>,
     pub(crate) key_rates: Buckets<KeyId>,
-    pub(crate) address_rates: Buckets<std::net::IpAddr>,
+    pub(crate) address_rates: Buckets<ClientAddress>,
+    pub(crate) signups: Signups,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) jwks: RwLock<Arc<str>>,
     pub(crate) prometheus: Option<PrometheusHandle>,
@@ -147,8 +150,10 @@ impl App {
         let Parts { settings, store, clock, secrets, signing, memory, prometheus, shutdown } = parts;
         let jwks = signing.jwks(&signing.kids()).to_string();
         Arc::new(Self {
-            key_rates: Buckets::new(settings.rate_per_second, settings.rate_burst),
-            address_rates: Buckets::new(settings.rate_per_second, settings.rate_burst),
+            developer_rates: Buckets::new("requests", settings.rates.developer),
+            key_rates: Buckets::new("requests with this API key", settings.rates.key),
+            address_rates: Buckets::new("requests from this address", settings.rates.address),
+            signups: Signups::new(&settings.rates),
             in_flight: Arc::default(),
             settings,
             store,

@@ -26,5 +26,5 @@ pub use jobs::Jobs;
 pub use openapi::document as openapi_document;
 pub use operator::OperatorSocket;
 pub use routes::{metrics_router, router};
-pub use settings::{Settings, StreamSettings};
+pub use settings::{Rate, Rates, Settings, StreamSettings};
 pub use telemetry::{TelemetryError, install_metrics};

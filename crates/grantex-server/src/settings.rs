@@ -20,15 +20,15 @@ pub struct Settings {
     pub delegation_depth: u8,
     /// Browsers' origins that may call the API; `*` for any.
     pub cors_origins: Vec<String>,
-    /// Whether `/metrics` is served on the main address.
+    /// Whether `/metrics` is served on the main address, to everybody who reaches it.
     pub serve_metrics: bool,
     /// Whether the client's address is the last one in `X-Forwarded-For`: only behind a proxy
     /// that sets it.
     pub trust_forwarded_for: bool,
-    /// Requests a second for one API key, and for one address on public routes; 0 switches off.
-    pub rate_per_second: u32,
-    /// Requests that may come at once after a pause.
-    pub rate_burst: u32,
+    /// For how long browsers that came by TLS are to come by TLS only; zero says nothing to them.
+    pub hsts: Duration,
+    /// How often requests may come.
+    pub rates: Rates,
     /// How long a client may take to send a request's head, and how long a connection may be idle
     /// between two requests: clients keep theirs for about a minute.
     pub head_timeout: Duration,
@@ -36,6 +36,59 @@ pub struct Settings {
     pub retention: Retention,
     /// The streams' settings.
     pub streams: StreamSettings,
+}
+
+/// How often something may happen: at once so often after a pause, then at this rate.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// How often a second; 0 switches the limit off.
+    pub per_second: f64,
+    /// How often at once.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// So often a minute, and as often at once as in a minute.
+    pub fn a_minute(count: u32) -> Self {
+        Self { per_second: f64::from(count) / 60.0, burst: count }
+    }
+}
+
+/// How often requests may come.
+#[derive(Debug, Clone)]
+pub struct Rates {
+    /// Requests of one developer, with whichever of their keys.
+    pub developer: Rate,
+    /// Requests with one API key, besides: so that one of a developer's programs leaves room for the others.
+    pub key: Rate,
+    /// Requests without an API key from one address. An IPv6 network of 64 bits counts as one.
+    pub address: Rate,
+    /// Developers that may sign up from one address: each is rows that stay, and a tenant of its own to all
+    /// limits by tenant.
+    pub signup_address: Rate,
+    /// Developers that may sign up in all.
+    pub signup: Rate,
+}
+
+impl Rates {
+    /// No limit at all.
+    pub fn off() -> Self {
+        let off = Rate { per_second: 0.0, burst: 0 };
+        Self { developer: off, key: off, address: off, signup_address: off, signup: off }
+    }
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        let requests = Rate { per_second: 1000.0, burst: 5000 };
+        Self {
+            developer: requests,
+            key: Rate { per_second: 0.0, burst: requests.burst },
+            address: requests,
+            signup_address: Rate { per_second: 1.0, burst: 100 },
+            signup: Rate::a_minute(600),
+        }
+    }
 }
 
 /// What concerns streams.
@@ -78,10 +131,10 @@ impl Default for Settings {
             public_consent_api: true,
             delegation_depth: 3,
             cors_origins: Vec::new(),
-            serve_metrics: true,
+            serve_metrics: false,
             trust_forwarded_for: false,
-            rate_per_second: 1000,
-            rate_burst: 5000,
+            hsts: Duration::from_secs(365 * 24 * 3600),
+            rates: Rates::default(),
             head_timeout: Duration::from_secs(75),
             retention: Retention { age: Lifetime::from_seconds(30 * 24 * 3600), count: 1_000_000 },
             streams: StreamSettings::default(),

@@ -71,7 +71,9 @@ async fn tls_by_files() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let http = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
     let anonymous = Client { http, base: server.base.clone(), key: String::new() };
-    assert_eq!(anonymous.get("/readyz").await.unwrap().0, 200);
+    let ready = anonymous.http.get(format!("{}/readyz", server.base)).send().await.unwrap();
+    assert_eq!(ready.status(), 200);
+    assert_eq!(ready.headers()["strict-transport-security"], "max-age=31536000");
     let half = output(&["serve", "--tls-cert", "x.pem"]);
     assert!(!half.status.success());
 }
@@ -143,9 +145,9 @@ async fn nothing_secret_is_logged() {
 }
 
 #[tokio::test]
-async fn metrics_have_their_own_address_if_asked() {
+async fn metrics_are_where_they_were_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(&folder.path().join("a"), &[]);
+    let server = Server::start(&folder.path().join("a"), &["--metrics", "true"]);
     let client = server.sandbox().await;
     let agent = client.agent().await;
     let mut stream = client

@@ -167,9 +167,7 @@ impl S3Destination {
             Err(error) => return Err(self.error(&error)),
         };
         // A later version may compress another way: what counts is what is in it.
-        let is_same = there.is_some_and(|there| {
-            there == bytes || matches!((unpack(compression, &there), unpack(compression, bytes)), (Ok(a), Ok(b)) if a == b)
-        });
+        let is_same = there.is_some_and(|there| there == bytes || holds_the_same(compression, &there, bytes));
         if is_same {
             return Ok(());
         }
@@ -228,16 +226,23 @@ fn pack(compression: S3Compression, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     }
 }
 
-fn unpack(compression: S3Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
+/// Whether an object that is there has the content of our own.
+fn holds_the_same(compression: S3Compression, there: &[u8], ours: &[u8]) -> bool {
+    let Ok(ours) = unpack(compression, ours, MOST_COMPARED) else { return false };
+    // A few bytes can unpack to any size: one more than ours has says that it is another.
+    let enough = u64::try_from(ours.len()).unwrap_or(MOST_COMPARED).saturating_add(1);
+    unpack(compression, there, enough).is_ok_and(|there| there == ours)
+}
+
+/// The first bytes, at most so many, of what was packed.
+fn unpack(compression: S3Compression, bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
     match compression {
-        S3Compression::None => Ok(bytes.to_vec()),
-        S3Compression::Gzip => {
-            let mut out = Vec::new();
-            flate2::read::GzDecoder::new(bytes).take(MOST_COMPARED).read_to_end(&mut out)?;
-            Ok(out)
-        }
-        S3Compression::Zstd => zstd::stream::decode_all(bytes),
-    }
+        S3Compression::None => bytes.take(most).read_to_end(&mut out)?,
+        S3Compression::Gzip => flate2::read::GzDecoder::new(bytes).take(most).read_to_end(&mut out)?,
+        S3Compression::Zstd => zstd::stream::read::Decoder::new(bytes)?.take(most).read_to_end(&mut out)?,
+    };
+    Ok(out)
 }
 
 impl EventDestination for S3Destination {
@@ -305,7 +310,21 @@ mod tests {
         for compression in [S3Compression::None, S3Compression::Gzip, S3Compression::Zstd] {
             let packed = pack(compression, b"{}\n".repeat(1000)).unwrap();
             assert_eq!(packed, pack(compression, b"{}\n".repeat(1000)).unwrap());
-            assert_eq!(unpack(compression, &packed).unwrap(), b"{}\n".repeat(1000));
+            assert_eq!(unpack(compression, &packed, MOST_COMPARED).unwrap(), b"{}\n".repeat(1000));
+        }
+    }
+
+    #[test]
+    fn what_unpacks_to_more_is_unpacked_no_further_than_it_takes_to_know() {
+        for compression in [S3Compression::None, S3Compression::Gzip, S3Compression::Zstd] {
+            let packed = |text: &[u8]| pack(compression, text.to_vec()).unwrap();
+            let ours = packed(b"{}\n");
+            assert!(holds_the_same(compression, &packed(b"{}\n"), &ours), "{compression:?}");
+            assert!(!holds_the_same(compression, &packed(b"{}"), &ours), "{compression:?}");
+            let much = packed(&vec![b'x'; 64 << 20]);
+            assert!(!holds_the_same(compression, &much, &ours), "{compression:?}");
+            let read = unpack(compression, &much, 4).unwrap();
+            assert_eq!((read.as_slice(), read.capacity() < 1 << 20), (&b"xxxx"[..], true), "{compression:?}");
         }
     }
 }

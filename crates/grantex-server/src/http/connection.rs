@@ -19,6 +19,8 @@ use super::signal::Signal;
 pub(crate) struct Connection {
     /// The address of the other end.
     pub(crate) peer: IpAddr,
+    /// It came by TLS.
+    pub(crate) is_secure: bool,
     /// Said to close the socket at once, whatever is unsent.
     pub(crate) cut: Signal<()>,
     /// Bytes wait for the socket to take more.

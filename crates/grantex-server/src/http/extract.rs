@@ -1,6 +1,5 @@
 //! What handlers take from a request.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
-use super::connection::Connection;
+use super::address::ClientAddress;
 use super::error::ApiError;
 use super::rate::RateSlot;
 use crate::App;
@@ -22,8 +21,8 @@ use crate::crypto::sha256;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An API key that works. Also charges the key's rate limit, and counts the request among those of
-/// its developer.
+/// An API key that works. Also charges the rate limits of its developer and its own, and counts the request
+/// among those of its developer.
 pub(crate) struct Auth(pub(crate) Caller);
 
 impl FromRequestParts<Arc<App>> for Auth {
@@ -36,7 +35,7 @@ impl FromRequestParts<Arc<App>> for Auth {
         if caller.is_none() {
             // Guessing keys is limited like every other call without one, before it costs a
             // look-up.
-            rate.note(app.address_rates.take(client_address(parts, app), Instant::now()))?;
+            rate.note(app.address_rates.take(ClientAddress::of(parts, app), Instant::now()))?;
             if let Some(secret) = secret {
                 caller = app.load_caller(secret).await?;
             }
@@ -44,6 +43,7 @@ impl FromRequestParts<Arc<App>> for Auth {
         let caller = caller.ok_or_else(|| {
             ApiError::unauthorized("give a working API key in the header `Authorization: Bearer gx_live_…`")
         })?;
+        rate.note(app.developer_rates.take(caller.developer_id, Instant::now()))?;
         rate.note(app.key_rates.take(caller.key_id, Instant::now()))?;
         rate.hold(app.in_flight.enter(caller.developer_id)?);
         Ok(Self(caller))
@@ -58,26 +58,17 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// A call without an API key: charges the rate limit of its address.
-pub(crate) struct Public;
+pub(crate) struct Public(pub(crate) ClientAddress);
 
 impl FromRequestParts<Arc<App>> for Public {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
-        rate.note(app.address_rates.take(client_address(parts, app), Instant::now()))?;
-        Ok(Self)
+        let address = ClientAddress::of(parts, app);
+        rate.note(app.address_rates.take(address, Instant::now()))?;
+        Ok(Self(address))
     }
-}
-
-fn client_address(parts: &Parts, app: &App) -> IpAddr {
-    let peer = parts.extensions.get::<Arc<Connection>>().map(|connection| connection.peer);
-    let forwarded = || {
-        let value = parts.headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
-        value.rsplit(',').next()?.trim().parse().ok()
-    };
-    let forwarded = if app.settings.trust_forwarded_for { forwarded() } else { None };
-    forwarded.or(peer).unwrap_or(IpAddr::from([0, 0, 0, 0]))
 }
 
 /// A JSON body, with the hash that idempotency keys are bound to.

@@ -1,9 +1,11 @@
 //! What every route shares: errors, extractors, paging, rate limits, the outermost layer, and the
 //! connections themselves.
 
+pub(crate) mod address;
 pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod extract;
+mod host;
 pub(crate) mod observe;
 pub(crate) mod page;
 pub(crate) mod rate;

@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use grantex_core::env::Rng as _;
 use grantex_types::TokenId;
 use http::{HeaderName, HeaderValue, Method, header};
 
+use super::connection::Connection;
 use super::error::ApiError;
+use super::host;
 use super::rate::RateSlot;
 use crate::App;
 use crate::crypto::SystemRng;
@@ -42,8 +44,13 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let route =
         request.extensions().get::<MatchedPath>().map_or("unmatched".into(), |path| path.as_str().to_owned());
 
+    let is_secure = request.extensions().get::<Arc<Connection>>().is_some_and(|from| from.is_secure);
+
     let span = tracing::info_span!("request", id = %id);
-    let mut response = tracing::Instrument::instrument(next.run(request), span).await;
+    let mut response = match host::check(request.version(), request.headers()) {
+        Ok(()) => tracing::Instrument::instrument(next.run(request), span).await,
+        Err(error) => ([(header::CONNECTION, "close")], error).into_response(),
+    };
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         let headers = std::mem::take(response.headers_mut());
         response = error.respond(&id);
@@ -60,6 +67,13 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     }
     rate.write_headers(response.headers_mut());
     finish_headers(&mut response, &id);
+    let hsts = app.settings.hsts.as_secs();
+    if is_secure
+        && hsts > 0
+        && let Ok(value) = HeaderValue::from_str(&format!("max-age={hsts}"))
+    {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
 
     let status = response.status().as_u16();
     let seconds = started.elapsed().as_secs_f64();

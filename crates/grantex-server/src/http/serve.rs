@@ -85,9 +85,11 @@ pub async fn serve(
         let (tls, tasks) =
             (tls.acceptor(), Tasks { ending: ending.clone(), connections: connections.clone() });
         connections.spawn(async move {
-            let Some(tls) = tls else { return connection(stream, address, router, &app, tasks).await };
+            let Some(tls) = tls else {
+                return connection(stream, (address, false), router, &app, tasks).await;
+            };
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => connection(stream, address, router, &app, tasks).await,
+                Ok(Ok(stream)) => connection(stream, (address, true), router, &app, tasks).await,
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
@@ -126,12 +128,18 @@ struct Tasks {
     connections: TaskTracker,
 }
 
-async fn connection<S>(stream: S, address: SocketAddr, router: Router, app: &App, tasks: Tasks)
-where
+async fn connection<S>(
+    stream: S,
+    (address, is_secure): (SocketAddr, bool),
+    router: Router,
+    app: &App,
+    tasks: Tasks,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let shared = Arc::new(Connection {
         peer: address.ip(),
+        is_secure,
         cut: Signal::default(),
         is_blocked: AtomicBool::new(false),
     });

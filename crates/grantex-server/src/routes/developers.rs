@@ -1,6 +1,7 @@
 //! Developers and API keys.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json as Body;
 use axum::extract::State;
@@ -33,11 +34,12 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Sign up
 ///
-/// Makes a developer with a first API key. The key is shown this one time.
+/// Makes a developer with a first API key. The key is shown this one time. Signups have a rate limit of their
+/// own, for each address and in all.
 #[utoipa::path(post, path = "/v1/signup", tag = "Developers", security(()), request_body = SignupRequest,
     responses((status = 201, description = "The developer, with the key", body = SignupResponse)))]
 async fn sign_up(
-    _: Public,
+    Public(from): Public,
     State(app): State<Arc<App>>,
     Json { value: request, .. }: Json<SignupRequest>,
 ) -> ApiResult<(StatusCode, Body<SignupResponse>)> {
@@ -47,6 +49,7 @@ async fn sign_up(
             "signup is switched off; ask the operator for a key",
         ));
     }
+    app.signups.take(from, Instant::now())?;
     let answer = bootstrap(app.store.as_ref(), request, Actor::SYSTEM).await?;
     Ok((StatusCode::CREATED, Body(answer)))
 }

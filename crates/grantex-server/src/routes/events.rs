@@ -8,6 +8,8 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use grantex_core::store::Scan;
 use grantex_core::usecase::developers;
 use grantex_core::usecase::events::{self, Start};
@@ -28,6 +30,12 @@ use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Auth, OptionalJson, Params, Public};
 use crate::stream::ticket::{self, Ticket};
 use crate::stream::{Filter, FilterQuery, Session, Transport, sse, ws};
+
+/// Bits after the key's last byte are nothing to insist on.
+const WEBSOCKET_KEY: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 const DEFAULT_EVENTS: u32 = 100;
 const MOST_EVENTS: u32 = 1000;
@@ -113,7 +121,9 @@ impl FromRequestParts<Arc<App>> for Opener {
                 "the ticket is invalid or has expired; get a new one and go on with lastEventId",
             )
         })?;
-        app.key_rates.take(ticket.key_id, Instant::now()).transpose().map_err(|(_, error)| error)?;
+        let now = Instant::now();
+        app.developer_rates.take(ticket.developer_id, now).transpose().map_err(|(_, error)| error)?;
+        app.key_rates.take(ticket.key_id, now).transpose().map_err(|(_, error)| error)?;
         Ok(Self { developer_id: ticket.developer_id, key_id: ticket.key_id, widest: Some(ticket.filter) })
     }
 }
@@ -159,10 +169,21 @@ async fn websocket(
     let upgrade = upgrade.map_err(|rejection| {
         ApiError::bad_request(format!("this is a WebSocket endpoint: {}", rejection.body_text()))
     })?;
+    check_websocket_key(&parts.headers)?;
     let session = open(&app, &opener, &filter, &query, &parts, Transport::WebSocket).await?;
     let widest = opener.widest.map_or(grantex_types::TypeSet::ALL, |widest| widest.types);
     let socket = ws::Socket::new(session, widest, app.settings.streams.stall_timeout);
     Ok(socket.respond(upgrade))
+}
+
+/// RFC 6455, section 4.2.1: the key is 16 bytes in Base64.
+fn check_websocket_key(headers: &HeaderMap) -> ApiResult<()> {
+    let mut keys = headers.get_all(http::header::SEC_WEBSOCKET_KEY).iter();
+    let decoded = keys.next().and_then(|key| WEBSOCKET_KEY.decode(key.as_bytes()).ok());
+    if decoded.is_some_and(|key| key.len() == 16) && keys.next().is_none() {
+        return Ok(());
+    }
+    Err(ApiError::bad_request("Sec-WebSocket-Key must be there once: 16 bytes in Base64"))
 }
 
 async fn open(

@@ -18,7 +18,7 @@ fn config(cases: u32) -> Config {
 fn concurrent_debits_never_overspend_and_tell_each_threshold_once() {
     let runtime = runtime();
     let (_service, client) = runtime.block_on(async {
-        let service = Service::with(|settings| settings.rate_per_second = 0).await;
+        let service = Service::with(|settings| settings.rates = grantex_server::Rates::off()).await;
         let client = service.sandbox().await;
         (service, client)
     });
@@ -172,7 +172,7 @@ fn what_a_client_got_is_the_log_for_any_schedule() {
     let runtime = runtime();
     for tiny_tail in [false, true] {
         let service = runtime.block_on(Service::with(|settings| {
-            settings.rate_per_second = 0;
+            settings.rates = grantex_server::Rates::off();
             if tiny_tail {
                 settings.streams.tail_bytes = 1;
             }
@@ -195,7 +195,7 @@ fn what_a_client_got_is_the_log_for_any_schedule() {
 #[test]
 fn history_flows_into_live_while_events_are_being_written() {
     runtime().block_on(async {
-        let service = Service::with(|settings| settings.rate_per_second = 0).await;
+        let service = Service::with(|settings| settings.rates = grantex_server::Rates::off()).await;
         let client = service.sandbox().await;
         let agent = client.agent().await;
         let writers: Vec<_> = (0..4)

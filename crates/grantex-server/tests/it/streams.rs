@@ -282,7 +282,7 @@ async fn a_developer_has_a_bounded_number_of_streams() {
 async fn a_reader_that_stops_is_cut_and_resumes_without_loss() {
     let service = Service::with(|settings| {
         settings.streams.stall_timeout = Duration::from_millis(300);
-        settings.rate_per_second = 0;
+        settings.rates = grantex_server::Rates::off();
     })
     .await;
     let client = service.sandbox().await;

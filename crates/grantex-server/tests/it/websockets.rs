@@ -126,7 +126,7 @@ async fn a_reader_that_is_too_slow_is_told_1013_when_it_reads_again() {
     let stall_timeout = Duration::from_secs(12);
     let service = Service::with(|settings| {
         settings.streams.stall_timeout = stall_timeout;
-        settings.rate_per_second = 0;
+        settings.rates = grantex_server::Rates::off();
     })
     .await;
     let cut = || METRICS.render().contains("grantex_readers_cut_total{at=\"websocket\"} 1");

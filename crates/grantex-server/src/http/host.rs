@@ -1,0 +1,47 @@
+//! The Host header: nothing here depends on it, but where a proxy and a service read another host from the same
+//! request, one of them is deceived.
+
+use http::{HeaderMap, HeaderValue, Version, header};
+
+use super::error::ApiError;
+
+/// Refuses what RFC 9112, section 3.2, says to refuse: a request of HTTP/1.1 without a Host, two Hosts, and what
+/// cannot be a host.
+pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version < Version::HTTP_11 => Ok(()),
+        (Some(host), None) if can_be_host(host) => Ok(()),
+        _ => Err(ApiError::bad_request("there must be one Host header, which names a host")),
+    }
+}
+
+/// A name, an address, or one in brackets, and perhaps a port: the characters of RFC 3986, section 3.2.2.
+fn can_be_host(value: &HeaderValue) -> bool {
+    value.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_host() {
+        let check = |version, hosts: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, HeaderValue::from_static(host));
+            }
+            check(version, &headers).is_ok()
+        };
+        for host in ["a.example", "a.example:8080", "127.0.0.1:1", "[::1]:8080", "xn--bcher-kva.example", ""]
+        {
+            assert!(check(Version::HTTP_11, &[host]), "{host}");
+        }
+        for host in ["a b", "a.example/", "user@a.example", "a.example, b.example", "a\\b"] {
+            assert!(!check(Version::HTTP_11, &[host]), "{host}");
+        }
+        assert!(!check(Version::HTTP_11, &[]) && check(Version::HTTP_10, &[]));
+        assert!(!check(Version::HTTP_11, &["a", "a"]) && !check(Version::HTTP_10, &["a", "b"]));
+    }
+}
