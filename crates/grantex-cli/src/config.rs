@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// Delegations in a row that are allowed, 1 to 10 [default: 3]
     #[arg(long, env = "GRANTEX_DELEGATION_DEPTH", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
     delegation_depth: Option<u8>,
+    /// Longest life of a grant token; a refresh gives a new one until the grant ends [default: 24h]
+    #[arg(long, env = "GRANTEX_TOKEN_LIFETIME", value_name = "DURATION", value_parser = lifetime)]
+    token_lifetime: Option<Lifetime>,
     /// Origin of web pages that may call the API; repeat it for more, `*` for any
     #[arg(long, env = "GRANTEX_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Option<Vec<String>>,
@@ -160,7 +163,7 @@ impl Options {
         let below: Self = toml::from_str(&text)
             .map_err(|error| format!("the configuration file {} is not valid: {error}", path.display()))?;
         Ok(prefer!(self, below;
-            listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, cors_origins,
+            listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, token_lifetime, cors_origins,
             metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst, key_rate_limit, signup_rate,
             signup_burst, signup_rate_in_all, retention_age, retention_count, keep_alive,
             stall_timeout, max_streams, tail_bytes, drain, log_format, log))
@@ -243,6 +246,7 @@ impl Options {
             signup: self.signup.unwrap_or(base.signup),
             public_consent_api: self.consent_api.unwrap_or(base.public_consent_api),
             delegation_depth: depth,
+            token_lifetime: self.token_lifetime.unwrap_or(base.token_lifetime),
             cors_origins: self.cors_origins.clone().unwrap_or_default(),
             serve_metrics: self.metrics.unwrap_or(base.serve_metrics),
             trust_forwarded_for: self.trust_forwarded_for.unwrap_or(base.trust_forwarded_for),

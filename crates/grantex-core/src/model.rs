@@ -91,6 +91,8 @@ pub struct AuthRequest {
     pub expires_at: Timestamp,
     /// When the principal decided.
     pub decided_at: Option<Timestamp>,
+    /// The grant that the code became.
+    pub grant_id: Option<GrantId>,
 }
 
 /// How long an approved request's code can be exchanged: RFC 6749 §4.1.2 recommends ten minutes
@@ -206,7 +208,7 @@ pub struct RefreshToken {
     pub expires_at: Timestamp,
     /// When it was used.
     pub spent_at: Option<Timestamp>,
-    /// When a reuse in its family ended it.
+    /// When a reuse in its family ended it. Since then a reuse ends the grant itself.
     pub ended_at: Option<Timestamp>,
 }
 

@@ -115,6 +115,8 @@ pub trait Read {
         filter: &GrantFilter,
         page: Page<GrantId>,
     ) -> StoreResult<Vec<Grant>>;
+    /// The agents of the grants above this one, from its parent's upwards.
+    fn agents_above(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Vec<AgentId>>;
     /// The grants below `root` that `reach` names, parents before children (by depth below the
     /// root, then id), from after `done` on.
     fn descendants(
@@ -221,14 +223,14 @@ pub trait Tx: Read {
 
     /// Adds an agent.
     fn insert_agent(&mut self, agent: &Agent) -> StoreResult<()>;
-    /// Replaces what can change of an agent.
+    /// Replaces what can change of an agent ([`Change::AgentChanged`]).
     fn update_agent(&mut self, agent: &Agent) -> StoreResult<()>;
-    /// Hides an agent from every read.
+    /// Hides an agent from every read ([`Change::AgentChanged`]).
     fn delete_agent(&mut self, developer: DeveloperId, id: AgentId, at: Timestamp) -> StoreResult<()>;
 
     /// Adds an authorization request.
     fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;
-    /// Replaces status and time of decision.
+    /// Replaces status, time of decision, and the grant that it became.
     fn update_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;
 
     /// Adds a grant; one with a parent becomes a descendant of all the parent's ancestors.
@@ -251,8 +253,6 @@ pub trait Tx: Read {
     fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()>;
     /// Marks a refresh token used.
     fn spend_refresh_token(&mut self, token: &RefreshToken, at: Timestamp) -> StoreResult<()>;
-    /// Ends the family's current refresh token, if there is one.
-    fn end_refresh_family(&mut self, grant: GrantId, at: Timestamp) -> StoreResult<()>;
 
     /// Adds a budget.
     fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()>;
@@ -312,6 +312,8 @@ pub enum Change {
     CascadeStarted,
     /// A token was revoked by itself.
     TokenRevoked(TokenId),
+    /// An agent may have been suspended, resumed or deleted.
+    AgentChanged(AgentId),
 }
 
 /// Whoever must know of commits. All methods are called on the committing thread, in commit

@@ -8,9 +8,9 @@ use grantex_core::log::StoredEvent;
 use grantex_core::model::{Caller, KeyHash};
 use grantex_core::store::{self, Change, Command, Listener, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::operators;
-use grantex_core::usecase::tokens::{Issued, Signer, Standing};
+use grantex_core::usecase::tokens::{GrantStanding, Issued, Signer, Standing, TokenStanding};
 use grantex_types::api::tokens::{Claims, InactiveReason, TokenResponse};
-use grantex_types::{DeveloperId, GrantId, KeyId, Timestamp, TokenId};
+use grantex_types::{AgentId, DeveloperId, GrantId, KeyId, Timestamp, TokenId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
@@ -43,8 +43,10 @@ impl Clock for SystemClock {
 /// What is kept in memory beside the store. It listens to commits, so it exists before the store.
 pub struct Memory {
     keys: CommitCache<KeyHash, Caller>,
-    grants: CommitCache<GrantId, (bool, Timestamp)>,
-    tokens: CommitCache<TokenId, bool>,
+    grants: CommitCache<GrantId, GrantStanding>,
+    tokens: CommitCache<TokenId, TokenStanding>,
+    /// Which agents are active.
+    agents: CommitCache<AgentId, bool>,
     pub(crate) streams: Arc<Hub>,
     pub(crate) cascade_started: Notify,
     /// Where whoever waits for a commit waits, if it was there before.
@@ -59,10 +61,25 @@ impl Memory {
             keys: CommitCache::new(CACHED_ROWS),
             grants: CommitCache::new(CACHED_ROWS),
             tokens: CommitCache::new(CACHED_ROWS),
+            agents: CommitCache::new(CACHED_ROWS),
             streams: Arc::new(Hub::new(streams.most_per_developer, streams.tail_bytes)),
             cascade_started: Notify::new(),
             runtime: tokio::runtime::Handle::try_current().ok(),
         })
+    }
+}
+
+impl Memory {
+    /// What decides whether a token is in force, if all of it is here.
+    fn standing(&self, claims: &Claims) -> Option<Standing> {
+        let (grant, token) = (self.grants.get(&claims.grnt)?, self.tokens.get(&claims.jti)?);
+        let mut suspended = Vec::new();
+        for agent in grant.chain.iter() {
+            if !self.agents.get(agent)? {
+                suspended.push(*agent);
+            }
+        }
+        Some(Standing { grant: Some(grant), token: Some(token), suspended })
     }
 }
 
@@ -84,6 +101,7 @@ impl Listener for Memory {
                     self.cascade_started.notify_one();
                 }
                 Change::TokenRevoked(id) => self.tokens.invalidate(id),
+                Change::AgentChanged(id) => self.agents.invalidate(id),
             }
         }
     }
@@ -119,9 +137,15 @@ pub struct App {
     pub(crate) address_rates: Buckets<ClientAddress>,
     pub(crate) signups: Signups,
     pub(crate) in_flight: Arc<InFlight>,
-    pub(crate) jwks: RwLock<Arc<str>>,
+    pub(crate) jwks: RwLock<KeySet>,
     pub(crate) prometheus: Option<PrometheusHandle>,
     pub(crate) shutdown: CancellationToken,
+}
+
+/// The public keys that everybody can read.
+pub(crate) struct KeySet {
+    kids: Vec<String>,
+    pub(crate) json: Arc<str>,
 }
 
 /// What a service is put together from.
@@ -148,7 +172,9 @@ impl App {
     /// Puts the service together.
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { settings, store, clock, secrets, signing, memory, prometheus, shutdown } = parts;
-        let jwks = signing.jwks(&signing.kids()).to_string();
+        // All of them until the first look into the store, which follows at once.
+        let kids = signing.kids();
+        let jwks = KeySet { json: signing.jwks(&kids).to_string().into(), kids };
         Arc::new(Self {
             developer_rates: Buckets::new("requests", settings.rates.developer),
             key_rates: Buckets::new("requests with this API key", settings.rates.key),
@@ -161,7 +187,7 @@ impl App {
             secrets,
             signing: Arc::new(signing),
             memory,
-            jwks: RwLock::new(jwks.into()),
+            jwks: RwLock::new(jwks),
             prometheus,
             shutdown,
         })
@@ -170,9 +196,21 @@ impl App {
     /// Reads the signing keys again, after a rotation. Returns the key that signs now.
     pub fn reload_signing_keys(&self) -> Result<String, KeyFileError> {
         self.signing.reload()?;
-        // The new key is published before anything else learns of it.
-        *self.jwks.write() = self.signing.jwks(&self.signing.kids()).to_string().into();
+        // The new key is published before anything else learns of it, and none that has left comes back.
+        let published = self.jwks.read().kids.clone();
+        self.publish(published);
         Ok(self.signing.current_kid())
+    }
+
+    /// Shows these keys and the one that signs to everybody.
+    fn publish(&self, mut kids: Vec<String>) {
+        let mut jwks = self.jwks.write();
+        let current = self.signing.current_kid();
+        if !kids.contains(&current) {
+            kids.push(current);
+        }
+        let json = self.signing.jwks(&kids).to_string().into();
+        *jwks = KeySet { kids, json };
     }
 
     /// Runs `work` as one command, in its developer's turn, and waits for its commit. `use_case` is its name in
@@ -230,41 +268,49 @@ impl App {
         Ok(Some(caller))
     }
 
-    /// Why a token whose signature is good is not in force, or `None` if it is. From memory where
-    /// it can.
+    /// Why a token whose signature is good is not in force – for this audience, if one asks – or `None`
+    /// if it is. From memory where it can.
     pub(crate) async fn inactive_reason(
         &self,
         developer: DeveloperId,
         claims: &Claims,
+        audience: Option<&str>,
     ) -> ApiResult<Option<InactiveReason>> {
         if claims.dev != developer {
             return Ok(Some(InactiveReason::WrongDeveloper));
         }
+        if audience.is_some() && claims.aud.as_deref() != audience {
+            return Ok(Some(InactiveReason::WrongAudience));
+        }
         let memory = &self.memory;
-        let known = Standing {
-            grant: memory.grants.get(&claims.grnt),
-            token_revoked: memory.tokens.get(&claims.jti),
-        };
-        let standing = if known.grant.is_some() && known.token_revoked.is_some() {
+        let standing = if let Some(known) = memory.standing(claims) {
             known
         } else {
             let (grants, tokens) = (memory.grants.generation(), memory.tokens.generation());
+            let agents = memory.agents.generation();
             let wanted = claims.clone();
             let loaded = self.read(developer, move |store| Standing::load(store, developer, &wanted)).await?;
-            if let Some(grant) = loaded.grant {
-                memory.grants.insert(grants, claims.grnt, grant);
+            if let Some(grant) = &loaded.grant {
+                for agent in grant.chain.iter() {
+                    memory.agents.insert(agents, *agent, !loaded.suspended.contains(agent));
+                }
+                memory.grants.insert(grants, claims.grnt, grant.clone());
             }
-            if let Some(revoked) = loaded.token_revoked {
-                memory.tokens.insert(tokens, claims.jti, revoked);
+            if let Some(token) = loaded.token {
+                memory.tokens.insert(tokens, claims.jti, token);
             }
             loaded
         };
-        Ok(standing.inactive_reason(self.clock.now()))
+        Ok(standing.inactive_reason(claims, self.clock.now()))
     }
 
     /// How tokens are signed now.
     pub(crate) fn signer(&self) -> Signer {
-        Signer { issuer: self.settings.public_base.clone(), kid: self.signing.current_kid() }
+        Signer {
+            issuer: self.settings.public_base.clone(),
+            kid: self.signing.current_kid(),
+            lifetime: self.settings.token_lifetime,
+        }
     }
 
     /// The token with its secrets: signed and derived after the commit, so that neither waits in
@@ -290,7 +336,8 @@ impl App {
         read.map_err(|error| ApiError::internal(&error))
     }
 
-    /// Lists the keys that verify tokens still in force, for the key set that everybody can read.
+    /// Shows the keys that verify tokens still in force: one that no such token can have been signed by leaves
+    /// the key set.
     pub(crate) async fn refresh_jwks(&self) -> ApiResult<()> {
         let current = self.signing.current_kid();
         let now = self.clock.now();
@@ -306,7 +353,7 @@ impl App {
                 Ok(needed)
             })
             .await?;
-        *self.jwks.write() = self.signing.jwks(&needed).to_string().into();
+        self.publish(needed);
         Ok(())
     }
 }

@@ -18,6 +18,9 @@ pub struct Settings {
     pub public_consent_api: bool,
     /// How often a grant can be delegated in a row, 1 to 10.
     pub delegation_depth: u8,
+    /// How long a grant token lives at most: what leaks works no longer than this, and a signing key that
+    /// was replaced leaves the key set after it.
+    pub token_lifetime: Lifetime,
     /// Browsers' origins that may call the API; `*` for any.
     pub cors_origins: Vec<String>,
     /// Whether `/metrics` is served on the main address, to everybody who reaches it.
@@ -130,6 +133,7 @@ impl Default for Settings {
             signup: true,
             public_consent_api: true,
             delegation_depth: 3,
+            token_lifetime: Lifetime::from_seconds(24 * 3600),
             cors_origins: Vec::new(),
             serve_metrics: false,
             trust_forwarded_for: false,

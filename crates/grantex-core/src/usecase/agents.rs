@@ -1,7 +1,7 @@
 //! Agents.
 
-use grantex_types::AgentId;
 use grantex_types::api::agents::{AgentStatus, CreateAgentRequest, UpdateAgentRequest};
+use grantex_types::{AgentId, DeveloperId};
 
 use super::cascade;
 use crate::model::{Agent, Caller};
@@ -73,6 +73,18 @@ pub fn delete(tx: &mut dyn Tx, caller: &Caller, id: AgentId) -> Result<()> {
     let now = tx.now();
     tx.delete_agent(caller.developer_id, agent.agent_id, now)?;
     cascade::revoke_agent(tx, caller.developer_id, agent.agent_id)
+}
+
+/// Those of these agents that are not active: suspended, or deleted.
+pub(super) fn suspended(store: &dyn Read, developer: DeveloperId, ids: &[AgentId]) -> Result<Vec<AgentId>> {
+    let mut suspended = Vec::new();
+    for id in ids {
+        let agent = store.agent(developer, *id)?;
+        if agent.is_none_or(|agent| agent.status != AgentStatus::Active) {
+            suspended.push(*id);
+        }
+    }
+    Ok(suspended)
 }
 
 /// The agent, if it may be given grants and tokens.

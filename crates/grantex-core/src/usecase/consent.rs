@@ -45,6 +45,7 @@ pub fn authorize(tx: &mut dyn Tx, caller: &Caller, request: AuthorizeRequest) ->
         created_at: now,
         expires_at: now.plus(lifetime.min(LONGEST_OPEN)),
         decided_at: approved.then_some(now),
+        grant_id: None,
     };
     tx.insert_auth_request(&auth_request)?;
     Ok(auth_request)

@@ -1,7 +1,7 @@
 //! Grants and delegation.
 
 use grantex_types::api::grants::DelegateRequest;
-use grantex_types::api::tokens::Claims;
+use grantex_types::api::tokens::{Claims, InactiveReason};
 use grantex_types::event::RevokedBy;
 use grantex_types::{DeveloperId, ErrorCode, GrantId, Lifetime};
 
@@ -83,11 +83,15 @@ pub fn delegate(
         return Err(Error::refused(ErrorCode::Forbidden, "the parent grant belongs to another developer"));
     }
     let standing = Standing::load(tx, caller.developer_id, parent)?;
-    if standing.inactive_reason(tx.now()).is_some() {
+    let inactive = standing.inactive_reason(parent, tx.now());
+    if inactive.is_some_and(|reason| reason != InactiveReason::AgentSuspended) {
         return Err(Error::bad_request("the parent grant or its token is revoked or expired"));
     }
     let parent_grant = get(tx, caller.developer_id, parent.grnt)?;
     let agent = agents::active(tx, caller, &request.sub_agent_id)?;
+    if inactive.is_some() {
+        return Err(Error::bad_request("the parent grant's agent, or one above it, is suspended"));
+    }
     if !scopes.is_subset_of(&parent_grant.scopes) {
         return Err(Error::bad_request("scopes must be some of the parent grant's scopes"));
     }

@@ -1,14 +1,16 @@
 //! Grant tokens: exchange, refresh, verification, revocation.
 
+use std::sync::Arc;
+
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::api::tokens::{Claims, InactiveReason};
-use grantex_types::event::IssueMethod;
+use grantex_types::event::{IssueMethod, RevokedBy};
 use grantex_types::{
-    AuthRequestId, DeveloperId, EventData, GrantId, Lifetime, RefreshId, Timestamp, TokenId,
+    AgentId, AuthRequestId, DeveloperId, EventData, GrantId, Lifetime, RefreshId, Timestamp, TokenId,
 };
 use serde::{Deserialize, Serialize};
 
-use super::agents;
+use super::{agents, cascade};
 use crate::model::{Caller, Grant, RefreshToken, Token};
 use crate::store::{Read, Tx};
 use crate::{Error, Result};
@@ -24,6 +26,8 @@ pub struct Signer {
     pub issuer: String,
     /// The signing key.
     pub kid: String,
+    /// How long a token lives at most; its grant's end comes first.
+    pub lifetime: Lifetime,
 }
 
 /// A token to be signed, and a refresh token to be derived: everything but the secrets.
@@ -50,18 +54,42 @@ pub struct Exchange {
     pub challenge: Option<String>,
 }
 
+/// What came of a code or a refresh token. A refusal can have an effect that must be kept, so it is not an
+/// error.
+#[derive(Debug, Clone)]
+pub enum Issuance {
+    /// A new token.
+    Issued(Box<Issued>),
+    /// Nothing was issued, for this reason.
+    Refused(&'static str),
+}
+
+/// One answer for all that a guesser of codes could learn from.
+pub const CODE_REFUSED: &str = "the code is invalid, expired, used, or was made for another agent";
+/// One answer for all that a guesser of refresh tokens could learn from.
+pub const REFRESH_REFUSED: &str = "the refresh token is invalid, used, expired, or its grant is not active";
+
 /// Turns an approved request into a grant with its first token. A failed try changes nothing.
-pub fn exchange(tx: &mut dyn Tx, caller: &Caller, shown: &Exchange, signer: &Signer) -> Result<Issued> {
-    // One answer for all that a guesser could learn from.
-    let invalid = || Error::bad_request("the code is invalid, expired, used, or was made for another agent");
+///
+/// A code that comes again, with all that made it good the first time, is in two hands: the grant that it
+/// became is revoked, with everything delegated from it (RFC 6749 §4.1.2).
+pub fn exchange(tx: &mut dyn Tx, caller: &Caller, shown: &Exchange, signer: &Signer) -> Result<Issuance> {
+    let invalid = || Error::bad_request(CODE_REFUSED);
     let now = tx.now();
     let mut request = tx
         .auth_request(shown.auth_request_id)?
         .filter(|request| request.developer_id == caller.developer_id)
-        .filter(|request| request.status == ConsentStatus::Approved)
-        .filter(|request| request.code_expires_at().is_some_and(|end| end > now))
         .filter(|request| request.agent_id.to_string() == shown.agent_id)
         .ok_or_else(invalid)?;
+    if request.status == ConsentStatus::Exchanged && request.code_challenge == shown.challenge {
+        if let Some(grant) = request.grant_id {
+            end_grant(tx, caller.developer_id, grant)?;
+        }
+        return Ok(Issuance::Refused(CODE_REFUSED));
+    }
+    if request.status != ConsentStatus::Approved || request.code_expires_at().is_none_or(|end| end <= now) {
+        return Err(invalid());
+    }
     if request.code_challenge != shown.challenge {
         return Err(Error::bad_request("the codeVerifier does not match the codeChallenge of the request"));
     }
@@ -83,8 +111,20 @@ pub fn exchange(tx: &mut dyn Tx, caller: &Caller, shown: &Exchange, signer: &Sig
         depth: 0,
     };
     request.status = ConsentStatus::Exchanged;
+    request.grant_id = Some(grant.id);
     tx.update_auth_request(&request)?;
-    create_grant(tx, &grant, None, signer)
+    let issued = create_grant(tx, &grant, None, signer)?;
+    Ok(Issuance::Issued(Box::new(issued)))
+}
+
+/// Revokes the grant behind a secret that two have, with everything below it: nobody can tell which of them
+/// the principal meant, and a thief may have delegated.
+fn end_grant(tx: &mut dyn Tx, developer: DeveloperId, id: GrantId) -> Result<()> {
+    let now = tx.now();
+    match tx.grant(developer, id)?.filter(|grant| grant.is_active(now)) {
+        Some(grant) => cascade::revoke_grant(tx, &grant, RevokedBy::System),
+        None => Ok(()),
+    }
 }
 
 /// Adds a grant with its first token: `grant.created`, then `token.issued`.
@@ -105,39 +145,32 @@ pub(super) fn create_grant(
     issue(tx, grant, parent, IssueMethod::Exchange, signer)
 }
 
-/// What came of a refresh. A refusal can have an effect that must be kept, so it is not an error.
-#[derive(Debug, Clone)]
-pub enum Refreshed {
-    /// A new token.
-    Issued(Box<Issued>),
-    /// Nothing was issued.
-    Refused,
-}
-
 /// Spends a refresh token for a new token of the same grant.
+///
+/// One that comes again after [`REUSE_GRACE`] is in two hands: its grant is revoked, with everything
+/// delegated from it (RFC 9700 §4.14.2).
 pub fn refresh(
     tx: &mut dyn Tx,
     caller: &Caller,
     id: RefreshId,
     agent_id: &str,
     signer: &Signer,
-) -> Result<Refreshed> {
+) -> Result<Issuance> {
+    let refused = Ok(Issuance::Refused(REFRESH_REFUSED));
     let now = tx.now();
-    let Some(token) = tx.refresh_token(caller.developer_id, id)? else { return Ok(Refreshed::Refused) };
+    let Some(token) = tx.refresh_token(caller.developer_id, id)? else { return refused };
     if let Some(spent_at) = token.spent_at {
         if spent_at.plus(REUSE_GRACE) <= now {
-            tx.end_refresh_family(token.grant_id, now)?;
+            end_grant(tx, caller.developer_id, token.grant_id)?;
         }
-        return Ok(Refreshed::Refused);
+        return refused;
     }
     let grant = tx
         .grant(caller.developer_id, token.grant_id)?
         .filter(|grant| grant.is_active(now) && grant.agent_id.to_string() == agent_id);
-    let Some(grant) = grant.filter(|_| token.ended_at.is_none()) else { return Ok(Refreshed::Refused) };
-    match agents::active(tx, caller, agent_id) {
-        Ok(_) => {}
-        Err(Error::Refused { .. }) => return Ok(Refreshed::Refused),
-        Err(error) => return Err(error),
+    let Some(grant) = grant.filter(|_| token.ended_at.is_none()) else { return refused };
+    if !agents::suspended(tx, caller.developer_id, &chain(tx, &grant)?)?.is_empty() {
+        return refused;
     }
     let parent = match grant.parent_id {
         Some(id) => tx.grant(caller.developer_id, id)?,
@@ -145,7 +178,16 @@ pub fn refresh(
     };
     tx.spend_refresh_token(&token, now)?;
     let issued = issue(tx, &grant, parent.as_ref(), IssueMethod::Refresh, signer)?;
-    Ok(Refreshed::Issued(Box::new(issued)))
+    Ok(Issuance::Issued(Box::new(issued)))
+}
+
+/// The agents that a grant's tokens rest on: its own, then those of the grants above, nearest first.
+fn chain(store: &dyn Read, grant: &Grant) -> Result<Vec<AgentId>> {
+    let mut chain = vec![grant.agent_id];
+    if grant.parent_id.is_some() {
+        chain.extend(store.agents_above(grant.developer_id, grant.id)?);
+    }
+    Ok(chain)
 }
 
 fn issue(
@@ -160,7 +202,7 @@ fn issue(
         id: TokenId::from_parts(now.millis(), tx.random()),
         developer_id: grant.developer_id,
         grant_id: grant.id,
-        expires_at: grant.expires_at,
+        expires_at: now.plus(signer.lifetime).min(grant.expires_at),
         revoked_at: None,
     };
     let refresh = RefreshToken {
@@ -204,36 +246,80 @@ fn issue(
     })
 }
 
-/// What decides whether a token whose signature is good is in force.
+/// What of a grant decides whether its tokens are in force.
+#[derive(Debug, Clone)]
+pub struct GrantStanding {
+    /// Whether it is revoked.
+    pub revoked: bool,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// The agents that have to be active: its own, then those of the grants above, nearest first.
+    pub chain: Arc<[AgentId]>,
+}
+
+impl GrantStanding {
+    /// Looks it up.
+    pub fn load(store: &dyn Read, developer: DeveloperId, id: GrantId) -> Result<Option<Self>> {
+        let Some(grant) = store.grant(developer, id)? else { return Ok(None) };
+        let chain = chain(store, &grant)?.into();
+        Ok(Some(Self { revoked: grant.revoked_at.is_some(), expires_at: grant.expires_at, chain }))
+    }
+}
+
+/// What of a token itself decides whether it is in force.
 #[derive(Debug, Clone, Copy)]
+pub struct TokenStanding {
+    /// Whether it was revoked by itself.
+    pub revoked: bool,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl TokenStanding {
+    /// Looks it up.
+    pub fn load(store: &dyn Read, developer: DeveloperId, id: TokenId) -> Result<Option<Self>> {
+        let token = store.token(developer, id)?;
+        Ok(token.map(|token| Self { revoked: token.revoked_at.is_some(), expires_at: token.expires_at }))
+    }
+}
+
+/// Everything that decides whether a token whose signature is good is in force.
+#[derive(Debug, Clone)]
 pub struct Standing {
-    /// Whether its grant is revoked, and when the grant ends; `None` if there is no such grant.
-    pub grant: Option<(bool, Timestamp)>,
-    /// Whether it was revoked by itself; `None` if there is no such token.
-    pub token_revoked: Option<bool>,
+    /// Its grant, if there is one.
+    pub grant: Option<GrantStanding>,
+    /// The token, if it is known.
+    pub token: Option<TokenStanding>,
+    /// The agents of the grant's chain that are not active.
+    pub suspended: Vec<AgentId>,
 }
 
 impl Standing {
     /// Looks it up.
     pub fn load(store: &dyn Read, developer: DeveloperId, claims: &Claims) -> Result<Self> {
-        let grant = store.grant(developer, claims.grnt)?;
-        let token = store.token(developer, claims.jti)?;
-        Ok(Self {
-            grant: grant.map(|grant| (grant.revoked_at.is_some(), grant.expires_at)),
-            token_revoked: token.map(|token| token.revoked_at.is_some()),
-        })
+        let grant = GrantStanding::load(store, developer, claims.grnt)?;
+        let chain = grant.as_ref().map_or(&[][..], |grant| &grant.chain);
+        let suspended = agents::suspended(store, developer, chain)?;
+        Ok(Self { suspended, grant, token: TokenStanding::load(store, developer, claims.jti)? })
     }
 
-    /// Why the token is not in force at `now`, or `None` if it is.
-    pub fn inactive_reason(&self, now: Timestamp) -> Option<InactiveReason> {
-        let Some((grant_revoked, expires_at)) = self.grant else { return Some(InactiveReason::NotFound) };
-        if grant_revoked || self.token_revoked == Some(true) {
+    /// Why the token with these claims is not in force at `now`, or `None` if it is. What is final
+    /// outweighs a suspension, which may end.
+    pub fn inactive_reason(&self, claims: &Claims, now: Timestamp) -> Option<InactiveReason> {
+        let Some(grant) = &self.grant else { return Some(InactiveReason::NotFound) };
+        if grant.revoked || self.token.is_some_and(|token| token.revoked) {
             return Some(InactiveReason::Revoked);
         }
-        if expires_at <= now {
+        // The row of a token goes some time after its end.
+        let claimed = Timestamp::from_millis(claims.exp.saturating_mul(1000));
+        let token_ends = self.token.map_or(claimed, |token| token.expires_at);
+        if grant.expires_at.min(token_ends) <= now {
             return Some(InactiveReason::Expired);
         }
-        self.token_revoked.is_none().then_some(InactiveReason::NotFound)
+        if self.token.is_none() {
+            return Some(InactiveReason::NotFound);
+        }
+        (!self.suspended.is_empty()).then_some(InactiveReason::AgentSuspended)
     }
 }
 

@@ -91,7 +91,7 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Operations", security(()),
     responses((status = 200, description = "The key set", body = Object)))]
 async fn jwks(State(app): State<Arc<App>>) -> Response {
-    let keys = Arc::clone(&app.jwks.read());
+    let keys = Arc::clone(&app.jwks.read().json);
     document(&keys, "application/json")
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::usecase::idempotency;
-use grantex_core::usecase::tokens::{self, Exchange, Refreshed};
+use grantex_core::model::Caller;
+use grantex_core::store::Tx;
+use grantex_core::usecase::tokens::{self, CODE_REFUSED, Exchange, Issuance, Issued, REFRESH_REFUSED};
 use grantex_core::{Error, validate};
 use grantex_types::TokenId;
 use grantex_types::api::tokens::{
@@ -33,7 +35,13 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 /// Exchange a code
 ///
 /// Turns an approved request into a grant with its first token: `grant.created`, then
-/// `token.issued`. One code makes one grant; a failed try burns nothing.
+/// `token.issued`. One code makes one grant; a failed try burns nothing. A code used again, with the
+/// agent and verifier that made it good, is refused and revokes the grant that it became with
+/// everything delegated from it, since two have the code. The same request under the same
+/// idempotency key is no use again: it gets the first answer.
+///
+/// The token lives for 24 h unless the operator chose otherwise, and ends with its grant at the
+/// latest. The refresh token works until the grant ends.
 #[utoipa::path(post, path = "/v1/token", tag = "Tokens", request_body = ExchangeRequest,
     responses((status = 201, description = "The token", body = TokenResponse)))]
 async fn exchange(
@@ -43,9 +51,8 @@ async fn exchange(
     Json { value: request, hash }: Json<ExchangeRequest>,
 ) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
     let key = key.on("POST /v1/token", hash);
-    let auth_request_id = app.secrets.read_code(&request.code).ok_or_else(|| {
-        ApiError::bad_request("the code is invalid, expired, used, or was made for another agent")
-    })?;
+    let auth_request_id =
+        app.secrets.read_code(&request.code).ok_or_else(|| ApiError::bad_request(CODE_REFUSED))?;
     let verifier = request.code_verifier.as_deref().map(validate::code_verifier).transpose()?;
     let shown = Exchange {
         auth_request_id,
@@ -53,20 +60,44 @@ async fn exchange(
         challenge: verifier.map(|verifier| base64url(&sha256(verifier.as_bytes()))),
     };
     let signer = app.signer();
-    let issued = app
-        .write(caller.developer_id, "exchange_code", move |tx| {
-            idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
-                tokens::exchange(tx, &caller, &shown, &signer)
-            })
-        })
-        .await?;
+    let exchange = move |tx: &mut dyn Tx| tokens::exchange(tx, &caller, &shown, &signer);
+    let issued = issue_once(&app, &caller, "exchange_code", key, exchange).await?;
     Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
+}
+
+/// Issues a token once for an idempotency key. A refusal may have revoked a grant whose secret is in two
+/// hands: that is kept, unlike the answer.
+async fn issue_once<F>(
+    app: &App,
+    caller: &Caller,
+    use_case: &'static str,
+    key: Option<idempotency::IdempotencyKey>,
+    work: F,
+) -> ApiResult<Issued>
+where
+    F: FnOnce(&mut dyn Tx) -> grantex_core::Result<Issuance> + Send + 'static,
+{
+    let developer = caller.developer_id;
+    let issued = app.write(developer, use_case, move |tx| {
+        let mut refusal = None;
+        let issued = idempotency::once(tx, developer, key.as_ref(), |tx| match work(tx)? {
+            Issuance::Issued(issued) => Ok(*issued),
+            Issuance::Refused(why) => {
+                refusal = Some(why);
+                Err(Error::bad_request(why))
+            }
+        });
+        refusal.map_or_else(|| issued.map(Ok), |why| Ok(Err(why)))
+    });
+    issued.await?.map_err(ApiError::bad_request)
 }
 
 /// Refresh
 ///
 /// Spends a refresh token for a new token of the same grant. A refresh token works once: its use
-/// again is refused, and more than 30 s later it also ends the current one.
+/// again is refused, and more than 30 s later it also revokes the grant with everything delegated
+/// from it, since two have the secret. The same request under the same idempotency key is no use
+/// again: it gets the first answer.
 #[utoipa::path(post, path = "/v1/token/refresh", tag = "Tokens", request_body = RefreshRequest,
     responses((status = 201, description = "The token", body = TokenResponse)))]
 async fn refresh(
@@ -75,37 +106,25 @@ async fn refresh(
     key: IdempotencyKey,
     Json { value: request, hash }: Json<RefreshRequest>,
 ) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
-    const REFUSED: &str = "the refresh token is invalid, used, expired, or its grant is not active";
     let key = key.on("POST /v1/token/refresh", hash);
     let id = app
         .secrets
         .read_refresh_token(&request.refresh_token)
-        .ok_or_else(|| ApiError::bad_request(REFUSED))?;
+        .ok_or_else(|| ApiError::bad_request(REFRESH_REFUSED))?;
     let signer = app.signer();
-    let issued = app
-        .write(caller.developer_id, "refresh_token", move |tx| {
-            let mut refused = false;
-            let issued =
-                idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
-                    match tokens::refresh(tx, &caller, id, &request.agent_id, &signer)? {
-                        Refreshed::Issued(issued) => Ok(*issued),
-                        Refreshed::Refused => {
-                            refused = true;
-                            Err(Error::bad_request(REFUSED))
-                        }
-                    }
-                });
-            // A refusal may have ended the family: that must be kept, unlike the answer.
-            if refused { Ok(None) } else { issued.map(Some) }
-        })
-        .await?
-        .ok_or_else(|| ApiError::bad_request(REFUSED))?;
+    let refresh = move |tx: &mut dyn Tx| tokens::refresh(tx, &caller, id, &request.agent_id, &signer);
+    let issued = issue_once(&app, &caller, "refresh_token", key, refresh).await?;
     Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
 }
 
 /// Verify a token
 ///
-/// Checks signature, time, token, grant and everything above the grant.
+/// Checks signature, time, token, grant and everything above the grant: each agent of the chain has to
+/// be active. Says whom the token is for (`aud`): compare it with who you are, or give `audience`.
+///
+/// Whoever verifies tokens without this call, with the public keys, must check `iss`, `exp`, `dev` and
+/// `aud`: one key set signs the tokens of all developers, so a good signature alone does not say that a
+/// token is yours.
 #[utoipa::path(post, path = "/v1/tokens/verify", tag = "Tokens", request_body = VerifyRequest,
     responses((status = 200, description = "Whether it is valid", body = VerifyTokenResponse)))]
 async fn verify(
@@ -120,22 +139,26 @@ async fn verify(
         principal: None,
         agent: None,
         expires_at: None,
+        aud: None,
     };
     let Some(claims) = app.read_token(request.token).await? else { return Ok(Body(answer)) };
-    if app.inactive_reason(caller.developer_id, &claims).await?.is_none() {
+    let audience = request.audience.as_deref();
+    if app.inactive_reason(caller.developer_id, &claims, audience).await?.is_none() {
         answer.valid = true;
         answer.grant_id = Some(claims.grnt);
         answer.scopes = Some(claims.scp);
         answer.principal = Some(claims.sub);
         answer.agent = Some(claims.agt);
         answer.expires_at = Some(grantex_types::Timestamp::from_millis(claims.exp.saturating_mul(1000)));
+        answer.aud = claims.aud;
     }
     Ok(Body(answer))
 }
 
 /// Verify a grant by its token
 ///
-/// Like verifying the token; says why, if it is not in force.
+/// Like verifying the token; says why, if it is not in force. With `agent_suspended` it may be in force again
+/// later.
 #[utoipa::path(post, path = "/v1/grants/verify", tag = "Grants", request_body = VerifyRequest,
     responses((status = 200, description = "Whether it is active", body = VerifyGrantResponse)))]
 async fn verify_grant(
@@ -147,7 +170,7 @@ async fn verify_grant(
     let Some(claims) = app.read_token(request.token).await? else {
         return Ok(Body(inactive(InactiveReason::NotFound)));
     };
-    let reason = app.inactive_reason(caller.developer_id, &claims).await?;
+    let reason = app.inactive_reason(caller.developer_id, &claims, request.audience.as_deref()).await?;
     Ok(Body(match reason {
         None => VerifyGrantResponse { active: true, claims: Some(claims), reason: None },
         Some(reason) => inactive(reason),

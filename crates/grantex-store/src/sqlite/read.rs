@@ -183,6 +183,15 @@ impl Read for Session<'_> {
         )
     }
 
+    fn agents_above(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Vec<AgentId>> {
+        self.all(
+            "SELECT p.agent_id FROM grant_ancestry a JOIN grants p ON p.developer_id = ?1 AND p.id = a.ancestor_id
+             WHERE a.grant_id = ?2 ORDER BY a.depth",
+            (developer.to_bytes(), grant.to_bytes()),
+            |row| Ok(AgentId::from_bytes(row.get("agent_id")?)),
+        )
+    }
+
     fn descendants(
         &self,
         developer: DeveloperId,

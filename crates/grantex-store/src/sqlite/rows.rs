@@ -118,6 +118,7 @@ pub(super) fn auth_request(row: &Row<'_>) -> rusqlite::Result<AuthRequest> {
         created_at: time(row, "created_at")?,
         expires_at: time(row, "expires_at")?,
         decided_at: optional_time(row, "decided_at")?,
+        grant_id: row.get::<_, Option<[u8; 16]>>("grant_id")?.map(GrantId::from_bytes),
     })
 }
 

@@ -111,6 +111,7 @@ impl Tx for Session<'_> {
                 int(agent.updated_at.millis()),
             ),
         )?;
+        self.effects()?.changes.push(Change::AgentChanged(agent.agent_id));
         Ok(())
     }
 
@@ -119,6 +120,7 @@ impl Tx for Session<'_> {
             "UPDATE agents SET deleted_at = ?3 WHERE developer_id = ?1 AND id = ?2",
             (developer.to_bytes(), id.to_bytes(), int(at.millis())),
         )?;
+        self.effects()?.changes.push(Change::AgentChanged(id));
         Ok(())
     }
 
@@ -149,11 +151,12 @@ impl Tx for Session<'_> {
 
     fn update_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()> {
         self.execute(
-            "UPDATE auth_requests SET status = ?2, decided_at = ?3 WHERE id = ?1",
+            "UPDATE auth_requests SET status = ?2, decided_at = ?3, grant_id = ?4 WHERE id = ?1",
             (
                 request.id.to_bytes(),
                 consent_code(request.status),
                 request.decided_at.map(|at| int(at.millis())),
+                request.grant_id.map(GrantId::to_bytes),
             ),
         )?;
         Ok(())
@@ -271,14 +274,6 @@ impl Tx for Session<'_> {
         self.execute(
             "UPDATE refresh_tokens SET spent_at = ?3 WHERE developer_id = ?1 AND id = ?2",
             (token.developer_id.to_bytes(), token.id.to_bytes(), int(at.millis())),
-        )?;
-        Ok(())
-    }
-
-    fn end_refresh_family(&mut self, grant: GrantId, at: Timestamp) -> StoreResult<()> {
-        self.execute(
-            "UPDATE refresh_tokens SET ended_at = ?2 WHERE grant_id = ?1 AND spent_at IS NULL AND ended_at IS NULL",
-            (grant.to_bytes(), int(at.millis())),
         )?;
         Ok(())
     }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use grantex_core::model::{Actor, ActorKind, RefreshToken, Token};
 use grantex_core::store::{self, Change, GrantFilter, KeptAnswer, Page, QueryKind};
 use grantex_core::usecase::audit::{self, Action};
-use grantex_core::usecase::{agents, developers};
+use grantex_core::usecase::{agents, consent, developers};
 use grantex_core::{Error, StoreError};
+use grantex_types::api::agents::{AgentStatus, UpdateAgentRequest};
+use grantex_types::api::authorization::{AuthorizeRequest, ConsentStatus};
 use grantex_types::api::grants::GrantStatus;
-use grantex_types::{AgentId, RefreshId, Timestamp, TokenId};
+use grantex_types::{AgentId, GrantId, RefreshId, Timestamp, TokenId};
 
 use crate::harness::{Case, Harness, append, grant};
 
@@ -25,6 +27,9 @@ pub const CASES: &[Case] = &[
     ("grants are found by every filter", grants_are_found_by_every_filter),
     ("keys and addresses are found", keys_and_addresses_are_found),
     ("families answers and purges", families_answers_and_purges),
+    ("requests know their grant", requests_know_their_grant),
+    ("the agents above a grant come nearest first", the_agents_above_a_grant_come_nearest_first),
+    ("listeners hear of an agent's changes", listeners_hear_of_an_agents_changes),
     ("the audit trail is per developer and bounded", the_audit_trail_is_per_developer_and_bounded),
 ];
 
@@ -243,11 +248,10 @@ fn families_answers_and_purges(harness: Harness) {
             tx.insert_refresh_token(&first)?;
             tx.spend_refresh_token(&first, Timestamp::from_millis(5))?;
             tx.insert_refresh_token(&second)?;
-            tx.end_refresh_family(grant.id, Timestamp::from_millis(6))?;
             let (first, second) =
                 (tx.refresh_token(id, first.id)?.unwrap(), tx.refresh_token(id, second.id)?.unwrap());
             assert_eq!((first.spent_at.map(Timestamp::millis), first.ended_at), (Some(5), None));
-            assert_eq!((second.spent_at, second.ended_at.map(Timestamp::millis)), (None, Some(6)));
+            assert_eq!((second.spent_at, second.ended_at), (None, None));
 
             for (n, end) in [(1, 50), (2, 500)] {
                 let token = Token {
@@ -322,4 +326,65 @@ fn the_audit_trail_is_per_developer_and_bounded(harness: Harness) {
     let stranger =
         harness.read(move |store| audit::list(store, &other, Page { after: None, offset: 0, limit: 10 }));
     assert!(stranger.is_empty() && two.developer_id == other.developer_id);
+}
+
+fn requests_know_their_grant(harness: Harness) {
+    let (_, caller) = harness.developer();
+    let agent = harness.agent(caller).agent_id.to_string();
+    harness
+        .write(move |tx| {
+            let request = AuthorizeRequest {
+                agent_id: agent,
+                principal_id: "user".into(),
+                scopes: vec!["a".into()],
+                ..AuthorizeRequest::default()
+            };
+            let mut request = consent::authorize(tx, &caller, request)?;
+            assert_eq!(tx.auth_request(request.id)?.unwrap().grant_id, None);
+            request.status = ConsentStatus::Exchanged;
+            request.grant_id = Some(GrantId::from_parts(1, 1));
+            tx.update_auth_request(&request)?;
+            let stored = tx.auth_request(request.id)?.unwrap();
+            assert_eq!((stored.status, stored.grant_id), (request.status, request.grant_id));
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn the_agents_above_a_grant_come_nearest_first(harness: Harness) {
+    let (developer, caller) = harness.developer();
+    let (stranger, _) = harness.developer();
+    let (id, stranger) = (developer.developer_id, stranger.developer_id);
+    let agents: Vec<AgentId> = (0..11).map(|_| harness.agent(caller).agent_id).collect();
+    harness
+        .write(move |tx| {
+            let mut above: Vec<AgentId> = Vec::new();
+            let mut parent = None;
+            for agent in agents {
+                let below = grant(tx, id, agent, parent.as_ref())?;
+                assert_eq!(tx.agents_above(id, below.id)?, above);
+                assert!(tx.agents_above(stranger, below.id)?.is_empty());
+                above.insert(0, agent);
+                parent = Some(below);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn listeners_hear_of_an_agents_changes(harness: Harness) {
+    let (_, caller) = harness.developer();
+    let id = harness.agent(caller).agent_id;
+    harness.heard.changes.lock().clear();
+    let heard = || {
+        let changes = std::mem::take(&mut *harness.heard.changes.lock());
+        changes.iter().filter(|change| matches!(change, Change::AgentChanged(agent) if *agent == id)).count()
+    };
+    for status in [AgentStatus::Suspended, AgentStatus::Active] {
+        let change = UpdateAgentRequest { status: Some(status), ..UpdateAgentRequest::default() };
+        harness.write(move |tx| agents::update(tx, &caller, id, change)).unwrap();
+        assert_eq!(heard(), 1, "{status:?}");
+    }
+    harness.write(move |tx| agents::delete(tx, &caller, id)).unwrap();
+    assert_eq!(heard(), 1);
 }

@@ -50,6 +50,9 @@ bodies! {
     pub struct VerifyRequest {
         /// The JWT.
         pub token: String,
+        /// Who asks: a token that is not for this audience is not valid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub audience: Option<String>,
     }
 
     /// The answer to `POST /v1/tokens/verify`; only `valid` when it is not.
@@ -76,6 +79,10 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub expires_at: Option<Timestamp>,
+        /// Who the token is for, if the request said. Whoever is somebody else must not accept it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub aud: Option<String>,
     }
 
     /// The answer to `POST /v1/grants/verify`.
@@ -145,6 +152,24 @@ bodies! {
     }
 }
 
+impl From<String> for VerifyRequest {
+    fn from(token: String) -> Self {
+        Self { token, audience: None }
+    }
+}
+
+impl From<&str> for VerifyRequest {
+    fn from(token: &str) -> Self {
+        token.to_owned().into()
+    }
+}
+
+impl From<&String> for VerifyRequest {
+    fn from(token: &String) -> Self {
+        token.clone().into()
+    }
+}
+
 /// Why a token or its grant is not in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -158,4 +183,8 @@ pub enum InactiveReason {
     NotFound,
     /// It belongs to another developer.
     WrongDeveloper,
+    /// It is not for the audience that asks.
+    WrongAudience,
+    /// The grant's agent, or that of a grant above it, is suspended. It may be resumed.
+    AgentSuspended,
 }

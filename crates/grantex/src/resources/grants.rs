@@ -74,10 +74,10 @@ impl Grants<'_> {
         call.body(request)?.json().await
     }
 
-    /// Asks the service whether a token's grant is in force, and why not.
-    pub async fn verify(self, token: impl Into<String>) -> Result<VerifyGrantResponse, Error> {
-        let request = VerifyRequest { token: token.into() };
-        self.client.transport.post("/v1/grants/verify").body(&request)?.json().await
+    /// Asks the service whether a token's grant is in force, and why not. Give the token, or a [`VerifyRequest`]
+    /// that also names the audience that you are.
+    pub async fn verify(self, request: impl Into<VerifyRequest>) -> Result<VerifyGrantResponse, Error> {
+        self.client.transport.post("/v1/grants/verify").body(&request.into())?.json().await
     }
 }
 

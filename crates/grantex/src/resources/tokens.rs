@@ -41,10 +41,10 @@ impl Tokens<'_> {
         call.body(request)?.json().await
     }
 
-    /// Asks the service whether a token is in force: sees revocations at once.
-    pub async fn verify(self, token: impl Into<String>) -> Result<VerifyTokenResponse, Error> {
-        let request = VerifyRequest { token: token.into() };
-        self.client.transport.post("/v1/tokens/verify").body(&request)?.json().await
+    /// Asks the service whether a token is in force: sees revocations at once. Give the token, and compare `aud` of
+    /// the answer with who you are, or a [`VerifyRequest`] that names the audience that you are.
+    pub async fn verify(self, request: impl Into<VerifyRequest>) -> Result<VerifyTokenResponse, Error> {
+        self.client.transport.post("/v1/tokens/verify").body(&request.into())?.json().await
     }
 
     /// Checks a token without asking the service: signature, times, developer, and what `params` demand.
