@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use grantex_core::usecase::idempotency;
 use grantex_core::model::Caller;
 use grantex_core::store::Tx;
+use grantex_core::usecase::idempotency;
 use grantex_core::usecase::tokens::{self, CODE_REFUSED, Exchange, Issuance, Issued, REFRESH_REFUSED};
 use grantex_core::{Error, validate};
 use grantex_types::TokenId;

@@ -333,9 +333,11 @@ async fn verification_for_an_audience() {
     let service = Service::start().await;
     let client = service.sandbox().await;
     let agent = client.agent().await;
-    let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "audience": "https://api.example"});
+    let request =
+        json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "audience": "https://api.example"});
     let code = client.post("/v1/authorize", &request).await.ok(201)["code"].clone();
-    let token = Token::read(&client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201));
+    let token =
+        Token::read(&client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201));
     let open = client.token(&agent).await;
     let check = |jwt: &str, audience: serde_json::Value| {
         let (client, body) = (client.clone(), json!({"token": jwt, "audience": audience}));
@@ -350,7 +352,9 @@ async fn verification_for_an_audience() {
         assert_eq!((&valid["valid"], &valid["aud"]), (&json!(true), &json!("https://api.example")));
         assert_eq!(grant["claims"]["aud"], "https://api.example");
     }
-    for (jwt, audience) in [(&token.jwt, "https://other.example"), (&token.jwt, ""), (&open.jwt, "https://api.example")] {
+    for (jwt, audience) in
+        [(&token.jwt, "https://other.example"), (&token.jwt, ""), (&open.jwt, "https://api.example")]
+    {
         let (valid, grant) = check(jwt, json!(audience)).await;
         assert_eq!(valid, json!({"valid": false}), "{audience}");
         assert_eq!(grant, json!({"active": false, "reason": "wrong_audience"}));
