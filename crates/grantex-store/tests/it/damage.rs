@@ -94,8 +94,7 @@ fn a_damaged_event_is_never_shown_and_everything_else_is() {
             let expected: Vec<_> =
                 log.iter().filter(|event| !positions.contains(&event.position)).cloned().collect();
             assert_eq!(events, expected, "{sql} {positions:?}");
-            let found: Vec<Position> =
-                damages.iter().flat_map(|damage| damage.first..=damage.last).collect();
+            let found: Vec<Position> = damages.iter().flat_map(|damage| damage.first..=damage.last).collect();
             assert_eq!(found, positions, "{sql}");
             assert_eq!(harness.store.health().damaged_events, positions.len());
         }
