@@ -277,6 +277,7 @@ type PrincipalSessionRequest struct {
 
 // PrincipalSession is a session in which a principal sees and revokes their own grants, by token or on a page.
 type PrincipalSession struct {
+	SessionID    string `json:"sessionId"`
 	SessionToken string `json:"sessionToken"`
 	DashboardURL string `json:"dashboardUrl"`
 	ExpiresAt    string `json:"expiresAt"`

@@ -11,6 +11,7 @@ pub use grantex_types::api::agents::Agent;
 pub use grantex_types::api::audit::{Actor, ActorKind, AuditEntry};
 pub use grantex_types::api::budgets::{Budget, Transaction};
 pub use grantex_types::api::developers::Developer;
+pub use grantex_types::api::grants::PrincipalSession;
 
 use crate::log::Subject;
 

@@ -3,14 +3,14 @@
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{
     AgentId, Amount, AuditId, AuthRequestId, DeveloperId, EventData, EventId, GrantId, KeyId, RefreshId,
-    Timestamp, TokenId,
+    SessionId, Timestamp, TokenId,
 };
 use tokio::sync::oneshot;
 
 use crate::log::{Bounds, EventRef, Position, StoredEvent, Subject};
 use crate::model::{
-    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken,
-    Tenant, Token, Transaction,
+    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, PrincipalSession,
+    RefreshToken, Tenant, Token, Transaction,
 };
 use crate::{Error, Result, StoreError};
 
@@ -98,6 +98,16 @@ pub trait Read {
     /// A developer's audit trail.
     fn audit_entries(&self, developer: DeveloperId, page: Page<AuditId>) -> StoreResult<Vec<AuditEntry>>;
 
+    /// A principal's session that was not ended, expired or not.
+    fn session(&self, developer: DeveloperId, id: SessionId) -> StoreResult<Option<PrincipalSession>>;
+    /// A developer's sessions that were not ended nor expired, of one principal or of all.
+    fn sessions(
+        &self,
+        developer: DeveloperId,
+        principal_id: Option<&str>,
+        page: Page<SessionId>,
+    ) -> StoreResult<Vec<PrincipalSession>>;
+
     /// An agent that was not deleted.
     fn agent(&self, developer: DeveloperId, id: AgentId) -> StoreResult<Option<Agent>>;
     /// A developer's agents that were not deleted.
@@ -169,9 +179,7 @@ pub trait Read {
     /// What the developer's log spans.
     fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds>;
     /// Shows the events that a scan asks for, in order and without a gap. None when it starts at the head; it
-    /// starts at the oldest event when what it starts after was trimmed. An event that is missing or not as it was
-    /// written is never shown: a scan ends before it, and one that begins with it fails with
-    /// [`StoreError::Damaged`].
+    /// starts at the oldest event when what it starts after was trimmed.
     fn scan_events(
         &self,
         developer: DeveloperId,
@@ -191,13 +199,9 @@ pub trait Read {
         self.scan_events(developer, scan, &mut |event| events.extend(event.to_stored()))?;
         Ok(events)
     }
-    /// The position of a retained event, in time logarithmic in the log's length. A [`Damage::resume_after`] has the
-    /// position of the damage's last event. Another id that would lie in a stretch of damaged events has the
-    /// position of the damaged event whose id it is, if that can be read, or else the one before the stretch.
-    ///
-    /// [`Damage::resume_after`]: crate::log::Damage::resume_after
+    /// The position of a retained event, in time logarithmic in the log's length.
     fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>>;
-    /// The position of the last retained event before `at` that can be read: the head if all are
+    /// The position before the first retained event at or after `at`: the head if all are
     /// earlier. Logarithmic like [`position_of`](Self::position_of).
     fn position_before(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position>;
     /// The id of a retained event or of the last trimmed one; [`EventId::ZERO`] for position 0.
@@ -221,6 +225,16 @@ pub trait Tx: Read {
     fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()>;
     /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`]) before the command is answered.
     fn revoke_key(&mut self, key: &ApiKey, at: Timestamp) -> StoreResult<()>;
+
+    /// Adds a principal's session.
+    fn insert_session(&mut self, developer: DeveloperId, session: &PrincipalSession) -> StoreResult<()>;
+    /// Ends a session. Returns whether there was one.
+    fn delete_session(&mut self, developer: DeveloperId, id: SessionId) -> StoreResult<bool>;
+    /// Ends up to `limit` sessions of a principal. Returns how many.
+    fn delete_sessions(&mut self, developer: DeveloperId, principal_id: &str, limit: u32)
+    -> StoreResult<u64>;
+    /// Removes up to `limit` sessions, of any developers, that expired before `before`. Returns how many went.
+    fn purge_sessions(&mut self, before: Timestamp, limit: u32) -> StoreResult<u64>;
 
     /// Adds an entry to the developer's audit trail. Only for what no event says.
     fn append_audit(&mut self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<()>;
@@ -287,9 +301,6 @@ pub trait Tx: Read {
     /// Removes the oldest events up to and including a position, at most `limit` of them, and
     /// never the newest event. Returns how many went.
     fn trim(&mut self, developer: DeveloperId, up_to: Position, limit: u32) -> StoreResult<u64>;
-    /// Gives up to `limit` events of a release that knew no checksums theirs. Returns 0 when all have one, as far as
-    /// they are what was written.
-    fn sum_events(&mut self, limit: u32) -> StoreResult<u64>;
     /// Removes up to `limit` rows of each kind that nothing can need after `now`: kept answers
     /// from before `answers_before`, ended tokens and refresh tokens, and requests that ended
     /// before `requests_before`. Returns how many went.
@@ -391,8 +402,6 @@ pub struct Health {
     pub clock_behind_millis: u64,
     /// Commands that wait for the writer.
     pub queued: usize,
-    /// Events that were found damaged since the start, each counted once.
-    pub damaged_events: usize,
 }
 
 /// A database that keeps the state and the logs.

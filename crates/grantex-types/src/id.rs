@@ -159,18 +159,15 @@ id_type!(
     /// An entry of the audit trail.
     AuditId, "aud_");
 id_type!(
+    /// A principal's session (its public name, never its token).
+    SessionId, "ses_");
+id_type!(
     /// An event. Ids of one developer's log increase strictly in log order.
     EventId, "evt_");
 
 impl EventId {
     /// The cursor before the first event of any log.
     pub const ZERO: Self = Self(Ulid::nil());
-
-    /// The largest id below this one: whoever goes on after it goes on with this one.
-    #[must_use]
-    pub fn predecessor(self) -> Self {
-        Self(Ulid(self.0.0.saturating_sub(1)))
-    }
 }
 
 impl AgentId {

@@ -279,6 +279,8 @@ export interface PrincipalSessionRequest {
 
 /** A session in which a principal sees and revokes their own grants. */
 export interface PrincipalSession {
+  /** Its id, with which it can be ended. */
+  sessionId: string;
   /** Bearer token for the principal's own calls. */
   sessionToken: string;
   /** A page that shows the same. Whoever has this link has the session. */

@@ -18,6 +18,10 @@ pub enum Action {
     KeyRotated,
     /// An API key was ended.
     KeyRevoked,
+    /// A principal's session was opened.
+    SessionCreated,
+    /// A principal's session, or all of a principal's, were ended.
+    SessionEnded,
     /// The operator suspended the developer.
     DeveloperSuspended,
     /// The operator resumed the developer.
@@ -31,6 +35,8 @@ impl Action {
             Self::KeyCreated => "key.created",
             Self::KeyRotated => "key.rotated",
             Self::KeyRevoked => "key.revoked",
+            Self::SessionCreated => "session.created",
+            Self::SessionEnded => "session.ended",
             Self::DeveloperSuspended => "developer.suspended",
             Self::DeveloperResumed => "developer.resumed",
         }

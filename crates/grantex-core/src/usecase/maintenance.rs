@@ -43,5 +43,7 @@ pub fn purge(tx: &mut dyn Tx, limit: u32) -> Result<u64> {
         |lifetime: Lifetime| Timestamp::from_millis(tx.now().millis().saturating_sub(lifetime.millis()));
     let answers_before = before(idempotency::KEPT_FOR);
     let requests_before = before(REQUESTS_KEPT_FOR);
-    Ok(tx.purge(answers_before, requests_before, limit)?)
+    let now = tx.now();
+    let sessions = tx.purge_sessions(now, limit)?;
+    Ok(tx.purge(answers_before, requests_before, limit)?.saturating_add(sessions))
 }

@@ -11,4 +11,5 @@ pub mod grants;
 pub mod idempotency;
 pub mod maintenance;
 pub mod operators;
+pub mod sessions;
 pub mod tokens;

@@ -5,6 +5,7 @@ mod audit;
 mod authorization;
 mod budgets;
 mod consent_page;
+mod dashboard;
 mod developers;
 mod events;
 mod grants;

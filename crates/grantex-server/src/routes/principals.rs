@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::{FromRequestParts, State};
-use grantex_core::store::GrantFilter;
-use grantex_core::usecase::grants;
+use grantex_core::model::PrincipalSession;
+use grantex_core::store::{GrantFilter, Tx};
+use grantex_core::usecase::{grants, sessions};
 use grantex_core::validate;
-use grantex_types::api::grants::{PrincipalGrants, PrincipalSessionRequest, PrincipalSessionResponse};
-use grantex_types::{DeveloperId, GrantId, Lifetime};
+use grantex_types::api::grants::{
+    PrincipalGrants, PrincipalSessionList, PrincipalSessionRequest, PrincipalSessionResponse,
+};
+use grantex_types::{DeveloperId, GrantId, Lifetime, SessionId};
 use http::StatusCode;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -26,24 +30,55 @@ const LONGEST_LIFETIME: Lifetime = Lifetime::from_seconds(24 * 3600);
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(create_session))
+        .routes(routes!(create_session, list_sessions, end_sessions))
+        .routes(routes!(end_session))
         .routes(routes!(list_grants))
         .routes(routes!(revoke_grant))
+        .routes(routes!(sign_out))
+}
+
+/// What a session token carries, signed.
+#[derive(Serialize, Deserialize)]
+struct SessionToken {
+    #[serde(rename = "d")]
+    developer_id: DeveloperId,
+    #[serde(rename = "s")]
+    session_id: SessionId,
 }
 
 /// A principal who proved, through their developer, who they are.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone)]
 pub(super) struct Principal {
-    #[serde(rename = "d")]
     pub(super) developer_id: DeveloperId,
-    #[serde(rename = "p")]
-    pub(super) principal_id: String,
+    pub(super) session: PrincipalSession,
 }
 
 impl Principal {
-    /// The principal of a session token.
-    pub(super) fn read(app: &App, token: &str) -> Option<Self> {
-        app.secrets.read_signed(SESSION_PREFIX, token, app.clock.now())
+    /// The principal of a session token, if the session works now.
+    pub(super) async fn load(app: &App, token: &str) -> ApiResult<Self> {
+        let ended = || ApiError::unauthorized("this session has ended; ask the application for a new one");
+        let token: SessionToken =
+            app.secrets.read_signed(SESSION_PREFIX, token, app.clock.now()).ok_or_else(ended)?;
+        let SessionToken { developer_id, session_id } = token;
+        let session =
+            app.read(developer_id, move |store| sessions::working(store, developer_id, session_id)).await?;
+        Ok(Self { developer_id, session })
+    }
+
+    /// Revokes one of the principal's own grants.
+    pub(super) async fn revoke(self, app: &App, id: GrantId) -> ApiResult<()> {
+        let Self { developer_id, session } = self;
+        app.write(developer_id, "revoke_grant_as_principal", move |tx| {
+            let session = sessions::working(tx, developer_id, session.session_id)?;
+            grants::revoke_as_principal(tx, developer_id, &session.principal_id, id)
+        })
+        .await
+    }
+
+    /// Ends the session.
+    pub(super) async fn sign_out(self, app: &App) -> ApiResult<()> {
+        let Self { developer_id, session } = self;
+        app.write(developer_id, "sign_out", move |tx| sessions::sign_out(tx, developer_id, &session)).await
     }
 }
 
@@ -52,16 +87,18 @@ impl FromRequestParts<Arc<App>> for Principal {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         Public::from_request_parts(parts, app).await?;
-        bearer(&parts.headers).and_then(|token| Self::read(app, token)).ok_or_else(|| {
-            ApiError::unauthorized("give a session token that has not ended in `Authorization: Bearer …`")
-        })
+        match bearer(&parts.headers) {
+            Some(token) => Self::load(app, token).await,
+            None => Err(ApiError::unauthorized("give a session token in `Authorization: Bearer gxs_…`")),
+        }
     }
 }
 
 /// Open a principal's session
 ///
 /// For a principal whom the developer has authenticated: a token, and a page, with which they see
-/// and revoke their own grants. Whoever has them has the session.
+/// and revoke their own grants. Whoever has them has the session. It ends with its time, with the API key that
+/// opened it, when the principal signs out, or when the developer ends it.
 #[utoipa::path(post, path = "/v1/principal-sessions", tag = "Principals", request_body = PrincipalSessionRequest,
     responses((status = 201, description = "The session", body = PrincipalSessionResponse)))]
 async fn create_session(
@@ -74,20 +111,101 @@ async fn create_session(
     if lifetime > LONGEST_LIFETIME {
         return Err(ApiError::bad_request("expiresIn must be at most 24h"));
     }
-    let principal = Principal { developer_id: caller.developer_id, principal_id };
-    let wanted = principal.principal_id.clone();
+    let developer_id = caller.developer_id;
+    let wanted = principal_id.clone();
     let known = app
-        .read(caller.developer_id, move |store| {
-            grants::principal_has_active_grant(store, caller.developer_id, &wanted)
-        })
+        .read(developer_id, move |store| grants::principal_has_active_grant(store, developer_id, &wanted))
         .await?;
     if !known {
         return Err(ApiError::not_found("active grant of this principal"));
     }
-    let expires_at = app.clock.now().plus(lifetime);
-    let session_token = app.secrets.sign(SESSION_PREFIX, principal, expires_at);
+    let session = app
+        .write(developer_id, "open_session", move |tx| sessions::open(tx, &caller, principal_id, lifetime))
+        .await?;
+    let (session_id, expires_at) = (session.session_id, session.expires_at);
+    let session_token =
+        app.secrets.sign(SESSION_PREFIX, SessionToken { developer_id, session_id }, expires_at);
     let dashboard_url = format!("{}/dashboard?session={session_token}", app.settings.public_base);
-    Ok((StatusCode::CREATED, Body(PrincipalSessionResponse { session_token, dashboard_url, expires_at })))
+    let answer = PrincipalSessionResponse { session_id, session_token, dashboard_url, expires_at };
+    Ok((StatusCode::CREATED, Body(answer)))
+}
+
+/// Whose sessions to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct SessionQuery {
+    /// Only this principal's.
+    #[param(min_length = 1, max_length = 256)]
+    principal_id: Option<String>,
+}
+
+/// List principals' sessions
+///
+/// The sessions that were not ended and whose time is not over, without their tokens. One whose API key was revoked
+/// does not work, though it is listed until its time is over.
+#[utoipa::path(get, path = "/v1/principal-sessions", tag = "Principals", params(SessionQuery, ListQuery, ("after" = Option<SessionId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+    responses((status = 200, description = "The sessions", body = PrincipalSessionList)))]
+async fn list_sessions(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Params(query): Params<SessionQuery>,
+    Params(list): Params<ListQuery>,
+) -> ApiResult<Body<PrincipalSessionList>> {
+    let page = list.page()?;
+    let principal = query.principal_id.as_deref().map(validate::known_principal_id).transpose()?;
+    let mut sessions = app
+        .read_long(caller.developer_id, move |store| {
+            sessions::list(store, &caller, principal.as_deref(), page)
+        })
+        .await?;
+    let next_cursor = next_cursor(&mut sessions, page.limit, |session| session.session_id);
+    Ok(Body(PrincipalSessionList { sessions, next_cursor }))
+}
+
+/// End a principal's session
+///
+/// Its token and its page do not work from then on.
+#[utoipa::path(delete, path = "/v1/principal-sessions/{id}", tag = "Principals",
+    params(("id" = SessionId, Path, description = "The session")),
+    responses((status = 204, description = "Ended")))]
+async fn end_session(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(id): Id<SessionId>,
+) -> ApiResult<StatusCode> {
+    app.write(caller.developer_id, "end_session", move |tx| sessions::end(tx, &caller, id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whose sessions to end.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct PrincipalQuery {
+    /// The principal.
+    #[param(min_length = 1, max_length = 256)]
+    principal_id: String,
+}
+
+/// End all sessions of a principal
+///
+/// Those that are open now; having none is no error.
+#[utoipa::path(delete, path = "/v1/principal-sessions", tag = "Principals", params(PrincipalQuery),
+    responses((status = 204, description = "Ended")))]
+async fn end_sessions(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Params(query): Params<PrincipalQuery>,
+) -> ApiResult<StatusCode> {
+    let principal: Arc<str> = validate::known_principal_id(&query.principal_id)?.into();
+    loop {
+        let principal = Arc::clone(&principal);
+        let work = move |tx: &mut dyn Tx| sessions::end_some(tx, &caller, &principal);
+        if !app.write(caller.developer_id, "end_sessions", work).await? {
+            return Ok(StatusCode::NO_CONTENT);
+        }
+    }
 }
 
 /// List my grants
@@ -102,14 +220,14 @@ async fn list_grants(
     Params(list): Params<ListQuery>,
 ) -> ApiResult<Body<PrincipalGrants>> {
     let page = list.page()?;
-    let filter = GrantFilter { principal_id: Some(principal.principal_id.clone()), ..GrantFilter::default() };
-    let developer = principal.developer_id;
+    let (developer, principal_id) = (principal.developer_id, principal.session.principal_id);
+    let filter = GrantFilter { principal_id: Some(principal_id.clone()), ..GrantFilter::default() };
     let (mut rows, now) = app
         .read_long(developer, move |store| Ok((grants::list(store, developer, &filter, page)?, store.now())))
         .await?;
     let next_cursor = next_cursor(&mut rows, page.limit, |grant| grant.id);
     let grants = rows.into_iter().map(|grant| grant.into_api(now)).collect();
-    Ok(Body(PrincipalGrants { grants, principal_id: principal.principal_id, next_cursor }))
+    Ok(Body(PrincipalGrants { grants, principal_id, next_cursor }))
 }
 
 /// Revoke my grant
@@ -123,15 +241,16 @@ async fn revoke_grant(
     State(app): State<Arc<App>>,
     Id(id): Id<GrantId>,
 ) -> ApiResult<StatusCode> {
-    revoke(&app, principal, id).await?;
+    principal.revoke(&app, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Revokes one of a principal's own grants.
-pub(super) async fn revoke(app: &App, principal: Principal, id: GrantId) -> ApiResult<()> {
-    let Principal { developer_id, principal_id } = principal;
-    app.write(developer_id, "revoke_grant_as_principal", move |tx| {
-        grants::revoke_as_principal(tx, developer_id, &principal_id, id)
-    })
-    .await
+/// Sign out
+///
+/// Ends the session whose token makes the call.
+#[utoipa::path(delete, path = "/v1/principal/session", tag = "Principals", security(("principalSession" = [])),
+    responses((status = 204, description = "Ended")))]
+async fn sign_out(principal: Principal, State(app): State<Arc<App>>) -> ApiResult<StatusCode> {
+    principal.sign_out(&app).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -50,6 +50,8 @@ impl Clock for TestClock {
 /// A running service; its data go with it.
 pub struct Service {
     pub base: String,
+    /// Where it says that it is, if that is not `base`.
+    public_base: Option<String>,
     pub clock: Arc<TestClock>,
     settings: Settings,
     folder: TempDir,
@@ -72,6 +74,7 @@ impl Service {
         change(&mut settings);
         let mut service = Self {
             base: String::new(),
+            public_base: None,
             clock: Arc::new(TestClock { ahead_millis: AtomicU64::new(0) }),
             settings,
             folder: tempfile::tempdir().unwrap(),
@@ -87,7 +90,7 @@ impl Service {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         self.base = format!("http://{address}");
-        self.settings.public_base.clone_from(&self.base);
+        self.settings.public_base = self.public_base.clone().unwrap_or_else(|| self.base.clone());
         let data_dir = DataDir::lock(self.folder.path()).unwrap();
         let memory = Memory::new(&self.settings);
         let environment =
@@ -129,6 +132,12 @@ impl Service {
         let (task, data_dir) = self.running.take().unwrap();
         tokio::time::timeout(PATIENCE, task).await.expect("shutdown ends").unwrap();
         drop(data_dir);
+    }
+
+    /// Starts it again with another public base.
+    pub async fn restart_as(&mut self, public_base: &str) {
+        self.public_base = Some(public_base.to_owned());
+        self.restart().await;
     }
 
     /// Stops it and starts it again at the same address, on the same data.

@@ -4,14 +4,14 @@ use std::sync::LazyLock;
 
 use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
-    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, RefreshToken,
-    Tenant, Token, Transaction,
+    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, PrincipalSession,
+    RefreshToken, Tenant, Token, Transaction,
 };
 use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, StoreResult};
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{
-    AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, Timestamp,
-    TokenId, TransactionId,
+    AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, SessionId,
+    Timestamp, TokenId, TransactionId,
 };
 use rusqlite::named_params;
 use rusqlite::types::ToSql;
@@ -99,6 +99,19 @@ impl Read for Session<'_> {
 
     fn audit_entries(&self, developer: DeveloperId, page: Page<AuditId>) -> StoreResult<Vec<AuditEntry>> {
         self.read_audit(developer, page)
+    }
+
+    fn session(&self, developer: DeveloperId, id: SessionId) -> StoreResult<Option<PrincipalSession>> {
+        self.read_session(developer, id)
+    }
+
+    fn sessions(
+        &self,
+        developer: DeveloperId,
+        principal_id: Option<&str>,
+        page: Page<SessionId>,
+    ) -> StoreResult<Vec<PrincipalSession>> {
+        self.read_sessions(developer, principal_id, page)
     }
 
     fn agent(&self, developer: DeveloperId, id: AgentId) -> StoreResult<Option<Agent>> {
@@ -378,7 +391,8 @@ impl Read for Session<'_> {
     }
 
     fn id_at(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>> {
-        self.read_id(developer, position)
+        let bounds = self.read_bounds(developer)?;
+        self.read_id(developer, position, &bounds)
     }
 
     fn developers_with_events(

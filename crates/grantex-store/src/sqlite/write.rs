@@ -3,11 +3,13 @@
 use grantex_core::StoreError;
 use grantex_core::log::{Position, StoredEvent, Subject};
 use grantex_core::model::{
-    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, RefreshToken, Token,
-    Transaction,
+    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, PrincipalSession,
+    RefreshToken, Token, Transaction,
 };
 use grantex_core::store::{Change, KeptAnswer, StoreResult, Tx};
-use grantex_types::{AgentId, Amount, DeveloperId, EventData, GrantId, Scopes, Timestamp, TokenId};
+use grantex_types::{
+    AgentId, Amount, DeveloperId, EventData, GrantId, Scopes, SessionId, Timestamp, TokenId,
+};
 
 use super::rows::{agent_status_code, consent_code, mode_code};
 use super::session::{Session, int};
@@ -69,6 +71,27 @@ impl Tx for Session<'_> {
         let change = Change::KeyRevoked { developer_id: key.developer_id, key_id: key.id, hash: key.hash };
         self.effects()?.changes.push(change);
         Ok(())
+    }
+
+    fn insert_session(&mut self, developer: DeveloperId, session: &PrincipalSession) -> StoreResult<()> {
+        self.write_session(developer, session)
+    }
+
+    fn delete_session(&mut self, developer: DeveloperId, id: SessionId) -> StoreResult<bool> {
+        self.remove_session(developer, id)
+    }
+
+    fn delete_sessions(
+        &mut self,
+        developer: DeveloperId,
+        principal_id: &str,
+        limit: u32,
+    ) -> StoreResult<u64> {
+        self.remove_sessions_of(developer, principal_id, limit)
+    }
+
+    fn purge_sessions(&mut self, before: Timestamp, limit: u32) -> StoreResult<u64> {
+        self.remove_expired_sessions(before, limit)
     }
 
     fn append_audit(&mut self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<()> {
@@ -361,10 +384,6 @@ impl Tx for Session<'_> {
 
     fn trim(&mut self, developer: DeveloperId, up_to: Position, limit: u32) -> StoreResult<u64> {
         self.trim_log(developer, up_to, limit)
-    }
-
-    fn sum_events(&mut self, limit: u32) -> StoreResult<u64> {
-        self.sum_old_events(limit)
     }
 
     fn purge(

@@ -10,10 +10,10 @@
     unreachable_pub
 )]
 
-mod damage;
 mod harness;
 mod sqlite;
 mod suite;
 mod suite_cascade;
 mod suite_fair;
 mod suite_log;
+mod suite_tenants;

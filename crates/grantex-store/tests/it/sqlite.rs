@@ -10,9 +10,9 @@ use grantex_store::sqlite::{Environment, FILE_NAME, SqliteStore, backup};
 use grantex_store::{DataDir, DataDirError, OpenError};
 
 use crate::harness::{Case, Harness, Open};
-use crate::{suite, suite_cascade, suite_fair, suite_log};
+use crate::{suite, suite_cascade, suite_fair, suite_log, suite_tenants};
 
-pub fn open(folder: &Path) -> Open {
+fn open(folder: &Path) -> Open {
     let folder = folder.to_owned();
     Box::new(move |clock, rng, listener| {
         let store: Arc<dyn Store> =
@@ -32,6 +32,11 @@ fn run(cases: &[Case]) {
 #[test]
 fn state() {
     run(suite::CASES);
+}
+
+#[test]
+fn tenants() {
+    run(suite_tenants::CASES);
 }
 
 #[test]

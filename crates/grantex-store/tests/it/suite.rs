@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use grantex_core::model::{Actor, ActorKind, RefreshToken, Token};
+use grantex_core::model::{RefreshToken, Token};
 use grantex_core::store::{self, Change, GrantFilter, KeptAnswer, Page, QueryKind};
-use grantex_core::usecase::audit::{self, Action};
 use grantex_core::usecase::{agents, consent, developers};
 use grantex_core::{Error, StoreError};
 use grantex_types::api::agents::{AgentStatus, UpdateAgentRequest};
@@ -30,7 +29,6 @@ pub const CASES: &[Case] = &[
     ("requests know their grant", requests_know_their_grant),
     ("the agents above a grant come nearest first", the_agents_above_a_grant_come_nearest_first),
     ("listeners hear of an agent's changes", listeners_hear_of_an_agents_changes),
-    ("the audit trail is per developer and bounded", the_audit_trail_is_per_developer_and_bounded),
 ];
 
 fn a_failed_command_undoes_itself_alone(harness: Harness) {
@@ -287,45 +285,6 @@ fn families_answers_and_purges(harness: Harness) {
             Ok(())
         })
         .unwrap();
-}
-
-fn the_audit_trail_is_per_developer_and_bounded(harness: Harness) {
-    let ((one, caller), (two, other)) = (harness.developer(), harness.developer());
-    let id = one.developer_id;
-    for n in 1..=5_u64 {
-        harness.turn_clock(1000);
-        harness
-            .write(move |tx| {
-                let (by, name) = (Actor::api_key(caller.key_id), n.to_string());
-                audit::note(tx, id, by, Action::KeyRevoked, &caller.key_id.to_string(), &[("name", &name)])
-            })
-            .unwrap();
-    }
-    let page = |after, limit| {
-        harness.read(move |store| audit::list(store, &caller, Page { after, offset: 0, limit }))
-    };
-    let newest = page(None, 3);
-    let names: Vec<_> = newest.iter().map(|entry| entry.details["name"].clone()).collect();
-    assert_eq!(names, ["5", "4", "3"]);
-    assert_eq!(newest[0].actor, Actor { kind: ActorKind::ApiKey, id: Some(caller.key_id.to_string()) });
-    assert_eq!(
-        (newest[0].action.as_str(), newest[0].target.clone()),
-        ("key.revoked", caller.key_id.to_string())
-    );
-    let rest = page(Some(newest[2].id), 10);
-    assert_eq!(
-        rest.last().map(|entry| (entry.actor.kind, entry.action.as_str())),
-        Some((ActorKind::System, "key.created"))
-    );
-    assert_eq!(rest.len(), 3, "two notes, and the first key's");
-
-    let before = newest[1].created_at;
-    assert_eq!(harness.write(move |tx| Ok(tx.purge_audit(before, 4)?)).unwrap(), 4, "the oldest, of both");
-    assert_eq!(harness.write(move |tx| Ok(tx.purge_audit(before, 4)?)).unwrap(), 1);
-    assert_eq!(page(None, 10).len(), 2);
-    let stranger =
-        harness.read(move |store| audit::list(store, &other, Page { after: None, offset: 0, limit: 10 }));
-    assert!(stranger.is_empty() && two.developer_id == other.developer_id);
 }
 
 fn requests_know_their_grant(harness: Harness) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bodies;
-use crate::{AgentId, DeveloperId, GrantId, Scopes, Timestamp};
+use crate::{AgentId, DeveloperId, GrantId, KeyId, Scopes, SessionId, Timestamp};
 
 /// Whether a grant is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,12 +88,37 @@ bodies! {
 
     /// The answer to `POST /v1/principal-sessions`.
     pub struct PrincipalSessionResponse {
+        /// The session's id, with which it can be ended.
+        pub session_id: SessionId,
         /// Bearer token for the principal's own calls.
         pub session_token: String,
-        /// A page that shows the same to the principal. Whoever has this link has the session.
+        /// A page that shows the same to the principal. Whoever has this link has the session. The page keeps the
+        /// token in a cookie, so that it does not stay in the browser's address.
         pub dashboard_url: String,
         /// When the session ends.
         pub expires_at: Timestamp,
+    }
+
+    /// A principal's session, without its token.
+    pub struct PrincipalSession {
+        /// Its id.
+        pub session_id: SessionId,
+        /// The principal.
+        pub principal_id: String,
+        /// The API key that opened it, and with which it ends.
+        pub key_id: KeyId,
+        /// When it was opened.
+        pub created_at: Timestamp,
+        /// When it ends at the latest.
+        pub expires_at: Timestamp,
+    }
+
+    /// `GET /v1/principal-sessions`
+    pub struct PrincipalSessionList {
+        /// Newest first.
+        pub sessions: Vec<PrincipalSession>,
+        /// Where the next page starts (`after`); `null` on the last page.
+        pub next_cursor: Option<SessionId>,
     }
 
     /// `GET /v1/principal/grants`

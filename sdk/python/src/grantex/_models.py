@@ -324,6 +324,7 @@ class Ticket(Model):
 class PrincipalSession(Model):
     """A session in which a principal sees and revokes their own grants, by token or on a page."""
 
+    session_id: str
     session_token: str = field(repr=False)
     dashboard_url: str = field(repr=False)
     expires_at: str

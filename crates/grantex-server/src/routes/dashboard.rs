@@ -1,0 +1,227 @@
+//! The page on which principals see and revoke their own grants.
+//!
+//! The link that opens it holds the session's token once: the token goes into a cookie, and the browser to an address
+//! without it. Forms carry a token of their own, bound to the session: a form on another site does not have it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use grantex_core::store::{GrantFilter, Page};
+use grantex_core::usecase::grants;
+use grantex_types::api::grants::GrantStatus;
+use grantex_types::text::shown;
+use grantex_types::{ErrorCode, GrantId, SessionId};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+
+use super::pages::{Message, PageError, PageForm, STYLE, page, readable};
+use super::principals::Principal;
+use crate::App;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{Params, Public};
+
+/// Grants that the page shows: more than anybody reads.
+const MOST_SHOWN: u32 = 200;
+/// The cookie that holds the session's token.
+const COOKIE: &str = "grantex_session";
+/// The purpose that form tokens are bound to.
+const FORM: &str = "dashboard-form";
+
+#[derive(Template)]
+#[template(path = "dashboard.html")]
+struct Dashboard<'a> {
+    principal: &'a str,
+    until: String,
+    token: String,
+    grants: Vec<Row>,
+    style: &'static str,
+}
+
+struct Row {
+    id: GrantId,
+    agent: String,
+    scopes: Vec<String>,
+    until: String,
+    status: &'static str,
+}
+
+/// The principal whose session the browser's cookie holds.
+pub(super) struct Visitor(Principal);
+
+impl FromRequestParts<Arc<App>> for Visitor {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, PageError> {
+        Public::from_request_parts(parts, app).await?;
+        let token = cookie(&parts.headers).ok_or_else(|| {
+            ApiError::unauthorized("this browser has no session; open the link from the application again")
+        })?;
+        Ok(Self(Principal::load(app, token).await?))
+    }
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+}
+
+/// Puts a cookie into an answer; one without an age is removed by the browser.
+fn set_cookie(app: &App, response: &mut Response, value: &str, max_age_seconds: u64) -> ApiResult<()> {
+    let base = &app.settings.public_base;
+    let secure = if base.starts_with("https://") { "; Secure" } else { "" };
+    // Lax: the link that opens the page stands on another site, and forms on other sites get no cookie.
+    let text = format!(
+        "{COOKIE}={value}; Path={}; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}",
+        cookie_path(base)
+    );
+    let value = HeaderValue::from_str(&text).map_err(|error| ApiError::internal(&error))?;
+    response.headers_mut().insert(header::SET_COOKIE, value);
+    Ok(())
+}
+
+/// The path of the page, below that of the public base.
+fn cookie_path(base: &str) -> String {
+    let host_and_path = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let path = host_and_path.find('/').and_then(|start| host_and_path.get(start..)).unwrap_or_default();
+    format!("{}/dashboard", path.trim_end_matches('/'))
+}
+
+#[derive(Deserialize)]
+pub(super) struct DashboardQuery {
+    session: Option<String>,
+}
+
+/// Exchanges the link's token for the cookie, or shows the page.
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Params(query): Params<DashboardQuery>,
+    mut parts: Parts,
+) -> Result<Response, PageError> {
+    if let Some(token) = query.session {
+        Public::from_request_parts(&mut parts, &app).await?;
+        let Principal { session, .. } = Principal::load(&app, &token).await?;
+        // Relative: the public base may have a path.
+        let mut response = Redirect::to("dashboard").into_response();
+        let left = session.expires_at.millis_since(app.clock.now()).div_ceil(1000);
+        set_cookie(&app, &mut response, &token, left)?;
+        return Ok(response);
+    }
+    let Visitor(principal) = Visitor::from_request_parts(&mut parts, &app).await?;
+    let grants = rows(&app, &principal).await?;
+    let session = &principal.session;
+    let dashboard = Dashboard {
+        principal: &shown(&session.principal_id),
+        until: readable(session.expires_at),
+        token: form_token(&app, session.session_id),
+        grants,
+        style: STYLE,
+    };
+    Ok(page(&dashboard, None))
+}
+
+async fn rows(app: &App, principal: &Principal) -> ApiResult<Vec<Row>> {
+    let developer = principal.developer_id;
+    let principal_id = Some(principal.session.principal_id.clone());
+    app.read_long(developer, move |store| {
+        let filter = GrantFilter { principal_id, ..GrantFilter::default() };
+        let page = Page { after: None, offset: 0, limit: MOST_SHOWN };
+        let mut rows = Vec::new();
+        for grant in grants::list(store, developer, &filter, page)? {
+            let agent = store.agent(developer, grant.agent_id)?;
+            rows.push(Row {
+                id: grant.id,
+                agent: agent
+                    .map_or_else(|| "A deleted agent".to_owned(), |agent| shown(&agent.name).into_owned()),
+                scopes: grant.scopes.as_slice().iter().map(|scope| shown(scope).into_owned()).collect(),
+                until: readable(grant.expires_at),
+                status: match grant.status(store.now()) {
+                    GrantStatus::Active => "active",
+                    GrantStatus::Revoked => "revoked",
+                    GrantStatus::Expired => "expired",
+                },
+            });
+        }
+        Ok(rows)
+    })
+    .await
+}
+
+fn form_token(app: &App, session: SessionId) -> String {
+    app.secrets.form_token(FORM, &session.to_string())
+}
+
+fn require_own_form(app: &App, principal: &Principal, token: &str) -> ApiResult<()> {
+    if app.secrets.form_token_is(FORM, &principal.session.session_id.to_string(), token) {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorCode::Forbidden, "open the page again and decide there"))
+}
+
+#[derive(Deserialize)]
+pub(super) struct RevokeForm {
+    token: String,
+    #[serde(rename = "grantId")]
+    grant_id: String,
+}
+
+pub(super) async fn revoke(
+    Visitor(principal): Visitor,
+    State(app): State<Arc<App>>,
+    PageForm(form): PageForm<RevokeForm>,
+) -> Result<Response, PageError> {
+    require_own_form(&app, &principal, &form.token)?;
+    let id = form.grant_id.parse().map_err(|_| ApiError::not_found("grant"))?;
+    match principal.revoke(&app, id).await {
+        // A second click finds it revoked: that is what was wanted.
+        Err(error) if error.status() != StatusCode::NOT_FOUND => return Err(error.into()),
+        _ => {}
+    }
+    Ok(Redirect::to("../dashboard").into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct SignOutForm {
+    token: String,
+}
+
+pub(super) async fn sign_out(
+    Visitor(principal): Visitor,
+    State(app): State<Arc<App>>,
+    PageForm(form): PageForm<SignOutForm>,
+) -> Result<Response, PageError> {
+    require_own_form(&app, &principal, &form.token)?;
+    principal.sign_out(&app).await?;
+    let text = "Neither this browser nor the link that you opened shows your access any more.";
+    let mut response = page(&Message { title: "Signed out", text, style: STYLE }, None);
+    set_cookie(&app, &mut response, "", 0)?;
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookie_goes_to_the_page_alone() {
+        for (base, path) in [
+            ("http://127.0.0.1:8080", "/dashboard"),
+            ("https://a.example/auth", "/auth/dashboard"),
+            ("https://a.example/x/y", "/x/y/dashboard"),
+        ] {
+            assert_eq!(cookie_path(base), path);
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, HeaderValue::from_static("a=b; xgrantex_session=no"));
+        assert_eq!(cookie(&headers), None);
+        headers.append(header::COOKIE, HeaderValue::from_static("c=d;grantex_session=gxs_x.y"));
+        assert_eq!(cookie(&headers), Some("gxs_x.y"));
+    }
+}

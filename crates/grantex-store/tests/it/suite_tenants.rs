@@ -1,0 +1,110 @@
+//! What belongs to a developer as a tenant: its audit trail, its principals' sessions, its suspension.
+
+use grantex_core::model::{Actor, ActorKind, Caller};
+use grantex_core::store::{Change, Page};
+use grantex_core::usecase::audit::{self, Action};
+use grantex_core::usecase::{developers, operators, sessions};
+use grantex_types::{Lifetime, SessionId, Timestamp};
+
+use crate::harness::{Case, Harness};
+
+/// The cases about tenants, by name.
+pub const CASES: &[Case] = &[
+    ("the audit trail is per developer and bounded", the_audit_trail_is_per_developer_and_bounded),
+    ("sessions are listed ended and purged", sessions_are_listed_ended_and_purged),
+    ("suspension is told and taken back", suspension_is_told_and_taken_back),
+];
+
+fn the_audit_trail_is_per_developer_and_bounded(harness: Harness) {
+    let ((one, caller), (two, other)) = (harness.developer(), harness.developer());
+    let id = one.developer_id;
+    for n in 1..=5_u64 {
+        harness.turn_clock(1000);
+        harness
+            .write(move |tx| {
+                let (by, name) = (Actor::api_key(caller.key_id), n.to_string());
+                audit::note(tx, id, by, Action::KeyRevoked, &caller.key_id.to_string(), &[("name", &name)])
+            })
+            .unwrap();
+    }
+    let page = |after, limit| {
+        harness.read(move |store| audit::list(store, &caller, Page { after, offset: 0, limit }))
+    };
+    let newest = page(None, 3);
+    let names: Vec<_> = newest.iter().map(|entry| entry.details["name"].clone()).collect();
+    assert_eq!(names, ["5", "4", "3"]);
+    assert_eq!(newest[0].actor, Actor { kind: ActorKind::ApiKey, id: Some(caller.key_id.to_string()) });
+    assert_eq!(
+        (newest[0].action.as_str(), newest[0].target.clone()),
+        ("key.revoked", caller.key_id.to_string())
+    );
+    let rest = page(Some(newest[2].id), 10);
+    assert_eq!(
+        rest.last().map(|entry| (entry.actor.kind, entry.action.as_str())),
+        Some((ActorKind::System, "key.created"))
+    );
+    assert_eq!(rest.len(), 3, "two notes, and the first key's");
+
+    let before = newest[1].created_at;
+    assert_eq!(harness.write(move |tx| Ok(tx.purge_audit(before, 4)?)).unwrap(), 4, "the oldest, of both");
+    assert_eq!(harness.write(move |tx| Ok(tx.purge_audit(before, 4)?)).unwrap(), 1);
+    assert_eq!(page(None, 10).len(), 2);
+    let stranger =
+        harness.read(move |store| audit::list(store, &other, Page { after: None, offset: 0, limit: 10 }));
+    assert!(stranger.is_empty() && two.developer_id == other.developer_id);
+}
+
+fn sessions_are_listed_ended_and_purged(harness: Harness) {
+    let ((one, caller), (_, other)) = (harness.developer(), harness.developer());
+    let id = one.developer_id;
+    let open = |by: Caller, principal: &str, seconds| {
+        harness.turn_clock(1);
+        let principal = principal.to_owned();
+        harness.write(move |tx| sessions::open(tx, &by, principal, Lifetime::from_seconds(seconds))).unwrap()
+    };
+    let first = open(caller, "user-1", 10);
+    let rest = [open(caller, "user-2", 3600), open(caller, "user-1", 3600), open(other, "user-1", 3600)];
+    let list = |principal: Option<&'static str>| {
+        let page = Page { after: None, offset: 0, limit: 10 };
+        let sessions = harness.read(move |store| sessions::list(store, &caller, principal, page));
+        sessions.into_iter().map(|session| session.session_id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None), [rest[1].session_id, rest[0].session_id, first.session_id]);
+    assert_eq!(list(Some("user-1")), [rest[1].session_id, first.session_id]);
+    let works = |developer, session: SessionId| {
+        harness.read(move |store| Ok(sessions::working(store, developer, session).is_ok()))
+    };
+    assert!(works(id, first.session_id) && !works(other.developer_id, first.session_id));
+
+    harness.turn_clock(10_000);
+    assert!(!works(id, first.session_id) && works(id, rest[0].session_id));
+    assert_eq!(list(Some("user-1")), [rest[1].session_id]);
+    let now = Timestamp::from_millis(harness.clock.0.load(std::sync::atomic::Ordering::SeqCst));
+    assert_eq!(harness.write(move |tx| Ok(tx.purge_sessions(now, 10)?)).unwrap(), 1);
+    assert!(!harness.write(move |tx| sessions::end_some(tx, &caller, "user-1")).unwrap());
+    assert_eq!(list(None), [rest[0].session_id]);
+    assert!(works(other.developer_id, rest[2].session_id), "another developer's principal is another");
+    harness.write(move |tx| developers::revoke_key(tx, &caller, caller.key_id)).unwrap();
+    assert!(!works(id, rest[0].session_id));
+}
+
+fn suspension_is_told_and_taken_back(harness: Harness) {
+    let ((one, caller), (two, _)) = (harness.developer(), harness.developer());
+    let id = one.developer_id;
+    let suspended = || {
+        harness.read(move |store| {
+            let key = store.key(id, caller.key_id)?.unwrap();
+            assert_eq!(store.key_by_hash(&key.hash)?.unwrap().is_suspended, key.is_suspended);
+            assert!(store.tenant(two.developer_id)?.unwrap().suspended_at.is_none());
+            assert_eq!(store.tenant(id)?.unwrap().suspended_at.is_some(), key.is_suspended);
+            Ok(key.is_suspended)
+        })
+    };
+    harness.write(move |tx| operators::suspend(tx, id, Actor::operator("uid 0"), None)).unwrap();
+    assert!(suspended());
+    assert!(matches!(harness.heard.changes.lock()[..], [Change::DeveloperSuspended(told)] if told == id));
+    harness.write(move |tx| operators::resume(tx, id, Actor::operator("uid 0"), None)).unwrap();
+    assert!(!suspended());
+    let all = harness.read(|store| operators::list(store, Page { after: None, offset: 0, limit: 10 }));
+    assert_eq!(all.len(), 2);
+}
