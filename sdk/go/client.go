@@ -112,7 +112,7 @@ func NewClient(apiKey string, opts ...Option) *Client {
 	}
 	t.baseURL = strings.TrimRight(t.baseURL, "/")
 	if err := checkURL(t.baseURL); err != nil {
-		t.broken = fmt.Errorf("%w: the base URL %q: %w", ErrConfiguration, t.baseURL, err)
+		t.broken = fmt.Errorf("%w: the base URL %q %w", ErrConfiguration, redactedURL(t.baseURL), err)
 	}
 	return &Client{
 		Agents:            &AgentsService{t},
@@ -137,13 +137,18 @@ func roundTripper() http.RoundTripper {
 	return own
 }
 
+// checkURL tells whether calls can go there, and nothing in it is a secret that an error or a log would show.
 func checkURL(text string) error {
 	parsed, err := url.Parse(text)
-	if err != nil {
-		return err
-	}
-	if parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
-		return errors.New("not an http or https URL")
+	switch {
+	// The error of Parse holds the URL.
+	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
+		return errors.New("is not an http or https URL")
+	case parsed.User != nil:
+		return errors.New("holds a user name or a password, which the service does not take: leave it out, " +
+			"and give the API key to NewClient or in GRANTEX_API_KEY")
+	case strings.ContainsAny(text, "?#"):
+		return errors.New("holds a query or a fragment: give only the scheme, the host and a path")
 	}
 	return nil
 }

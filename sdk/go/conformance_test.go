@@ -46,6 +46,7 @@ var kinds = []struct {
 	{ErrProtocol, "protocol"},
 	{ErrStreamEnded, "ended"},
 	{ErrInvalidToken, "invalid_token"},
+	{ErrConfiguration, "configuration"},
 }
 
 type conformanceCase struct {
@@ -181,6 +182,9 @@ func millis(value any) time.Duration {
 }
 
 func clientOf(base string, given map[string]any) *Client {
+	if other, ok := given["baseUrl"].(string); ok {
+		base = other
+	}
 	opts := []Option{WithBaseURL(base), WithRetryDelay(time.Millisecond)}
 	if keys, ok := given["keys"].([]any); ok {
 		var next atomic.Int32
@@ -314,8 +318,18 @@ func differences(wanted, got map[string]any) (problems []string) {
 			continue
 		}
 		have, _ := got[within].(map[string]any)
+		shown, _ := have["shown"].(string)
 		for field, value := range want.(map[string]any) {
-			compare(within+"'s "+field, value, have[field])
+			switch field {
+			case "says", "hides":
+				for _, part := range value.([]any) {
+					if strings.Contains(shown, part.(string)) != (field == "says") {
+						problems = append(problems, fmt.Sprintf("the error %s not %v: %s", field, part, shown))
+					}
+				}
+			default:
+				compare(within+"'s "+field, value, have[field])
+			}
 		}
 	}
 	if failed, ok := got["error"].(map[string]any); ok && wanted["error"] == nil {

@@ -252,8 +252,22 @@ func (t *transport) failure(ctx context.Context, err error, limit time.Duration)
 	if errors.As(err, &inURL) {
 		err = inURL.Err
 	}
-	return fmt.Errorf("%w: %s: %w; is the service running, and is the base URL right?", ErrConnection, t.baseURL, err)
+	return &connectionError{t.baseURL, err}
 }
+
+// connectionError is a failure below HTTP. Its cause can be asked for; its text has no secrets: a cause may name a
+// proxy with its password.
+type connectionError struct {
+	baseURL string
+	cause   error
+}
+
+func (e *connectionError) Error() string {
+	return fmt.Sprintf("%v: %s: %s; is the service running, and is the base URL right?",
+		ErrConnection, e.baseURL, redacted(e.cause.Error()))
+}
+
+func (e *connectionError) Unwrap() []error { return []error{ErrConnection, e.cause} }
 
 // refusal is what the service said instead of a success.
 func refusal(response *http.Response, text []byte) *APIError {

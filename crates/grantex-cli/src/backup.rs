@@ -43,7 +43,7 @@ pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
         fs::remove_dir_all(&unfinished)?;
     }
     fs::DirBuilder::new().mode(0o700).create(&unfinished)?;
-    anstream::eprintln!("copying the database …");
+    print::note("copying the database …");
     let copied = sqlite::backup(&backup.data_dir, &unfinished.join(sqlite::FILE_NAME))
         .map_err(Failure::from)
         // The keys after the database: whatever it names is there then.

@@ -10,8 +10,8 @@ use grantex_server::{Rate, Rates, Settings, StreamSettings};
 use grantex_types::Lifetime;
 use serde::Deserialize;
 
-use crate::Failure;
 use crate::logging::LogFormat;
+use crate::{Failure, mistake};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const DEFAULT_DATA_DIR: &str = "./grantex-data";
@@ -160,8 +160,9 @@ impl Options {
         let Some(path) = file else { return Ok(self) };
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("the configuration file {} cannot be read: {error}", path.display()))?;
-        let below: Self = toml::from_str(&text)
-            .map_err(|error| format!("the configuration file {} is not valid: {error}", path.display()))?;
+        let below: Self = toml::from_str(&text).map_err(|error| {
+            format!("the configuration file {}: {}", path.display(), mistake::of(&text, &error))
+        })?;
         Ok(prefer!(self, below;
             listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, token_lifetime, cors_origins,
             metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst, key_rate_limit, signup_rate,
@@ -225,8 +226,13 @@ impl Options {
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let public_base = self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{listening}"));
         let public_base = public_base.trim_end_matches('/').to_owned();
-        if !public_base.starts_with("http://") && !public_base.starts_with("https://") {
-            return Err("--public-url must start with http:// or https://".into());
+        // It stands in every link, token and log.
+        if grantex::internal::check_base_url(&public_base).is_err() {
+            let shown = grantex::internal::redacted_url(&public_base);
+            return Err(format!(
+                "--public-url {shown:?} must be an http or https URL without user, password, query and fragment"
+            )
+            .into());
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err("give both tls_cert and tls_key, or neither".into());

@@ -83,7 +83,7 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
             },
         }
     }
-    anstream::eprintln!("stopping …");
+    print::note("stopping …");
     drop(events);
     service.stop().await
 }
@@ -109,24 +109,34 @@ fn welcome(base: &str, public: &str, key: &str, data_dir: &Path, demo: bool) {
     let bold = Style::new().bold();
     let dim = Style::new().dimmed();
     let green = AnsiColor::Green.on_default().bold();
-    anstream::eprintln!(
-        "{green}Grantex is running{green:#} at {bold}{public}{bold:#}   {dim}data: {}{dim:#}
-
-  {bold}export GRANTEX_BASE_URL={base}{bold:#}
-  {bold}export GRANTEX_API_KEY={key}{bold:#}
-
-Paste into another terminal:
-  {dim}# follow the events{dim:#}
-  curl -N -H \"Authorization: Bearer $GRANTEX_API_KEY\" \"$GRANTEX_BASE_URL/v1/events/stream\"
-  {dim}# register an agent, ask for consent (a sandbox key gets the code at once), exchange the code{dim:#}
-  post() {{ curl -s -H \"Authorization: Bearer $GRANTEX_API_KEY\" -H 'Content-Type: application/json' \"$GRANTEX_BASE_URL$1\" -d \"$2\"; }}
-  AGENT=$(post /v1/agents '{{\"name\":\"Calendar assistant\"}}' | grep -o 'ag_[0-9A-Z]*' | head -1)
-  CODE=$(post /v1/authorize '{{\"agentId\":\"'$AGENT'\",\"principalId\":\"user-123\",\"scopes\":[\"calendar:read\"]}}' | grep -o 'gxc_[^\"]*')
-  post /v1/token '{{\"agentId\":\"'$AGENT'\",\"code\":\"'$CODE'\"}}'
-
-Events appear here as they happen{}. Ctrl-C ends.
-",
-        data_dir.display(),
-        if demo { "; the demo makes some" } else { "; try --demo to see some at once" },
-    );
+    let data = format!("   data: {}", data_dir.display());
+    print::note_pieces(&[
+        (green, &"Grantex is running"),
+        (print::PLAIN, &" at "),
+        (bold, &public),
+        (dim, &data),
+    ]);
+    print::note("");
+    print::note_pieces(&[(bold, &format_args!("  export GRANTEX_BASE_URL={base}"))]);
+    print::note_pieces(&[(bold, &format_args!("  export GRANTEX_API_KEY={key}"))]);
+    for line in PASTE.lines() {
+        let style = if line.trim_start().starts_with('#') { dim } else { print::PLAIN };
+        print::note_pieces(&[(style, &line)]);
+    }
+    let more = if demo { "; the demo makes some" } else { "; try --demo to see some at once" };
+    print::note(format_args!("Events appear here as they happen{more}. Ctrl-C ends."));
+    print::note("");
 }
+
+/// What to try in another terminal.
+const PASTE: &str = r#"
+Paste into another terminal:
+  # follow the events
+  curl -N -H "Authorization: Bearer $GRANTEX_API_KEY" "$GRANTEX_BASE_URL/v1/events/stream"
+  # register an agent, ask for consent (a sandbox key gets the code at once), exchange the code
+  post() { curl -s -H "Authorization: Bearer $GRANTEX_API_KEY" -H 'Content-Type: application/json' "$GRANTEX_BASE_URL$1" -d "$2"; }
+  AGENT=$(post /v1/agents '{"name":"Calendar assistant"}' | grep -o 'ag_[0-9A-Z]*' | head -1)
+  CODE=$(post /v1/authorize '{"agentId":"'$AGENT'","principalId":"user-123","scopes":["calendar:read"]}' | grep -o 'gxc_[^"]*')
+  post /v1/token '{"agentId":"'$AGENT'","code":"'$CODE'"}'
+
+"#;

@@ -135,7 +135,7 @@ async fn tail(client: &Client, selection: &Selection) -> Result<(), Failure> {
         if !told.swap(true, Ordering::Relaxed) {
             let reason =
                 reconnect.reason.as_ref().map_or("the service ended the stream".into(), ToString::to_string);
-            anstream::eprintln!("connection lost ({reason}); reconnecting");
+            print::note(format_args!("connection lost ({reason}); reconnecting"));
         }
     });
     let mut events = client.events().stream(options);

@@ -3,6 +3,8 @@
 mod check;
 mod config;
 mod dead_letters;
+mod expand;
+mod file;
 mod run;
 mod status;
 mod watch;
@@ -21,7 +23,7 @@ use crate::logging::LogFormat;
     after_help = "The configuration is one TOML file:
 
   url = \"http://127.0.0.1:8080\"
-  api_key = \"${GRANTEX_API_KEY}\"       # ${file:/run/secrets/key} reads a file
+  api_key = \"${GRANTEX_API_KEY}\"       # ${file:/run/secrets/key} reads a file; $${ is ${ itself
   state_dir = \"./forward-state\"
   since = \"2026-01-01T00:00:00Z\"       # without a checkpoint; default: from now on
   listen = \"127.0.0.1:9464\"            # /healthz, /readyz, /metrics; default: none
@@ -88,7 +90,7 @@ enum Command {
 pub(crate) async fn run(forward: Forward) -> Result<(), Failure> {
     match forward.command {
         None => run::run(&forward.config, forward.log_format, &forward.log).await,
-        Some(Command::Check { json }) => check::run(&forward.config, json).await,
+        Some(Command::Check { json }) => check::run(&forward.config, &forward.log, json).await,
         Some(Command::Status { json }) => status::run(&forward.config, json).await,
         Some(Command::DeadLetters(command)) => dead_letters::run(&forward.config, command).await,
     }

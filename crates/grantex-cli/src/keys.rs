@@ -9,7 +9,6 @@ use grantex::api::developers::{ApiKey, KeyList, Mode, SignupRequest, SignupRespo
 use grantex_core::model::Actor;
 use grantex_server::{Memory, Settings, SystemClock};
 use grantex_store::DataDir;
-use serde::Serialize;
 
 use crate::service::open_store;
 use crate::target::Target;
@@ -100,7 +99,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
         Command::List => {
             let keys: Vec<ApiKey> = target.client()?.keys().all(ListParams::default()).try_collect().await?;
             if json {
-                return print_json(&KeyList { keys, next_cursor: None });
+                return print::pretty(&KeyList { keys, next_cursor: None });
             }
             for key in keys {
                 let state = key.revoked_at.map_or("works".to_owned(), |at| format!("revoked {at}"));
@@ -114,18 +113,19 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
         Command::Create { name } => {
             let made = target.client()?.keys().create(name).await?;
             if json {
-                return print_json(&made);
+                return print::pretty(&made);
             }
-            print::line(format_args!("{}\n{}", made.key_id, made.api_key));
+            print::line(made.key_id);
+            print::line(made.api_key);
             Ok(())
         }
         Command::Revoke { id } => Ok(target.client()?.keys().revoke(id).await?),
         Command::Rotate => {
             let made = target.client()?.keys().rotate().await?;
             if json {
-                return print_json(&made);
+                return print::pretty(&made);
             }
-            print::line(format_args!("{}", made.api_key));
+            print::line(made.api_key);
             Ok(())
         }
         Command::Bootstrap { developer, data } => {
@@ -141,12 +141,10 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             }
             let kid = grantex_server::rotate_signing_key(&data.data_dir, &SystemClock)?;
             if json {
-                return print_json(&serde_json::json!({ "kid": kid }));
+                return print::pretty(&serde_json::json!({ "kid": kid }));
             }
-            print::line(format_args!("{kid}"));
-            anstream::eprintln!(
-                "send SIGHUP to the running service, or restart it, to sign with the new key"
-            );
+            print::line(kid);
+            print::note("send SIGHUP to the running service, or restart it, to sign with the new key");
             Ok(())
         }
     }
@@ -154,14 +152,10 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
 
 fn show_developer(made: &SignupResponse, json: bool) -> Result<(), Failure> {
     if json {
-        return print_json(made);
+        return print::pretty(made);
     }
-    print::line(format_args!("{}\n{}", made.developer_id, made.api_key));
-    anstream::eprintln!("the API key is shown this one time: store it now");
-    Ok(())
-}
-
-fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print::line(format_args!("{}", serde_json::to_string_pretty(value)?));
+    print::line(made.developer_id);
+    print::line(&made.api_key);
+    print::note("the API key is shown this one time: store it now");
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! Structured logs, for people or as JSON.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 
+use anstyle::Style;
 use clap::ValueEnum;
+use grantex::internal::{Escaped, redacted};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::debug_fn;
 
-use crate::Failure;
+use crate::{Failure, print};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -20,22 +24,53 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error.
-pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), Failure> {
-    let filter =
-        EnvFilter::try_new(filter).map_err(|error| format!("the log filter is not valid: {error}"))?;
-    let terminal = std::io::stderr().is_terminal();
+/// What to log; fails on a filter that is none.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
+    EnvFilter::try_new(text).map_err(|error| format!("the log filter {text:?} is not valid: {error}").into())
+}
+
+/// Starts logging to standard error. No text that comes from elsewhere reaches a terminal unescaped, and no
+/// URL's secrets are logged, whichever library logs it.
+pub(crate) fn start(format: LogFormat, text: &str) -> Result<(), Failure> {
+    let filter = filter(text)?;
+    let terminal = io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(terminal);
     let started = if json {
-        builder.json().flatten_event(true).with_current_span(false).try_init()
+        let builder = builder.json().flatten_event(true).with_current_span(false);
+        builder.with_writer(|| EscapingLines(io::stderr())).try_init()
     } else {
-        builder.with_target(false).try_init()
+        // Colours are the format's, so each value is escaped where it is written.
+        let fields = debug_fn(|to, field, value| {
+            let value = Escaped(redacted(&format!("{value:?}")));
+            let name = match field.name() {
+                "message" => return write!(to, "{value}"),
+                name => name.trim_start_matches("r#"),
+            };
+            let style = if to.has_ansi_escapes() { Style::new().italic() } else { print::PLAIN };
+            write!(to, "{style}{name}{style:#}={value}")
+        });
+        builder.with_target(false).fmt_fields(fields.delimited(" ")).with_writer(io::stderr).try_init()
     };
     started.map_err(|error| format!("logging cannot be started: {error}").into())
+}
+
+/// Escapes each line that is written to it whole, as a log's record is. JSON stays the same JSON.
+struct EscapingLines<W>(W);
+
+impl<W: Write> Write for EscapingLines<W> {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(record);
+        let (line, end) = text.strip_suffix('\n').map_or((text.as_ref(), ""), |line| (line, "\n"));
+        self.0.write_all(format!("{}{end}", Escaped(redacted(line))).as_bytes())?;
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }

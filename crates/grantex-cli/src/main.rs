@@ -9,6 +9,7 @@ mod events;
 mod forward;
 mod keys;
 mod logging;
+mod mistake;
 mod print;
 mod serve;
 mod service;
@@ -66,8 +67,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let red = anstyle::AnsiColor::Red.on_default().bold();
-            anstream::eprintln!("{red}error:{red:#} {failure}");
+            print::fail(&failure);
             ExitCode::FAILURE
         }
     }
@@ -88,11 +88,14 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Keys(command) => keys::run(command).await,
             Command::Backup(command) => backup::run(&command),
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Cli::command(), "grantex", &mut std::io::stdout());
+                // Into memory first: the generator panics where it cannot write.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "grantex", &mut script);
+                print::made(&script);
                 Ok(())
             }
             Command::Openapi => {
-                print::line(format_args!("{}", grantex_server::openapi_document().to_pretty_json()?));
+                print::made(format!("{}\n", grantex_server::openapi_document().to_pretty_json()?).as_bytes());
                 Ok(())
             }
         }

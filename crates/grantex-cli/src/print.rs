@@ -1,18 +1,89 @@
-//! Events on a terminal.
+//! Everything that a command prints goes through here, on standard output and on standard error.
+//!
+//! Names, answers of receivers and errors come from elsewhere: what they hold of control characters and of
+//! those that turn the direction is escaped, so that no text moves the cursor, colours a line, adds one or
+//! reads other than it is. Colours are given beside the text, never in it.
 
-use std::io::Write as _;
+use std::fmt::{Display, Write as _};
+use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use grantex::internal::{Escaped, redacted};
 use grantex_types::event::{Event, EventData, EventType, IssueMethod, RevokedBy};
+use serde::Serialize;
 
-/// Prints a line to standard output. Ends the process quietly when nobody reads any more, as in
-/// `grantex events tail | head`.
-pub(crate) fn line(text: impl std::fmt::Display) {
-    let written = writeln!(anstream::stdout().lock(), "{text}");
-    if let Err(error) = written {
-        let quiet = error.kind() == std::io::ErrorKind::BrokenPipe;
-        std::process::exit(i32::from(!quiet));
+use crate::Failure;
+
+/// As it is.
+pub(crate) const PLAIN: Style = Style::new();
+
+/// A piece of a line: how it looks, and what it says.
+pub(crate) type Piece<'a> = (Style, &'a dyn Display);
+
+/// Prints a line to standard output.
+pub(crate) fn line(text: impl Display) {
+    pieces(&[(PLAIN, &text)]);
+}
+
+/// Prints a line of pieces to standard output.
+pub(crate) fn pieces(pieces: &[Piece<'_>]) {
+    finish(write(&mut anstream::stdout().lock(), pieces));
+}
+
+/// Prints a line to standard error. A command goes on where nobody reads that.
+pub(crate) fn note(text: impl Display) {
+    note_pieces(&[(PLAIN, &text)]);
+}
+
+/// Prints a line of pieces to standard error.
+pub(crate) fn note_pieces(pieces: &[Piece<'_>]) {
+    let _ = write(&mut anstream::stderr().lock(), pieces);
+}
+
+/// Shows a line on the terminal that standard error is, over the one that it showed before.
+pub(crate) fn over(text: impl Display) {
+    let mut to = anstream::stderr().lock();
+    let _ = write!(to, "\r\x1b[K{}", Escaped(text)).and_then(|()| to.flush());
+}
+
+/// Prints JSON for people to standard output.
+pub(crate) fn pretty(value: &impl Serialize) -> Result<(), Failure> {
+    // Its line ends are its own: those in a text are escaped already.
+    serde_json::to_string_pretty(value)?.lines().for_each(line);
+    Ok(())
+}
+
+/// Writes what this program itself has made, such as a script, to standard output as it is.
+pub(crate) fn made(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    finish(out.write_all(bytes).and_then(|()| out.flush()));
+}
+
+fn write(to: &mut impl Write, pieces: &[Piece<'_>]) -> io::Result<()> {
+    let mut line = String::new();
+    for (style, text) in pieces {
+        let _ = write!(line, "{style}{}{style:#}", Escaped(text));
     }
+    line.push('\n');
+    to.write_all(line.as_bytes())
+}
+
+/// Ends the process where nothing can be printed any more: quietly where the reader has gone, as in
+/// `grantex events tail | head`, and with a sentence where the disk is full.
+fn finish(written: io::Result<()>) {
+    let Err(error) = written else { return };
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    fail(&format_args!("standard output cannot be written: {error}"));
+    std::process::exit(1);
+}
+
+/// Says what ended a command, without the secrets of URLs.
+pub(crate) fn fail(failure: &dyn Display) {
+    let red = AnsiColor::Red.on_default().bold();
+    let told = redacted(&failure.to_string());
+    note_pieces(&[(red, &"error:"), (PLAIN, &" "), (PLAIN, &told)]);
 }
 
 /// How events are printed.
@@ -40,12 +111,10 @@ pub(crate) fn event(envelope: &str, form: Form) {
     let dim = Style::new().dimmed();
     let at = event.created_at.to_string();
     let time = if form == Form::Live { at.get(11..23).unwrap_or(&at) } else { &at };
-    line(format_args!(
-        "{dim}{time}{dim:#}  {colour}{:<16}{colour:#}  {}  {dim}{}{dim:#}",
-        event.data.event_type(),
-        describe(&event.data),
-        event.id
-    ));
+    let kind = format!("{:<16}", event.data.event_type());
+    let what = describe(&event.data);
+    let gap: Piece<'_> = (PLAIN, &"  ");
+    pieces(&[(dim, &time), gap, (colour, &kind), gap, (PLAIN, &what), gap, (dim, &event.id)]);
 }
 
 fn colour(kind: EventType) -> Style {

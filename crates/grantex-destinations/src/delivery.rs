@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantex::EventId;
+use grantex::internal::redacted;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, BatchSettings};
 use crate::destination::{EventDestination, SendError};
 use crate::observer::{Failure, Observer};
-use crate::retry::{Backoff, RetryPolicy};
+use crate::retry::RetryPolicy;
 use crate::state::{Condemned, DeadLetter, State, StateError};
 use crate::stats::{Stats, now_ms};
+use crate::tries::Tries;
 
 /// A try that takes longer is given up: nothing that a receiver does takes so long, and a destination
 /// that hangs must say so.
@@ -61,7 +63,7 @@ impl<D: EventDestination> Delivery<D> {
         // The last is the next: halves of halves come before what follows them.
         let mut pieces = vec![piece];
         while let Some(mut piece) = pieces.pop() {
-            let mut backoff = Backoff::new(self.retry);
+            let mut tries = self.tries();
             loop {
                 let Err(error) = self.attempt(&mut piece).await? else {
                     self.settle(&piece.batch, Vec::new()).await?;
@@ -85,9 +87,10 @@ impl<D: EventDestination> Delivery<D> {
                             break;
                         }
                     }
-                    passing => self.wait(&mut backoff, &passing).await?,
+                    passing => self.wait(&mut tries, &passing).await?,
                 }
             }
+            tries.over();
         }
         Ok(())
     }
@@ -101,7 +104,7 @@ impl<D: EventDestination> Delivery<D> {
                 let place = self.destination.place(batch).await?;
                 batch.set_place(place);
                 let begun = self.state.begin(&self.name, batch.record()).await;
-                begun.map_err(|error| SendError::retry(error.to_string()))?;
+                begun?;
                 *is_recorded = true;
             }
             let sent = async {
@@ -174,13 +177,14 @@ impl<D: EventDestination> Delivery<D> {
     }
 
     fn condemn(&self, event: grantex::GrantexEvent, reason: &str) -> Condemned {
+        let reason = redacted(reason);
         tracing::error!(
             destination = self.name,
             event = %event.id,
             reason,
             "the destination will not take this event; it is among the dead letters"
         );
-        Condemned { event, reason: reason.to_owned(), at_ms: now_ms() }
+        Condemned { event, reason, at_ms: now_ms() }
     }
 
     /// Counts dead letters that are kept by now, and tells of them.
@@ -267,16 +271,15 @@ impl<D: EventDestination> Delivery<D> {
         }
     }
 
+    /// The tries of one thing.
+    pub(crate) fn tries(&self) -> Tries {
+        Tries::new(self.retry, &self.stats)
+    }
+
     /// Says what failed, and waits as long as it should.
-    pub(crate) async fn wait(&self, backoff: &mut Backoff, error: &SendError) -> Result<(), Cut> {
-        let reason = error.to_string();
-        self.stats.failed(&reason);
-        let delay = match error {
-            SendError::Refused(_) => backoff.next_refused(),
-            SendError::Retry { after, .. } => backoff.next(*after),
-            _ => backoff.next(None),
-        };
-        let failures = backoff.failures();
+    pub(crate) async fn wait(&self, tries: &mut Tries, error: &SendError) -> Result<(), Cut> {
+        let delay = tries.failed(error);
+        let (reason, failures) = (error.to_string(), tries.failures());
         let needs_somebody = matches!(error, SendError::Refused(_));
         self.observer.failed(&Failure {
             destination: &self.name,
@@ -287,7 +290,7 @@ impl<D: EventDestination> Delivery<D> {
         });
         // Every failure of an outage would drown what else is in the log.
         if needs_somebody {
-            tracing::error!(destination = self.name, %reason, failures, ?delay, "the destination refuses; somebody has to mend this");
+            tracing::error!(destination = self.name, %reason, failures, ?delay, "failing: manual action required");
         } else if failures.is_power_of_two() {
             tracing::warn!(destination = self.name, %reason, failures, ?delay, "a batch was not taken; it is sent again");
         }
@@ -300,11 +303,14 @@ impl<D: EventDestination> Delivery<D> {
         F: FnMut() -> W,
         W: Future<Output = Result<T, StateError>>,
     {
-        let mut backoff = Backoff::new(self.retry);
+        let mut tries = self.tries();
         loop {
             match self.unless_cut(write()).await? {
-                Ok(done) => return Ok(done),
-                Err(error) => self.wait(&mut backoff, &SendError::refused(error.to_string())).await?,
+                Ok(done) => {
+                    tries.over();
+                    return Ok(done);
+                }
+                Err(error) => self.wait(&mut tries, &SendError::refused(error.to_string())).await?,
             }
         }
     }

@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
+use grantex::internal::redacted;
 use grantex::{EventId, GrantexEvent};
 
 use crate::batch::{Batch, Place};
+use crate::state::StateError;
 
 /// Somewhere that events go.
 ///
@@ -119,12 +121,12 @@ impl Default for BatchLimits {
     }
 }
 
-/// Why a batch was not taken, by what to do about it.
+/// Why a batch was not taken, by what to do about it. As text it is without the secrets of URLs.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// It may pass by itself: the same batch is sent again, after a while.
-    #[error("{message}")]
+    #[error("{}", redacted(message))]
     Retry {
         /// What happened.
         message: String,
@@ -133,20 +135,20 @@ pub enum SendError {
     },
     /// Somebody has to mend something first – a credential, a permission, a missing topic. The same batch
     /// is sent again, slowly, and it is said loudly.
-    #[error("{0}")]
+    #[error("{}", redacted(.0))]
     Refused(String),
     /// The batch's place is of no use any more: it gets another one and is sent again.
-    #[error("{0}")]
+    #[error("{}", redacted(.0))]
     Misplaced(String),
     /// Smaller batches would be taken. A single event that is too large is a dead letter.
-    #[error("{0}")]
+    #[error("{}", redacted(.0))]
     TooLarge(String),
     /// The batch as it is will never be taken. It is halved until the event that spoils it stands alone,
     /// which is a dead letter then.
-    #[error("{0}")]
+    #[error("{}", redacted(.0))]
     Rejected(String),
     /// Some events will never be taken.
-    #[error("{} of the batch's events were rejected: {}", .events.len(), .events.first().map_or("", |(_, reason)| reason))]
+    #[error("{} of the batch's events were rejected: {}", .events.len(), redacted(.events.first().map_or("", |(_, reason)| reason)))]
     EventsRejected {
         /// Their indexes in the batch, each with the answer that condemned it.
         events: Vec<(usize, String)>,
@@ -169,5 +171,15 @@ impl SendError {
     /// What condemns the batch.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::Rejected(message.into())
+    }
+}
+
+impl From<StateError> for SendError {
+    /// What cannot be written down is not sent. A database that is busy or full may pass.
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Database(_) => Self::retry(error.to_string()),
+            other => Self::refused(other.to_string()),
+        }
     }
 }

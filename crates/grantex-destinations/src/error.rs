@@ -1,14 +1,17 @@
 //! What is wrong with a configuration, and why a source ended.
 
+use grantex::internal::redacted;
+
 use crate::pipeline::PipelineError;
 use crate::state::StateError;
 
-/// A configuration that cannot work, with the key to change.
+/// A configuration that cannot work, with the key to change. As text it is without the secrets of URLs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{}{}{message}",
+    "{}{}{}",
     .destination.as_ref().map_or(String::new(), |name| format!("destination {name:?}: ")),
     .key.as_ref().map_or(String::new(), |key| format!("{key}: ")),
+    redacted(message),
 )]
 pub struct ConfigError {
     /// The destination that it is about; `None` for the source itself.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use grantex::internal::retry_after;
+use grantex::internal::{Escaped, redacted_url, retry_after};
 use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
@@ -99,7 +99,7 @@ pub(crate) fn base_url(key: &'static str, url: &str) -> Result<String, ConfigErr
     if parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
         return Ok(url.trim_end_matches('/').to_owned());
     }
-    Err(ConfigError::value(key, format!("{url:?} is not an http or https URL")))
+    Err(ConfigError::value(key, format!("{:?} is not an http or https URL", redacted_url(url))))
 }
 
 /// An answer, read to its end.
@@ -119,9 +119,9 @@ const QUOTED: usize = 500;
 
 /// Sends a request and reads the answer.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, SendError> {
-    let mut response = request.send().await.map_err(|error| SendError::retry(reason(&error)))?;
+    let mut response = request.send().await.map_err(|error| SendError::retry(reason(error)))?;
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| SendError::retry(reason(&error)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| SendError::retry(reason(error)))? {
         let room = MOST_ANSWER_BYTES.saturating_sub(body.len());
         body.extend(chunk.iter().take(room));
         if body.len() >= MOST_ANSWER_BYTES {
@@ -137,12 +137,13 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, SendError> {
 }
 
 /// A failure below HTTP in one sentence, without the URL, which may hold secrets.
-pub(crate) fn reason(error: &reqwest::Error) -> String {
+pub(crate) fn reason(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();
     }
+    let error = error.without_url();
     let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = std::error::Error::source(&error);
     while let Some(inner) = source {
         reason = inner.to_string();
         source = inner.source();
@@ -151,10 +152,12 @@ pub(crate) fn reason(error: &reqwest::Error) -> String {
 }
 
 impl Answer {
-    /// The status and the beginning of the body.
+    /// The status and the beginning of the body, on one line.
     pub(crate) fn quote(&self) -> String {
-        let text: String = self.body.trim().chars().take(QUOTED).collect();
-        if text.is_empty() { self.status.to_string() } else { format!("{}: {text}", self.status) }
+        match first_line(&self.body) {
+            text if text.is_empty() => self.status.to_string(),
+            text => format!("{}: {text}", self.status),
+        }
     }
 
     /// It may pass: sent again, as late as the receiver asks.
@@ -175,8 +178,48 @@ impl Answer {
     }
 }
 
+/// What a message quotes of a text from elsewhere: JSON without its line ends, else the first line that says
+/// something.
+pub(crate) fn first_line(body: &str) -> String {
+    let body = body.trim();
+    let json = serde_json::from_str::<serde_json::Value>(body).ok();
+    let line = json.map_or_else(
+        || {
+            let says_nothing =
+                |line: &&str| line.is_empty() || line.starts_with("<?") || line.starts_with("<!");
+            let mut lines = body.lines().map(str::trim);
+            lines.find(|line| !says_nothing(line)).unwrap_or_default().to_owned()
+        },
+        |json| json.to_string(),
+    );
+    Escaped(line.chars().take(QUOTED).collect::<String>()).to_string()
+}
+
 fn cookies(response: &Response) -> Vec<String> {
     let all = response.headers().get_all(reqwest::header::SET_COOKIE).iter();
     let pair = |value: &str| value.split(';').next().unwrap_or_default().trim().to_owned();
     all.filter_map(|value| value.to_str().ok()).map(pair).filter(|pair| pair.contains('=')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_answer_one_line_is_quoted_and_nothing_in_it_moves_a_terminal() {
+        for (body, line) in [
+            ("", ""),
+            ("  \n\n no room \n at all", "no room"),
+            ("{\n  \"error\": {\n    \"code\": 403\n  }\n}\n", r#"{"error":{"code":403}}"#),
+            (
+                "<?xml version=\"1.0\"?>\n<Error><Code>Denied</Code></Error>",
+                "<Error><Code>Denied</Code></Error>",
+            ),
+            ("<!DOCTYPE html>\n<h1>Sign in</h1>", "<h1>Sign in</h1>"),
+            ("a\u{1b}[2Kb\u{202e}", r"a\u001b[2Kb\u202e"),
+        ] {
+            assert_eq!(first_line(body), line);
+        }
+        assert_eq!(first_line(&"x".repeat(QUOTED + 1)).len(), QUOTED);
+    }
 }

@@ -18,9 +18,9 @@ use crate::gather::{Gather, Gathered};
 use crate::log::{EventLog, LogError, Start};
 use crate::observer::Failure;
 use crate::options::OnLostPosition;
-use crate::retry::Backoff;
 use crate::state::{Checkpoint, Gap, InFlight, Report, StateError};
 use crate::stats::{Phase, now_ms};
+use crate::tries::Tries;
 
 /// How often a pipeline looks after what is not urgent: reports, dead letters to send again.
 const TICK: Duration = Duration::from_secs(2);
@@ -147,13 +147,14 @@ impl<D: EventDestination> Pipeline<D> {
     async fn resume(&self) -> Result<Option<Checkpoint>, End> {
         let kept = self.delivery.state.checkpoint(self.name()).await.map_err(|error| self.broken(error))?;
         let delivered = kept.and_then(|checkpoint| checkpoint.delivered);
-        let mut backoff = Backoff::new(self.delivery.retry);
+        let mut tries = self.delivery.tries();
         let own = loop {
             match self.unless_stopped(self.delivery.destination.open(delivered)).await? {
                 Ok(own) => break own,
-                Err(error) => self.unless_stopped(self.delivery.wait(&mut backoff, &error)).await??,
+                Err(error) => self.unless_stopped(self.delivery.wait(&mut tries, &error)).await??,
             }
         };
+        tries.over();
         let Some(own) = own.filter(|own| Some(*own) != delivered) else { return Ok(kept) };
         let checkpoint = Checkpoint { cursor: own, delivered: Some(own) };
         tracing::info!(destination = self.name(), event = %own, "the destination's own checkpoint wins");
@@ -200,7 +201,7 @@ impl<D: EventDestination> Pipeline<D> {
 
     /// The events of a batch that was in flight, as the log has them.
     async fn read_range(&self, record: &InFlight, from: &Start) -> Result<Vec<GrantexEvent>, RangeError> {
-        let mut backoff = Backoff::new(self.delivery.retry);
+        let mut tries = self.delivery.tries();
         loop {
             let mut steps = self.log.open(&record.settings.filter, from);
             let mut events: Vec<GrantexEvent> = Vec::new();
@@ -212,6 +213,7 @@ impl<D: EventDestination> Pipeline<D> {
                             events.push(event);
                         }
                         if id >= record.last {
+                            tries.over();
                             return Ok(events);
                         }
                     }
@@ -227,7 +229,7 @@ impl<D: EventDestination> Pipeline<D> {
                 }
             };
             drop(steps);
-            self.unless_stopped(self.delivery.wait(&mut backoff, &error)).await??;
+            self.unless_stopped(self.delivery.wait(&mut tries, &error)).await??;
         }
     }
 
@@ -237,7 +239,8 @@ impl<D: EventDestination> Pipeline<D> {
         let mut on_their_way = FuturesUnordered::new();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut backoff = Backoff::new(self.delivery.retry);
+        let mut reading = self.delivery.tries();
+        let mut reporting = self.delivery.tries();
         let mut reopen_at: Option<Instant> = None;
         let mut wants_redelivery = true;
         let mut cursor_written: Option<Instant> = None;
@@ -277,18 +280,18 @@ impl<D: EventDestination> Pipeline<D> {
                 }
                 _ = tick.tick() => {
                     wants_redelivery = true;
-                    self.report(&mut reported).await;
+                    self.report(&mut reported, &mut reporting).await;
                 }
                 gathered = gather.next(&delivery.destination), if may_gather => match gathered {
                     Gathered::Batch(events) => {
-                        backoff.reset();
+                        reading.over();
                         if let Some(batch) = Batch::new(events, self.settings.clone()) {
                             start = Start::After(batch.last());
                             on_their_way.push(delivery.deliver(batch));
                         }
                     }
                     Gathered::Cursor(id) => {
-                        backoff.reset();
+                        reading.over();
                         start = Start::After(id);
                         let is_due = cursor_written.is_none_or(|at| at.elapsed() >= CURSOR_INTERVAL);
                         if on_their_way.is_empty() {
@@ -300,23 +303,22 @@ impl<D: EventDestination> Pipeline<D> {
                         }
                     }
                     Gathered::Failed(error) => {
-                        let (reason, needs_somebody) = match error {
+                        let error = match error {
                             LogError::Lost(reason) => {
                                 lost = Some(reason);
                                 continue;
                             }
-                            LogError::Refused(reason) => (reason, true),
-                            LogError::Broken(reason) => (reason, false),
+                            LogError::Refused(reason) => SendError::Refused(reason),
+                            LogError::Broken(reason) => SendError::retry(reason),
                         };
-                        delivery.stats.note(&reason);
-                        let delay = if needs_somebody {
-                            tracing::error!(destination = self.name(), %reason, "the service refuses to stream; somebody has to mend this");
-                            backoff.next_refused()
+                        let delay = reading.failed(&error);
+                        let (reason, needs_somebody) = (error.to_string(), matches!(error, SendError::Refused(_)));
+                        if needs_somebody {
+                            tracing::error!(destination = self.name(), %reason, "the service refuses to stream; manual action required");
                         } else {
                             tracing::warn!(destination = self.name(), %reason, "the stream of events ended; opening it again");
-                            backoff.next(None)
-                        };
-                        self.tell(&reason, backoff.failures(), needs_somebody, Some(delay));
+                        }
+                        self.tell(&reason, reading.failures(), needs_somebody, Some(delay));
                         reopen_at = Instant::now().checked_add(delay);
                     }
                     Gathered::Drained if is_stopping => {
@@ -325,7 +327,10 @@ impl<D: EventDestination> Pipeline<D> {
                         }
                         return Ok(());
                     }
-                    Gathered::Drained => reopen_at = Instant::now().checked_add(backoff.next(None)),
+                    Gathered::Drained => {
+                        let delay = reading.failed(&SendError::retry("the stream of events ended"));
+                        reopen_at = Instant::now().checked_add(delay);
+                    }
                 }
             }
         }
@@ -369,17 +374,32 @@ impl<D: EventDestination> Pipeline<D> {
         Ok(self.delivery.keep(write).await?)
     }
 
-    /// Keeps a report where it says something new, and now and then to say that the pipeline lives.
-    async fn report(&self, last: &mut Report) {
+    /// Keeps a report where it says something new, and now and then to say that the pipeline lives. Also tells
+    /// a pipeline that has nothing to deliver that its state is lost.
+    async fn report(&self, last: &mut Report, tries: &mut Tries) {
         self.delivery.stats.measure();
         let report = self.delivery.stats.report();
         let is_news = Report { at_ms: last.at_ms, ..report.clone() } != *last;
-        if !is_news && report.at_ms.saturating_sub(last.at_ms) < HEARTBEAT_MS {
-            return;
+        let is_due = is_news || report.at_ms.saturating_sub(last.at_ms) >= HEARTBEAT_MS;
+        let kept = if is_due {
+            self.delivery.state.report(self.name(), report.clone()).await
+        } else {
+            self.delivery.state.is_in_place()
+        };
+        match kept {
+            Ok(()) => tries.over(),
+            Err(error) => {
+                let error = SendError::from(error);
+                let delay = tries.failed(&error);
+                let reason = error.to_string();
+                if tries.failures() == 1 {
+                    tracing::error!(destination = self.name(), %reason, "the report was not kept");
+                }
+                self.tell(&reason, tries.failures(), true, Some(delay));
+            }
         }
-        last.clone_from(&report);
-        if let Err(error) = self.delivery.state.report(self.name(), report).await {
-            tracing::warn!(destination = self.name(), %error, "the report was not kept");
+        if is_due {
+            last.clone_from(&report);
         }
     }
 

@@ -8,13 +8,13 @@ mod folder;
 mod in_flight;
 mod report;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use grantex::EventId;
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 pub use dead_letters::{Condemned, DeadLetter, DeadLetters};
 pub use folder::{FolderLock, StateError};
@@ -80,7 +80,25 @@ pub struct Checkpoint {
 #[derive(Debug, Clone)]
 pub struct State {
     connection: Arc<Mutex<Connection>>,
-    _lock: Option<Arc<FolderLock>>,
+    /// Where it is; nowhere for one in memory.
+    place: Option<Arc<Place>>,
+}
+
+/// A folder, and which database it held when it was opened.
+#[derive(Debug)]
+struct Place {
+    folder: PathBuf,
+    database: folder::FileId,
+    _lock: Option<FolderLock>,
+}
+
+impl Place {
+    fn check(&self) -> Result<(), StateError> {
+        match folder::FileId::of(&self.folder.join(folder::DATABASE)) {
+            Ok(there) if there == self.database => Ok(()),
+            _ => Err(StateError::Gone(self.folder.clone())),
+        }
+    }
 }
 
 impl State {
@@ -88,8 +106,8 @@ impl State {
     /// lives. A second forwarder on it is refused.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
         let lock = FolderLock::take(folder)?;
-        let connection = connect(folder)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), _lock: Some(Arc::new(lock)) })
+        folder::make_private(&folder.join(folder::DATABASE))?;
+        Self::at(folder, Some(lock))
     }
 
     /// The state in a `folder` that another process may be forwarding with: to look at it, and to
@@ -98,14 +116,38 @@ impl State {
         if !folder.join(folder::DATABASE).is_file() {
             return Err(StateError::Missing(folder.to_owned()));
         }
-        Ok(Self { connection: Arc::new(Mutex::new(connect(folder)?)), _lock: None })
+        Self::at(folder, None)
+    }
+
+    fn at(folder: &Path, lock: Option<FolderLock>) -> Result<Self, StateError> {
+        let connection = connect(folder)?;
+        let io = |source| StateError::Io { folder: folder.to_owned(), source };
+        // The folder is found again although the process may change its directory.
+        let folder = std::path::absolute(folder).map_err(io)?;
+        let database = folder::FileId::of(&folder.join(folder::DATABASE)).map_err(io)?;
+        let place = Some(Arc::new(Place { folder, database, _lock: lock }));
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), place })
+    }
+
+    /// Whether a forwarder could begin in `folder`, as far as that can be said without making or locking it.
+    pub fn check(folder: &Path) -> Result<(), StateError> {
+        if folder.join(folder::DATABASE).is_file() {
+            return Self::look(folder).map(drop);
+        }
+        folder::can_be_made(folder).map_err(|source| StateError::Io { folder: folder.to_owned(), source })
     }
 
     /// State that ends with the process.
     pub fn in_memory() -> Result<Self, StateError> {
         let connection = Connection::open_in_memory()?;
         connection.execute_batch(SCHEMA)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), _lock: None })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), place: None })
+    }
+
+    /// Whether the folder still holds what was opened. A folder that was removed takes every checkpoint with
+    /// it, although the database of a process that has it open seems to go on.
+    pub fn is_in_place(&self) -> Result<(), StateError> {
+        self.place.as_ref().map_or(Ok(()), |place| place.check())
     }
 
     /// A destination's checkpoint; `None` before its first one.
@@ -144,8 +186,12 @@ impl State {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Result<T, StateError> + Send + 'static,
     {
-        let connection = Arc::clone(&self.connection);
-        match tokio::task::spawn_blocking(move || work(&mut connection.lock())).await {
+        let state = self.clone();
+        let checked = move || {
+            state.is_in_place()?;
+            work(&mut state.connection.lock())
+        };
+        match tokio::task::spawn_blocking(checked).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(StateError::Ended),
@@ -155,11 +201,11 @@ impl State {
 
 fn connect(folder: &Path) -> Result<Connection, StateError> {
     let path = folder.join(folder::DATABASE);
-    let mut connection = Connection::open(&path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(&path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    folder::owner_only(&path)?;
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {

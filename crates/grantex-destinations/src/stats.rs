@@ -1,6 +1,7 @@
 //! What a pipeline says about itself.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use grantex::EventId;
@@ -18,7 +19,6 @@ pub(crate) struct Stats {
     batches: AtomicU64,
     retries: AtomicU64,
     dead_letters: AtomicU64,
-    is_retrying: AtomicBool,
     changing: Mutex<Changing>,
 }
 
@@ -26,9 +26,23 @@ pub(crate) struct Stats {
 struct Changing {
     phase: Phase,
     last_error: Option<(String, u64)>,
+    /// When the last of the troubles was over.
+    recovered_at: Option<u64>,
+    /// What fails now, by number; whether it needs somebody.
+    troubles: BTreeMap<u64, bool>,
     cursor: Option<EventId>,
     measured: (Instant, u64),
     rate: f64,
+}
+
+impl Changing {
+    fn is_retrying(&self) -> bool {
+        !self.troubles.is_empty()
+    }
+
+    fn is_failing(&self) -> bool {
+        self.troubles.values().any(|needs_somebody| *needs_somebody)
+    }
 }
 
 /// What a destination's pipeline does.
@@ -51,8 +65,10 @@ pub struct DestinationStats {
     pub name: String,
     /// Whether its pipeline runs.
     pub phase: Phase,
-    /// Its batch failed and is tried again.
+    /// Something failed and is tried again.
     pub is_retrying: bool,
+    /// What failed will not pass by itself: a credential, a permission, the configuration, the state folder.
+    pub is_failing: bool,
     /// Events that were delivered.
     pub delivered: u64,
     /// Batches that were delivered.
@@ -71,6 +87,8 @@ pub struct DestinationStats {
     pub cursor: Option<EventId>,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// Since when nothing is wrong any more, in milliseconds since 1970; `None` while it is.
+    pub recovered_at_ms: Option<u64>,
 }
 
 impl Stats {
@@ -83,10 +101,11 @@ impl Stats {
             batches: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
-            is_retrying: AtomicBool::new(false),
             changing: Mutex::new(Changing {
                 phase: Phase::Running,
                 last_error: None,
+                recovered_at: None,
+                troubles: BTreeMap::new(),
                 cursor: None,
                 measured: (Instant::now(), 0),
                 rate: 0.0,
@@ -103,18 +122,36 @@ impl Stats {
         self.settled.fetch_add(events as u64, Relaxed);
         self.delivered.fetch_add(events as u64, Relaxed);
         self.batches.fetch_add(1, Relaxed);
-        self.is_retrying.store(false, Relaxed);
         self.count("grantex_forward_events_delivered_total", events);
         self.count("grantex_forward_batches_total", 1);
-        self.gauge("grantex_forward_retrying", 0.0);
     }
 
-    pub(crate) fn failed(&self, error: &str) {
-        self.retries.fetch_add(1, Relaxed);
-        self.is_retrying.store(true, Relaxed);
-        self.note(error);
+    /// Something failed and is tried again; for the first time, or as the trouble of this number. Gives the number.
+    pub(crate) fn in_trouble(&self, number: Option<u64>, error: &str, needs_somebody: bool) -> u64 {
+        let tries = self.retries.fetch_add(1, Relaxed);
         self.count("grantex_forward_retries_total", 1);
-        self.gauge("grantex_forward_retrying", 1.0);
+        let number = number.unwrap_or(tries);
+        let mut changing = self.changing.lock();
+        changing.troubles.insert(number, needs_somebody);
+        changing.last_error = Some((error.to_owned(), now_ms()));
+        changing.recovered_at = None;
+        self.tell_troubles(&changing);
+        number
+    }
+
+    /// The trouble of this number is over.
+    pub(crate) fn recovered(&self, number: u64) {
+        let mut changing = self.changing.lock();
+        changing.troubles.remove(&number);
+        if changing.troubles.is_empty() {
+            changing.recovered_at = Some(now_ms());
+        }
+        self.tell_troubles(&changing);
+    }
+
+    fn tell_troubles(&self, changing: &Changing) {
+        self.gauge("grantex_forward_retrying", f64::from(changing.is_retrying()));
+        self.gauge("grantex_forward_failing", f64::from(changing.is_failing()));
     }
 
     pub(crate) fn condemned(&self, letters: &[Condemned]) {
@@ -125,8 +162,12 @@ impl Stats {
         self.count("grantex_forward_dead_letters_total", letters.len());
     }
 
+    /// Something went wrong that is not tried again.
     pub(crate) fn note(&self, error: &str) {
-        self.changing.lock().last_error = Some((error.to_owned(), now_ms()));
+        let mut changing = self.changing.lock();
+        let now = now_ms();
+        changing.last_error = Some((error.to_owned(), now));
+        changing.recovered_at = changing.troubles.is_empty().then_some(now);
     }
 
     pub(crate) fn at(&self, cursor: EventId) {
@@ -174,7 +215,8 @@ impl Stats {
         DestinationStats {
             name: self.name.clone(),
             phase: changing.phase,
-            is_retrying: self.is_retrying.load(Relaxed),
+            is_retrying: changing.is_retrying(),
+            is_failing: changing.is_failing(),
             delivered: self.delivered.load(Relaxed),
             batches: self.batches.load(Relaxed),
             retries: self.retries.load(Relaxed),
@@ -183,17 +225,19 @@ impl Stats {
             rate: changing.rate,
             cursor: changing.cursor,
             last_error: changing.last_error.as_ref().map(|(error, _)| error.clone()),
+            recovered_at_ms: changing.recovered_at,
         }
     }
 
     pub(crate) fn report(&self) -> Report {
         let now = self.snapshot();
         let at = self.changing.lock().last_error.as_ref().map(|(_, at)| *at);
-        let state = match (now.phase, now.is_retrying) {
-            (Phase::Running, false) => "running",
-            (Phase::Running, true) => "retrying",
-            (Phase::Stopped, _) => "stopped",
-            (Phase::Failed, _) => "failed",
+        let state = match now.phase {
+            Phase::Running if now.is_failing => "failing",
+            Phase::Running if now.is_retrying => "retrying",
+            Phase::Running => "running",
+            Phase::Stopped => "stopped",
+            Phase::Failed => "failed",
         };
         Report {
             state: state.to_owned(),
@@ -203,6 +247,7 @@ impl Stats {
             retries: now.retries,
             last_error: now.last_error,
             last_error_at_ms: at,
+            recovered_at_ms: now.recovered_at_ms,
         }
     }
 }

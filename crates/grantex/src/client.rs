@@ -12,6 +12,7 @@ use crate::Error;
 use crate::events::Events;
 use crate::key::KeySource;
 use crate::resources::{Agents, Authorizations, Budgets, Grants, Keys, PrincipalSessions, Tokens};
+use crate::text::redacted_url;
 use crate::transport::Transport;
 use crate::verify::Verifier;
 
@@ -224,10 +225,7 @@ impl Builder {
         let base =
             self.base_url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok().filter(|url| !url.is_empty()));
         let base = base.unwrap_or_else(|| DEFAULT_BASE_URL.into());
-        let known = reqwest::Url::parse(&base).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !known {
-            return Err(Error::Configuration(format!("the base URL {base:?} is not an http or https URL")));
-        }
+        check_base_url(&base)?;
         let key = match self.key {
             Some(key) => key.map_err(Error::Configuration)?,
             None => KeySource::Missing,
@@ -248,4 +246,25 @@ impl Builder {
         });
         Ok(Client { transport, verifier: Arc::new(Verifier::new(self.developer_id, self.issuer)) })
     }
+}
+
+/// Whether calls can go there, and nothing in it is a secret that an error or a log would show.
+pub fn check_base_url(base: &str) -> Result<(), Error> {
+    let shown = redacted_url(base);
+    let url = reqwest::Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let Some(url) = url else {
+        return Err(Error::Configuration(format!("the base URL {shown:?} is not an http or https URL")));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::Configuration(format!(
+            "the base URL {shown:?} holds a user name or a password, which the service does not take: leave it \
+             out, and give the API key as `api_key` or in GRANTEX_API_KEY"
+        )));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::Configuration(format!(
+            "the base URL {shown:?} holds a query or a fragment: give only the scheme, the host and a path"
+        )));
+    }
+    Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::text::redacted;
+
 /// Why a call or a stream failed.
 ///
 /// ```no_run
@@ -188,14 +190,16 @@ impl Error {
     }
 
     /// A failure below HTTP, in one sentence: the innermost cause.
-    pub(crate) fn connection(base: &str, error: &reqwest::Error) -> Self {
+    pub(crate) fn connection(base: &str, error: reqwest::Error) -> Self {
+        // The URL has the query; a proxy's, which has a password, may stand in a cause.
+        let error = error.without_url();
         let mut reason = error.to_string();
-        let mut source = std::error::Error::source(error);
+        let mut source = std::error::Error::source(&error);
         while let Some(inner) = source {
             reason = inner.to_string();
             source = inner.source();
         }
-        Self::Connection(format!("the connection to {base} failed: {reason}"))
+        Self::Connection(format!("the connection to {base} failed: {}", redacted(&reason)))
     }
 }
 

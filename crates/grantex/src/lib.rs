@@ -34,6 +34,7 @@ pub mod events;
 mod key;
 mod page;
 pub mod resources;
+mod text;
 mod transport;
 mod verify;
 
@@ -60,5 +61,7 @@ struct Readme;
 #[doc(hidden)]
 pub mod internal {
     pub use crate::backoff::{delay, random, retry_after};
+    pub use crate::client::check_base_url;
+    pub use crate::text::{Escaped, is_harmful, redacted, redacted_url};
     pub use grantex_types::sse;
 }

@@ -194,11 +194,11 @@ impl Call<'_> {
             request = request.header("content-type", "application/json").body(body.clone());
         }
         let response =
-            request.send().await.map_err(|error| Error::connection(&self.transport.base, &error))?;
+            request.send().await.map_err(|error| Error::connection(&self.transport.base, error))?;
         if !response.status().is_success() {
             return Err(refusal(response).await.into());
         }
-        response.bytes().await.map_err(|error| Error::connection(&self.transport.base, &error))
+        response.bytes().await.map_err(|error| Error::connection(&self.transport.base, error))
     }
 }
 

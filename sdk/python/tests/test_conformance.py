@@ -38,6 +38,7 @@ KINDS: list[tuple[type[Exception], str]] = [
     (grantex.ProtocolError, "protocol"),
     (grantex.StreamEndedError, "ended"),
     (grantex.InvalidTokenError, "invalid_token"),
+    (grantex.ConfigurationError, "configuration"),
 ]
 Case = dict[str, Any]
 Play = tuple[Case, int]
@@ -53,7 +54,7 @@ def plays(mock: Mock) -> list[Play]:
 
 def client_options(base: str, given: dict[str, Any]) -> dict[str, Any]:
     keys = iter(given.get("keys", []))
-    options: dict[str, Any] = {"base_url": base, "retry_delay": 0.001}
+    options: dict[str, Any] = {"base_url": given.get("baseUrl", base), "retry_delay": 0.001}
     options["api_key"] = (lambda: next(keys)) if "keys" in given else "gx_test_vector"
     if "timeoutMs" in given:
         options["timeout"] = given["timeoutMs"] / 1000
@@ -104,8 +105,15 @@ def differences(wanted: dict[str, Any], got: dict[str, Any]) -> list[str]:
     for name, value in wanted.items():
         if name in ("error", "resultIncludes"):
             found = got.get("error" if name == "error" else "result") or {}
+            shown = found.get("shown", "")
             for field, want in value.items():
-                if found.get(field) != want:
+                if field == "says":
+                    problems += [
+                        f"the error does not say {part}: {shown}" for part in want if part not in shown
+                    ]
+                elif field == "hides":
+                    problems += [f"the error shows {part}: {shown}" for part in want if part in shown]
+                elif found.get(field) != want:
                     problems.append(f"the {name}'s {field} is {found.get(field)!r}, not {want!r}")
         elif got.get(name) != value:
             problems.append(f"{name} is {got.get(name)!r}, not {value!r}")

@@ -1,5 +1,6 @@
 import { ConfigurationError } from './errors.js';
 import { Events } from './events.js';
+import { redactedUrl } from './redact.js';
 import { Agents } from './resources/agents.js';
 import { Authorizations } from './resources/authorizations.js';
 import { Budgets } from './resources/budgets.js';
@@ -121,9 +122,7 @@ export class Grantex {
 
 function settings(options: GrantexOptions): Settings {
   const baseUrl = options.baseUrl ?? (environment('GRANTEX_BASE_URL') || DEFAULT_BASE_URL);
-  if (!/^https?:\/\/[^/]/.test(baseUrl)) {
-    throw new ConfigurationError(`the base URL ${JSON.stringify(baseUrl)} is not an http or https URL`);
-  }
+  checkBaseUrl(baseUrl);
   return {
     baseUrl: baseUrl.replace(/\/+$/, ''),
     apiKey: options.apiKey,
@@ -132,6 +131,30 @@ function settings(options: GrantexOptions): Settings {
     retryDelayMs: options.retryDelayMs ?? 500,
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
   };
+}
+
+/** Whether calls can go there, and nothing in it is a secret that an error or a log would show. */
+function checkBaseUrl(baseUrl: string): void {
+  const shown = `the base URL ${JSON.stringify(redactedUrl(baseUrl))}`;
+  let url: URL | undefined;
+  try {
+    url = new URL(baseUrl);
+  } catch {
+    // It is told below.
+  }
+  if (!url || !/^https?:\/\/[^/]/i.test(baseUrl)) {
+    throw new ConfigurationError(`${shown} is not an http or https URL`);
+  }
+  if (url.username || url.password) {
+    throw new ConfigurationError(
+      `${shown} holds a user name or a password, which the service does not take: leave it out, and give the API key as apiKey or in GRANTEX_API_KEY`,
+    );
+  }
+  if (/[?#]/.test(baseUrl)) {
+    throw new ConfigurationError(
+      `${shown} holds a query or a fragment: give only the scheme, the host and a path`,
+    );
+  }
 }
 
 /** A variable of the environment, where there is one. */

@@ -11,6 +11,7 @@ import {
   ProtocolError,
   TimeoutError,
 } from './errors.js';
+import { redacted } from './redact.js';
 import { VERSION } from './version.js';
 
 /** The longest delay between two tries of a call. */
@@ -193,7 +194,7 @@ export class Transport {
     const cause = (error as { cause?: unknown }).cause ?? error;
     const reason = cause instanceof Error ? cause.message || cause.name : String(cause);
     return new ConnectionError(
-      `the connection to ${this.settings.baseUrl} failed: ${reason}; is the service running, and is the base URL right?`,
+      `the connection to ${this.settings.baseUrl} failed: ${redacted(reason)}; is the service running, and is the base URL right?`,
       { cause: error },
     );
   }

@@ -27,6 +27,7 @@ const KINDS: [new (...args: never[]) => Error, string][] = [
   [sdk.ProtocolError, 'protocol'],
   [sdk.StreamEndedError, 'ended'],
   [sdk.InvalidTokenError, 'invalid_token'],
+  [sdk.ConfigurationError, 'configuration'],
 ];
 
 let mock: Mock;
@@ -79,7 +80,13 @@ function clientOptions(baseUrl: string, given: Json): sdk.GrantexOptions {
   const { timeoutMs, maxRetries, issuer, developerId } = given;
   const apiKey = keys ? callback : 'gx_test_vector';
   const limits = { timeoutMs, maxRetries, retryDelayMs: 1 };
-  return { baseUrl, apiKey, ...limits, issuer, developerId: developerId ?? undefined };
+  return {
+    baseUrl: given.baseUrl ?? baseUrl,
+    apiKey,
+    ...limits,
+    issuer,
+    developerId: developerId ?? undefined,
+  };
 }
 
 async function ordinary(options: sdk.GrantexOptions, one: Json): Promise<Json> {
@@ -138,7 +145,12 @@ function differences(wanted: Json, got: Json): string[] {
   for (const [field, value] of Object.entries(resultIncludes ?? {})) {
     compare(`the result's ${field}`, value, got.result?.[field]);
   }
-  for (const [field, value] of Object.entries(error ?? {})) {
+  const { says = [], hides = [], ...fields } = error ?? {};
+  const shown = String(got.error?.shown);
+  for (const part of says)
+    if (!shown.includes(part)) problems.push(`the error does not say ${part}: ${shown}`);
+  for (const part of hides) if (shown.includes(part)) problems.push(`the error shows ${part}: ${shown}`);
+  for (const [field, value] of Object.entries(fields)) {
     compare(`the error's ${field}`, value, got.error?.[field]);
   }
   if (!error && got.error) problems.push(`it failed: ${got.error.shown}`);

@@ -5,72 +5,102 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use grantex::Client;
-use grantex_destinations::{Definition, Filter};
+use grantex_destinations::{Builder, ConfigError, Definition, EventSource, Filter, Secret};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::file::File;
 use crate::Failure;
 
-/// What the file says, with every secret in its place.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What the file says, with every secret in its place. Everything in it that a start would refuse was refused
+/// when it was loaded, for every command.
 pub(super) struct Config {
-    #[serde(default = "default_url")]
     pub(super) url: String,
-    pub(super) api_key: String,
-    #[serde(default = "default_state_dir")]
+    pub(super) api_key: Secret,
     pub(super) state_dir: PathBuf,
     /// Where a destination without a checkpoint starts; with what happens from then on unless given.
-    pub(super) since: Option<String>,
-    /// For destinations that do not say otherwise.
-    #[serde(default)]
-    types: Vec<String>,
-    #[serde(default)]
-    agent_id: Option<String>,
-    #[serde(default)]
-    principal_id: Option<String>,
-    #[serde(default)]
-    grant_id: Option<String>,
+    since: Option<String>,
+    filter: Filter,
     /// Where health and metrics are served.
     pub(super) listen: Option<SocketAddr>,
-    /// How long stopping may take.
-    stop_limit_ms: Option<u64>,
-    #[serde(default, rename = "destination")]
+    stop_limit: Duration,
     pub(super) destinations: Vec<Map<String, Value>>,
 }
 
-fn default_url() -> String {
-    "http://127.0.0.1:8080".into()
+/// The keys beside the destinations.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Keys {
+    url: Option<String>,
+    api_key: Option<Secret>,
+    state_dir: Option<PathBuf>,
+    since: Option<String>,
+    types: Vec<String>,
+    agent_id: Option<String>,
+    principal_id: Option<String>,
+    grant_id: Option<String>,
+    listen: Option<SocketAddr>,
+    stop_limit_ms: Option<u64>,
+    destination: Vec<Map<String, Value>>,
 }
 
-fn default_state_dir() -> PathBuf {
-    "./forward-state".into()
-}
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+const DEFAULT_STATE_DIR: &str = "./forward-state";
 
 impl Config {
     pub(super) fn load(path: &Path) -> Result<Self, Failure> {
-        let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let hint = match error.kind() {
-                std::io::ErrorKind::NotFound => "; `grantex forward --help` shows one to begin with",
-                _ => "",
-            };
-            format!("{}{hint}", named(&error))
-        })?;
-        let table: toml::Table = toml::from_str(&text).map_err(|error| named(&error))?;
-        let mut value = serde_json::to_value(table).map_err(|error| named(&error))?;
-        expand(&mut value, "").map_err(|error| named(&error))?;
-        let config: Self = serde_json::from_value(value).map_err(|error| named(&error))?;
-        if config.destinations.is_empty() {
-            return Err(named(&"there is no [[destination]]").into());
-        }
+        let file = File::read(path)?;
+        let config = Self::of(&file)?;
+        let named =
+            |error: &ConfigError| file.mistake(error.key.as_deref().unwrap_or_default(), &error.message);
+        config.source()?.check().map_err(|error| named(&error))?;
         let mut seen = std::collections::BTreeSet::new();
-        for definition in config.definitions().map_err(|error| named(&error))? {
+        for (index, options) in config.destinations.iter().enumerate() {
+            let wrong = |key: &str, message: String| {
+                let name = options.get("name").and_then(Value::as_str);
+                let of = name.map_or(String::new(), |name| format!("destination {name:?}: "));
+                file.mistake(&format!("destination.{index}.{key}"), format_args!("{of}{message}"))
+            };
+            let definition = Definition::parse(options.clone())
+                .map_err(|error| wrong(error.key.as_deref().unwrap_or_default(), error.message))?;
             if !seen.insert(definition.name().to_owned()) {
-                return Err(named(&format!("two destinations are named {:?}", definition.name())).into());
+                return Err(wrong("name", "there is another destination of this name".into()).into());
             }
         }
+        Ok(config)
+    }
+
+    fn of(file: &File) -> Result<Self, Failure> {
+        // One at a time tells which one is wrong.
+        for (key, value) in &file.values {
+            let alone = Value::Object(std::iter::once((key.clone(), value.clone())).collect());
+            Keys::deserialize(&alone).map_err(|error| file.mistake(key, error))?;
+        }
+        let keys = Keys::deserialize(&Value::Object(file.values.clone()))?;
+        let Some(api_key) = keys.api_key else { return Err(file.mistake("api_key", "is missing").into()) };
+        if keys.destination.is_empty() {
+            return Err(file.mistake("", "there is no [[destination]]").into());
+        }
+        let config = Self {
+            url: keys.url.unwrap_or_else(|| DEFAULT_URL.to_owned()),
+            api_key,
+            state_dir: keys.state_dir.unwrap_or_else(|| DEFAULT_STATE_DIR.into()),
+            since: keys.since,
+            filter: Filter {
+                types: keys.types,
+                agent_id: keys.agent_id,
+                principal_id: keys.principal_id,
+                grant_id: keys.grant_id,
+            },
+            listen: keys.listen,
+            stop_limit: keys.stop_limit_ms.map_or(Duration::from_secs(10), Duration::from_millis),
+            destinations: keys.destination,
+        };
+        let url = Client::builder().base_url(&config.url).build();
+        url.map_err(|error| file.mistake("url", error))?;
+        let key = Client::builder().base_url(&config.url).api_key(config.api_key.expose()).build();
+        key.map_err(|error| file.mistake("api_key", error))?;
         Ok(config)
     }
 
@@ -79,17 +109,38 @@ impl Config {
         self.destinations.iter().map(|options| Ok(Definition::parse(options.clone())?)).collect()
     }
 
-    pub(super) fn filter(&self) -> Filter {
-        let mut filter = Filter::default();
-        filter.types.clone_from(&self.types);
-        filter.agent_id.clone_from(&self.agent_id);
-        filter.principal_id.clone_from(&self.principal_id);
-        filter.grant_id.clone_from(&self.grant_id);
-        filter
+    pub(super) fn filter(&self) -> &Filter {
+        &self.filter
     }
 
-    pub(super) fn stop_limit(&self) -> Duration {
-        self.stop_limit_ms.map_or(Duration::from_secs(10), Duration::from_millis)
+    /// The source, without its destinations.
+    pub(super) fn source(&self) -> Result<Builder, Failure> {
+        let (client, _) = self.client()?;
+        Ok(self.source_of(client))
+    }
+
+    /// The same, with a client that was made before.
+    pub(super) fn source_of(&self, client: Client) -> Builder {
+        let source = EventSource::builder()
+            .url(&self.url)
+            .client(client)
+            .filter(self.filter.clone())
+            .state_dir(&self.state_dir)
+            .stop_limit(self.stop_limit);
+        match &self.since {
+            Some(since) => source.since(since),
+            None => source,
+        }
+    }
+
+    /// Whether the other says the same of everything that only a start can change.
+    pub(super) fn starts_like(&self, other: &Self) -> bool {
+        self.url == other.url
+            && self.state_dir == other.state_dir
+            && self.since == other.since
+            && self.filter == other.filter
+            && self.listen == other.listen
+            && self.stop_limit == other.stop_limit
     }
 
     /// A client whose key is what the file says when it is asked for.
@@ -100,7 +151,7 @@ impl Config {
             .base_url(&self.url)
             .user_agent(concat!("grantex-forward/", env!("CARGO_PKG_VERSION")))
             .key_callback(move || {
-                let key = asked.0.lock().clone();
+                let key = asked.0.lock().expose().to_owned();
                 async move { Ok::<_, std::convert::Infallible>(key) }
             });
         Ok((client.build()?, key))
@@ -109,51 +160,12 @@ impl Config {
 
 /// The API key, which a reload may change.
 #[derive(Clone)]
-pub(super) struct Key(std::sync::Arc<Mutex<String>>);
+pub(super) struct Key(std::sync::Arc<Mutex<Secret>>);
 
 impl Key {
-    pub(super) fn set(&self, key: &str) {
+    pub(super) fn set(&self, key: &Secret) {
         key.clone_into(&mut self.0.lock());
     }
-}
-
-/// Puts `${NAME}` from the environment and `${file:PATH}` from a file in its place, in every text.
-fn expand(value: &mut Value, key: &str) -> Result<(), String> {
-    match value {
-        Value::String(text) => {
-            if let Some(expanded) = expand_text(text).map_err(|error| format!("{key}: {error}"))? {
-                *text = expanded;
-            }
-            Ok(())
-        }
-        Value::Array(values) => values.iter_mut().try_for_each(|value| expand(value, key)),
-        Value::Object(values) => values.iter_mut().try_for_each(|(key, value)| expand(value, key)),
-        _ => Ok(()),
-    }
-}
-
-fn expand_text(text: &str) -> Result<Option<String>, String> {
-    if !text.contains("${") {
-        return Ok(None);
-    }
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) = after.split_once('}').ok_or("a `${` without its `}`")?;
-        out.push_str(before);
-        match name.strip_prefix("file:") {
-            Some(path) => {
-                let content = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-                out.push_str(content.trim_end());
-            }
-            None => {
-                out.push_str(&std::env::var(name).map_err(|_| format!("the environment has no {name}"))?);
-            }
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(Some(out))
 }
 
 #[cfg(test)]
@@ -177,25 +189,72 @@ mod tests {
             file.display()
         );
         let config = load(&text).unwrap();
-        assert_eq!(config.api_key, "from-a-file");
+        assert_eq!(config.api_key.expose(), "from-a-file");
         assert_eq!(config.state_dir, Path::new("grantex-cli-state"));
     }
 
     #[test]
-    fn mistakes_are_told_with_their_key() {
+    fn a_mistake_is_said_with_its_key_its_line_and_what_was_expected() {
+        let key = "api_key = \"k\"\n";
         let file = "[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"x\"\n";
-        for (text, told) in [
-            ("api_key = \"${GRANTEX_NO_SUCH}\"", "api_key: the environment has no GRANTEX_NO_SUCH"),
-            ("api_key = \"${file:/no/such}\"", "api_key: /no/such: "),
-            ("api_key = \"${X\"", "api_key: a `${` without"),
-            ("api_key = \"k\"", "there is no [[destination]]"),
-            (&format!("api_key = \"k\"\n{file}{file}"), "two destinations are named \"a\""),
-            (&format!("api_key = \"k\"\nstat_dir = \"x\"\n{file}"), "stat_dir"),
-            (file, "missing field `api_key`"),
-            ("api_key = ", "line 1"),
+        for (text, said) in [
+            ("api_key = \"${GRANTEX_NO_SUCH}\"", "line 1: api_key: the environment has no GRANTEX_NO_SUCH"),
+            ("\napi_key = \"${file:/no/such}\"", "line 2: api_key: /no/such: "),
+            ("api_key = \"${X\"", "line 1: api_key: a `${` without"),
+            (key, "there is no [[destination]]"),
+            (&format!("{key}{file}{file}"), "line 7: name: destination \"a\": there is another"),
+            (
+                &format!("{key}stat_dir = \"x\"\n{file}"),
+                "line 2: stat_dir: unknown field `stat_dir`, expected",
+            ),
+            (file, "api_key: is missing"),
+            (&format!("api_key = 5\n{file}"), "line 1: api_key: expected a text in quotes"),
+            (&format!("api_key = \"a b\"\n{file}"), "line 1: api_key: the API key is empty or holds"),
+            (&format!("api_key = 2026-01-01\n{file}"), "line 1: api_key: the time 2026-01-01 is none"),
+            ("api_key = ", "line 1: "),
+            (
+                &format!("{key}types = \"grant.revoked\"\n{file}"),
+                "line 2: types: invalid type: string \"grant.revoked\", expected a list",
+            ),
+            (&format!("{key}types = [\"grant.removed\"]\n{file}"), "line 2: types: unknown event type"),
+            (&format!("{key}since = \"yesterday\"\n{file}"), "line 2: since: \"yesterday\": "),
+            (&format!("{key}since = 2026-01-01\n{file}"), "line 2: since: \"2026-01-01\": "),
+            (&format!("{key}url = \"ftp://x\"\n{file}"), "line 2: url: the base URL"),
+            (&format!("{key}listen = \"x\"\n{file}"), "line 2: listen: invalid socket address"),
+            (&format!("{key}{file}since = 07:30:00\n"), "line 6: since: destination \"a\": \"07:30:00\": "),
+            (
+                &format!("{key}{file}batch_size = true\n"),
+                "line 6: batch_size: destination \"a\": invalid type: boolean `true`, expected a whole number",
+            ),
+            (
+                &format!("{key}[[destination]]\nname = \"a\"\ntype = \"file\"\n"),
+                "line 2: destination \"a\": missing field `path`",
+            ),
+            (&format!("{key}[[destination]]\ntype = \"file\"\n"), "line 2: a destination without a name"),
         ] {
             let error = load(text).map(drop).unwrap_err().to_string();
-            assert!(error.contains(told), "{error:?} does not tell {told:?}");
+            assert!(error.contains(said), "{error:?} does not say {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_toml_is_a_time() {
+        let text = "api_key = \"k\"\nsince = 2026-01-01T00:00:00Z\n[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"x\"\nsince = 2026-01-01T02:00:00+02:00\n";
+        assert_eq!(load(text).unwrap().since.as_deref(), Some("2026-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn no_mistake_shows_a_secret() {
+        let destination = "[[destination]]\nname = \"a\"\ntype = \"splunk\"\nhec_url = \"https://u:hush@\"\nhec_token = 4242\n";
+        for text in [
+            "api_key = 4242",
+            "api_key = \"hush",
+            "api_key = \"k\"\nurl = \"http://u:hush@h\"\n[[destination]]\nname = \"a\"",
+            &format!("api_key = \"k\"\n{destination}"),
+            &format!("api_key = \"k\"\n{}", destination.replace("4242", "\"x\"")),
+        ] {
+            let error = load(text).map(drop).unwrap_err().to_string();
+            assert!(!error.contains("hush") && !error.contains("4242"), "{error}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use grantex::Timestamp;
+use grantex::internal::redacted;
 use grantex_destinations::{DeadLetter, State};
 use tokio::time::Instant;
 
@@ -96,7 +97,10 @@ async fn list(state: &State, destination: Option<String>, json: bool) -> Result<
             );
             print::line(format_args!(
                 "{:>6}  {at}  {}  {}  {}{again}",
-                letter.number, letter.destination, letter.event_id, letter.reason
+                letter.number,
+                letter.destination,
+                letter.event_id,
+                redacted(&letter.reason)
             ));
         }
     }
@@ -114,9 +118,9 @@ async fn show(state: &State, number: i64) -> Result<(), Failure> {
         Timestamp::from_millis(letter.at_ms),
         letter.tries
     ));
-    print::line(format_args!("answer       {}", letter.reason));
-    print::line(format_args!("event        {}", serde_json::to_string_pretty(&event)?));
-    Ok(())
+    print::line(format_args!("answer       {}", redacted(&letter.reason)));
+    print::line("event");
+    print::pretty(&event)
 }
 
 async fn find(

@@ -19,16 +19,7 @@ pub(super) async fn run(path: &Path, format: LogFormat, filter: &str) -> Result<
     survive_file_size_limit()?;
     let prometheus = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
     let (client, key) = config.client()?;
-    let mut builder = EventSource::builder()
-        .url(&config.url)
-        .client(client)
-        .filter(config.filter())
-        .state_dir(&config.state_dir)
-        .stop_limit(config.stop_limit());
-    if let Some(since) = &config.since {
-        builder = builder.since(since);
-    }
-    let source = builder.build()?;
+    let source = config.source_of(client).build()?;
     for definition in config.definitions()? {
         definition.add_to(&source)?;
     }
@@ -96,13 +87,10 @@ fn reload_on_hangup(
 
 async fn apply(current: &Config, new: &Config, source: &EventSource, key: &Key) {
     key.set(&new.api_key);
-    let fixed = current.url == new.url
-        && current.state_dir == new.state_dir
-        && current.since == new.since
-        && current.filter() == new.filter()
-        && current.listen == new.listen;
-    if !fixed {
-        tracing::warn!("url, state_dir, since, filters and listen take effect with a restart only");
+    if !current.starts_like(new) {
+        tracing::warn!(
+            "url, state_dir, since, filters, listen and stop_limit_ms take effect with a restart only"
+        );
     }
     let (before, after) = (by_name(current), by_name(new));
     for (name, options) in &before {

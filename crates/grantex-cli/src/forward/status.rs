@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use grantex::internal::redacted;
 use grantex::{Client, HistoryParams, Timestamp};
 use grantex_destinations::{Checkpoint, Filter, Report, State};
 use serde::Serialize;
@@ -39,6 +40,8 @@ struct Status {
     gaps: usize,
     last_error: Option<String>,
     last_error_at: Option<String>,
+    /// Since when nothing is wrong any more; without it, `last_error` is what is wrong now.
+    recovered_at: Option<String>,
 }
 
 pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
@@ -52,7 +55,7 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
         let name = definition.name();
         let checkpoint = checkpoints.iter().find(|(of, _)| of == name).map(|(_, checkpoint)| *checkpoint);
         let report = reports.iter().find(|(of, _)| of == name).map(|(_, report)| report.clone());
-        let filter = definition.delivery().filter(&config.filter())?;
+        let filter = definition.delivery().filter(config.filter())?;
         let waiting = match checkpoint {
             Some(checkpoint) => count(&client, &filter, checkpoint).await,
             None => Err("there is no position yet".into()),
@@ -90,15 +93,8 @@ struct Waiting {
 /// What the log holds after a checkpoint.
 async fn count(client: &Client, filter: &Filter, checkpoint: Checkpoint) -> Result<Waiting, Failure> {
     let mut waiting = Waiting { events: 0, is_partial: false, oldest: None };
-    let mut params = HistoryParams {
-        event_types: filter.types.clone(),
-        agent_id: filter.agent_id.clone(),
-        principal_id: filter.principal_id.clone(),
-        grant_id: filter.grant_id.clone(),
-        limit: Some(PAGE),
-        after: Some(checkpoint.cursor.to_string()),
-        ..HistoryParams::default()
-    };
+    let after = Some(checkpoint.cursor.to_string());
+    let mut params = HistoryParams { limit: Some(PAGE), after, ..history(filter) };
     loop {
         let page = client.events().list(&params).await?;
         waiting.oldest = waiting.oldest.or_else(|| page.items.first().map(|event| event.timestamp));
@@ -111,6 +107,17 @@ async fn count(client: &Client, filter: &Filter, checkpoint: Checkpoint) -> Resu
             }
             after => params.after = after,
         }
+    }
+}
+
+/// The part of the history that a filter lets through.
+pub(super) fn history(filter: &Filter) -> HistoryParams {
+    HistoryParams {
+        event_types: filter.types.clone(),
+        agent_id: filter.agent_id.clone(),
+        principal_id: filter.principal_id.clone(),
+        grant_id: filter.grant_id.clone(),
+        ..HistoryParams::default()
     }
 }
 
@@ -142,8 +149,9 @@ fn describe(name: &str, kind: &str, checkpoint: Option<Checkpoint>, report: &Rep
         retries: report.retries,
         dead_letters: 0,
         gaps: 0,
-        last_error: report.last_error.clone(),
+        last_error: report.last_error.as_deref().map(redacted),
         last_error_at: report.last_error_at_ms.map(time),
+        recovered_at: report.recovered_at_ms.map(time),
     }
 }
 
@@ -153,7 +161,7 @@ fn table(rows: &[Status]) {
         "{:16} {:9} {:11} {:>8} {:>7} {:>8} {:>8} {:>7}  {}",
         "DESTINATION", "TYPE", "STATE", "BEHIND", "LAG", "RATE", "RETRIES", "DEAD", "POSITION"
     );
-    print::line(format_args!("{bold}{head}{bold:#}"));
+    print::pieces(&[(bold, &head)]);
     for row in rows {
         let plus = if row.behind_is_partial { "+" } else { "" };
         let behind = row.behind.map_or("?".into(), |events| format!("{events}{plus}"));
@@ -166,7 +174,10 @@ fn table(rows: &[Status]) {
         ));
         if let Some(error) = &row.last_error {
             let at = row.last_error_at.as_deref().unwrap_or_default();
-            print::line(format_args!("{:16} {at} {error}", ""));
+            let recovered = row.recovered_at.as_deref().and_then(|at| at.parse().ok());
+            let over =
+                recovered.map_or(String::new(), |at: Timestamp| format!(" (recovered {} ago)", ago(at)));
+            print::line(format_args!("{:16} {at} {error}{over}", ""));
         }
         if row.gaps > 0 {
             print::line(format_args!(
@@ -174,5 +185,16 @@ fn table(rows: &[Status]) {
                 "", row.gaps
             ));
         }
+    }
+}
+
+/// How long ago something was, in the largest unit that has a whole one.
+fn ago(at: Timestamp) -> String {
+    let seconds = now_ms().saturating_sub(at.millis()) / 1000;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }

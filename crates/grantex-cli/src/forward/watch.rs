@@ -1,6 +1,6 @@
 //! How a forwarder that runs is watched: health, metrics, a line on the terminal.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use grantex::Timestamp;
 use grantex_destinations::{EventSource, Phase};
 use grantex_server::SystemClock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::Failure;
+use crate::{Failure, print};
 
 /// How often old samples are let go.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -50,7 +51,7 @@ pub(super) async fn serve(
         }
     });
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(|State(watched): State<Watched>| async move { watched.prometheus.render() }))
         .with_state(Watched { source, prometheus });
@@ -62,11 +63,21 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Ready while no destination has ended for good. One that is down and tried again is no reason to
-/// restart the forwarder.
+/// Healthy while its state is where it was: without it nothing is delivered, and only a person or a new start
+/// helps.
+async fn healthy(State(watched): State<Watched>) -> (StatusCode, String) {
+    match watched.source.state().is_in_place() {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}
+
+/// Ready while it is healthy and no destination has ended for good. One that is down and tried again is no
+/// reason to restart the forwarder.
 async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
     let stats = watched.source.stats();
-    let is_ready = stats.iter().all(|stats| stats.phase != Phase::Failed);
+    let lost = watched.source.state().is_in_place().err().map(|error| error.to_string());
+    let is_ready = lost.is_none() && stats.iter().all(|stats| stats.phase != Phase::Failed);
     let destinations: Vec<Value> = stats
         .iter()
         .map(|stats| {
@@ -74,12 +85,14 @@ async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
                 "name": stats.name,
                 "failed": stats.phase == Phase::Failed,
                 "retrying": stats.is_retrying,
+                "failing": stats.is_failing,
                 "lastError": stats.last_error,
+                "recoveredAt": stats.recovered_at_ms.map(|ms| Timestamp::from_millis(ms).to_string()),
             })
         })
         .collect();
     let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({"ready": is_ready, "destinations": destinations})))
+    (code, Json(json!({"ready": is_ready, "error": lost, "destinations": destinations})))
 }
 
 /// Shows on a terminal how far destinations are that catch up.
@@ -108,8 +121,7 @@ pub(super) async fn progress(source: EventSource) {
             .collect();
         // Over itself; nothing where nothing is to be said.
         if is_shown || !behind.is_empty() {
-            eprint!("\r\x1b[K{}", behind.join(" · "));
-            std::io::stderr().flush().ok();
+            print::over(behind.join(" · "));
         }
         is_shown = !behind.is_empty();
     }

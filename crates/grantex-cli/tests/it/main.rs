@@ -11,7 +11,9 @@
 
 mod support;
 
+mod closed_output;
 mod commands;
 mod crash;
 mod faults;
+mod forward;
 mod serving;

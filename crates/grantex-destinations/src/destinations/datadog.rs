@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use grantex::GrantexEvent;
+use grantex::internal::redacted_url;
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
 
@@ -185,7 +186,7 @@ impl EventDestination for DatadogDestination {
         let answer = self.post(b"[]").await?;
         match answer.status.as_u16() {
             // It knows the key, and has nothing to take.
-            200..=299 | 400 => Ok(format!("{} accepts the API key", self.url)),
+            200..=299 | 400 => Ok(format!("{} accepts the API key", redacted_url(&self.url))),
             401 | 403 => Err(SendError::refused(format!(
                 "{}; is api_key a key of this site ({})?",
                 answer.quote(),

@@ -31,7 +31,7 @@ impl FileOptions {
 ///
 /// A batch that was cut off – a killed process, a full disk – is cut back to where it began before it
 /// is written again, so that no line is torn or doubled. A file that was moved away (rotated) is made
-/// again. Standard output cannot be cut back: there, lines may be doubled after a crash.
+/// again, readable by its owner only, as each file that is made is. Standard output cannot be cut back: there, lines may be doubled after a crash.
 #[derive(Debug)]
 pub struct FileDestination {
     name: String,
@@ -101,13 +101,22 @@ impl Output {
         };
         if !is_current {
             let is_new = !path.exists();
-            *open = Some(OpenOptions::new().read(true).append(true).create(true).open(path)?);
+            *open = Some(options().open(path)?);
             if is_new {
                 sync_folder(path)?;
             }
         }
         open.as_mut().map(work).transpose()
     }
+}
+
+/// A file that is made is its owner's alone: events say who may do what. One that is there keeps its mode.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 #[cfg(unix)]

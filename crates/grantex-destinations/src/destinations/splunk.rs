@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use grantex::GrantexEvent;
+use grantex::internal::redacted_url;
 use parking_lot::Mutex;
 use reqwest::{Client, RequestBuilder};
 use serde::{Deserialize, Serialize};
@@ -280,9 +281,9 @@ impl EventDestination for SplunkDestination {
         let answer = self.post("/services/collector/event", Vec::new()).await?;
         let said: HecAnswer = serde_json::from_str(&answer.body).unwrap_or_default();
         match said.code {
-            Some(5) => Ok(format!("{} is well and accepts the token", self.base)),
+            Some(5) => Ok(format!("{} is healthy and accepts the token", redacted_url(&self.base))),
             Some(3 | 4) => Err(SendError::refused(format!("{}; is hec_token right?", answer.quote()))),
-            _ => check(&answer).map(|_| format!("{} is well", self.base)),
+            _ => check(&answer).map(|_| format!("{} is healthy", redacted_url(&self.base))),
         }
     }
 }

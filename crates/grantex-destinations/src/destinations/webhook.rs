@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use grantex::internal::redacted_url;
 use reqwest::Client;
 use serde::Deserialize;
 
@@ -144,7 +145,7 @@ impl EventDestination for WebhookDestination {
         if answer.status.is_server_error() {
             return Err(answer.retry());
         }
-        Ok(format!("{} answers", self.url))
+        Ok(format!("{} answers", redacted_url(&self.url)))
     }
 }
 

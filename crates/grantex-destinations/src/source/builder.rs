@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use grantex::Client;
+use grantex::internal::check_base_url;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -96,16 +97,18 @@ impl Builder {
         self
     }
 
+    /// Checks the settings that [`build`](Self::build) would refuse. Reaches nobody and takes no folder.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_types(&self.filter.types)?;
+        self.since.as_deref().map_or(Ok(()), check_since)?;
+        let url = self.url.as_deref().map_or(Ok(()), check_base_url);
+        url.map_err(|error| ConfigError::value("url", error.to_string()))
+    }
+
     /// The source. Takes the state folder, which no other process may have.
     pub fn build(self) -> Result<EventSource, SourceError> {
-        check_types(&self.filter.types)?;
-        let start = match self.since {
-            Some(time) => {
-                check_since(&time)?;
-                Start::Since(time)
-            }
-            None => Start::Now,
-        };
+        self.check()?;
+        let start = self.since.map_or(Start::Now, Start::Since);
         let (client, log) = match self.log {
             Some(log) => (None, log),
             None => {

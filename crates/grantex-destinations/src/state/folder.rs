@@ -20,8 +20,17 @@ pub enum StateError {
         holder: String,
     },
     /// There is no state in it.
-    #[error("there is no forwarder's state in {0}; has one run with this state folder?")]
+    #[error(
+        "there is no forwarder's state in {0}: either none has run with this state folder, or the folder was removed"
+    )]
     Missing(PathBuf),
+    /// It is not there any more, or another one is in its place.
+    #[error(
+        "the state folder {0} was removed or replaced while the forwarder runs, so nothing is delivered: what would be \
+         sent could not be written down. Put the folder back, or stop the forwarder and start it again: without its \
+         checkpoints it begins at `since`, or with what happens then"
+    )]
+    Gone(PathBuf),
     /// A later version of this program wrote it.
     #[error(
         "the state folder {folder} was written by a later version (format {version}); use that version, or another folder"
@@ -112,7 +121,7 @@ fn private() -> OpenOptions {
 }
 
 /// Dead letters hold events: nobody else reads them.
-pub(super) fn owner_only(path: &Path) -> Result<(), StateError> {
+fn owner_only(path: &Path) -> Result<(), StateError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -121,5 +130,42 @@ pub(super) fn owner_only(path: &Path) -> Result<(), StateError> {
     }
     #[cfg(not(unix))]
     let _ = path;
+    Ok(())
+}
+
+/// Which file a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId(#[cfg(unix)] (u64, u64));
+
+impl FileId {
+    #[cfg(unix)]
+    pub(super) fn of(path: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = fs::metadata(path)?;
+        Ok(Self((metadata.dev(), metadata.ino())))
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn of(path: &Path) -> std::io::Result<Self> {
+        fs::metadata(path).map(|_| Self())
+    }
+}
+
+/// Makes the database's file, so that it and what `SQLite` puts beside it are never anybody else's to read.
+pub(super) fn make_private(path: &Path) -> Result<(), StateError> {
+    private().open(path).map(drop).map_err(|source| StateError::Io { folder: path.to_owned(), source })?;
+    owner_only(path)
+}
+
+/// Whether this folder is there or could be made, and is this user's to write.
+pub(super) fn can_be_made(folder: &Path) -> std::io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let there = folder.ancestors().find(|ancestor| ancestor.exists());
+    let there = there.ok_or(std::io::ErrorKind::NotFound)?;
+    if !there.is_dir() {
+        return Err(std::io::ErrorKind::NotADirectory.into());
+    }
+    #[cfg(unix)]
+    rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
     Ok(())
 }

@@ -8,7 +8,8 @@ use super::{State, StateError, json, text};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Report {
-    /// `running`, `retrying`, `stopped` or `failed`.
+    /// `running`; `retrying` while something is tried again; `failing` while that will not pass by itself;
+    /// `stopped`; `failed` where it has ended for good.
     pub state: String,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -22,6 +23,8 @@ pub struct Report {
     pub last_error: Option<String>,
     /// When that was, in milliseconds since 1970.
     pub last_error_at_ms: Option<u64>,
+    /// Since when nothing is wrong any more, in milliseconds since 1970.
+    pub recovered_at_ms: Option<u64>,
 }
 
 /// A part of the log that was gone before a destination got it.

@@ -286,7 +286,7 @@ impl Reader {
         let silent = |_| Broken::Passing(Error::Timeout(silence), None);
         let response = timeout(silence, request.send()).await.map_err(silent)?;
         let response = response
-            .map_err(|error| Broken::Passing(Error::connection(&self.transport.base, &error), None))?;
+            .map_err(|error| Broken::Passing(Error::connection(&self.transport.base, error), None))?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT => return Err(Broken::Final(Error::Ended)),
@@ -326,7 +326,7 @@ impl Reader {
         let chunk = match timeout(silence, connection.response.chunk()).await {
             Err(_) => return Err(Broken::Passing(Error::Timeout(silence), None)),
             Ok(Err(error)) => {
-                return Err(Broken::Passing(Error::connection(&self.transport.base, &error), None));
+                return Err(Broken::Passing(Error::connection(&self.transport.base, error), None));
             }
             Ok(Ok(None)) => return Err(Broken::InOrder),
             Ok(Ok(Some(chunk))) => chunk,

@@ -8,12 +8,13 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from typing import Any, Optional
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
 from ._backoff import retry_after
 from ._errors import ConfigurationError, ConnectionError, Refusal
+from ._redact import redacted, redacted_url
 from ._version import VERSION
 
 DEFAULT_BASE_URL = "https://api.grantex.dev"
@@ -90,8 +91,23 @@ def check_key(key: str) -> str:
 def check_base_url(base_url: Optional[str]) -> str:
     """The base URL, the environment's or the public one."""
     url = base_url or os.environ.get("GRANTEX_BASE_URL") or DEFAULT_BASE_URL
-    if not re.match(r"https?://[^/]", url):
-        raise ConfigurationError(f"the base URL {url!r} is not an http or https URL")
+    shown = f"the base URL {redacted_url(url)!r}"
+    if not re.match(r"https?://[^/]", url, re.IGNORECASE):
+        raise ConfigurationError(f"{shown} is not an http or https URL")
+    try:
+        parts = urlsplit(url)
+        has_credentials = "@" in parts.netloc
+    except ValueError:
+        raise ConfigurationError(f"{shown} is not an http or https URL") from None
+    if has_credentials:
+        raise ConfigurationError(
+            f"{shown} holds a user name or a password, which the service does not take: leave it out, "
+            "and give the API key as api_key or in GRANTEX_API_KEY"
+        )
+    if "?" in url or "#" in url:
+        raise ConfigurationError(
+            f"{shown} holds a query or a fragment: give only the scheme, the host and a path"
+        )
     return url.rstrip("/")
 
 
@@ -125,7 +141,7 @@ def refusal(response: httpx.Response) -> Refusal:
 
 def connection_error(base_url: str, error: Exception) -> ConnectionError:
     """A failure below HTTP, in one sentence."""
-    reason = str(error) or type(error).__name__
+    reason = redacted(str(error)) or type(error).__name__
     return ConnectionError(
         f"the connection to {base_url} failed: {reason}; is the service running, and is the base URL right?"
     )

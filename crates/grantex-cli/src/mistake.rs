@@ -1,0 +1,45 @@
+//! What is wrong in a TOML file, said on one line and without the file's own text, which may hold a secret.
+
+/// The number of the line that holds the byte at `offset`.
+pub(crate) fn line_at(text: &str, offset: usize) -> usize {
+    let (before, _) = text.split_at_checked(offset).unwrap_or((text, ""));
+    before.matches('\n').count().saturating_add(1)
+}
+
+/// A reader's error with its line and its key, and what was expected there.
+pub(crate) fn of(text: &str, error: &toml::de::Error) -> String {
+    let message = plain(error.message());
+    let Some(span) = error.span() else { return message };
+    let number = line_at(text, span.start);
+    let line = text.lines().nth(number.saturating_sub(1)).unwrap_or_default();
+    match line.split_once('=') {
+        Some((key, _)) => format!("line {number}: {}: {message}", key.trim()),
+        None => format!("line {number}: {message}"),
+    }
+}
+
+/// The reader's words for what stands in a file, in those of the file.
+pub(crate) fn plain(message: &str) -> String {
+    message
+        .replace("expected a sequence", "expected a list, such as [\"…\"]")
+        .replace("invalid type: sequence", "invalid type: a list")
+        .replace("expected a map", "expected a table, such as { name = \"…\" }")
+        .replace("invalid type: map", "invalid type: a table")
+        .replace("expected a string", "expected a text in quotes")
+        .replace("expected usize", "expected a whole number")
+        .replace("expected u64", "expected a whole number")
+        .replace("expected a boolean", "expected true or false")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_has_its_line_and_its_key() {
+        let text = "a = 1\n\"ü\" = [\"x\"]\n";
+        let error = toml::from_str::<std::collections::BTreeMap<String, u64>>(text).unwrap_err();
+        assert_eq!(of(text, &error), "line 2: \"ü\": invalid type: a list, expected a whole number");
+        assert_eq!((line_at(text, 0), line_at(text, 7), line_at(text, 99)), (1, 2, 3));
+    }
+}

@@ -1,0 +1,278 @@
+//! `grantex forward` as people meet it: what it prints, refuses and survives.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::any;
+use serde_json::Value;
+
+use crate::support::{Client, Process, Server, grantex, output};
+
+/// Text that moves a cursor, begins a command, adds a line and turns the direction.
+const HOSTILE: &str = "\u{1b}[2K\u{9b}31m\u{7}ok\u{202e}evil\u{2066}\r";
+/// What may reach a terminal of it.
+const ESCAPED: &str = r"\u001b[2K\u009b31m\u0007ok\u202eevil\u2066";
+
+#[track_caller]
+fn is_harmless(output: &[u8]) {
+    let text = String::from_utf8_lossy(output);
+    let harmful =
+        text.chars().find(|c| *c != '\n' && (c.is_control() || HOSTILE.contains(*c) && !c.is_ascii()));
+    assert_eq!(harmful, None, "{text:?}");
+}
+
+fn shown(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+async fn serve(router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
+}
+
+/// A receiver that takes everything until it is told to refuse, and then says why.
+async fn receiver() -> (String, Arc<AtomicBool>) {
+    let refuses = Arc::new(AtomicBool::new(false));
+    let told = refuses.clone();
+    let answer = move || async move {
+        let is_refusing = told.load(Ordering::SeqCst);
+        if is_refusing { (StatusCode::UNPROCESSABLE_ENTITY, HOSTILE) } else { (StatusCode::OK, "") }
+    };
+    (serve(Router::new().fallback(any(answer))).await, refuses)
+}
+
+struct Forward {
+    folder: tempfile::TempDir,
+}
+
+impl Forward {
+    fn new(base: &str, key: &str, rest: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let text = format!(
+            "url = {base:?}\napi_key = {key:?}\nstate_dir = \"{}\"\nsince = \"2026-01-01T00:00:00Z\"\nstop_limit_ms = 1000\n{rest}",
+            state.display()
+        );
+        fs::write(folder.path().join("forward.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let config = self.path().join("forward.toml");
+        output(&[&["forward", "--config", config.to_str().unwrap()], arguments].concat())
+    }
+
+    fn start(&self, arguments: &[&str]) -> Process {
+        let config = self.path().join("forward.toml");
+        Process::start(&mut grantex(
+            &[&["forward", "--config", config.to_str().unwrap()], arguments].concat(),
+        ))
+    }
+
+    /// The first line of `status`, once it is as it should be.
+    #[track_caller]
+    fn wait_for(&self, what: impl Fn(&Value) -> bool) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let status = self.run(&["status", "--json"]);
+            let first = String::from_utf8_lossy(&status.stdout).lines().next().unwrap_or_default().to_owned();
+            let line: Value = serde_json::from_str(&first).unwrap_or_default();
+            if what(&line) {
+                return line;
+            }
+            assert!(begun.elapsed() < crate::support::PATIENCE, "{line} {}", shown(&status));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
+
+async fn service() -> (tempfile::TempDir, Server, Client) {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    let client = server.sandbox().await;
+    (data, server, client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_of_a_service_reaches_the_terminal_raw() {
+    let body = serde_json::json!({"message": HOSTILE, "code": "UNAUTHORIZED", "requestId": "r"}).to_string();
+    let refuse = move || async move { (StatusCode::UNAUTHORIZED, body) };
+    let base = serve(Router::new().fallback(any(refuse))).await;
+    let forward = Forward::new(&base, "k", "[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"-\"\n");
+    for failed in [
+        output(&["keys", "list", "--api-key", "k", "--url", &base]),
+        output(&["events", "tail", "--api-key", "k", "--url", &base]),
+        output(&["events", "list", "--api-key", "k", "--url", &base]),
+        forward.run(&["check"]),
+        forward.run(&["check", "--json"]),
+        forward.run(&["--log-format", "text"]),
+        forward.run(&["--log-format", "json"]),
+    ] {
+        assert!(!failed.status.success());
+        assert!(shown(&failed).contains(r"ok\u202eevil\u2066"), "{}", shown(&failed));
+        is_harmless(&failed.stdout);
+        is_harmless(&failed.stderr);
+    }
+    let lines = forward.run(&["check", "--json"]).stdout;
+    let told =
+        |line: &str| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned();
+    let told: Vec<String> = String::from_utf8(lines).unwrap().lines().map(told).collect();
+    assert!(told.iter().any(|message| message.contains(HOSTILE)), "JSON says what came: {told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_of_a_receiver_reaches_the_terminal_raw() {
+    let (_data, _server, client) = service().await;
+    let (base, refuses) = receiver().await;
+    let destination = format!("[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{base}\"\n");
+    let forward = Forward::new(&client.base, &client.key, &destination);
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    let mut daemon = forward.start(&["--log-format", "text"]);
+    forward.wait_for(|status| status["delivered"] == 2);
+    refuses.store(true, Ordering::SeqCst);
+    client.token(&agent).await;
+    forward.wait_for(|status| status["deadLetters"] == 2);
+    daemon.signal("-TERM");
+    assert!(daemon.wait());
+    is_harmless(daemon.err.all().join("\n").as_bytes());
+    for arguments in [&["status"][..], &["dead-letters", "list"], &["dead-letters", "show", "1"]] {
+        let printed = forward.run(arguments);
+        assert!(shown(&printed).contains(ESCAPED), "{}", shown(&printed));
+        is_harmless(&printed.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_of_a_url_is_printed_or_logged() {
+    let (_data, _server, client) = service().await;
+    let (base, refuses) = receiver().await;
+    let url = format!("{}/hook?token=hush", base.replace("http://", "http://alice:hush@"));
+    let destinations = format!(
+        "[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{url}\"\n\
+         [[destination]]\nname = \"gone\"\ntype = \"webhook\"\nurl = \"http://alice:hush@127.0.0.1:9/?token=hush\"\n"
+    );
+    let forward = Forward::new(&client.base, &client.key, &destinations);
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    let checked = forward.run(&["check"]);
+    assert!(shown(&checked).contains("http://***@127.0.0.1") && shown(&checked).contains("/hook?***"));
+    let mut daemon = forward.start(&["--log", "trace"]);
+    forward.wait_for(|status| status["retries"].as_u64() > Some(0) || status["delivered"] == 2);
+    refuses.store(true, Ordering::SeqCst);
+    client.token(&agent).await;
+    daemon.err.wait_for("hook");
+    daemon.signal("-TERM");
+    daemon.wait();
+    for text in [shown(&checked), daemon.err.all().join("\n"), shown(&forward.run(&["status"]))] {
+        assert!(!text.contains("hush"), "{text}");
+    }
+    for command in [&["keys", "list"][..], &["events", "tail"]] {
+        for url in ["http://alice:hush@127.0.0.1:9", "http://127.0.0.1:9?token=hush", "alice:hush@host"] {
+            let failed = output(&[command, &["--api-key", "k", "--url", url]].concat());
+            let text = shown(&failed);
+            assert!(
+                !failed.status.success() && text.contains("base URL") && !text.contains("hush"),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_refuses_what_a_start_refuses() {
+    let (_data, _server, client) = service().await;
+    let file = "[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"events.ndjson\"\n";
+    for (wrong, line) in [
+        ("types = [\"grant.removed\"]\n", "line 6: types: unknown event type"),
+        ("agent_id = 5\n", "line 6: agent_id: invalid type"),
+        ("listen = \"nowhere\"\n", "line 6: listen: "),
+    ] {
+        let forward = Forward::new(&client.base, &client.key, &format!("{wrong}{file}"));
+        for arguments in [&["check"][..], &[], &["status"], &["dead-letters", "list"]] {
+            let refused = forward.run(arguments);
+            assert!(!refused.status.success() && shown(&refused).contains(line), "{}", shown(&refused));
+        }
+    }
+    let forward = Forward::new(&client.base, &client.key, file);
+    let config = forward.path().join("forward.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("2026-01-01T00:00:00Z", "yesterday")).unwrap();
+    for arguments in [&["check"][..], &[]] {
+        let refused = shown(&forward.run(arguments));
+        assert!(refused.contains("line 4: since: \"yesterday\""), "{refused}");
+    }
+    fs::write(&config, text).unwrap();
+    for arguments in [&["--log", "a=b=c", "check"][..], &["--log", "a=b=c"]] {
+        let refused = shown(&forward.run(arguments));
+        assert!(refused.contains("the log filter"), "{refused}");
+    }
+    fs::write(forward.path().join("state"), "no folder").unwrap();
+    for arguments in [&["check"][..], &[]] {
+        let refused = forward.run(arguments);
+        assert!(!refused.status.success() && shown(&refused).contains("state"), "{}", shown(&refused));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_folder_that_disappears_is_said_and_nothing_more_is_delivered() {
+    let (_data, _server, client) = service().await;
+    let lines = tempfile::tempdir().unwrap();
+    let path = lines.path().join("events.ndjson");
+    let rest = format!(
+        "listen = \"127.0.0.1:0\"\n[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"{}\"\nretry_cap_ms = 500\n",
+        path.display()
+    );
+    let forward = Forward::new(&client.base, &client.key, &rest);
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    let mut daemon = forward.start(&["--log-format", "json"]);
+    let line: Value = serde_json::from_str(&daemon.err.wait_for("serving health")).unwrap();
+    let watched = client.at(&format!("http://{}", line["address"].as_str().unwrap()));
+    forward.wait_for(|status| status["delivered"] == 2);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    for name in ["forward.db", "forward.db-wal", "lock"] {
+        let mode = fs::metadata(forward.path().join("state").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+
+    let (state, aside) = (forward.path().join("state"), forward.path().join("aside"));
+    fs::rename(&state, &aside).unwrap();
+    daemon.err.wait_for("was removed or replaced");
+    client.token(&agent).await;
+    assert_eq!(watched.get("/healthz").await.unwrap().0, 503);
+    let (code, ready) = watched.get("/readyz").await.unwrap();
+    assert!(code == 503 && ready["error"].as_str().unwrap().contains("state folder"), "{ready}");
+    let status = forward.run(&["status"]);
+    assert!(
+        !status.status.success() && shown(&status).contains("the folder was removed"),
+        "{}",
+        shown(&status)
+    );
+    // Another folder in its place is not it.
+    fs::create_dir(&state).unwrap();
+    assert_eq!(watched.get("/healthz").await.unwrap().0, 503);
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+
+    fs::remove_dir(&state).unwrap();
+    fs::rename(&aside, &state).unwrap();
+    let status = forward.wait_for(|status| status["delivered"] == 4 && status["state"] == "running");
+    assert!(status["recoveredAt"].is_string() && status["lastError"].is_string(), "{status}");
+    assert!(shown(&forward.run(&["status"])).contains("(recovered "));
+    assert_eq!(watched.get("/healthz").await.unwrap().0, 200);
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+    daemon.signal("-TERM");
+    assert!(daemon.wait());
+}

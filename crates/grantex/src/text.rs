@@ -1,0 +1,144 @@
+//! Text from elsewhere, as it may be shown to people.
+
+use std::fmt::{self, Display, Write as _};
+
+/// What may stand in a line: text with its control and direction-turning characters escaped.
+///
+/// A control character moves a terminal's cursor or begins a command for it; one that turns the direction
+/// makes a line read other than it is. Both become `\u001b`, which is also how JSON escapes them: JSON that is
+/// escaped so is the same JSON.
+pub struct Escaped<T>(pub T);
+
+impl<T: Display> Display for Escaped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(f), "{}", self.0)
+    }
+}
+
+/// A writer that escapes what is written through it.
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some((at, harmful)) = rest.char_indices().find(|(_, c)| is_harmful(*c)) {
+            let (before, after) = rest.split_at(at);
+            self.0.write_str(before)?;
+            write!(self.0, "\\u{:04x}", u32::from(harmful))?;
+            rest = after.get(harmful.len_utf8()..).unwrap_or_default();
+        }
+        self.0.write_str(rest)
+    }
+}
+
+/// Control characters, line and paragraph separators, and the bidirectional controls of Unicode (UAX 9).
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What stands for a secret.
+const HIDDEN: &str = "***";
+
+/// A text with the secrets of every URL in it left out: user and password, and the query.
+///
+/// Whatever stands between `scheme://` and the last `@` of the same word is a secret, so that one with a
+/// `/` or an `@` in it does not show.
+pub fn redacted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        out.push_str(before);
+        out.push_str("://");
+        let end = after.find(ends_url).unwrap_or(after.len());
+        // Before a quote in JSON or in a debug form stands a backslash that belongs to the quote.
+        let end = after.get(..end).map_or(end, |url| url.trim_end_matches('\\').len());
+        let (url, after) = after.split_at(end);
+        redact(url, &mut out);
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// One URL with its secrets left out, also where it lacks its scheme or is no URL.
+pub fn redacted_url(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let mut out = scheme;
+    redact(rest, &mut out);
+    out
+}
+
+fn redact(after_scheme: &str, out: &mut String) {
+    let shown = match after_scheme.rsplit_once('@') {
+        // An `@` of the path or the query, where the host came before, is none of credentials.
+        Some((before, _)) if is_host_with_more(before) => after_scheme,
+        Some((_, host)) => {
+            out.push_str(HIDDEN);
+            out.push('@');
+            host
+        }
+        None => after_scheme,
+    };
+    match shown.split_once('?') {
+        Some((before, query)) => {
+            out.push_str(before);
+            out.push('?');
+            out.push_str(if query.is_empty() { query } else { HIDDEN });
+        }
+        None => out.push_str(shown),
+    }
+}
+
+/// Whether this is a host, with or without a port, and the beginning of a path or query: `host:80/a`.
+fn is_host_with_more(text: &str) -> bool {
+    let Some(end) = text.find(['/', '?']) else { return false };
+    let (authority, _) = text.split_at(end);
+    // `user:12/34@host` reads like a port: better too little is shown than too much.
+    authority.ends_with(']') || !authority.contains(':')
+}
+
+/// What else ends a URL in prose may stand in a password: better too much is left out than too little.
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '<' | '>')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_a_terminal_or_turns_the_direction_is_escaped_and_nothing_else() {
+        let escaped =
+            Escaped("a\u{1b}[31m\n\r\t\u{9b}1A\u{7f} \u{202e}ü🦀\u{2066}\u{200f}\u{61c}\u{2028}").to_string();
+        assert_eq!(escaped, r"a\u001b[31m\u000a\u000d\u0009\u009b1A\u007f \u202eü🦀\u2066\u200f\u061c\u2028");
+        let json = "{\"a\":\"\u{202e}x\u{9b}\"}";
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&Escaped(json).to_string()), read(json));
+    }
+
+    #[test]
+    fn the_secrets_of_a_url_are_left_out_wherever_it_stands() {
+        for (text, shown) in [
+            ("http://127.0.0.1:8080/a", "http://127.0.0.1:8080/a"),
+            ("https://user:pass@host/a?b=c#d", "https://***@host/a?***"),
+            ("https://user:p@ss/w?rd@host/a", "https://***@host/a"),
+            ("https://user:12/34@host", "https://***@host"),
+            ("https://host/hook/a@b?token=x", "https://host/hook/a@b?***"),
+            ("https://[::1]/a@b", "https://[::1]/a@b"),
+            (
+                "proxy \"http://u:p)w@h:1\" failed: see https://h/?k=v twice",
+                "proxy \"http://***@h:1\" failed: see https://h/?*** twice",
+            ),
+            (r#"{"a":"\"http://u:p@h\""}"#, r#"{"a":"\"http://***@h\""}"#),
+            ("no URL, but a@b?c", "no URL, but a@b?c"),
+        ] {
+            assert_eq!(redacted(text), shown);
+        }
+        assert_eq!(redacted_url("user:pass@host:1/a?b"), "***@host:1/a?***");
+        assert_eq!(redacted_url("http://us er:pa ss@host"), "http://***@host");
+    }
+}
