@@ -10,7 +10,6 @@ use grantex_server::{SystemClock, SystemRng};
 use grantex_store::sqlite::{Environment, SqliteStore};
 use grantex_types::event::{EventData, RevokedBy};
 use grantex_types::{AgentId, DeveloperId, GrantId};
-use serde_json::Value;
 
 use crate::server::Server;
 
@@ -33,8 +32,7 @@ pub(crate) fn store(folder: &Path) -> Arc<dyn Store> {
 /// A service whose developer has so many events, and how many a second were appended.
 pub(crate) async fn filled(binary: &Path, events: u64) -> (Server, f64) {
     let server = Server::start(binary).await;
-    let me: Value = server.get("/v1/me").await;
-    let developer: DeveloperId = me["developerId"].as_str().unwrap().parse().unwrap();
+    let developer = server.developer_of(&server.key).await;
     let key = server.key.clone();
     let folder = server.into_folder();
     let start = Instant::now();
@@ -53,7 +51,7 @@ pub(crate) async fn stand(binary: &Path, events: u64) {
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
 }
 
-async fn fill(folder: &Path, developer: DeveloperId, events: u64) {
+pub(crate) async fn fill(folder: &Path, developer: DeveloperId, events: u64) {
     let store = store(folder);
     for first in (0..events).step_by(usize::try_from(PER_COMMIT).unwrap()) {
         store::write(store.as_ref(), developer, "fill", move |tx| {

@@ -1,6 +1,7 @@
 //! The load: subscribers as cheap as can be, a publisher of real events, and the raw writers that bound them.
 
 pub(crate) mod bare_store;
+pub(crate) mod caller;
 pub(crate) mod calls;
 pub(crate) mod limit;
 pub(crate) mod publisher;

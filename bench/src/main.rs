@@ -19,6 +19,8 @@ mod filled;
 mod forward;
 mod idle;
 mod load;
+mod neighbour;
+mod neighbour_fill;
 mod node;
 mod replay;
 mod report;
@@ -91,6 +93,8 @@ enum Scenario {
     Tenants,
     /// How long the largest cascade of one transaction takes
     Revoke,
+    /// What one developer notices of another: calls alone, and beside each of eight disturbances
+    Neighbour,
     /// From the log to each destination, beside `curl -N > file`; not in the run of all
     Forward,
     /// Events per CPU-second through the Node package, beside `grantex forward`; not in the run of all
@@ -137,6 +141,7 @@ fn main() {
             Scenario::Tokens,
             Scenario::Tenants,
             Scenario::Revoke,
+            Scenario::Neighbour,
         ]
     };
     let scenarios = bench.scenario.map_or_else(all, |one| vec![one]);
@@ -158,6 +163,7 @@ fn main() {
                 Scenario::Tokens => debits::tokens(binary, scale, report).await,
                 Scenario::Tenants => tenants::run(binary, scale, report).await,
                 Scenario::Revoke => revoke::run(scale, report).await,
+                Scenario::Neighbour => neighbour::run(binary, scale, report).await,
                 // These take their own rounds, and print.
                 _ if round > 0 => {}
                 Scenario::Forward => forward::run(binary).await,

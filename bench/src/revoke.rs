@@ -20,7 +20,9 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         scale.pick([1000, cascade::LARGEST_AT_ONCE - 1, 50_000], [2000, cascade::LARGEST_AT_ONCE + 1])
     {
         let (developer, root) =
-            store::write(store.as_ref(), Scope::Global, "fill", move |tx| tree(tx, below)).await.unwrap();
+            store::write(store.as_ref(), Scope::Global, "fill", move |tx| developer_with_tree(tx, below))
+                .await
+                .unwrap();
         let start = Instant::now();
         store::write(store.as_ref(), developer, "revoke", move |tx| {
             grants::revoke(tx, developer, root, RevokedBy::Developer)
@@ -51,7 +53,7 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
     }
 }
 
-fn tree(tx: &mut dyn Tx, below: u32) -> grantex_core::Result<(DeveloperId, GrantId)> {
+fn developer_with_tree(tx: &mut dyn Tx, below: u32) -> grantex_core::Result<(DeveloperId, GrantId)> {
     let now = tx.now();
     let developer_id = DeveloperId::from_parts(now.millis(), tx.random());
     tx.insert_developer(&Developer {
@@ -61,7 +63,27 @@ fn tree(tx: &mut dyn Tx, below: u32) -> grantex_core::Result<(DeveloperId, Grant
         mode: Mode::Sandbox,
         created_at: now,
     })?;
-    let mut grant = Grant {
+    Ok((developer_id, tree(tx, developer_id, below)?))
+}
+
+/// A grant with so many below it.
+pub(crate) fn tree(tx: &mut dyn Tx, developer: DeveloperId, below: u32) -> grantex_core::Result<GrantId> {
+    let mut grant = grant(tx, developer);
+    tx.insert_grant(&grant)?;
+    let root = grant.id;
+    grant.parent_id = Some(root);
+    grant.depth = 1;
+    for _ in 0..below {
+        grant.id = GrantId::from_parts(tx.now().millis(), tx.random());
+        tx.insert_grant(&grant)?;
+    }
+    Ok(root)
+}
+
+/// A grant in force that nobody asked for.
+pub(crate) fn grant(tx: &dyn Tx, developer_id: DeveloperId) -> Grant {
+    let now = tx.now();
+    Grant {
         id: GrantId::from_parts(now.millis(), tx.random()),
         developer_id,
         agent_id: AgentId::from_parts(1, 1),
@@ -73,14 +95,5 @@ fn tree(tx: &mut dyn Tx, below: u32) -> grantex_core::Result<(DeveloperId, Grant
         revoked_at: None,
         parent_id: None,
         depth: 0,
-    };
-    tx.insert_grant(&grant)?;
-    let root = grant.id;
-    grant.parent_id = Some(root);
-    grant.depth = 1;
-    for _ in 0..below {
-        grant.id = GrantId::from_parts(now.millis(), tx.random());
-        tx.insert_grant(&grant)?;
     }
-    Ok((developer_id, root))
 }

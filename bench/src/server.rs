@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use grantex_types::DeveloperId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -71,6 +72,11 @@ impl Server {
         made["apiKey"].as_str().unwrap().to_owned()
     }
 
+    /// The developer whose key this is.
+    pub(crate) async fn developer_of(&self, key: &str) -> DeveloperId {
+        self.get(key, "/v1/me").await["developerId"].as_str().unwrap().parse().unwrap()
+    }
+
     /// A new agent of the developer whose key this is.
     pub(crate) async fn agent_of(&self, key: &str) -> String {
         let made = self.post("/v1/agents", &json!({"name": "Agent"}), key).await;
@@ -87,8 +93,8 @@ impl Server {
         value.parse().unwrap()
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Value {
-        let request = self.http.get(format!("http://{}{path}", self.address)).bearer_auth(&self.key);
+    pub(crate) async fn get(&self, key: &str, path: &str) -> Value {
+        let request = self.http.get(format!("http://{}{path}", self.address)).bearer_auth(key);
         request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }
 

@@ -66,11 +66,13 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
 }
 
 /// A subscriber that opens its stream and never reads. Its socket takes as little as there is.
-fn stop_reading(opening: &Opening<'_>) -> TcpStream {
+pub(crate) fn stop_reading(opening: &Opening<'_>) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&opening.address.into()).unwrap();
     let mut socket = TcpStream::from(socket);
-    socket.write_all(&calls::request(opening.key, "GET /v1/events/stream", "")).unwrap();
+    socket
+        .write_all(&calls::request(opening.key, &format!("GET /v1/events/stream{}", opening.query), ""))
+        .unwrap();
     socket
 }

@@ -89,11 +89,16 @@ impl Grants {
         self.grants.len()
     }
 
+    /// The id of one.
+    pub(crate) fn id(&self, number: usize) -> &str {
+        &self.grants[number].id
+    }
+
     /// What all their budgets hold together.
     pub(crate) async fn left(&self, server: &Server) -> f64 {
         let mut left = 0.0;
         for grant in &self.grants {
-            let budget = server.get(&format!("/v1/budget/balance/{}", grant.id)).await;
+            let budget = server.get(&grant.key, &format!("/v1/budget/balance/{}", grant.id)).await;
             left += budget["remainingBudget"].as_str().unwrap().parse::<f64>().unwrap();
         }
         left
@@ -105,6 +110,12 @@ impl Grants {
         let tasks = self.grants.iter().cycle().take(debits).map(|grant| vec![grant.debit(1)]);
         calls::run(self.address, connections, tasks, |_, _| {});
         start.elapsed()
+    }
+
+    /// The same for as long as is asked for.
+    pub(crate) fn debit_while(&self, connections: usize, goes_on: impl Fn() -> bool) {
+        let grants = self.grants.iter().cycle().take_while(|_| goes_on());
+        calls::run(self.address, connections, grants.map(|grant| vec![grant.debit(1)]), |_, _| {});
     }
 }
 

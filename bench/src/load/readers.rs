@@ -135,6 +135,19 @@ impl Readers {
         }
     }
 
+    /// Reads what comes for as long as is asked for. Panics when a stream ends.
+    pub(crate) fn read_while(&mut self, goes_on: impl Fn() -> bool) {
+        let mut ready = Vec::with_capacity(1024);
+        while goes_on() {
+            let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+            ready.clear();
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout)).unwrap();
+            for event in &ready {
+                self.read(usize::try_from(event.data.u64()).unwrap());
+            }
+        }
+    }
+
     /// Panics when a stream gets more events than so many: what is doubled at the end comes after all were counted.
     pub(crate) fn expect_no_more_than(&mut self, events: u64) {
         let mut ready = Vec::with_capacity(1024);

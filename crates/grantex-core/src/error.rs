@@ -2,6 +2,8 @@
 
 use grantex_types::{ErrorCode, EventId};
 
+use crate::log::Damage;
+
 /// What a use case returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -57,6 +59,9 @@ pub enum StoreError {
     /// More commands wait than the store accepts; nothing was written.
     #[error("the store has more work waiting than it accepts")]
     Overloaded,
+    /// What was asked for begins with events that are not as they were written.
+    #[error("{0}")]
+    Damaged(Damage),
     /// A defect: of the data, of the store, or of the code that ran in it.
     #[error("the store failed: {0}")]
     Internal(String),

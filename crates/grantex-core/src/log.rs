@@ -108,6 +108,27 @@ impl StoredEvent {
     }
 }
 
+/// A stretch of a log that cannot be shown: each of its events is missing, or not as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// Its first position.
+    pub first: Position,
+    /// Its last position, as far as it was looked for.
+    pub last: Position,
+    /// The cursor that leads past it, if the log's end or a readable event was found after it.
+    pub resume_after: Option<EventId>,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.first == self.last {
+            write!(f, "the event at position {} of the log is damaged", self.first)
+        } else {
+            write!(f, "the events at positions {} to {} of the log are damaged", self.first, self.last)
+        }
+    }
+}
+
 /// What a log spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {

@@ -179,7 +179,9 @@ pub trait Read {
     /// What the developer's log spans.
     fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds>;
     /// Shows the events that a scan asks for, in order and without a gap. None when it starts at the head; it
-    /// starts at the oldest event when what it starts after was trimmed.
+    /// starts at the oldest event when what it starts after was trimmed. An event that is missing or not as it was
+    /// written is never shown: a scan ends before it, and one that begins with it fails with
+    /// [`StoreError::Damaged`].
     fn scan_events(
         &self,
         developer: DeveloperId,
@@ -199,9 +201,13 @@ pub trait Read {
         self.scan_events(developer, scan, &mut |event| events.extend(event.to_stored()))?;
         Ok(events)
     }
-    /// The position of a retained event, in time logarithmic in the log's length.
+    /// The position of a retained event, in time logarithmic in the log's length. A [`Damage::resume_after`] has the
+    /// position of the damage's last event. Another id that would lie in a stretch of damaged events has the
+    /// position of the damaged event whose id it is, if that can be read, or else the one before the stretch.
+    ///
+    /// [`Damage::resume_after`]: crate::log::Damage::resume_after
     fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>>;
-    /// The position before the first retained event at or after `at`: the head if all are
+    /// The position of the last retained event before `at` that can be read: the head if all are
     /// earlier. Logarithmic like [`position_of`](Self::position_of).
     fn position_before(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position>;
     /// The id of a retained event or of the last trimmed one; [`EventId::ZERO`] for position 0.
@@ -301,6 +307,9 @@ pub trait Tx: Read {
     /// Removes the oldest events up to and including a position, at most `limit` of them, and
     /// never the newest event. Returns how many went.
     fn trim(&mut self, developer: DeveloperId, up_to: Position, limit: u32) -> StoreResult<u64>;
+    /// Gives up to `limit` events of a release that knew no checksums theirs. Returns 0 when all have one, as far as
+    /// they are what was written.
+    fn sum_events(&mut self, limit: u32) -> StoreResult<u64>;
     /// Removes up to `limit` rows of each kind that nothing can need after `now`: kept answers
     /// from before `answers_before`, ended tokens and refresh tokens, and requests that ended
     /// before `requests_before`. Returns how many went.
@@ -402,6 +411,8 @@ pub struct Health {
     pub clock_behind_millis: u64,
     /// Commands that wait for the writer.
     pub queued: usize,
+    /// Events that were found damaged since the start, each counted once.
+    pub damaged_events: usize,
 }
 
 /// A database that keeps the state and the logs.

@@ -15,6 +15,8 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 /// Rows that one transaction of maintenance removes: a few milliseconds, so that no request
 /// notices.
 const MAINTENANCE_ROWS: u32 = 1000;
+/// Events of a former release that get their checksums in one transaction: some milliseconds too.
+const SUMMED_ROWS: u32 = 500;
 /// How long to wait when the store cannot be written.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often the metrics recorder tidies up its histograms.
@@ -81,6 +83,7 @@ async fn maintain(app: &App) {
 
 async fn maintain_once(app: &App) -> ApiResult<()> {
     app.refresh_jwks().await?;
+    while app.write(Scope::Global, "sum events", |tx| Ok(tx.sum_events(SUMMED_ROWS)?)).await? > 0 {}
     while app.write(Scope::Global, "purge", |tx| maintenance::purge(tx, MAINTENANCE_ROWS)).await? > 0 {}
     let retention = app.settings.retention;
     let mut after: Option<DeveloperId> = None;

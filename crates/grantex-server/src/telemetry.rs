@@ -40,6 +40,10 @@ fn describe() {
         "grantex_readers_cut_total",
         "Readers cut because they took no bytes: at the WebSocket, with a farewell; at the socket, when nothing else helps (a WebSocket may come to both)"
     );
+    describe_counter!(
+        "grantex_damaged_events_total",
+        "Events that were found damaged where they were read, each once"
+    );
     describe_counter!("grantex_commit_failures_total", "Commits that failed, with all commands in them");
     describe_counter!(
         "grantex_slow_commands_total",

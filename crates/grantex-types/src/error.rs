@@ -47,6 +47,8 @@ pub enum ErrorCode {
     RateLimited,
     /// 429: too many open streams.
     TooManyConnections,
+    /// 500: the next event of the log is damaged; `resumeAfter` leads past it.
+    EventDamaged,
     /// 500: a defect of the service.
     InternalError,
     /// 503: the service cannot do this now; nothing changed.
@@ -76,7 +78,7 @@ impl ErrorCode {
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::RateLimited | Self::TooManyConnections => 429,
-            Self::InternalError => 500,
+            Self::EventDamaged | Self::InternalError => 500,
             Self::Unavailable => 503,
         }
     }
@@ -97,4 +99,8 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub oldest_event_id: Option<EventId>,
+    /// With `EVENT_DAMAGED`: the cursor that leads past what is damaged, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub resume_after: Option<EventId>,
 }

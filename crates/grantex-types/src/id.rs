@@ -168,6 +168,12 @@ id_type!(
 impl EventId {
     /// The cursor before the first event of any log.
     pub const ZERO: Self = Self(Ulid::nil());
+
+    /// The largest id below this one: whoever goes on after it goes on with this one.
+    #[must_use]
+    pub fn predecessor(self) -> Self {
+        Self(Ulid(self.0.0.saturating_sub(1)))
+    }
 }
 
 impl AgentId {

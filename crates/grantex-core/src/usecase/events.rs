@@ -3,7 +3,7 @@
 use grantex_types::{DeveloperId, ErrorCode, EventId, Timestamp};
 
 use crate::log::{Bounds, Position};
-use crate::store::Read;
+use crate::store::{Read, Scan};
 use crate::{Error, Result};
 
 /// Where a reader wants to start.
@@ -45,6 +45,14 @@ pub fn locate(store: &dyn Read, developer: DeveloperId, start: Start) -> Result<
     Ok(Cursor { position, id })
 }
 
+/// The place where a stream starts. It is refused where a stream would end at once: before an event that is damaged.
+pub fn open(store: &dyn Read, developer: DeveloperId, start: Start) -> Result<Cursor> {
+    let cursor = locate(store, developer, start)?;
+    let next = Scan { after: cursor.position, limit: 1, max_bytes: 0, with_subjects: false };
+    store.scan_events(developer, next, &mut |_| {})?;
+    Ok(cursor)
+}
+
 fn after(store: &dyn Read, developer: DeveloperId, bounds: &Bounds, id: EventId) -> Result<Cursor> {
     if id == bounds.trimmed_id {
         return Ok(Cursor { position: bounds.trimmed, id });
@@ -63,6 +71,8 @@ fn after(store: &dyn Read, developer: DeveloperId, bounds: &Bounds, id: EventId)
             "this log never had an event with this id; start from the oldest one, or with `since`",
         )
     };
-    let oldest = store.events(developer, bounds.trimmed, 1, 0)?.first().map(|event| event.id);
+    // The refusal stands whether or not that event can be read.
+    let oldest = store.events(developer, bounds.trimmed, 1, 0).unwrap_or_default();
+    let oldest = oldest.first().map(|event| event.id);
     Err(Error::Refused { code, message: message.into(), oldest })
 }

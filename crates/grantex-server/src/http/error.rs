@@ -17,12 +17,13 @@ pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
     oldest: Option<EventId>,
+    resume_after: Option<EventId>,
     retry_after_seconds: Option<u64>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), oldest: None, retry_after_seconds: None }
+        Self { code, message: message.into(), oldest: None, resume_after: None, retry_after_seconds: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -62,6 +63,7 @@ impl ApiError {
             code: self.code,
             request_id: request_id.to_string(),
             oldest_event_id: self.oldest,
+            resume_after: self.resume_after,
         };
         let mut response = (status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_seconds {
@@ -87,9 +89,7 @@ impl IntoResponse for ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Refused { code, message, oldest } => {
-                Self { code, message, oldest, retry_after_seconds: None }
-            }
+            Error::Refused { code, message, oldest } => Self { oldest, ..Self::new(code, message) },
             Error::Store(StoreError::Unavailable(detail)) => {
                 tracing::warn!(%detail, "a request failed because the store cannot be used now");
                 Self::new(
@@ -103,6 +103,12 @@ impl From<Error> for ApiError {
                 "the service has too much to do; nothing was changed, try again",
             )
             .retry_after(1),
+            // Logged once, where it was found.
+            Error::Store(StoreError::Damaged(damage)) => {
+                let advice = "ask the operator to restore them from a backup, or go on after `resumeAfter`, without them";
+                let message = format!("{damage}; {advice}");
+                Self { resume_after: damage.resume_after, ..Self::new(ErrorCode::EventDamaged, message) }
+            }
             Error::Store(error @ StoreError::Internal(_)) => Self::internal(&error),
         }
     }

@@ -10,6 +10,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
+use grantex_core::StoreError;
 use grantex_core::store::Scan;
 use grantex_core::usecase::developers;
 use grantex_core::usecase::events::{self, Start};
@@ -133,7 +134,9 @@ impl FromRequestParts<Arc<App>> for Opener {
 /// A Server-Sent Events stream of the developer's log. It starts with the next event, or in the
 /// past with `since` or `Last-Event-ID`, and flows from history into live without a gap. Each
 /// event is one block with its `id:` and its envelope on one `data:` line. An idle stream sends a
-/// comment every few seconds.
+/// comment every few seconds. A stream that comes to an event that is damaged in the store ends before it, with a
+/// comment that names the position; opening it there again is a 500 `EVENT_DAMAGED`, whose `resumeAfter` is the
+/// `lastEventId` that leads past it.
 #[utoipa::path(get, path = "/v1/events/stream", tag = "Events", params(FilterQuery, StreamQuery,
         ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
     security(("apiKey" = []), ("ticket" = [])),
@@ -153,7 +156,8 @@ async fn stream(
 ///
 /// The same stream, one envelope per text message. The client may send `{"types":[…]}` to change
 /// its filter. Close codes: 1001 the service restarts, 1008 the API key was revoked, 1013 the
-/// client was too slow, 4403 the developer is suspended. Reconnect with `lastEventId`.
+/// client was too slow, 4403 the developer is suspended, 4500 the next event is damaged. Reconnect with
+/// `lastEventId`.
 #[utoipa::path(get, path = "/v1/events/ws", tag = "Events", params(FilterQuery, StreamQuery,
         ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
     security(("apiKey" = []), ("ticket" = [])),
@@ -207,7 +211,7 @@ async fn open(
     let cursor = app
         .read(developer, move |store| {
             developers::require_working_key(store, developer, key_id)?;
-            events::locate(store, developer, start)
+            events::open(store, developer, start)
         })
         .await?;
     Ok(Session::new(
@@ -241,7 +245,9 @@ struct HistoryQuery {
 
 /// Read the history
 ///
-/// Pages through the developer's log, oldest first: the same events as on the streams.
+/// Pages through the developer's log, oldest first: the same events as on the streams. A page ends before an event
+/// that is damaged in the store; the page that would begin with it is a 500 `EVENT_DAMAGED` that names its position,
+/// and whose `resumeAfter` is the `after` that leads past it.
 #[utoipa::path(get, path = "/v1/events", tag = "Events", params(FilterQuery, HistoryQuery),
     responses((status = 200, description = "The events", body = EventList)))]
 async fn list(
@@ -277,7 +283,8 @@ async fn list(
             let (after, with_subjects) = (cursor.position, filter.asks_for_subject());
             let scan =
                 Scan { after, limit, max_bytes: MOST_BYTES_SHOWN.saturating_sub(bytes_shown), with_subjects };
-            store.scan_events(caller.developer_id, scan, &mut |event| {
+            let seen = looked_at;
+            let scanned = store.scan_events(caller.developer_id, scan, &mut |event| {
                 if events.len() >= limit as usize || shown.is_err() {
                     return;
                 }
@@ -288,7 +295,12 @@ async fn list(
                     bytes_shown = bytes_shown.saturating_add(event.envelope.len());
                     shown = raw(event.envelope).map(|event| events.push(event));
                 }
-            })?;
+            });
+            match scanned {
+                // The page ends before what is damaged; the next one says so.
+                Err(StoreError::Damaged(_)) if seen > 0 => break,
+                scanned => scanned?,
+            }
             shown?;
         }
         Ok(EventList { events, next_cursor: (cursor.position < head).then_some(cursor.id) })

@@ -39,7 +39,7 @@ pub(super) fn metrics_router() -> Router<Arc<App>> {
 
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// `healthy`, or `unavailable` with a reason.
+    /// `healthy`; `degraded` or `unavailable` with a reason.
     status: &'static str,
     /// The service's version.
     version: &'static str,
@@ -49,8 +49,7 @@ struct Health {
 }
 
 impl Health {
-    fn new(reasons: Vec<String>) -> Self {
-        let status = if reasons.is_empty() { "healthy" } else { "unavailable" };
+    fn new(status: &'static str, reasons: Vec<String>) -> Self {
         Self { status, version: env!("CARGO_PKG_VERSION"), reasons }
     }
 }
@@ -59,12 +58,13 @@ impl Health {
 #[utoipa::path(get, path = "/healthz", tag = "Operations", security(()),
     responses((status = 200, description = "It is", body = Health)))]
 async fn healthz() -> Body<Health> {
-    Body(Health::new(Vec::new()))
+    Body(Health::new("healthy", Vec::new()))
 }
 
 /// Is the service ready
 ///
-/// 503 while it shuts down, cannot write, or has a clock more than 10 s behind its log.
+/// 503 while it shuts down, cannot write, or has a clock more than 10 s behind its log. 200 with `degraded` once
+/// damaged events were found: all else works, and taking the service out of use would help nobody.
 #[utoipa::path(get, path = "/readyz", tag = "Operations", security(()),
     responses((status = 200, description = "It is", body = Health), (status = 503, description = "It is not", body = Health)))]
 async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
@@ -80,8 +80,14 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     if store.clock_behind_millis > CLOCK_LIMIT_MILLIS {
         reasons.push(format!("the clock is {} ms behind the newest event", store.clock_behind_millis));
     }
-    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Body(Health::new(reasons)))
+    if !reasons.is_empty() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Body(Health::new("unavailable", reasons)));
+    }
+    if store.damaged_events == 0 {
+        return (StatusCode::OK, Body(Health::new("healthy", reasons)));
+    }
+    let damage = format!("{} events are damaged; `grantex check` says which", store.damaged_events);
+    (StatusCode::OK, Body(Health::new("degraded", vec![damage])))
 }
 
 /// Public keys

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use grantex_core::log::StoredEvent;
+use grantex_core::log::{Position, StoredEvent};
 use grantex_types::{DeveloperId, ErrorCode, KeyId};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -60,6 +60,8 @@ pub(crate) enum End {
     KeyRevoked,
     /// The operator suspended its developer.
     Suspended,
+    /// The next event, at this position, is damaged in the store: it is not sent, and passing over it would hide a gap.
+    Damaged(Position),
     /// Retention removed events that it had not delivered yet: going on would hide a gap.
     Expired,
 }

@@ -141,6 +141,13 @@ impl<S: Duplex> Pipe<S> {
         self.push_block(&block);
     }
 
+    /// What clients pass over and people read.
+    pub(super) fn push_comment(&mut self, text: &str) {
+        if let Framing::Sse { .. } = self.framing {
+            self.push_block(format!(": {text}\n\n").as_bytes());
+        }
+    }
+
     /// The end of an answer in chunks.
     pub(super) fn push_end(&mut self) {
         if let Framing::Sse { is_chunked: true } = self.framing {

@@ -6,8 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grantex_core::env::Clock;
+use grantex_core::log::Position;
 use grantex_core::store::{self, QueryKind, Scan, Store};
 use grantex_core::usecase::events::Cursor;
+use grantex_core::{Error, StoreError};
 use grantex_types::{EventId, TypeSet};
 use tokio::time::Instant;
 
@@ -55,6 +57,8 @@ enum Loaded {
     Nothing,
     /// The next event was removed before it was delivered.
     Gap,
+    /// The next event, at this position, is damaged.
+    Damaged(Position),
     /// The store could not be read.
     Failed,
 }
@@ -147,6 +151,7 @@ impl Session {
                 Loaded::Page => {}
                 Loaded::Nothing => self.slot.tail.ends_at(self.cursor.position),
                 Loaded::Gap => return Next::End(End::Expired),
+                Loaded::Damaged(position) => return Next::End(End::Damaged(position)),
                 Loaded::Failed => Box::pin(tokio::time::sleep(STORE_PAUSE)).await,
             }
         }
@@ -250,6 +255,7 @@ impl Session {
             Ok(framer.finish())
         });
         match page.await {
+            Err(Error::Store(StoreError::Damaged(damage))) => Loaded::Damaged(damage.first),
             Err(error) => {
                 tracing::warn!(%error, "a stream could not read the log; it tries again");
                 Loaded::Failed
@@ -269,7 +275,7 @@ impl Session {
 #[cfg(test)]
 pub(super) mod tests {
     use grantex_core::env::Rng as _;
-    use grantex_core::log::{Position, Subject};
+    use grantex_core::log::Subject;
     use grantex_core::store::write;
     use grantex_store::sqlite::{Environment, SqliteStore};
     use grantex_types::event::{EventData, RevokedBy};

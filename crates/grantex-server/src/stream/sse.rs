@@ -9,10 +9,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 
-use super::Session;
 use super::lane::Place;
 use super::outlet::Outlet;
 use super::pipe::{Duplex, Framing, Heard, Pipe};
+use super::{End, Session};
 use crate::http::connection::Connection;
 use crate::http::takeover::Streaming;
 
@@ -71,7 +71,12 @@ async fn follow<S: Duplex>(mut pipe: Box<Pipe<S>>) -> io::Result<()> {
             // What the client says is not listened to; that it goes away is.
             Heard::Said(said) if said.is_empty() => return Ok(()),
             Heard::Said(_) | Heard::Due => {}
-            Heard::End(_) => {
+            Heard::End(end) => {
+                if let End::Damaged(position) = end {
+                    pipe.push_comment(&format!(
+                        "EVENT_DAMAGED at position {position}; reconnect to learn how to go on"
+                    ));
+                }
                 pipe.push_end();
                 pipe.outlet.flush().await?;
                 return pipe.outlet.close().await;

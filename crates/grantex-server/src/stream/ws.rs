@@ -28,6 +28,9 @@ const EXPIRED: u16 = 4410;
 /// The close code of a stream whose developer is suspended: after HTTP's 403, which is what a reconnection gets.
 const SUSPENDED: u16 = 4403;
 
+/// The close code of a stream whose next event is damaged: after the 500 that a reconnection gets.
+const DAMAGED: u16 = 4500;
+
 /// How long a client may take to answer a farewell, at least.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -185,6 +188,12 @@ impl From<End> for Farewell {
     fn from(end: End) -> Self {
         match end {
             End::GoingAway => Self::new(close_code::AWAY, "the service is restarting; reconnect"),
+            End::Damaged(position) => Self {
+                code: DAMAGED,
+                reason: format!(
+                    "the event at position {position} is damaged; reconnect to learn how to go on"
+                ),
+            },
             End::Expired => Self::new(EXPIRED, "undelivered events are no longer retained"),
             End::KeyRevoked => Self::new(close_code::POLICY, "the API key was revoked"),
             End::Suspended => Self::new(SUSPENDED, "the operator has suspended this developer"),

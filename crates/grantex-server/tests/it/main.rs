@@ -18,6 +18,7 @@ mod bad_input;
 mod budgets;
 mod cascade;
 mod consent;
+mod damage;
 mod developers;
 mod events;
 mod grants;

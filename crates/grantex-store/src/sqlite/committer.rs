@@ -11,10 +11,11 @@ use grantex_core::store::{Command, Health, Scope, StoreResult};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use super::Environment;
+use super::damages::Damages;
 use super::inbox::{Inbox, Next};
 use super::open::{self, OpenError};
 use super::session::{Effects, Session, Writing, int, store_error};
+use super::{Common, Environment};
 
 /// Commands that share one commit at most: bounds what a failed commit fails with it.
 const BATCH: usize = 256;
@@ -29,6 +30,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Committer {
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
+    common: Arc<Common>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -43,6 +45,7 @@ impl Committer {
         path: PathBuf,
         connection: Connection,
         environment: &Environment,
+        common: &Arc<Common>,
     ) -> Result<Self, OpenError> {
         let inbox = Arc::new(Inbox::new());
         let commands = Ending(Arc::clone(&inbox));
@@ -52,12 +55,14 @@ impl Committer {
             connection: Some(connection),
             environment: environment.clone(),
             shared: Arc::clone(&shared),
+            common: Arc::clone(common),
         };
         let thread = std::thread::Builder::new()
             .name("committer".into())
             .spawn(move || writer.run(&commands.0))
             .map_err(|error| OpenError::Unusable { path, detail: error.to_string() })?;
-        Ok(Self { inbox, shared, thread: Some(thread) })
+        let common = Arc::clone(common);
+        Ok(Self { inbox, shared, common, thread: Some(thread) })
     }
 
     pub(super) fn submit(&self, scope: Scope, command: Box<dyn Command>) {
@@ -69,6 +74,7 @@ impl Committer {
             write_error: self.shared.write_error.lock().clone(),
             clock_behind_millis: self.shared.clock_behind_millis.load(Ordering::Relaxed),
             queued: self.inbox.len(),
+            damaged_events: self.common.damages.count(),
         }
     }
 }
@@ -98,6 +104,7 @@ struct Writer {
     connection: Option<Connection>,
     environment: Environment,
     shared: Arc<Shared>,
+    common: Arc<Common>,
 }
 
 impl Writer {
@@ -162,7 +169,8 @@ impl Writer {
         execute(connection, "BEGIN IMMEDIATE")?;
         loop {
             if let Some(command) = taken.last_mut() {
-                run_in_savepoint(connection, &self.environment, command.as_mut(), effects)?;
+                let damages = &self.common.damages;
+                run_in_savepoint(connection, &self.environment, damages, command.as_mut(), effects)?;
             }
             if taken.len() >= BATCH || started.elapsed() >= BATCH_TIME {
                 break;
@@ -224,6 +232,7 @@ fn connect<'c>(
 fn run_in_savepoint(
     connection: &Connection,
     environment: &Environment,
+    damages: &Damages,
     command: &mut dyn Command,
     effects: &mut Effects,
 ) -> StoreResult<()> {
@@ -233,6 +242,7 @@ fn run_in_savepoint(
     let mut session = Session {
         connection,
         now: environment.clock.now(),
+        damages,
         writing: Some(Writing { rng: environment.rng.as_ref(), effects }),
     };
     // A panic is a defect of one command; the others of the batch need not suffer from it.

@@ -1,12 +1,12 @@
 //! The event log's primitives.
 
 use grantex_core::StoreError;
-use grantex_core::log::{Bounds, EventRef, Position, StoredEvent, Subject, SubjectRef};
+use grantex_core::log::{Bounds, EventRef, Position, StoredEvent, Subject};
 use grantex_core::store::{Read as _, Scan, StoreResult, Tx as _};
-use grantex_types::{AgentId, DeveloperId, Event, EventData, EventId, EventType, GrantId, Timestamp};
-use rusqlite::Row;
+use grantex_types::{DeveloperId, Event, EventData, EventId};
 
-use super::session::{Session, int, store_error, time, uint};
+use super::checksum::{AFTER, AFTER_WITH_SUBJECTS, Sums};
+use super::session::{Session, int, is_damage, store_error, time, uint};
 
 impl Session<'_> {
     pub(super) fn read_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds> {
@@ -32,89 +32,43 @@ impl Session<'_> {
         scan: Scan,
         each: &mut dyn FnMut(EventRef<'_>),
     ) -> StoreResult<()> {
-        // Also a column that is not looked at costs its part of a row's time.
-        let mut statement = self.statement(if scan.with_subjects {
-            "SELECT position, id, created_at, kind, envelope, grant_id, agent_id, principal_id FROM events
-             WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3"
-        } else {
-            "SELECT position, id, created_at, kind, envelope FROM events
-             WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3"
-        })?;
+        let sums = Sums::of(developer);
+        let mut statement = self.statement(if scan.with_subjects { AFTER_WITH_SUBJECTS } else { AFTER })?;
         let mut rows = statement
             .query((developer.to_bytes(), int(scan.after), i64::from(scan.limit)))
             .map_err(store_error)?;
+        let mut due = scan.after.saturating_add(1);
         let mut bytes: usize = 0;
-        while let Some(row) = rows.next().map_err(store_error)? {
-            let event = event(row, scan.with_subjects).map_err(store_error)?;
+        loop {
+            let row = match rows.next() {
+                Ok(row) => row,
+                Err(error) if is_damage(&error) => None,
+                Err(error) => return Err(store_error(error)),
+            };
             let is_first = bytes == 0;
+            let event = row.and_then(|row| sums.read(row, scan.with_subjects));
+            if is_first && event.is_none_or(|event| event.position != due) {
+                let bounds = self.read_bounds(developer)?;
+                due = due.max(bounds.trimmed.saturating_add(1));
+                if due > bounds.head {
+                    return Ok(());
+                }
+            }
+            let Some(event) = event.filter(|event| event.position == due) else {
+                // What was shown is whole; the next scan begins here.
+                return if is_first {
+                    Err(StoreError::Damaged(self.damage_at(developer, due)?))
+                } else {
+                    Ok(())
+                };
+            };
             bytes = bytes.saturating_add(event.envelope.len());
             if bytes > scan.max_bytes && !is_first {
-                break;
+                return Ok(());
             }
             each(event);
+            due = due.saturating_add(1);
         }
-        Ok(())
-    }
-
-    /// The first position in the retained log whose event is not `before`, or the one after the
-    /// head. Ids and times grow with the position, so that a binary search finds it.
-    fn first_not(
-        &self,
-        developer: DeveloperId,
-        bounds: &Bounds,
-        before: impl Fn(EventId, Timestamp) -> bool,
-    ) -> StoreResult<Position> {
-        let mut low = bounds.trimmed.saturating_add(1);
-        let mut high = bounds.head.saturating_add(1);
-        while low < high {
-            let middle = low.midpoint(high);
-            let (id, at) = self
-                .one(
-                    "SELECT id, created_at FROM events WHERE developer_id = ?1 AND position = ?2",
-                    (developer.to_bytes(), int(middle)),
-                    |row| Ok((EventId::from_bytes(row.get("id")?), time(row, "created_at")?)),
-                )?
-                .ok_or_else(|| {
-                    StoreError::Internal(format!("the log of {developer} lacks position {middle}"))
-                })?;
-            if before(id, at) {
-                low = middle.saturating_add(1);
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low)
-    }
-
-    pub(super) fn find_id(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {
-        let bounds = self.read_bounds(developer)?;
-        let position = self.first_not(developer, &bounds, |event, _| event < id)?;
-        Ok((self.read_id(developer, position, &bounds)? == Some(id)).then_some(position))
-    }
-
-    pub(super) fn find_time(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position> {
-        let bounds = self.read_bounds(developer)?;
-        let first = self.first_not(developer, &bounds, |_, time| time < at)?;
-        Ok(first.saturating_sub(1))
-    }
-
-    pub(super) fn read_id(
-        &self,
-        developer: DeveloperId,
-        position: Position,
-        bounds: &Bounds,
-    ) -> StoreResult<Option<EventId>> {
-        if position == 0 {
-            return Ok(Some(EventId::ZERO));
-        }
-        if position == bounds.trimmed {
-            return Ok(Some(bounds.trimmed_id));
-        }
-        self.one(
-            "SELECT id FROM events WHERE developer_id = ?1 AND position = ?2",
-            (developer.to_bytes(), int(position)),
-            |row| Ok(EventId::from_bytes(row.get("id")?)),
-        )
     }
 
     pub(super) fn write_event(
@@ -133,8 +87,8 @@ impl Session<'_> {
         let event =
             StoredEvent { position: after.head, id, created_at, kind, subject: subject.clone(), envelope };
         self.execute(
-            "INSERT INTO events (developer_id, position, id, created_at, kind, grant_id, agent_id, principal_id, envelope)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO events (developer_id, position, id, created_at, kind, grant_id, agent_id, principal_id, envelope, checksum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             (
                 developer.to_bytes(),
                 int(event.position),
@@ -145,6 +99,7 @@ impl Session<'_> {
                 subject.agent_id.to_bytes(),
                 &subject.principal_id,
                 &event.envelope,
+                Sums::of(developer).sum(&event.as_ref(), subject.as_ref()),
             ),
         )?;
         self.execute(
@@ -176,9 +131,14 @@ impl Session<'_> {
         if up_to <= bounds.trimmed {
             return Ok(0);
         }
-        let last = self
-            .read_id(developer, up_to, &bounds)?
-            .ok_or_else(|| StoreError::Internal(format!("the log of {developer} lacks position {up_to}")))?;
+        // Where the last one is damaged, the id of one before it is as good a cursor: none between can be read.
+        let mut last = bounds.trimmed_id;
+        for position in (bounds.trimmed.saturating_add(1)..=up_to).rev() {
+            if let Some((id, _)) = self.readable(developer, position)? {
+                last = id;
+                break;
+            }
+        }
         self.execute(
             "DELETE FROM events WHERE developer_id = ?1 AND position <= ?2",
             (developer.to_bytes(), int(up_to)),
@@ -189,25 +149,4 @@ impl Session<'_> {
         )?;
         Ok(up_to.saturating_sub(bounds.trimmed))
     }
-}
-
-/// A row of `read_events`. By number: replay reads millions, and finding a column by its name takes as long as
-/// reading it.
-fn event<'r>(row: &'r Row<'_>, with_subject: bool) -> rusqlite::Result<EventRef<'r>> {
-    let number = |column: usize| row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0));
-    let subject = || {
-        Ok::<_, rusqlite::Error>(SubjectRef {
-            grant_id: GrantId::from_bytes(row.get(5)?),
-            agent_id: AgentId::from_bytes(row.get(6)?),
-            principal_id: row.get_ref(7)?.as_str()?,
-        })
-    };
-    Ok(EventRef {
-        position: number(0)?,
-        id: EventId::from_bytes(row.get(1)?),
-        created_at: Timestamp::from_millis(number(2)?),
-        kind: EventType::from_code(row.get(3)?).ok_or(rusqlite::Error::InvalidQuery)?,
-        subject: with_subject.then(subject).transpose()?,
-        envelope: row.get_ref(4)?.as_blob()?,
-    })
 }

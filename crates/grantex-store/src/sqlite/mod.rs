@@ -11,17 +11,23 @@
 //! | `desk` | what waits for the readers: a turn for each developer, look-ups apart from long reads |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
 //! | `read`, `write`, `log`, `audit`, `sessions` | the row primitives |
+//! | `places` | finding ids and times in a log |
+//! | `checksum`, `backfill`, `damages` | what an event's row has to be, and which are not |
 //! | `rows` | rows as the rules' types |
 //! | `backup` | a consistent copy while the service runs |
 
 mod audit;
+mod backfill;
 mod backup;
+mod checksum;
 mod committer;
 mod counting;
+mod damages;
 mod desk;
 mod inbox;
 mod log;
 mod open;
+mod places;
 mod read;
 mod readers;
 mod rows;
@@ -38,6 +44,7 @@ use grantex_core::store::{Command, Health, Listener, Query, QueryKind, Scope, St
 
 pub use backup::{BackupError, backup};
 use committer::Committer;
+use damages::Damages;
 pub use open::OpenError;
 use readers::Readers;
 
@@ -55,6 +62,12 @@ pub struct Environment {
     pub listener: Arc<dyn Listener>,
 }
 
+/// What the writer's thread and the readers' threads share.
+#[derive(Default)]
+struct Common {
+    damages: Damages,
+}
+
 /// A store in one SQLite file. Dropping it finishes the commands that are queued.
 pub struct SqliteStore {
     committer: Committer,
@@ -70,9 +83,10 @@ impl SqliteStore {
         schema::migrate(&mut connection, &path)?;
         counting::count_debits(&mut connection, &path)?;
         open::check(&connection, &path)?;
+        let common = Arc::<Common>::default();
         Ok(Self {
-            committer: Committer::start(path.clone(), connection, environment)?,
-            readers: Readers::start(&path, &environment.clock)?,
+            committer: Committer::start(path.clone(), connection, environment, &common)?,
+            readers: Readers::start(&path, &environment.clock, &common)?,
         })
     }
 }

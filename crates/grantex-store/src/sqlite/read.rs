@@ -391,8 +391,7 @@ impl Read for Session<'_> {
     }
 
     fn id_at(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>> {
-        let bounds = self.read_bounds(developer)?;
-        self.read_id(developer, position, &bounds)
+        self.read_id(developer, position)
     }
 
     fn developers_with_events(

@@ -9,6 +9,7 @@ use grantex_core::env::Clock;
 use grantex_core::store::{Query, QueryKind, Scope, StoreResult};
 use rusqlite::Connection;
 
+use super::Common;
 use super::desk::{Desk, Role, Shares};
 use super::open::{self, OpenError};
 use super::session::{Session, store_error};
@@ -25,7 +26,11 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path, clock: &Arc<dyn Clock>) -> Result<Self, OpenError> {
+    pub(super) fn start(
+        path: &Path,
+        clock: &Arc<dyn Clock>,
+        common: &Arc<Common>,
+    ) -> Result<Self, OpenError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let shares = Shares::of(cores.clamp(LEAST_THREADS, MOST_THREADS));
         let mut readers = Self { desk: Arc::new(Desk::new(shares)), threads: Vec::new() };
@@ -34,6 +39,7 @@ impl Readers {
                 path: path.to_owned(),
                 connection: Some(open::reader(path)?),
                 clock: Arc::clone(clock),
+                common: Arc::clone(common),
             };
             let desk = Arc::clone(&readers.desk);
             let thread = std::thread::Builder::new()
@@ -65,6 +71,7 @@ struct Reader {
     path: PathBuf,
     connection: Option<Connection>,
     clock: Arc<dyn Clock>,
+    common: Arc<Common>,
 }
 
 impl Reader {
@@ -95,7 +102,8 @@ impl Reader {
             query(Err(error.clone()));
             return Err(error);
         }
-        let session = Session { connection, now: self.clock.now(), writing: None };
+        let damages = &self.common.damages;
+        let session = Session { connection, now: self.clock.now(), damages, writing: None };
         // A panic is a defect of one query; the thread goes on to serve the others.
         let panicked =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| query(Ok(&session)))).is_err();

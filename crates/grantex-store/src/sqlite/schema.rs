@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_tenants.sql"),
     include_str!("migrations/0003_debits.sql"),
     include_str!("migrations/0004_credentials.sql"),
+    include_str!("migrations/0005_damage.sql"),
 ];
 
 /// Brings the tables up to date, each migration in its own transaction.

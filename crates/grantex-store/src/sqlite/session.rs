@@ -9,6 +9,8 @@ use grantex_core::store::{Change, StoreResult};
 use grantex_types::{DeveloperId, Timestamp};
 use rusqlite::{CachedStatement, Connection, ErrorCode, Params, Row};
 
+use super::damages::Damages;
+
 /// What a batch did that others must hear of once it is committed.
 #[derive(Default)]
 pub(super) struct Effects {
@@ -24,6 +26,7 @@ pub(super) struct Effects {
 pub(super) struct Session<'c> {
     pub(super) connection: &'c Connection,
     pub(super) now: Timestamp,
+    pub(super) damages: &'c Damages,
     /// `None` for a reader.
     pub(super) writing: Option<Writing<'c>>,
 }
@@ -93,6 +96,11 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
         ) => StoreError::Unavailable(error.to_string()),
         _ => StoreError::Internal(error.to_string()),
     }
+}
+
+/// Whether SQLite found that the file is not what it wrote.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// A column that holds a number which never exceeds 63 bits: times, positions, amounts.

@@ -386,6 +386,10 @@ impl Tx for Session<'_> {
         self.trim_log(developer, up_to, limit)
     }
 
+    fn sum_events(&mut self, limit: u32) -> StoreResult<u64> {
+        self.sum_old_events(limit)
+    }
+
     fn purge(
         &mut self,
         answers_before: Timestamp,

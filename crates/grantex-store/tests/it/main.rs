@@ -10,6 +10,7 @@
     unreachable_pub
 )]
 
+mod damage;
 mod harness;
 mod sqlite;
 mod suite;

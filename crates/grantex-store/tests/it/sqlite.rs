@@ -12,7 +12,7 @@ use grantex_store::{DataDir, DataDirError, OpenError};
 use crate::harness::{Case, Harness, Open};
 use crate::{suite, suite_cascade, suite_fair, suite_log, suite_tenants};
 
-fn open(folder: &Path) -> Open {
+pub fn open(folder: &Path) -> Open {
     let folder = folder.to_owned();
     Box::new(move |clock, rng, listener| {
         let store: Arc<dyn Store> =
