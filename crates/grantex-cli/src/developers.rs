@@ -106,7 +106,7 @@ impl Developers {
             }
             match next_cursor {
                 Some(next) => after = Some(next),
-                None if self.json => return print_json(&list),
+                None if self.json => return print::pretty(&list),
                 None => return Ok(()),
             }
         }
@@ -117,7 +117,7 @@ impl Developers {
             return Err(unexpected());
         };
         if self.json {
-            return print_json(&developer);
+            return print::pretty(&developer);
         }
         print_detail(&developer);
         Ok(())
@@ -192,9 +192,4 @@ fn print_detail(detail: &DeveloperDetail) {
     ] {
         print::line(format_args!("{name:<13} {value}"));
     }
-}
-
-fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print::line(format_args!("{}", serde_json::to_string_pretty(value)?));
-    Ok(())
 }
