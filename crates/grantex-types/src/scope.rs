@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{self, TextError};
-
 /// Scopes a request may name at most: more is a mistake, and each token carries them all.
 pub const MOST_SCOPES: usize = 100;
 /// The longest scope, in characters.
@@ -26,9 +24,9 @@ pub enum ScopesError {
     /// Longer than [`LONGEST_SCOPE`].
     #[error("a scope is at most {LONGEST_SCOPE} characters long")]
     TooLong,
-    /// With a character that nobody could read.
-    #[error("a scope {0}")]
-    Unreadable(TextError),
+    /// No scope-token of RFC 6749 §3.3.
+    #[error("a scope is made of visible ASCII characters, without quote and backslash")]
+    NotAToken,
 }
 
 impl Scopes {
@@ -45,7 +43,9 @@ impl Scopes {
             if scope.chars().count() > LONGEST_SCOPE {
                 return Err(ScopesError::TooLong);
             }
-            text::check(&scope).map_err(ScopesError::Unreadable)?;
+            if !is_token(&scope) {
+                return Err(ScopesError::NotAToken);
+            }
             if !scopes.contains(&scope) {
                 scopes.push(scope);
             }
@@ -53,27 +53,40 @@ impl Scopes {
         Ok(Self(scopes))
     }
 
+    /// Those of `list` that are here, each once and in the list's order; `None` if one is not. Older lists may have
+    /// scopes that [`new`](Self::new) refuses today.
+    pub fn select(&self, list: Vec<String>) -> Option<Self> {
+        let mut scopes: Vec<String> = Vec::new();
+        for scope in list {
+            if !self.0.contains(&scope) {
+                return None;
+            }
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        Some(Self(scopes))
+    }
+
+    /// The scopes as OAuth writes them, with spaces between; `None` if an older one does not fit in.
+    pub fn to_oauth(&self) -> Option<String> {
+        self.0.iter().all(|scope| is_token(scope)).then(|| self.0.join(" "))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Whether every scope here is also in `other`.
-    ///
-    /// ```
-    /// use grantex_types::Scopes;
-    /// let all = Scopes::new(vec!["a:read".into(), "a:write".into()]).unwrap();
-    /// let some = Scopes::new(vec!["a:read".into()]).unwrap();
-    /// assert!(some.is_subset_of(&all) && !all.is_subset_of(&some));
-    /// ```
-    pub fn is_subset_of(&self, other: &Self) -> bool {
-        self.0.iter().all(|scope| other.0.contains(scope))
     }
 
     /// The scopes.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }
+}
+
+/// Whether a text is a scope-token of RFC 6749 §3.3, so that a list of them can be written with spaces between.
+fn is_token(scope: &str) -> bool {
+    scope.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
 }
 
 #[cfg(feature = "openapi")]
@@ -88,4 +101,32 @@ mod openapi {
         }
     }
     impl utoipa::ToSchema for super::Scopes {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(scopes: &[&str]) -> Vec<String> {
+        scopes.iter().map(|&scope| scope.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_scope_is_a_scope_token() {
+        let scopes = Scopes::new(list(&["calendar:read", "a!#[]~", "calendar:read"])).unwrap();
+        assert_eq!(scopes.to_oauth().unwrap(), "calendar:read a!#[]~");
+        for bad in ["a b", "a\"b", "a\\b", "a\nb", "é", "a\u{200B}"] {
+            assert_eq!(Scopes::new(list(&[bad])), Err(ScopesError::NotAToken), "{bad:?}");
+        }
+        assert_eq!(Scopes::new(list(&[" "])), Err(ScopesError::Blank));
+    }
+
+    #[test]
+    fn older_scopes_can_be_selected() {
+        let older: Scopes = serde_json::from_str(r#"["read all","b"]"#).unwrap();
+        assert_eq!(older.to_oauth(), None);
+        let some = older.select(list(&["read all", "read all"])).unwrap();
+        assert_eq!(some.as_slice(), ["read all"]);
+        assert_eq!(older.select(list(&["b", "c"])), None);
+    }
 }

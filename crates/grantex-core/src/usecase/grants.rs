@@ -77,7 +77,9 @@ pub fn delegate(
     depth_limit: u8,
     signer: &Signer,
 ) -> Result<Issued> {
-    let scopes = validate::scopes(request.scopes, 1)?;
+    if request.scopes.is_empty() {
+        return Err(Error::bad_request("scopes must name at least one scope"));
+    }
     let lifetime = validate::expires_in(request.expires_in.as_deref(), DEFAULT_LIFETIME)?;
     if parent.dev != caller.developer_id {
         return Err(Error::refused(ErrorCode::Forbidden, "the parent grant belongs to another developer"));
@@ -92,9 +94,10 @@ pub fn delegate(
     if inactive.is_some() {
         return Err(Error::bad_request("the parent grant's agent, or one above it, is suspended"));
     }
-    if !scopes.is_subset_of(&parent_grant.scopes) {
-        return Err(Error::bad_request("scopes must be some of the parent grant's scopes"));
-    }
+    let scopes = parent_grant
+        .scopes
+        .select(request.scopes)
+        .ok_or_else(|| Error::bad_request("scopes must be some of the parent grant's scopes"))?;
     let depth = parent_grant.depth.saturating_add(1);
     if depth > depth_limit {
         return Err(Error::refused(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grantex_types::api::authorization::ConsentStatus;
-use grantex_types::api::tokens::{Claims, InactiveReason};
+use grantex_types::api::tokens::{ActingAgent, Claims, GrantClaim, InactiveReason};
 use grantex_types::event::{IssueMethod, RevokedBy};
 use grantex_types::{
     AgentId, AuthRequestId, DeveloperId, EventData, GrantId, Lifetime, RefreshId, Timestamp, TokenId,
@@ -217,10 +217,17 @@ fn issue(
         IssueMethod::Exchange => None,
         IssueMethod::Refresh => tx.budget(grant.developer_id, grant.id)?,
     };
+    let above = match parent {
+        Some(_) => tx.agents_above(grant.developer_id, grant.id)?,
+        None => Vec::new(),
+    };
     tx.insert_token(&token, &signer.kid)?;
     tx.insert_refresh_token(&refresh)?;
     let issued = EventData::TokenIssued { grant_id: grant.id, token_id: token.id, method };
     tx.append(grant.developer_id, &grant.subject(), issued)?;
+    // All of the standard claims or none: a verifier that reads them must not find half of them.
+    let scope = grant.scopes.to_oauth();
+    let is_standard = scope.is_some();
     Ok(Issued {
         claims: Claims {
             iss: signer.issuer.clone(),
@@ -239,6 +246,16 @@ fn issue(
             parent_grnt: parent.map(|parent| parent.id),
             delegation_depth: parent.map(|_| grant.depth),
             bdg: budget.map(|budget| budget.remaining_budget.as_number()),
+            client_id: is_standard.then_some(grant.agent_id),
+            grant: is_standard.then(|| GrantClaim {
+                grant_id: grant.id,
+                agent_did: grant.agent_id.did(),
+                developer_id: grant.developer_id,
+                parent_grant_id: parent.map(|parent| parent.id),
+                delegation_depth: parent.map(|_| grant.depth),
+            }),
+            act: ActingAgent::chain(above.into_iter().map(AgentId::did)).filter(|_| is_standard),
+            scope,
         },
         kid: signer.kid.clone(),
         refresh_id: refresh.id,

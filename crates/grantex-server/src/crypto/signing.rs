@@ -87,6 +87,10 @@ impl SigningKeys {
         let (kid, key) = key.ok_or(jsonwebtoken::errors::ErrorKind::InvalidKeyFormat)?;
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(kid.clone());
+        // What has the claims of RFC 9068 says that it is one; the others are as they always were.
+        if claims.scope.is_some() {
+            header.typ = Some("at+jwt".to_owned());
+        }
         // The library's own function would read and check the key's primes again for each token, which takes
         // longer than signing.
         let head = base64url(&serde_json::to_vec(&header)?);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use grantex_core::env::Clock;
+use grantex_core::store::{self, Scope, Tx};
 use grantex_server::operator::{OperatorAnswer, OperatorRequest, ask_service};
 use grantex_server::{
     App, Jobs, Memory, OperatorSocket, Parts, Secrets, Settings, SigningKeys, SystemClock, SystemRng, Tls,
@@ -160,6 +161,24 @@ impl Service {
             }
         }
         self.run(&address).await;
+    }
+
+    /// Writes into the store as an older version may have done: the service is stopped meanwhile.
+    pub async fn write_before<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Tx) -> grantex_core::Result<T> + Send + 'static,
+    ) -> T {
+        self.stop().await;
+        let environment = Environment {
+            clock: self.clock.clone(),
+            rng: Arc::new(SystemRng),
+            listener: Memory::new(&self.settings),
+        };
+        let store = SqliteStore::open(self.folder.path(), &environment).unwrap();
+        let written = store::write(&store, Scope::Global, "write_before", work).await.unwrap();
+        drop(store);
+        self.resume().await;
+        written
     }
 
     pub fn anonymous(&self) -> Client {
@@ -343,9 +362,18 @@ impl Token {
 
     /// The JWT's payload, not verified.
     pub fn claims(&self) -> Value {
+        self.part(1)
+    }
+
+    /// The JWT's header.
+    pub fn header(&self) -> Value {
+        self.part(0)
+    }
+
+    fn part(&self, index: usize) -> Value {
         use base64::Engine as _;
-        let payload = self.jwt.split('.').nth(1).unwrap();
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+        let part = self.jwt.split('.').nth(index).unwrap();
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).unwrap();
         serde_json::from_slice(&bytes).unwrap()
     }
 }

@@ -1,8 +1,3 @@
-use std::sync::Arc;
-
-use grantex_core::store::{self, QueryKind, Scope};
-use grantex_server::{Settings, SystemRng};
-use grantex_store::sqlite::{Environment, SqliteStore};
 use reqwest::Method;
 use serde_json::json;
 
@@ -61,28 +56,14 @@ async fn the_page_isolates_what_it_shows_and_spells_out_what_older_text_hides() 
     let agent = client.post("/v1/agents", &asked).await.ok(201);
     let id = agent["agentId"].as_str().unwrap().to_owned();
     // A name from before such names were refused.
-    service.stop().await;
-    {
-        let environment = Environment {
-            clock: service.clock.clone(),
-            rng: Arc::new(SystemRng),
-            listener: grantex_server::Memory::new(&Settings::default()),
-        };
-        let store = SqliteStore::open(service.folder(), &environment).unwrap();
-        let (developer, id) = (agent["developerId"].as_str().unwrap().parse().unwrap(), id.parse().unwrap());
-        let mut row = store::read(&store, Scope::Developer(developer), QueryKind::Point, move |store| {
-            Ok(store.agent(developer, id)?.unwrap())
+    let row = (agent["developerId"].as_str().unwrap().parse().unwrap(), id.parse().unwrap());
+    service
+        .write_before(move |tx| {
+            let mut agent = tx.agent(row.0, row.1)?.unwrap();
+            agent.name = "evil\u{202E}agent".into();
+            Ok(tx.update_agent(&agent)?)
         })
-        .await
-        .unwrap();
-        row.name = "evil\u{202E}agent".into();
-        store::write(&store, Scope::Developer(developer), "update_agent", move |tx| {
-            Ok(tx.update_agent(&row)?)
-        })
-        .await
-        .unwrap();
-    }
-    service.resume().await;
+        .await;
 
     let shown = client.get(&format!("/v1/agents/{id}")).await.ok(200);
     assert_eq!(shown["name"], "evil\u{202E}agent", "older values stay readable");

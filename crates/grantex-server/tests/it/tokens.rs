@@ -1,4 +1,5 @@
-use base64::Engine as _;
+use grantex_core::model::{Grant, RefreshToken};
+use grantex_types::{AgentId, DeveloperId, GrantId, RefreshId};
 use serde_json::json;
 
 use crate::support::{Client, Service, Token, types, until};
@@ -85,14 +86,9 @@ async fn tokens_verify_offline_through_the_key_set() {
     let client = service.sandbox().await;
     let token = client.token(&client.agent().await).await;
     let keys = service.anonymous().get("/.well-known/jwks.json").await.ok(200);
-    let header: serde_json::Value = serde_json::from_slice(
-        &base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(token.jwt.split('.').next().unwrap())
-            .unwrap(),
-    )
-    .unwrap();
+    let header = token.header();
     let key = &keys["keys"][0];
-    assert_eq!((header["alg"].as_str(), header["typ"].as_str()), (Some("RS256"), Some("JWT")));
+    assert_eq!((header["alg"].as_str(), header["typ"].as_str()), (Some("RS256"), Some("at+jwt")));
     assert_eq!(header["kid"], key["kid"]);
     let key = jsonwebtoken::DecodingKey::from_rsa_components(
         key["n"].as_str().unwrap(),
@@ -102,6 +98,106 @@ async fn tokens_verify_offline_through_the_key_set() {
     validation.set_issuer(&[&service.base]);
     let decoded = jsonwebtoken::decode::<serde_json::Value>(&token.jwt, &key.unwrap(), &validation).unwrap();
     assert_eq!(decoded.claims["grnt"], token.grant.as_str());
+}
+
+#[tokio::test]
+async fn tokens_say_the_same_in_the_standards_words() {
+    let service = Service::with(|settings| settings.delegation_depth = 10).await;
+    let client = service.sandbox().await;
+    let developer = client.get("/v1/me").await.ok(200)["developerId"].clone();
+    let did = |agent: &str| format!("did:grantex:{agent}");
+    let mut agents = vec![client.agent().await];
+    let mut token = client.token(&agents[0]).await;
+    for depth in 0..=10 {
+        let claims = token.claims();
+        let agent = &agents[0];
+        assert_eq!(token.header()["typ"], "at+jwt");
+        assert_eq!(claims["client_id"], agent.as_str());
+        let scopes: Vec<_> = claims["scp"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+        assert_eq!(claims["scope"], scopes.join(" "));
+        let mut grant = json!({"grant_id": token.grant, "agent_did": did(agent), "developer_id": developer});
+        let mut act = json!(null);
+        for above in agents[1..].iter().rev() {
+            act = if act.is_null() { json!({"sub": did(above)}) } else { json!({"sub": did(above), "act": act}) };
+        }
+        if depth > 0 {
+            grant["parent_grant_id"] = claims["parentGrnt"].clone();
+            grant["delegation_depth"] = json!(depth);
+            assert_eq!(claims["parentAgt"], claims["act"]["sub"]);
+        }
+        assert_eq!(claims["urn:grantex:grant"], grant);
+        assert_eq!(claims.get("act").cloned().unwrap_or_default(), act, "depth {depth}");
+        assert!(claims.as_object().unwrap().values().all(|claim| !claim.is_null()), "{claims}");
+        // A refreshed token says it too.
+        let refreshed = Token::read(&refresh(&client, agent, &token.refresh).await.ok(201));
+        assert_eq!(refreshed.claims()["act"], claims["act"]);
+        if depth < 10 {
+            agents.insert(0, client.agent().await);
+            token = client.delegate(&refreshed, &agents[0]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn older_grants_keep_their_scopes_and_their_tokens_their_form() {
+    let mut service = Service::start().await;
+    let client = service.sandbox().await;
+    let (agent, helper) = (client.agent().await, client.agent().await);
+    let ask = |scope: &str| json!({"agentId": agent, "principalId": "u", "scopes": [scope]});
+    for scope in ["read all", "say\"it", "a\\b", "lesen-ü"] {
+        client.post("/v1/authorize", &ask(scope)).await.refused(400, "BAD_REQUEST");
+        client.post("/v1/agents", &json!({"name": "a", "scopes": [scope]})).await.refused(400, "BAD_REQUEST");
+    }
+    // As it could be asked for before.
+    let me = client.get("/v1/me").await.ok(200);
+    let (developer_id, agent_id): (DeveloperId, AgentId) =
+        (me["developerId"].as_str().unwrap().parse().unwrap(), agent.parse().unwrap());
+    let older = service
+        .write_before(move |tx| {
+            let now = tx.now();
+            let grant = Grant {
+                id: GrantId::from_parts(now.millis(), tx.random()),
+                developer_id,
+                agent_id,
+                principal_id: "u".into(),
+                scopes: serde_json::from_str(r#"["read all", "b"]"#).unwrap(),
+                audience: None,
+                issued_at: now,
+                expires_at: now.plus("24h".parse().unwrap()),
+                revoked_at: None,
+                parent_id: None,
+                depth: 0,
+            };
+            tx.insert_grant(&grant)?;
+            let refresh = RefreshToken {
+                id: RefreshId::from_parts(now.millis(), tx.random()),
+                developer_id,
+                grant_id: grant.id,
+                expires_at: grant.expires_at,
+                spent_at: None,
+                ended_at: None,
+            };
+            tx.insert_refresh_token(&refresh)?;
+            Ok(refresh.id)
+        })
+        .await;
+    let secret = grantex_server::Secrets::load(service.folder()).unwrap().refresh_token(older);
+    let token = Token::read(&refresh(&client, &agent, &secret).await.ok(201));
+    let delegate = |scopes: &[&str]| json!({"parentGrantToken": token.jwt, "subAgentId": helper, "scopes": scopes});
+    let below = client.post("/v1/grants/delegate", &delegate(&["read all"])).await.ok(201);
+    for token in [&token, &Token::read(&below)] {
+        assert_eq!(token.header()["typ"], "JWT");
+        let claims = token.claims();
+        for name in ["scope", "client_id", "urn:grantex:grant", "act"] {
+            assert!(claims.get(name).is_none(), "{name}");
+        }
+        assert_eq!(claims["scp"][0], "read all");
+        assert_eq!(reason(&client, &token.jwt).await, "active");
+    }
+    // What of it OAuth can write is written so.
+    let plain = Token::read(&client.post("/v1/grants/delegate", &delegate(&["b"])).await.ok(201));
+    assert_eq!((plain.header()["typ"].as_str(), plain.claims()["scope"].as_str()), (Some("at+jwt"), Some("b")));
+    client.post("/v1/grants/delegate", &delegate(&["c"])).await.refused(400, "BAD_REQUEST");
 }
 
 #[tokio::test]

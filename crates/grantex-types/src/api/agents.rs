@@ -115,7 +115,7 @@ mod openapi {
             .schema_type(Type::String)
             .min_length(Some(1))
             .max_length(Some(LONGEST_SCOPE))
-            .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"))
+            .pattern(Some(r"^[!#-\[\]-~]+$"))
             .examples(["calendar:read"]);
         ArrayBuilder::new().items(item).min_items(least).max_items(Some(MOST_SCOPES)).into()
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bodies;
 use crate::amount::AmountNumber;
-use crate::{DeveloperId, GrantId, Scopes, Timestamp, TokenId};
+use crate::{AgentId, DeveloperId, GrantId, Scopes, Timestamp, TokenId};
 
 bodies! {
     /// `POST /v1/token`
@@ -107,7 +107,9 @@ bodies! {
         pub jti: String,
     }
 
-    /// The claims of a grant token.
+    /// The claims of a grant token: an access token of RFC 9068. `client_id`, `scope`, `urn:grantex:grant` and `act`
+    /// say in the standards' words what `agt`, `dev`, `scp`, `grnt` and the `parent…` ones say; they are absent
+    /// from tokens of older grants whose scopes OAuth cannot write.
     pub struct Claims {
         /// The issuer: the service's public base URL.
         pub iss: String,
@@ -149,6 +151,61 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub bdg: Option<AmountNumber>,
+        /// The agent's id.
+        #[serde(rename = "client_id", default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub client_id: Option<AgentId>,
+        /// The scopes, with spaces between.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub scope: Option<String>,
+        /// The grant.
+        #[serde(rename = "urn:grantex:grant", default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub grant: Option<GrantClaim>,
+        /// Delegated grants: the agent that delegated, and those before it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub act: Option<ActingAgent>,
+    }
+}
+
+/// The grant behind a token, as its claim `urn:grantex:grant` has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GrantClaim {
+    /// The grant's id.
+    pub grant_id: GrantId,
+    /// The agent's decentralised identifier.
+    pub agent_did: String,
+    /// The developer.
+    pub developer_id: DeveloperId,
+    /// Delegated grants: the grant that was delegated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub parent_grant_id: Option<GrantId>,
+    /// Delegated grants: how many hops lie between this grant and the principal's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub delegation_depth: Option<u8>,
+}
+
+/// Who acted, as RFC 8693 §4.1 has it: the last one outermost.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ActingAgent {
+    /// The agent's decentralised identifier.
+    pub sub: String,
+    /// The one before, of the same form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false, no_recursion))]
+    pub act: Option<Box<Self>>,
+}
+
+impl ActingAgent {
+    /// The actors with these identifiers, the last one first; `None` for none.
+    pub fn chain(last_first: impl DoubleEndedIterator<Item = String>) -> Option<Self> {
+        last_first.rev().fold(None, |before, sub| Some(Self { sub, act: before.map(Box::new) }))
     }
 }
 
@@ -187,4 +244,24 @@ pub enum InactiveReason {
     WrongAudience,
     /// The grant's agent, or that of a grant above it, is suspended. It may be resumed.
     AgentSuspended,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_of_before_are_written_as_before() {
+        // An answer that is kept for its idempotency key is signed again, and must give the same token.
+        let older = r#"{"iss":"https://auth.example","sub":"u","agt":"did:grantex:ag_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","dev":"dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","scp":["a"],"grnt":"grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","jti":"tok_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","iat":1,"exp":2,"parentAgt":"did:grantex:ag_01JNXJ5QH2M8Z4T6V7W9X0Y1ZB","parentGrnt":"grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZB","delegationDepth":1,"bdg":12.5}"#;
+        let claims: Claims = serde_json::from_str(older).unwrap();
+        assert_eq!(serde_json::to_string(&claims).unwrap(), older);
+    }
+
+    #[test]
+    fn the_last_actor_is_outermost() {
+        let chain = ActingAgent::chain(["parent", "root"].map(String::from).into_iter()).unwrap();
+        assert_eq!(serde_json::to_string(&chain).unwrap(), r#"{"sub":"parent","act":{"sub":"root"}}"#);
+        assert!(ActingAgent::chain(std::iter::empty()).is_none());
+    }
 }
