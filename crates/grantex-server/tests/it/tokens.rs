@@ -118,7 +118,11 @@ async fn tokens_say_the_same_in_the_standards_words() {
         let mut grant = json!({"grant_id": token.grant, "agent_did": did(agent), "developer_id": developer});
         let mut act = json!(null);
         for above in agents[1..].iter().rev() {
-            act = if act.is_null() { json!({"sub": did(above)}) } else { json!({"sub": did(above), "act": act}) };
+            act = if act.is_null() {
+                json!({"sub": did(above)})
+            } else {
+                json!({"sub": did(above), "act": act})
+            };
         }
         if depth > 0 {
             grant["parent_grant_id"] = claims["parentGrnt"].clone();
@@ -183,7 +187,8 @@ async fn older_grants_keep_their_scopes_and_their_tokens_their_form() {
         .await;
     let secret = grantex_server::Secrets::load(service.folder()).unwrap().refresh_token(older);
     let token = Token::read(&refresh(&client, &agent, &secret).await.ok(201));
-    let delegate = |scopes: &[&str]| json!({"parentGrantToken": token.jwt, "subAgentId": helper, "scopes": scopes});
+    let delegate =
+        |scopes: &[&str]| json!({"parentGrantToken": token.jwt, "subAgentId": helper, "scopes": scopes});
     let below = client.post("/v1/grants/delegate", &delegate(&["read all"])).await.ok(201);
     for token in [&token, &Token::read(&below)] {
         assert_eq!(token.header()["typ"], "JWT");
@@ -196,7 +201,10 @@ async fn older_grants_keep_their_scopes_and_their_tokens_their_form() {
     }
     // What of it OAuth can write is written so.
     let plain = Token::read(&client.post("/v1/grants/delegate", &delegate(&["b"])).await.ok(201));
-    assert_eq!((plain.header()["typ"].as_str(), plain.claims()["scope"].as_str()), (Some("at+jwt"), Some("b")));
+    assert_eq!(
+        (plain.header()["typ"].as_str(), plain.claims()["scope"].as_str()),
+        (Some("at+jwt"), Some("b"))
+    );
     client.post("/v1/grants/delegate", &delegate(&["c"])).await.refused(400, "BAD_REQUEST");
 }
 
