@@ -40,7 +40,7 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "true"])
             // One developer at one address is all of the load: what protects the others is not measured.
             .args(["--rate-limit", "0", "--signup-rate", "0", "--signup-rate-in-all", "0"])
-            .args(["--max-streams", "100000"])
+            .args(["--max-streams", "0", "--max-connections", "0", "--max-connections-per-address", "0"])
             .args(["--log", "warn,grantex=info", "--log-format", "json", "--data-dir"])
             .arg(folder.path())
             .args(options)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use grantex_core::usecase::maintenance::Retention;
-use grantex_server::{Rate, Rates, Settings, StreamSettings};
+use grantex_server::{ConnectionSettings, Rate, Rates, RequestSettings, Settings, StreamSettings};
 use grantex_types::Lifetime;
 use serde::Deserialize;
 
@@ -18,6 +18,8 @@ const DEFAULT_DATA_DIR: &str = "./grantex-data";
 const DEFAULT_LOG: &str = "info";
 /// The burst of one API key: as many seconds' worth as a developer's by default.
 const KEY_BURST_SECONDS: u32 = 5;
+/// A body takes a share, and what is free beside it has to be as much.
+const LEAST_BODY_BYTES: usize = 4 << 20;
 
 /// Every option of the service. The configuration file (TOML) has the same names, with
 /// underscores.
@@ -100,9 +102,37 @@ pub(crate) struct Options {
     #[arg(long, env = "GRANTEX_STALL_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     stall_timeout: Option<Duration>,
-    /// Open streams a developer may have [default: 10000]
+    /// Open streams a developer may have; 0 for no limit [default: 10000, at most half of all]
     #[arg(long, env = "GRANTEX_MAX_STREAMS", value_name = "N")]
-    max_streams: Option<usize>,
+    pub(crate) max_streams: Option<usize>,
+    /// Open streams in all; 0 for no limit but that of connections [default: seven eighths of the connections]
+    #[arg(long, env = "GRANTEX_MAX_STREAMS_IN_ALL", value_name = "N")]
+    pub(crate) max_streams_in_all: Option<usize>,
+    /// Connections in all, streams among them; 0 for as many as open files allow [default: 32768, or what those allow]
+    #[arg(long, env = "GRANTEX_MAX_CONNECTIONS", value_name = "N")]
+    pub(crate) max_connections: Option<usize>,
+    /// Connections from one address without a request that had an API key; 0 for no limit. Not counted with
+    /// --trust-forwarded-for [default: 1024, at most a quarter of all]
+    #[arg(long, env = "GRANTEX_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    pub(crate) max_connections_per_address: Option<usize>,
+    /// Time for the head of a connection's first request, its TLS handshake included [default: 10s]
+    #[arg(long, env = "GRANTEX_FIRST_REQUEST_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    #[serde(deserialize_with = "de_duration")]
+    first_request_timeout: Option<Duration>,
+    /// Close a connection that has had no request for this long [default: 75s]
+    #[arg(long, env = "GRANTEX_IDLE_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    #[serde(deserialize_with = "de_duration")]
+    idle_timeout: Option<Duration>,
+    /// Time for the body of a request [default: 10s]
+    #[arg(long, env = "GRANTEX_BODY_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    #[serde(deserialize_with = "de_duration")]
+    body_timeout: Option<Duration>,
+    /// Memory for the bodies of all requests together, 4 MiB at least; 0 for no limit [default: 67108864]
+    #[arg(long, env = "GRANTEX_BODY_BYTES", value_name = "BYTES")]
+    body_bytes: Option<usize>,
+    /// Requests of a developer that are worked on at once; 0 for no limit [default: 512]
+    #[arg(long, env = "GRANTEX_MAX_REQUESTS", value_name = "N")]
+    max_requests: Option<usize>,
     /// Bytes of recent events that all streams together keep ready in memory [default: 67108864]
     #[arg(long, env = "GRANTEX_TAIL_BYTES", value_name = "BYTES")]
     tail_bytes: Option<usize>,
@@ -167,7 +197,8 @@ impl Options {
             listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, token_lifetime, cors_origins,
             metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst, key_rate_limit, signup_rate,
             signup_burst, signup_rate_in_all, retention_age, retention_count, keep_alive,
-            stall_timeout, max_streams, tail_bytes, drain, log_format, log))
+            stall_timeout, max_streams, max_streams_in_all, max_connections, max_connections_per_address,
+            first_request_timeout, idle_timeout, body_timeout, body_bytes, max_requests, tail_bytes, drain, log_format, log))
     }
 
     pub(crate) fn listen(&self) -> SocketAddr {
@@ -247,6 +278,12 @@ impl Options {
                 "keep-alive must be 100ms at least, and below 5s: clients take 5 s of silence for a dead connection".into()
             );
         }
+        let body_bytes = self.body_bytes.unwrap_or(base.requests.body_bytes);
+        if (1..LEAST_BODY_BYTES).contains(&body_bytes) {
+            return Err(
+                "body-bytes must be 4194304 at least, or 0 for no limit: one body has up to 1 MiB".into()
+            );
+        }
         Ok(Settings {
             public_base,
             signup: self.signup.unwrap_or(base.signup),
@@ -258,7 +295,19 @@ impl Options {
             trust_forwarded_for: self.trust_forwarded_for.unwrap_or(base.trust_forwarded_for),
             hsts: self.hsts.unwrap_or(base.hsts),
             rates: self.rates(),
-            head_timeout: base.head_timeout,
+            requests: RequestSettings {
+                most_at_once: self.max_requests.unwrap_or(base.requests.most_at_once),
+                body_bytes,
+                body_timeout: self.body_timeout.unwrap_or(base.requests.body_timeout),
+            },
+            connections: ConnectionSettings {
+                most: self.max_connections.unwrap_or(base.connections.most),
+                most_per_address: self
+                    .max_connections_per_address
+                    .unwrap_or(base.connections.most_per_address),
+                first_request: self.first_request_timeout.unwrap_or(base.connections.first_request),
+                idle: self.idle_timeout.unwrap_or(base.connections.idle),
+            },
             retention: Retention {
                 age: self.retention_age.unwrap_or(base.retention.age),
                 count: self.retention_count.unwrap_or(base.retention.count),
@@ -268,6 +317,7 @@ impl Options {
                 ping: base.streams.ping,
                 stall_timeout: self.stall_timeout.unwrap_or(base.streams.stall_timeout),
                 most_per_developer: self.max_streams.unwrap_or(base.streams.most_per_developer),
+                most: self.max_streams_in_all.unwrap_or(base.streams.most),
                 tail_bytes: self.tail_bytes.unwrap_or(base.streams.tail_bytes),
                 drain: self.drain.unwrap_or(base.streams.drain),
             },

@@ -3,6 +3,7 @@
 mod backup;
 mod config;
 mod demo;
+mod descriptors;
 mod dev;
 mod developers;
 mod events;

@@ -9,7 +9,6 @@ use grantex_server::{
 };
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
@@ -17,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::Failure;
 use crate::config::Options;
+use crate::{Failure, descriptors};
 
 /// A service that runs in this process.
 pub(crate) struct Service {
@@ -35,10 +34,10 @@ impl Service {
     /// Opens the data directory, listens, and serves.
     pub(crate) async fn start(options: &Options) -> Result<Self, Failure> {
         survive_file_size_limit()?;
-        allow_many_connections();
         let listener = listen(options.listen(), "--listen").await?;
         let address = listener.local_addr()?;
-        let settings = options.settings(address)?;
+        let mut settings = options.settings(address)?;
+        descriptors::fit(options, &mut settings)?;
         let base = settings.public_base.clone();
         if options.public_url.is_none() && address.ip().is_unspecified() {
             tracing::warn!(%base, "nobody can reach this base of links and tokens; set --public-url");
@@ -76,10 +75,8 @@ impl Service {
         if let Some(address) = options.metrics_listen {
             let listener = listen(address, "--metrics-listen").await?;
             tracing::info!(address = %listener.local_addr()?, "serving metrics");
-            let router = grantex_server::metrics_router(&app);
-            let app = Arc::clone(&app);
-            let shutdown = shutdown.clone();
-            tasks.push(tokio::spawn(grantex_server::serve(listener, router, app, Tls::default(), shutdown)));
+            let serving = grantex_server::serve_metrics(listener, Arc::clone(&app), shutdown.clone());
+            tasks.push(tokio::spawn(serving));
         }
         reload_on_hangup(options.clone(), tls.clone(), Arc::clone(&app))?;
         let router = grantex_server::router(&app);
@@ -145,16 +142,6 @@ fn reload_on_hangup(options: Options, tls: Tls, app: Arc<App>) -> Result<(), Fai
         }
     });
     Ok(())
-}
-
-/// A shell allows a process some thousand open files, where each stream is one: takes what the
-/// system allows at most.
-fn allow_many_connections() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, current = ?limit.current, "the limit of open files could not be raised");
-    }
 }
 
 /// A file size limit (`ulimit -f`) then fails the write, as a full disk does, instead of killing

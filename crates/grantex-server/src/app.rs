@@ -20,7 +20,8 @@ use crate::cache::CommitCache;
 use crate::crypto::{KeyFileError, Secrets, SigningKeys, sha256};
 use crate::http::address::ClientAddress;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::rate::{Buckets, InFlight, Signups};
+use crate::http::rate::{Buckets, Signups};
+use crate::http::shares::Shares;
 use crate::settings::Settings;
 use crate::stream::Hub;
 
@@ -56,13 +57,12 @@ pub struct Memory {
 impl Memory {
     /// An empty memory with the bounds of these settings.
     pub fn new(settings: &Settings) -> Arc<Self> {
-        let streams = &settings.streams;
         Arc::new(Self {
             keys: CommitCache::new(CACHED_ROWS),
             grants: CommitCache::new(CACHED_ROWS),
             tokens: CommitCache::new(CACHED_ROWS),
             agents: CommitCache::new(CACHED_ROWS),
-            streams: Arc::new(Hub::new(streams.most_per_developer, streams.tail_bytes)),
+            streams: Arc::new(Hub::new(&settings.streams)),
             cascade_started: Notify::new(),
             runtime: tokio::runtime::Handle::try_current().ok(),
         })
@@ -136,7 +136,7 @@ pub struct App {
     pub(crate) key_rates: Buckets<KeyId>,
     pub(crate) address_rates: Buckets<ClientAddress>,
     pub(crate) signups: Signups,
-    pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) shares: Arc<Shares>,
     pub(crate) jwks: RwLock<KeySet>,
     pub(crate) prometheus: Option<PrometheusHandle>,
     pub(crate) shutdown: CancellationToken,
@@ -180,7 +180,7 @@ impl App {
             key_rates: Buckets::new("requests with this API key", settings.rates.key),
             address_rates: Buckets::new("requests from this address", settings.rates.address),
             signups: Signups::new(&settings.rates),
-            in_flight: Arc::default(),
+            shares: Shares::new(&settings.requests),
             settings,
             store,
             clock,

@@ -21,10 +21,11 @@ mod telemetry;
 pub use app::{App, Memory, Parts, SystemClock};
 pub use bootstrap::bootstrap;
 pub use crypto::{KeyFileError, Secrets, SigningKeys, SystemRng, rotate as rotate_signing_key};
-pub use http::serve::{Tls, serve};
+pub use http::serve::{Tls, serve, serve_metrics};
+
 pub use jobs::Jobs;
 pub use openapi::document as openapi_document;
 pub use operator::OperatorSocket;
-pub use routes::{metrics_router, router};
-pub use settings::{Rate, Rates, Settings, StreamSettings};
+pub use routes::router;
+pub use settings::{ConnectionSettings, Rate, Rates, RequestSettings, Settings, StreamSettings};
 pub use telemetry::{TelemetryError, install_metrics};

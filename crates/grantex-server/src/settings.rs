@@ -32,9 +32,10 @@ pub struct Settings {
     pub hsts: Duration,
     /// How often requests may come.
     pub rates: Rates,
-    /// How long a client may take to send a request's head, and how long a connection may be idle
-    /// between two requests: clients keep theirs for about a minute.
-    pub head_timeout: Duration,
+    /// What requests may take of what all share.
+    pub requests: RequestSettings,
+    /// What connections may.
+    pub connections: ConnectionSettings,
     /// How much of each log is kept.
     pub retention: Retention,
     /// The streams' settings.
@@ -94,6 +95,54 @@ impl Default for Rates {
     }
 }
 
+/// A limit where 0 means that there is none.
+pub(crate) fn unless_off(most: usize) -> usize {
+    if most == 0 { usize::MAX } else { most }
+}
+
+/// What requests may take of what all share.
+#[derive(Debug, Clone)]
+pub struct RequestSettings {
+    /// Requests of one developer that are worked on at once: an eighth of what the writer's queue holds, so that
+    /// one tenant's burst leaves room for the others'. 0 for no limit.
+    pub most_at_once: usize,
+    /// Memory for the bodies of all requests together; 0 for no limit.
+    pub body_bytes: usize,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
+}
+
+impl Default for RequestSettings {
+    fn default() -> Self {
+        Self { most_at_once: 512, body_bytes: 64 << 20, body_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// What connections may take.
+#[derive(Debug, Clone)]
+pub struct ConnectionSettings {
+    /// Connections in all, streams among them; 0 for no limit. The descriptors that the process may have bound it too.
+    pub most: usize,
+    /// Connections from one address without a request that had an API key; 0 for no limit.
+    pub most_per_address: usize,
+    /// How long a client may take to send the head of its first request, a TLS handshake included.
+    pub first_request: Duration,
+    /// How long a connection may be idle between two requests, and take for the head of the next: clients keep
+    /// theirs for about a minute.
+    pub idle: Duration,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            most: 32_768,
+            most_per_address: 1024,
+            first_request: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+        }
+    }
+}
+
 /// What concerns streams.
 #[derive(Debug, Clone)]
 pub struct StreamSettings {
@@ -104,8 +153,10 @@ pub struct StreamSettings {
     /// How long a reader may refuse to take bytes before it is cut.
     pub stall_timeout: Duration,
     /// Streams that one developer may have open: a bound on what one tenant can take of the
-    /// sockets and the memory that all share.
+    /// sockets and the memory that all share. 0 for no limit.
     pub most_per_developer: usize,
+    /// Streams that may be open in all; 0 for no limit. What is left of the connections is for requests.
+    pub most: usize,
     /// Bytes that all tails together may hold.
     pub tail_bytes: usize,
     /// Over how long open streams are ended at shutdown, so that their clients do not all
@@ -120,6 +171,7 @@ impl Default for StreamSettings {
             ping: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(30),
             most_per_developer: 10_000,
+            most: 28_672,
             tail_bytes: 64 << 20,
             drain: Duration::from_secs(5),
         }
@@ -139,7 +191,8 @@ impl Default for Settings {
             trust_forwarded_for: false,
             hsts: Duration::from_secs(365 * 24 * 3600),
             rates: Rates::default(),
-            head_timeout: Duration::from_secs(75),
+            requests: RequestSettings::default(),
+            connections: ConnectionSettings::default(),
             retention: Retention { age: Lifetime::from_seconds(30 * 24 * 3600), count: 1_000_000 },
             streams: StreamSettings::default(),
         }

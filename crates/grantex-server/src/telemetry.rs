@@ -49,6 +49,12 @@ fn describe() {
         "grantex_slow_commands_total",
         "Committed commands that held the writer for more than 50 ms, by use case"
     );
+    describe_counter!(
+        "grantex_limits_reached_total",
+        "Limits of the whole service that were reached: connections, connections_of_address, streams, body_bytes, descriptors"
+    );
+    describe_gauge!("grantex_connections_open", "Open connections, streams among them");
+    describe_gauge!("grantex_body_bytes", "Memory that is set aside for bodies of requests");
     describe_gauge!("grantex_streams_open", "Open streams, by transport");
     describe_gauge!("grantex_commands_queued", "Commands that wait for the writer");
     describe_gauge!("grantex_write_failing", "1 while writing does not work");

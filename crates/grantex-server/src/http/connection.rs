@@ -5,26 +5,134 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::connections::{Connections, Place};
 use super::signal::Signal;
 
 /// A connection, as its requests see it.
-#[derive(Debug)]
 pub(crate) struct Connection {
     /// The address of the other end.
     pub(crate) peer: IpAddr,
     /// It came by TLS.
     pub(crate) is_secure: bool,
+    /// It came beyond the limit: it is there for a health check, or to be refused.
+    pub(super) is_spare: bool,
     /// Said to close the socket at once, whatever is unsent.
     pub(crate) cut: Signal<()>,
+    /// Said to close it unless a request is worked on: another needs its place.
+    pub(super) leave: Signal<()>,
     /// Bytes wait for the socket to take more.
     pub(super) is_blocked: AtomicBool,
+    /// A request is worked on.
+    is_busy: AtomicBool,
+    /// There was a request.
+    has_asked: AtomicBool,
+    /// There was one with an API key.
+    is_known: AtomicBool,
+    /// The last request's body was not read to its end.
+    has_unread_body: AtomicBool,
+    /// The next answer is the last: what follows it was not read.
+    ends_after_answer: AtomicBool,
+    /// Its number in the line that it waits in; only [`Connections`] changes it.
+    number: AtomicU64,
+    among: Arc<Connections>,
+}
+
+impl Connection {
+    pub(super) fn new(peer: IpAddr, is_secure: bool, is_spare: bool, among: Arc<Connections>) -> Self {
+        Self {
+            peer,
+            is_secure,
+            is_spare,
+            cut: Signal::default(),
+            leave: Signal::default(),
+            is_blocked: AtomicBool::new(false),
+            is_busy: AtomicBool::new(false),
+            has_asked: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
+            has_unread_body: AtomicBool::new(false),
+            ends_after_answer: AtomicBool::new(is_spare),
+            number: AtomicU64::new(0),
+            among,
+        }
+    }
+
+    /// A request on it has shown an API key, or what stands for one.
+    pub(crate) fn knows(self: &Arc<Self>) {
+        if !self.is_known() && !self.is_known.swap(true, Ordering::Relaxed) {
+            self.among.knows(self);
+        }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Relaxed)
+    }
+
+    /// A request has arrived; its body, if it has one, has not.
+    pub(super) fn begins(&self, has_body: bool) {
+        self.is_busy.store(true, Ordering::Relaxed);
+        self.has_asked.store(true, Ordering::Relaxed);
+        self.has_unread_body.store(has_body, Ordering::Relaxed);
+    }
+
+    /// It is answered.
+    pub(super) fn has_answered(&self) {
+        self.is_busy.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_busy.load(Ordering::Relaxed) && !self.is_blocked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        self.has_asked.load(Ordering::Relaxed)
+    }
+
+    /// The request's body was read to its end.
+    pub(super) fn has_read_body(&self) {
+        self.has_unread_body.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.has_unread_body.load(Ordering::Relaxed)
+    }
+
+    /// The answer to this request is the last one.
+    pub(super) fn end_after_answer(&self) {
+        self.ends_after_answer.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn ends_after_answer(&self) -> bool {
+        self.ends_after_answer.load(Ordering::Relaxed)
+    }
+
+    /// It was asked to leave, but is busy.
+    pub(super) fn stays(self: &Arc<Self>) {
+        self.among.stays(self);
+    }
+
+    /// It has become a stream.
+    pub(super) fn streams(self: &Arc<Self>) {
+        self.among.streams(self);
+    }
+
+    pub(super) fn among(&self) -> &Connections {
+        &self.among
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_number(&self, number: u64) {
+        self.number.store(number, Ordering::Relaxed);
+    }
 }
 
 /// A socket that fails once its peer has taken no byte for some time while bytes were waiting.
@@ -33,25 +141,25 @@ pub(crate) struct Connection {
 /// response's body.
 pub(crate) struct StallGuard<S> {
     inner: S,
-    connection: Arc<Connection>,
+    place: Place,
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> StallGuard<S> {
-    pub(crate) fn new(inner: S, connection: Arc<Connection>, limit: Duration) -> Self {
-        Self { inner, connection, limit, stalled: None }
+    pub(crate) fn new(inner: S, place: Place, limit: Duration) -> Self {
+        Self { inner, place, limit, stalled: None }
     }
 
     /// Passes `progress` on, and turns waiting into an error when it has lasted too long.
     fn guard<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if progress.is_ready() {
             if self.stalled.take().is_some() {
-                self.connection.is_blocked.store(false, Ordering::Relaxed);
+                self.place.connection().is_blocked.store(false, Ordering::Relaxed);
             }
             return progress;
         }
-        self.connection.is_blocked.store(true, Ordering::Relaxed);
+        self.place.connection().is_blocked.store(true, Ordering::Relaxed);
         let limit = self.limit;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         ready!(stalled.as_mut().poll(context));

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use grantex_core::{Error, StoreError};
 use grantex_types::{ErrorBody, ErrorCode, EventId};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::observe::RequestId;
 
@@ -55,9 +55,21 @@ impl ApiError {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// What the answer's head says besides its status.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == ErrorCode::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        headers
+    }
+
     /// The finished answer, for whoever answers outside a handler.
     pub(crate) fn respond(self, request_id: &RequestId) -> Response {
-        let status = self.status();
+        let (status, headers) = (self.status(), self.headers());
         let body = ErrorBody {
             message: self.message,
             code: self.code,
@@ -66,12 +78,7 @@ impl ApiError {
             resume_after: self.resume_after,
         };
         let mut response = (status, Json(body)).into_response();
-        if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.code == ErrorCode::Unauthorized {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        response.headers_mut().extend(headers);
         response
     }
 }

@@ -1,25 +1,27 @@
 //! What handlers take from a request.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use grantex_core::model::Caller;
 use grantex_core::usecase::idempotency;
 use grantex_types::ErrorCode;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
 use super::address::ClientAddress;
+use super::body;
+use super::connection::Connection;
 use super::error::ApiError;
-use super::rate::RateSlot;
+use super::rate::{Payer, RateSlot};
 use crate::App;
 use crate::crypto::sha256;
 
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// JSON that is longer is read by a thread of its own, in turn: below that it takes some tens of microseconds,
+/// about what handing it over would.
+const LARGE: usize = 32 << 10;
 
 /// An API key that works. Also charges the rate limits of its developer and its own, and counts the request
 /// among those of its developer.
@@ -45,7 +47,11 @@ impl FromRequestParts<Arc<App>> for Auth {
         })?;
         rate.note(app.developer_rates.take(caller.developer_id, Instant::now()))?;
         rate.note(app.key_rates.take(caller.key_id, Instant::now()))?;
-        rate.hold(app.in_flight.enter(caller.developer_id)?);
+        if let Some(connection) = parts.extensions.get::<Arc<Connection>>() {
+            connection.knows();
+        }
+        let entered = app.shares.enter(caller.developer_id)?;
+        rate.enter(Payer::Developer(caller.developer_id), entered);
         Ok(Self(caller))
     }
 }
@@ -67,44 +73,66 @@ impl FromRequestParts<Arc<App>> for Public {
         let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
         let address = ClientAddress::of(parts, app);
         rate.note(app.address_rates.take(address, Instant::now()))?;
+        rate.enter(Payer::Address(address), app.shares.stranger());
         Ok(Self(address))
     }
 }
 
-/// A JSON body, with the hash that idempotency keys are bound to.
-pub(crate) struct Json<T> {
+/// A JSON body of at most so many bytes, with the hash that idempotency keys are bound to.
+pub(crate) struct Json<T, const MOST: usize = { body::LARGEST }> {
     pub(crate) value: T,
     pub(crate) hash: [u8; 32],
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static, const MOST: usize> FromRequest<Arc<App>> for Json<T, MOST> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(ApiError::new(
-                ErrorCode::UnsupportedMediaType,
-                "send the body as JSON with the header `Content-Type: application/json`",
-            ));
+            return Err(not_json());
         }
-        let bytes = read_body(request, app).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts, body, app, MOST).await?;
+        if bytes.len() <= LARGE {
+            return Self::parse(&bytes);
+        }
+        let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
+        let turn = rate.queue(app).turn().await?;
+        let parsed = tokio::task::spawn_blocking(move || {
+            let parsed = Self::parse(&bytes);
+            drop(turn);
+            parsed
+        });
+        parsed.await.map_err(|error| ApiError::internal(&error))?
+    }
+}
+
+impl<T: DeserializeOwned, const MOST: usize> Json<T, MOST> {
+    fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
         // serde would also take an array, as the fields in their order.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(ApiError::bad_request("the body must be a JSON object"));
         }
         // `expected` in serde's messages says what to do; where it is, line and column.
-        let value = serde_json::from_slice(&bytes)
+        let value = serde_json::from_slice(bytes)
             .map_err(|error| ApiError::bad_request(format!("the body is not what is expected: {error}")))?;
-        Ok(Self { value, hash: sha256(&bytes) })
+        Ok(Self { value, hash: sha256(bytes) })
     }
+}
+
+fn not_json() -> ApiError {
+    ApiError::new(
+        ErrorCode::UnsupportedMediaType,
+        "send the body as JSON with the header `Content-Type: application/json`",
+    )
 }
 
 /// Like [`Json`], where having no body is the same as `{}`.
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for OptionalJson<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for OptionalJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
@@ -112,28 +140,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for OptionalJson<T> {
         if typed {
             return Json::from_request(request, app).await.map(|json: Json<T>| Self(json.value));
         }
-        let bytes = read_body(request, app).await?;
-        if !bytes.is_empty() {
-            return Err(ApiError::new(
-                ErrorCode::UnsupportedMediaType,
-                "send the body as JSON with the header `Content-Type: application/json`",
-            ));
+        let (parts, body) = request.into_parts();
+        match body::read(&parts, body, app, 0).await {
+            Ok(_) => Json::<T>::parse(b"{}").map(|json| Self(json.value)),
+            Err(error) if error.code == ErrorCode::PayloadTooLarge => Err(not_json()),
+            Err(error) => Err(error),
         }
-        serde_json::from_str("{}").map(Self).map_err(|error| ApiError::bad_request(error.to_string()))
     }
-}
-
-async fn read_body(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> {
-    let Ok(bytes) = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, app)).await else {
-        return Err(ApiError::bad_request("the body did not arrive in time"));
-    };
-    bytes.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::new(ErrorCode::PayloadTooLarge, "the body must be at most 1 MiB")
-        } else {
-            ApiError::bad_request("the body could not be read")
-        }
-    })
 }
 
 /// Query parameters.

@@ -2,13 +2,17 @@
 //! connections themselves.
 
 pub(crate) mod address;
+pub(crate) mod body;
 pub(crate) mod connection;
+mod connections;
 pub(crate) mod error;
 pub(crate) mod extract;
 mod host;
 pub(crate) mod observe;
 pub(crate) mod page;
 pub(crate) mod rate;
+pub(crate) mod reached;
 pub(crate) mod serve;
+pub(crate) mod shares;
 pub(crate) mod signal;
 pub(crate) mod takeover;

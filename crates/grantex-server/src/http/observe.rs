@@ -9,7 +9,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use grantex_core::env::Rng as _;
-use grantex_types::TokenId;
+use grantex_types::{ErrorCode, TokenId};
 use http::{HeaderName, HeaderValue, Method, header};
 
 use super::connection::Connection;
@@ -44,12 +44,12 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let route =
         request.extensions().get::<MatchedPath>().map_or("unmatched".into(), |path| path.as_str().to_owned());
 
-    let is_secure = request.extensions().get::<Arc<Connection>>().is_some_and(|from| from.is_secure);
+    let from = request.extensions().get::<Arc<Connection>>().cloned();
 
     let span = tracing::info_span!("request", id = %id);
-    let mut response = match host::check(request.version(), request.headers()) {
+    let mut response = match admit(&request, from.as_deref()) {
         Ok(()) => tracing::Instrument::instrument(next.run(request), span).await,
-        Err(error) => ([(header::CONNECTION, "close")], error).into_response(),
+        Err(error) => error.into_response(),
     };
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         let headers = std::mem::take(response.headers_mut());
@@ -68,7 +68,7 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     rate.write_headers(response.headers_mut());
     finish_headers(&mut response, &id);
     let hsts = app.settings.hsts.as_secs();
-    if is_secure
+    if from.is_some_and(|from| from.is_secure)
         && hsts > 0
         && let Ok(value) = HeaderValue::from_str(&format!("max-age={hsts}"))
     {
@@ -86,6 +86,21 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
         tracing::info!(%id, %method, route, status, seconds, "request");
     }
     response
+}
+
+/// Refuses a request before anything looks at it; its connection ends with the answer.
+fn admit(request: &Request, from: Option<&Connection>) -> Result<(), ApiError> {
+    let checked = host::check(request.version(), request.headers());
+    if let (Err(_), Some(from)) = (&checked, from) {
+        from.end_after_answer();
+    }
+    checked?;
+    let is_health = matches!(request.uri().path(), "/healthz" | "/readyz" | "/health" | "/metrics");
+    if from.is_some_and(|from| from.is_spare) && !is_health {
+        let message = "the service has as many connections as it may have; try again";
+        return Err(ApiError::new(ErrorCode::Unavailable, message).retry_after(1));
+    }
+    Ok(())
 }
 
 fn method_label(method: &Method) -> String {

@@ -1,5 +1,4 @@
-//! Rate limits: a token bucket for each developer, and for each address on public routes; and a
-//! bound on how many requests of one developer are worked on at a time.
+//! Rate limits: a token bucket for each developer, and for each address on public routes.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,6 +11,8 @@ use parking_lot::Mutex;
 
 use super::address::ClientAddress;
 use super::error::ApiError;
+use super::shares::{Entered, Queue, Room};
+use crate::App;
 use crate::settings::{Rate, Rates};
 
 /// Buckets kept at most. Beyond it, those that are full again (and so say nothing) are dropped.
@@ -135,56 +136,23 @@ impl Signups {
     }
 }
 
-/// Requests of one developer that may be worked on at a time: an eighth of what the writer's queue
-/// holds, so that one tenant's burst leaves room for the others'.
-const MOST_IN_FLIGHT: usize = 512;
-
-/// How many requests of each developer are being worked on.
-#[derive(Default)]
-pub(crate) struct InFlight(Mutex<HashMap<DeveloperId, usize>>);
-
-impl InFlight {
-    /// Counts a request until the answer's head is ready.
-    pub(crate) fn enter(self: &Arc<Self>, developer: DeveloperId) -> Result<Entered, ApiError> {
-        let mut counts = self.0.lock();
-        let count = counts.entry(developer).or_default();
-        if *count >= MOST_IN_FLIGHT {
-            let message =
-                format!("{MOST_IN_FLIGHT} requests of this developer are being worked on; try again");
-            return Err(ApiError::new(ErrorCode::RateLimited, message).retry_after(1));
-        }
-        *count = count.saturating_add(1);
-        Ok(Entered { among: Arc::clone(self), developer })
-    }
-}
-
-/// A request that is counted; dropping it ends the count.
-pub(crate) struct Entered {
-    among: Arc<InFlight>,
-    developer: DeveloperId,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let mut counts = self.among.0.lock();
-        if let Some(count) = counts.get_mut(&self.developer) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.developer);
-            }
-        }
-    }
-}
-
-/// What limits know of a request: how the one that applied reaches the headers of the answer, and
-/// the count that ends with it.
+/// What limits know of a request: how the one that applied reaches the headers of the answer, whose the request
+/// is, and what ends with it.
 #[derive(Clone, Default)]
 pub(crate) struct RateSlot(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
     allowance: Option<Allowance>,
-    entered: Option<Entered>,
+    from: Option<(Payer, Entered)>,
+    body: Option<Room>,
+}
+
+/// Whose tokens a request takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Payer {
+    Developer(DeveloperId),
+    Address(ClientAddress),
 }
 
 impl RateSlot {
@@ -203,9 +171,41 @@ impl RateSlot {
         }
     }
 
-    /// Keeps the count until the request is answered.
-    pub(crate) fn hold(&self, entered: Entered) {
-        self.0.lock().entered = Some(entered);
+    /// Notes whose the request is, and keeps it counted until it is answered.
+    pub(crate) fn enter(&self, payer: Payer, entered: Entered) {
+        self.0.lock().from = Some((payer, entered));
+    }
+
+    /// Takes more tokens of whoever paid for the request.
+    pub(crate) fn charge(&self, app: &App, tokens: u32, now: Instant) -> Result<(), ApiError> {
+        let payer = self.0.lock().from.as_ref().map(|(payer, _)| *payer);
+        match payer {
+            Some(Payer::Developer(id)) => self.note(app.developer_rates.take_many(id, tokens, now)),
+            Some(Payer::Address(address)) => self.note(app.address_rates.take_many(address, tokens, now)),
+            None => Ok(()),
+        }
+    }
+
+    /// Room for the request's body.
+    pub(crate) fn room(&self, app: &App) -> Room {
+        self.entered(app, Entered::room)
+    }
+
+    /// The queue for heavy work, for whoever sent the request.
+    pub(crate) fn queue(&self, app: &App) -> Queue {
+        self.entered(app, Entered::queue)
+    }
+
+    fn entered<T>(&self, app: &App, of: impl FnOnce(&Entered) -> T) -> T {
+        match &self.0.lock().from {
+            Some((_, entered)) => of(entered),
+            None => of(&app.shares.stranger()),
+        }
+    }
+
+    /// Keeps the body's memory counted until the request is answered.
+    pub(crate) fn keep(&self, body: Room) {
+        self.0.lock().body = Some(body);
     }
 
     pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
@@ -266,18 +266,6 @@ mod tests {
         let much_later = start + Duration::from_secs(3600);
         assert_eq!(buckets.take(MOST_BUCKETS, much_later).unwrap().unwrap().remaining, 2);
         assert_eq!(buckets.state.lock().by_key.len(), 1, "those that are full say nothing");
-    }
-
-    #[test]
-    fn one_tenants_burst_leaves_room() {
-        let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
-        let all = Arc::new(InFlight::default());
-        let mut held: Vec<_> = (0..MOST_IN_FLIGHT).map(|_| all.enter(one).ok().unwrap()).collect();
-        assert!(all.enter(one).is_err() && all.enter(two).is_ok());
-        held.pop();
-        assert!(all.enter(one).is_ok());
-        drop(held);
-        assert!(all.0.lock().is_empty());
     }
 
     #[test]

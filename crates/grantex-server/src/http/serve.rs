@@ -2,35 +2,48 @@
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use bytes::Bytes;
-use hyper::body::Incoming;
+use http::{HeaderValue, header};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::{Mutex, RwLock};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::connection::{Connection, StallGuard};
-use super::signal::Signal;
+use super::connections::{Connections, Place};
+use super::reached::Reached;
 use super::takeover::{self, TakenOver};
-use crate::App;
+use crate::settings::ConnectionSettings;
+use crate::{App, routes};
 
-/// How long a client may take to shake hands.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+static NOT_ACCEPTED: Reached = Reached::new("descriptors");
+
+/// Connections that the address for metrics alone may have.
+const METRICS_CONNECTIONS: usize = 32;
+
+/// How long a connection is kept after its last answer for a client that still sends the body of a request: the
+/// answer would be lost if the socket were closed with bytes unread.
+const LINGER: Duration = Duration::from_secs(2);
+/// How much of such a body is read and thrown away.
+const LINGER_BYTES: usize = 2 << 20;
+/// How much at a time.
+const LINGER_BUFFER: usize = 16 << 10;
 /// How much of an answer HTTP buffers above the socket: with the socket's own buffer, the most
 /// that a reader who stops reading holds.
 const WRITE_BUFFER: usize = 64 << 10;
@@ -65,6 +78,28 @@ pub async fn serve(
     tls: Tls,
     shutdown: CancellationToken,
 ) {
+    let places = Connections::new(&app.settings.connections, !app.settings.trust_forwarded_for);
+    serve_among(&places, listener, router, app, tls, shutdown).await;
+}
+
+/// Serves only metrics, on a listener of their own.
+pub async fn serve_metrics(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
+    let places = Connections::new(
+        &ConnectionSettings { most: METRICS_CONNECTIONS, ..app.settings.connections.clone() },
+        false,
+    );
+    let router = routes::metrics_router(&app);
+    serve_among(&places, listener, router, app, Tls::default(), shutdown).await;
+}
+
+async fn serve_among(
+    places: &Arc<Connections>,
+    listener: TcpListener,
+    router: Router,
+    app: Arc<App>,
+    tls: Tls,
+    shutdown: CancellationToken,
+) {
     let connections = TaskTracker::new();
     let ending = CancellationToken::new();
     loop {
@@ -74,26 +109,32 @@ pub async fn serve(
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: others will close theirs.
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    NOT_ACCEPTED.note(&format!("a connection could not be accepted: {error}"));
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }
             },
         };
+        let tls = tls.acceptor();
+        let Some(place) = places.admit(address.ip(), tls.is_some()) else { continue };
         prepare(&stream, app.settings.streams.stall_timeout);
         let (router, app) = (router.clone(), Arc::clone(&app));
-        let (tls, tasks) =
-            (tls.acceptor(), Tasks { ending: ending.clone(), connections: connections.clone() });
+        let tasks = Tasks { ending: ending.clone(), connections: connections.clone() };
         connections.spawn(async move {
-            let Some(tls) = tls else {
-                return connection(stream, (address, false), router, &app, tasks).await;
-            };
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => connection(stream, (address, true), router, &app, tasks).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            let first = tokio::time::sleep(app.settings.connections.first_request);
+            tokio::pin!(first);
+            let Some(tls) = tls else { return connection(stream, place, router, &app, tasks, first).await };
+            let shared = Arc::clone(place.connection());
+            tokio::select! {
+                shaken = tls.accept(stream) => match shaken {
+                    Ok(stream) => connection(stream, place, router, &app, tasks, first).await,
+                    Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+                },
+                () = first.as_mut() => tracing::debug!("a TLS handshake took too long"),
+                () = shared.leave.heard() => {}
             }
         });
+        places.settle().await;
     }
     drop(listener);
     connections.close();
@@ -130,27 +171,23 @@ struct Tasks {
 
 async fn connection<S>(
     stream: S,
-    (address, is_secure): (SocketAddr, bool),
+    place: Place,
     router: Router,
     app: &App,
     tasks: Tasks,
+    mut first: Pin<&mut Sleep>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shared = Arc::new(Connection {
-        peer: address.ip(),
-        is_secure,
-        cut: Signal::default(),
-        is_blocked: AtomicBool::new(false),
-    });
-    let stall_timeout = app.settings.streams.stall_timeout;
-    let io = TokioIo::new(StallGuard::new(stream, Arc::clone(&shared), stall_timeout));
+    let shared = Arc::clone(place.connection());
+    let io = TokioIo::new(StallGuard::new(stream, place, app.settings.streams.stall_timeout));
     let offered: Arc<Mutex<Option<Box<TakenOver>>>> = Arc::default();
     let service = service_fn({
         let (shared, offered) = (Arc::clone(&shared), Arc::clone(&offered));
         move |mut request: Request<Incoming>| {
+            shared.begins(!request.body().is_end_stream());
             request.extensions_mut().insert(Arc::clone(&shared));
-            let (router, offered) = (router.clone(), Arc::clone(&offered));
+            let (router, offered, shared) = (router.clone(), Arc::clone(&offered), Arc::clone(&shared));
             let (method, version) = (request.method().clone(), request.version());
             async move {
                 let mut response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
@@ -159,13 +196,17 @@ async fn connection<S>(
                     // The socket is taken away before this could be answered.
                     std::future::pending::<()>().await;
                 }
+                if shared.ends_after_answer() {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                shared.has_answered();
                 Ok::<_, Infallible>(response)
             }
         }
     });
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(app.settings.head_timeout)
+        .header_read_timeout(app.settings.connections.idle)
         .max_buf_size(WRITE_BUFFER)
         .serve_connection(io, service);
     let mut graceful = false;
@@ -181,22 +222,49 @@ async fn connection<S>(
         tokio::select! {
             served = served => match served {
                 Served::Taken(stream) => break stream,
+                Served::Ended(Ok(())) if shared.has_unread_body() => {
+                    let socket = serving.into_parts().io.into_inner();
+                    return linger(socket, &shared).await;
+                }
                 Served::Ended(Ok(())) => return,
                 Served::Ended(Err(error)) => return tracing::debug!(%error, "a connection ended early"),
             },
             () = shared.cut.heard() => return,
+            () = shared.leave.taken() => if shared.is_idle() { return } else { shared.stays() },
+            () = first.as_mut(), if !shared.has_asked() => if !shared.has_asked() {
+                return tracing::debug!("the first request took too long");
+            },
             () = tasks.ending.cancelled(), if !graceful => {
                 graceful = true;
                 Pin::new(&mut serving).graceful_shutdown();
             }
         }
     };
+    shared.streams();
     let parts = serving.into_parts();
     let TakenOver { head, is_chunked, stream } = *stream;
     // Hardly ever anything; but it would keep all of the buffer that the request was read into.
     let early = Bytes::copy_from_slice(&parts.read_buf);
     // A task of its own: this one is as large as what HTTP needs.
     stream.spawn(parts.io.into_inner(), head, is_chunked, early, (&tasks.connections, shared));
+}
+
+/// Reads what a client still sends after its last answer, so that it comes to read that answer.
+async fn linger<S: AsyncRead + Unpin>(mut socket: S, shared: &Connection) {
+    let drained = async {
+        let mut buffer = vec![0; LINGER_BUFFER];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match socket.read(&mut buffer).await {
+                Ok(read) if read > 0 => left = left.saturating_sub(read),
+                _ => break,
+            }
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(LINGER, drained) => {}
+        () = shared.leave.heard() => {}
+    }
 }
 
 /// How far serving a connection has come.

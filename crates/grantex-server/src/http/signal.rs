@@ -42,6 +42,15 @@ impl<T: Copy> Signal<T> {
         poll_fn(|context| self.poll_heard(context)).await
     }
 
+    /// Waits until something is said, and forgets it.
+    pub(crate) async fn taken(&self) -> T {
+        poll_fn(|context| {
+            self.listener.register(context.waker());
+            self.said.lock().take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     /// As [`heard`](Self::heard).
     pub(crate) fn poll_heard(&self, context: &mut Context<'_>) -> Poll<T> {
         // Before looking, so that what is said meanwhile wakes.

@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::bootstrap::bootstrap;
 use crate::crypto::new_api_key;
+use crate::http::body::LARGEST_SIGNUP;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Auth, Id, Json, Params, Public};
 use crate::http::page::{ListQuery, next_cursor};
@@ -41,7 +42,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 async fn sign_up(
     Public(from): Public,
     State(app): State<Arc<App>>,
-    Json { value: request, .. }: Json<SignupRequest>,
+    Json { value: request, .. }: Json<SignupRequest, LARGEST_SIGNUP>,
 ) -> ApiResult<(StatusCode, Body<SignupResponse>)> {
     if !app.settings.signup {
         return Err(ApiError::new(

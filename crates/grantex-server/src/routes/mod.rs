@@ -18,7 +18,6 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use grantex_types::ErrorCode;
@@ -31,8 +30,6 @@ use crate::App;
 use crate::http::error::ApiError;
 use crate::http::observe::observe;
 
-/// The largest body of a request.
-const LARGEST_BODY: usize = 1 << 20;
 /// How long browsers may remember what CORS allows, in seconds.
 const CORS_MAX_AGE: u64 = 3600;
 
@@ -48,7 +45,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .method_not_allowed_fallback(async || {
             ApiError::new(ErrorCode::MethodNotAllowed, "this path does not have this method")
         })
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors(&app.settings.cors_origins))
         .layer(from_fn_with_state(Arc::clone(app), observe))
@@ -56,7 +52,7 @@ pub fn router(app: &Arc<App>) -> Router {
 }
 
 /// Only `/metrics`, for an address of its own.
-pub fn metrics_router(app: &Arc<App>) -> Router {
+pub(crate) fn metrics_router(app: &Arc<App>) -> Router {
     operations::metrics_router().with_state(Arc::clone(app))
 }
 

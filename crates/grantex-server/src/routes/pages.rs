@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use askama::Template;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Form, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use super::{consent_page, dashboard};
 use crate::App;
 use crate::crypto::sha256;
+use crate::http::body;
 use crate::http::error::ApiError;
 
 pub(super) const STYLE: &str = include_str!("../../templates/style.css");
@@ -41,13 +43,14 @@ impl<E: Into<ApiError>> From<E> for PageError {
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        let status = self.0.status();
+        let (status, headers) = (self.0.status(), self.0.headers());
         let mut message = self.0.message;
         if let Some(first) = message.get_mut(..1) {
             first.make_ascii_uppercase();
         }
         let mut response = page(&Message { title: "This did not work", text: &message, style: STYLE }, None);
         *response.status_mut() = status;
+        response.headers_mut().extend(headers);
         response
     }
 }
@@ -59,7 +62,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for PageForm<T> {
     type Rejection = PageError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, PageError> {
-        match Form::<T>::from_request(request, app).await {
+        let (parts, body) = request.into_parts();
+        let bytes = body::read(&parts, body, app, body::LARGEST_FORM).await?;
+        match Form::<T>::from_request(Request::from_parts(parts, Body::from(bytes)), app).await {
             Ok(Form(value)) => Ok(Self(value)),
             Err(error) => Err(ApiError::bad_request(error.body_text()).into()),
         }

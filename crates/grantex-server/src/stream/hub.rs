@@ -16,7 +16,11 @@ use super::frame::Framer;
 use super::tail::Tail;
 use crate::http::connection::Connection;
 use crate::http::error::{ApiError, ApiResult};
+use crate::http::reached::Reached;
 use crate::http::signal::Signal;
+use crate::settings::{StreamSettings, unless_off};
+
+static STREAMS: Reached = Reached::new("streams");
 
 /// How long a stream whose key was revoked has to end by itself before its socket is cut. Within
 /// the second that is promised.
@@ -69,6 +73,7 @@ pub(crate) enum End {
 /// The tails of all developers that have subscribers, and the streams that are open.
 pub(crate) struct Hub {
     most_per_developer: usize,
+    most: usize,
     tail_budget: usize,
     tick: AtomicU64,
     next_slot: AtomicU64,
@@ -86,6 +91,8 @@ pub(crate) struct Hub {
 struct State {
     /// Developers with at least one open stream.
     developers: HashMap<DeveloperId, Developer>,
+    /// Their streams.
+    open: usize,
     /// Bytes that all tails hold: changed only together with them.
     tail_bytes: usize,
 }
@@ -103,11 +110,12 @@ struct Open {
 }
 
 impl Hub {
-    pub(crate) fn new(most_per_developer: usize, tail_budget: usize) -> Self {
+    pub(crate) fn new(settings: &StreamSettings) -> Self {
         let (revoked, inbox) = mpsc::unbounded_channel();
         Self {
-            most_per_developer,
-            tail_budget,
+            most_per_developer: unless_off(settings.most_per_developer),
+            most: unless_off(settings.most),
+            tail_budget: settings.tail_bytes,
             tick: AtomicU64::new(0),
             next_slot: AtomicU64::new(0),
             state: Mutex::default(),
@@ -142,6 +150,13 @@ impl Hub {
             )
             .retry_after(5));
         }
+        if state.open >= self.most {
+            drop(state);
+            STREAMS.note("streams are refused; `--max-streams-in-all` and the limit of open files set how many there may be");
+            let message = "the service has as many streams open as it may; try again later";
+            return Err(ApiError::new(ErrorCode::Unavailable, message).retry_after(5));
+        }
+        state.open = state.open.saturating_add(1);
         let entry = state
             .developers
             .entry(developer)
@@ -155,7 +170,7 @@ impl Hub {
 
     /// How many streams are open.
     pub(crate) fn count(&self) -> usize {
-        self.state.lock().developers.values().map(|entry| entry.slots.len()).sum()
+        self.state.lock().open
     }
 
     /// How many streams of a developer are open.
@@ -288,6 +303,7 @@ impl Hub {
 
     fn close(&self, developer: DeveloperId, number: u64) {
         let mut state = self.state.lock();
+        state.open = state.open.saturating_sub(1);
         let Some(entry) = state.developers.get_mut(&developer) else { return };
         entry.slots.remove(&number);
         if entry.slots.is_empty()
@@ -412,13 +428,21 @@ mod tests {
 
     #[test]
     fn tails_stay_within_their_budget_and_go_with_their_last_subscriber() {
-        let hub = Arc::new(Hub::new(2, 20_000));
+        let settings = StreamSettings {
+            most_per_developer: 2,
+            most: 3,
+            tail_bytes: 20_000,
+            ..StreamSettings::default()
+        };
+        let hub = Arc::new(Hub::new(&settings));
         let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
         let open = |developer| hub.open(developer, KeyId::from_parts(0, 1), Transport::Sse, None);
         hub.publish(vec![(one, event(1))]);
         assert_eq!(hub.state.lock().tail_bytes, 0, "nobody subscribes, nothing is kept");
         let slots = [open(one).ok().unwrap(), open(one).ok().unwrap(), open(two).ok().unwrap()];
-        assert!(open(one).is_err());
+        assert!(matches!(open(one), Err(error) if error.code == ErrorCode::TooManyConnections));
+        let three = DeveloperId::from_parts(0, 3);
+        assert!(matches!(open(three), Err(error) if error.code == ErrorCode::Unavailable));
         for position in 1..100 {
             hub.publish(vec![(one, event(position)), (two, event(position))]);
             let state = hub.state.lock();

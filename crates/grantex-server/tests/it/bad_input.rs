@@ -186,7 +186,7 @@ async fn wrong_routes_and_methods() {
 async fn a_request_that_never_ends_is_ended() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let service =
-        Service::with(|settings| settings.head_timeout = std::time::Duration::from_millis(200)).await;
+        Service::with(|settings| settings.connections.idle = std::time::Duration::from_millis(200)).await;
     let address = service.base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     socket.write_all(b"GET /v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();

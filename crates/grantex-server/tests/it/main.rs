@@ -15,8 +15,10 @@ mod support;
 
 mod agents;
 mod bad_input;
+mod bodies;
 mod budgets;
 mod cascade;
+mod connections;
 mod consent;
 mod damage;
 mod developers;
