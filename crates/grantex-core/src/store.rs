@@ -28,6 +28,20 @@ pub struct Page<Id> {
     pub limit: u32,
 }
 
+/// Rows or events that one query looks at, however many of them a filter hides: some ten
+/// milliseconds. Its answer says where it stopped.
+pub const MOST_LOOKED_AT: u32 = 10_000;
+
+/// A page of a list of which a filter hides some.
+#[derive(Debug, Clone)]
+pub struct Sifted<T, Id> {
+    /// What it shows.
+    pub rows: Vec<T>,
+    /// The last row looked at, where there may be more to show but [`MOST_LOOKED_AT`] were looked
+    /// at: go on after it.
+    pub stopped_at: Option<Id>,
+}
+
 /// Which grants to list.
 #[derive(Debug, Clone, Default)]
 pub struct GrantFilter {
@@ -118,13 +132,13 @@ pub trait Read {
 
     /// A grant. `revoked_at` is set as soon as a [`CascadeJob`] covers it.
     fn grant(&self, developer: DeveloperId, id: GrantId) -> StoreResult<Option<Grant>>;
-    /// A developer's grants.
+    /// A developer's grants that the filter shows. Looks at [`MOST_LOOKED_AT`] at most.
     fn grants(
         &self,
         developer: DeveloperId,
         filter: &GrantFilter,
         page: Page<GrantId>,
-    ) -> StoreResult<Vec<Grant>>;
+    ) -> StoreResult<Sifted<Grant, GrantId>>;
     /// The agents of the grants above this one, from its parent's upwards.
     fn agents_above(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Vec<AgentId>>;
     /// The grants below `root` that `reach` names, parents before children (by depth below the

@@ -8,7 +8,7 @@ use grantex_types::{DeveloperId, ErrorCode, GrantId, Lifetime};
 use super::tokens::{self, Issued, Signer, Standing};
 use super::{agents, cascade};
 use crate::model::{Caller, Grant};
-use crate::store::{GrantFilter, Page, Read, Tx};
+use crate::store::{GrantFilter, Page, Read, Sifted, Tx};
 use crate::{Error, Result, validate};
 
 const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(3600);
@@ -24,7 +24,7 @@ pub fn list(
     developer: DeveloperId,
     filter: &GrantFilter,
     page: Page<GrantId>,
-) -> Result<Vec<Grant>> {
+) -> Result<Sifted<Grant, GrantId>> {
     Ok(store.grants(developer, filter, page)?)
 }
 
@@ -63,8 +63,14 @@ pub fn principal_has_active_grant(
         status: Some(grantex_types::api::grants::GrantStatus::Active),
         ..GrantFilter::default()
     };
-    let page = Page { after: None, offset: 0, limit: 1 };
-    Ok(!store.grants(developer, &filter, page)?.is_empty())
+    let mut page = Page { after: None, offset: 0, limit: 1 };
+    loop {
+        let found = store.grants(developer, &filter, page)?;
+        if !found.rows.is_empty() || found.stopped_at.is_none() {
+            return Ok(!found.rows.is_empty());
+        }
+        page.after = found.stopped_at;
+    }
 }
 
 /// Gives another agent some of a grant's scopes. The parent's token is checked before: `parent`

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use grantex_core::store::Page;
+use grantex_core::store::{Page, Sifted};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -60,6 +60,11 @@ impl ListQuery {
             after.map_err(|_| ApiError::bad_request("after must be the nextCursor of a page before"))?;
         Ok(Page { after, offset: u64::from(offset), limit: size.saturating_add(1) })
     }
+}
+
+/// Like [`next_cursor`], for a list of which a filter hides some: it may stop before its page is full.
+pub(crate) fn next_sifted<T, Id>(found: &mut Sifted<T, Id>, limit: u32, id: impl Fn(&T) -> Id) -> Option<Id> {
+    next_cursor(&mut found.rows, limit, id).or(found.stopped_at.take())
 }
 
 /// Takes the surplus row off and names the cursor of the next page, if there is one.

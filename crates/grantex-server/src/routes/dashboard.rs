@@ -130,7 +130,7 @@ async fn rows(app: &App, principal: &Principal) -> ApiResult<Vec<Row>> {
         let filter = GrantFilter { principal_id, ..GrantFilter::default() };
         let page = Page { after: None, offset: 0, limit: MOST_SHOWN };
         let mut rows = Vec::new();
-        for grant in grants::list(store, developer, &filter, page)? {
+        for grant in grants::list(store, developer, &filter, page)?.rows {
             let agent = store.agent(developer, grant.agent_id)?;
             rows.push(Row {
                 id: grant.id,

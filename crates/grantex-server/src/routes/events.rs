@@ -11,7 +11,7 @@ use axum::response::Response;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 use grantex_core::StoreError;
-use grantex_core::store::Scan;
+use grantex_core::store::{MOST_LOOKED_AT, Scan};
 use grantex_core::usecase::developers;
 use grantex_core::usecase::events::{self, Start};
 use grantex_core::validate;
@@ -40,9 +40,6 @@ const WEBSOCKET_KEY: GeneralPurpose = GeneralPurpose::new(
 
 const DEFAULT_EVENTS: u32 = 100;
 const MOST_EVENTS: u32 = 1000;
-/// Events that one call looks at when a filter hides most of them; the answer's cursor says where
-/// it stopped.
-const MOST_LOOKED_AT: u32 = 10_000;
 /// Bytes of the envelopes that one call looks at, and of those that it shows: a page of large events ends early.
 const MOST_BYTES_LOOKED_AT: usize = 4 << 20;
 const MOST_BYTES_SHOWN: usize = 1 << 20;

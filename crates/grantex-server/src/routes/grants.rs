@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Params};
-use crate::http::page::{ListQuery, next_cursor};
+use crate::http::page::{ListQuery, next_sifted};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, revoke)).routes(routes!(delegate))
@@ -46,6 +46,9 @@ struct GrantQuery {
 }
 
 /// List grants
+///
+/// One call looks at 10,000 grants at most, however many of them the filter hides: a page may be
+/// short, or empty, and still have a `nextCursor`. The list ends where there is none.
 #[utoipa::path(get, path = "/v1/grants", tag = "Grants", params(GrantQuery, ListQuery, ("after" = Option<GrantId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The grants", body = GrantList)))]
 async fn list(
@@ -59,13 +62,13 @@ async fn list(
     let agent_id = agent_id.map_err(|error| ApiError::bad_request(format!("agentId: {error}")))?;
     let principal_id = query.principal_id.as_deref().map(validate::known_principal_id).transpose()?;
     let filter = GrantFilter { agent_id, principal_id, status: query.status };
-    let (mut rows, now) = app
+    let (mut found, now) = app
         .read_long(caller.developer_id, move |store| {
             Ok((grants::list(store, caller.developer_id, &filter, page)?, store.now()))
         })
         .await?;
-    let next_cursor = next_cursor(&mut rows, page.limit, |grant| grant.id);
-    let grants = rows.into_iter().map(|grant| grant.into_api(now)).collect();
+    let next_cursor = next_sifted(&mut found, page.limit, |grant| grant.id);
+    let grants = found.rows.into_iter().map(|grant| grant.into_api(now)).collect();
     Ok(Body(GrantList { grants, next_cursor }))
 }
 

@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Auth, Id, Json, Params, Public, bearer};
-use crate::http::page::{ListQuery, next_cursor};
+use crate::http::page::{ListQuery, next_cursor, next_sifted};
 
 const SESSION_PREFIX: &str = "gxs_";
 const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(3600);
@@ -114,7 +114,9 @@ async fn create_session(
     let developer_id = caller.developer_id;
     let wanted = principal_id.clone();
     let known = app
-        .read(developer_id, move |store| grants::principal_has_active_grant(store, developer_id, &wanted))
+        .read_long(developer_id, move |store| {
+            grants::principal_has_active_grant(store, developer_id, &wanted)
+        })
         .await?;
     if !known {
         return Err(ApiError::not_found("active grant of this principal"));
@@ -222,11 +224,11 @@ async fn list_grants(
     let page = list.page()?;
     let (developer, principal_id) = (principal.developer_id, principal.session.principal_id);
     let filter = GrantFilter { principal_id: Some(principal_id.clone()), ..GrantFilter::default() };
-    let (mut rows, now) = app
+    let (mut found, now) = app
         .read_long(developer, move |store| Ok((grants::list(store, developer, &filter, page)?, store.now())))
         .await?;
-    let next_cursor = next_cursor(&mut rows, page.limit, |grant| grant.id);
-    let grants = rows.into_iter().map(|grant| grant.into_api(now)).collect();
+    let next_cursor = next_sifted(&mut found, page.limit, |grant| grant.id);
+    let grants = found.rows.into_iter().map(|grant| grant.into_api(now)).collect();
     Ok(Body(PrincipalGrants { grants, principal_id, next_cursor }))
 }
 

@@ -23,6 +23,7 @@ mod consent;
 mod damage;
 mod developers;
 mod events;
+mod fair;
 mod grants;
 mod idempotency;
 mod openapi;

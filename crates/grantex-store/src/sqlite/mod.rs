@@ -24,6 +24,7 @@ mod committer;
 mod counting;
 mod damages;
 mod desk;
+mod grant_list;
 mod inbox;
 mod log;
 mod open;

@@ -7,28 +7,26 @@ use grantex_core::model::{
     Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, PrincipalSession,
     RefreshToken, Tenant, Token, Transaction,
 };
-use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, StoreResult};
-use grantex_types::api::grants::GrantStatus;
+use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, Sifted, StoreResult};
 use grantex_types::{
     AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, SessionId,
     Timestamp, TokenId, TransactionId,
 };
 use rusqlite::named_params;
-use rusqlite::types::ToSql;
 
 use super::rows::{agent, api_key, auth_request, budget, grant, tenant, transaction};
 use super::session::{Session, int, optional_time, time, uint};
 
 /// When the oldest unfinished cascade made the grant `g` inactive, or NULL. Costs one look into
 /// an empty index while the developer has no such cascade.
-const COVERED_AT: &str = "(SELECT min(j.created_at) FROM cascade_jobs j
+pub(super) const COVERED_AT: &str = "(SELECT min(j.created_at) FROM cascade_jobs j
     WHERE j.developer_id = g.developer_id AND g.expires_at > j.created_at AND (
         j.agent_id = g.agent_id OR (j.agent_id IS NULL AND j.root = g.id)
         OR EXISTS (SELECT 1 FROM grant_ancestry a
                    JOIN grants p ON p.developer_id = g.developer_id AND p.id = a.ancestor_id
                    WHERE a.grant_id = g.id AND (p.agent_id = j.agent_id OR (j.agent_id IS NULL AND p.id = j.root)))))";
 
-const GRANT_COLUMNS: &str =
+pub(super) const GRANT_COLUMNS: &str =
     "g.id, g.developer_id, g.agent_id, g.principal_id, g.scopes, g.audience, g.issued_at,
     g.expires_at, g.revoked_at, g.parent_id, g.depth";
 
@@ -156,44 +154,8 @@ impl Read for Session<'_> {
         developer: DeveloperId,
         filter: &GrantFilter,
         page: Page<GrantId>,
-    ) -> StoreResult<Vec<Grant>> {
-        let developer = developer.to_bytes();
-        let after = page.after.map_or(NEWEST, GrantId::to_bytes);
-        let agent_id = filter.agent_id.map(AgentId::to_bytes);
-        let (limit, offset, now) = (page.limit, int(page.offset), int(self.now.millis()));
-        let mut conditions = vec!["g.developer_id = :developer AND g.id < :after".to_owned()];
-        let mut params: Vec<(&str, &dyn ToSql)> =
-            vec![(":developer", &developer), (":after", &after), (":limit", &limit), (":offset", &offset)];
-        // Only the conditions that are asked for, so that each combination uses its best index.
-        if let Some(agent_id) = &agent_id {
-            conditions.push("g.agent_id = :agent".into());
-            params.push((":agent", agent_id));
-        }
-        if let Some(principal_id) = &filter.principal_id {
-            conditions.push("g.principal_id = :principal".into());
-            params.push((":principal", principal_id));
-        }
-        match filter.status {
-            None => {}
-            Some(GrantStatus::Revoked) => {
-                conditions.push(format!("(g.revoked_at IS NOT NULL OR {COVERED_AT} IS NOT NULL)"));
-            }
-            Some(status) => {
-                let ends = if status == GrantStatus::Active { "> :now" } else { "<= :now" };
-                conditions
-                    .push(format!("g.revoked_at IS NULL AND {COVERED_AT} IS NULL AND g.expires_at {ends}"));
-                params.push((":now", &now));
-            }
-        }
-        self.all(
-            &format!(
-                "SELECT {GRANT_COLUMNS}, {COVERED_AT} AS covered_at FROM grants g WHERE {}
-                 ORDER BY g.id DESC LIMIT :limit OFFSET :offset",
-                conditions.join(" AND ")
-            ),
-            params.as_slice(),
-            grant,
-        )
+    ) -> StoreResult<Sifted<Grant, GrantId>> {
+        self.list_grants(developer, filter, page)
     }
 
     fn agents_above(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Vec<AgentId>> {

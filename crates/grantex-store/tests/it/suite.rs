@@ -149,6 +149,7 @@ fn tenants_are_apart(harness: Harness) {
         assert!(
             store
                 .grants(stranger, &GrantFilter::default(), Page { after: None, offset: 0, limit: 10 })?
+                .rows
                 .is_empty()
         );
         Ok(())
@@ -190,7 +191,9 @@ fn grants_are_found_by_every_filter(harness: Harness) {
     let count = |agent_id, status: Option<GrantStatus>, principal: &str| {
         let filter = GrantFilter { agent_id, status, principal_id: Some(principal.to_owned()) };
         harness
-            .read(move |store| Ok(store.grants(id, &filter, Page { after: None, offset: 0, limit: 10 })?))
+            .read(move |store| {
+                Ok(store.grants(id, &filter, Page { after: None, offset: 0, limit: 10 })?.rows)
+            })
             .len()
     };
     assert_eq!(count(None, None, "user"), 2);

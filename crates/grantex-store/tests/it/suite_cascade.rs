@@ -79,9 +79,17 @@ fn work_off(harness: &Harness) -> usize {
 
 fn active(harness: &Harness, id: DeveloperId) -> usize {
     let filter = GrantFilter { status: Some(GrantStatus::Active), ..GrantFilter::default() };
-    harness
-        .read(move |store| Ok(store.grants(id, &filter, Page { after: None, offset: 0, limit: u32::MAX })?))
-        .len()
+    let mut page = Page { after: None, offset: 0, limit: u32::MAX };
+    let mut count = 0;
+    loop {
+        let filter = filter.clone();
+        let found = harness.read(move |store| Ok(store.grants(id, &filter, page)?));
+        count += found.rows.len();
+        match found.stopped_at {
+            Some(_) => page.after = found.stopped_at,
+            None => return count,
+        }
+    }
 }
 
 fn descendants_come_parents_first(harness: Harness) {

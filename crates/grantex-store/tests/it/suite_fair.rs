@@ -3,19 +3,23 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use grantex_core::store::{Command, Query, QueryKind, Scope, StoreResult, Tx};
+use grantex_core::store::{
+    Command, GrantFilter, MOST_LOOKED_AT, Page, Query, QueryKind, Scope, StoreResult, Tx,
+};
 use grantex_core::{Error, StoreError};
-use grantex_types::DeveloperId;
+use grantex_types::api::grants::GrantStatus;
+use grantex_types::{AgentId, DeveloperId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::harness::{Case, Harness};
+use crate::harness::{Case, Harness, grant};
 
 /// The cases about turns, by name.
 pub const CASES: &[Case] = &[
     ("developers write by turns", developers_write_by_turns),
     ("whoever queues too much is refused alone", whoever_queues_too_much_is_refused_alone),
     ("long reads leave room for look-ups and for others", long_reads_leave_room_for_look_ups_and_for_others),
+    ("a list stops where its filter hides too many", a_list_stops_where_its_filter_hides_too_many),
 ];
 
 /// A developer who queues a lot, and one who does not.
@@ -138,4 +142,29 @@ fn long_reads_leave_room_for_look_ups_and_for_others(harness: Harness) {
     ask(many, QueryKind::Point);
     drop(opener);
     assert_eq!(all.iter().take(READS).filter(|ok| *ok).count(), READS);
+}
+
+fn a_list_stops_where_its_filter_hides_too_many(harness: Harness) {
+    let (developer, _) = harness.developer();
+    let (id, agent) = (developer.developer_id, AgentId::from_parts(1, 1));
+    let oldest = harness
+        .write(move |tx| {
+            let oldest = grant(tx, id, agent, None)?;
+            tx.revoke_grant(id, oldest.id, Timestamp::EPOCH)?;
+            Ok(oldest.id)
+        })
+        .unwrap();
+    harness.turn_clock(1);
+    let hidden = MOST_LOOKED_AT + 500;
+    harness.write(move |tx| (0..hidden).try_for_each(|_| grant(tx, id, agent, None).map(drop))).unwrap();
+    let list = |page| {
+        let filter = GrantFilter { status: Some(GrantStatus::Revoked), ..GrantFilter::default() };
+        harness.read(move |store| Ok(store.grants(id, &filter, page)?))
+    };
+    let page = Page { after: None, offset: 0, limit: 2 };
+    let first = list(page);
+    assert!(first.rows.is_empty() && first.stopped_at.is_some());
+    let second = list(Page { after: first.stopped_at, ..page });
+    assert_eq!(second.rows.iter().map(|grant| grant.id).collect::<Vec<_>>(), [oldest]);
+    assert!(second.stopped_at.is_none());
 }

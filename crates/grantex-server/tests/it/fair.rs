@@ -1,0 +1,80 @@
+use std::sync::Arc;
+
+use grantex_core::log::StoredEvent;
+use grantex_core::model::Grant;
+use grantex_core::store::{self, Change, Listener, MOST_LOOKED_AT, Tx};
+use grantex_server::SystemRng;
+use grantex_store::DataDir;
+use grantex_store::sqlite::{Environment, SqliteStore};
+use grantex_types::{AgentId, DeveloperId, GrantId, Lifetime, Scopes};
+
+use crate::support::Service;
+
+/// Writes straight into a service's store, while it is stopped.
+async fn fill(
+    service: &mut Service,
+    work: impl FnOnce(&mut dyn Tx) -> grantex_core::Result<()> + Send + 'static,
+) {
+    struct Nobody;
+    impl Listener for Nobody {
+        fn changed(&self, _: &[Change]) {}
+        fn appended(&self, _: Vec<(DeveloperId, StoredEvent)>) {}
+    }
+    service.stop().await;
+    let folder = loop {
+        match DataDir::lock(service.folder()) {
+            Ok(folder) => break folder,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let environment = Environment {
+        clock: Arc::clone(&service.clock) as _,
+        rng: Arc::new(SystemRng),
+        listener: Arc::new(Nobody),
+    };
+    let store = SqliteStore::open(folder.path(), &environment).unwrap();
+    store::write(&store, store::Scope::Global, "fill", work).await.unwrap();
+    drop(store);
+    drop(folder);
+    service.resume().await;
+}
+
+/// However many rows a filter hides: a call looks at a bounded number of them, and says where it stopped.
+#[tokio::test]
+async fn a_list_goes_on_where_its_filter_hid_too_many() {
+    let mut service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    let revoked = client.token(&agent).await.grant;
+    client.delete(&format!("/v1/grants/{revoked}")).await.ok(204);
+    service.clock.advance(1);
+    let me = client.get("/v1/me").await.ok(200);
+    let developer_id: DeveloperId = me["developerId"].as_str().unwrap().parse().unwrap();
+    let agent_id: AgentId = agent.parse().unwrap();
+    fill(&mut service, move |tx| {
+        let now = tx.now();
+        for _ in 0..=MOST_LOOKED_AT {
+            tx.insert_grant(&Grant {
+                id: GrantId::from_parts(now.millis(), tx.random()),
+                developer_id,
+                agent_id,
+                principal_id: "user".into(),
+                scopes: Scopes::new(vec!["a".into()]).unwrap(),
+                audience: None,
+                issued_at: now,
+                expires_at: now.plus(Lifetime::from_seconds(3600)),
+                revoked_at: None,
+                parent_id: None,
+                depth: 0,
+            })?;
+        }
+        Ok(())
+    })
+    .await;
+    let first = client.get("/v1/grants?status=revoked").await.ok(200);
+    assert_eq!(first["grants"].as_array().unwrap().len(), 0);
+    let cursor = first["nextCursor"].as_str().expect("it says where it stopped");
+    let second = client.get(&format!("/v1/grants?status=revoked&after={cursor}")).await.ok(200);
+    assert_eq!(second["grants"][0]["grantId"], revoked.as_str());
+    assert!(second["nextCursor"].is_null());
+}
