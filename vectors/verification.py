@@ -34,6 +34,23 @@ DELEGATED = {
     "delegationDepth": 1,
     "bdg": 12.5,
 }
+# The same in the standards' words (RFC 9068, RFC 8693), beside them.
+STANDARD = {
+    **CLAIMS,
+    "client_id": "ag_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA",
+    "scope": "calendar:read",
+    "urn:grantex:grant": {"grant_id": CLAIMS["grnt"], "agent_did": CLAIMS["agt"], "developer_id": DEVELOPER},
+}
+STANDARD_DELEGATED = {
+    **STANDARD,
+    **DELEGATED,
+    "urn:grantex:grant": {
+        **STANDARD["urn:grantex:grant"],
+        "parent_grant_id": DELEGATED["parentGrnt"],
+        "delegation_depth": 1,
+    },
+    "act": {"sub": DELEGATED["parentAgt"], "act": {"sub": "did:grantex:ag_01JNXJ5QH2M8Z4T6V7W9X0Y1ZC"}},
+}
 KEYS = {kid: rsa.generate_private_key(65537, 2048) for kid in ("k1", "k2", "k3")}
 
 
@@ -44,6 +61,10 @@ def public(kid: str) -> dict[str, Any]:
 
 def sign(kid: str, claims: dict[str, Any] = CLAIMS, name: str | None = None) -> str:
     return jwt.encode(claims, KEYS[kid], "RS256", {"kid": name or kid})
+
+
+def typed(typ: str | None, claims: dict[str, Any] = STANDARD) -> str:
+    return jwt.encode(claims, KEYS["k1"], "RS256", {"kid": "k1", "typ": typ})
 
 
 def without(name: str) -> dict[str, Any]:
@@ -109,6 +130,11 @@ UNUSABLE = [
 CASES = [
     case("a good token", [sign("k1")], [jwks("k1")], [CLAIMS]),
     case("every claim there can be", [sign("k1", DELEGATED)], [jwks("k1")], [DELEGATED]),
+    case("an access token of RFC 9068", [typed("at+jwt")], [jwks("k1")], [STANDARD]),
+    case("an access token of RFC 9068, delegated", [typed("at+jwt", STANDARD_DELEGATED)], [jwks("k1")], [STANDARD_DELEGATED]),
+    case("the type with its whole name", [typed("application/at+jwt")], [jwks("k1")], [STANDARD]),
+    case("another type of token", [typed("dpop+jwt")], [], None),
+    case("no type", [typed(None)], [], None),
     case("the keys are fetched once", [sign("k1"), sign("k1"), sign("k2")], [jwks("k1", "k2")], [CLAIMS] * 3),
     case("a new key is fetched when a token names it", [sign("k1"), sign("k2")], [jwks("k1"), jwks("k1", "k2")], [CLAIMS] * 2),
     case("unknown keys do not make it fetch again and again", [sign("k1"), sign("k2"), sign("k3")], [jwks("k1"), jwks("k1", "k2")], None),

@@ -52,3 +52,9 @@ func (s *GrantsService) Delegate(ctx context.Context, request *DelegateRequest, 
 func (s *GrantsService) Verify(ctx context.Context, token string) (*GrantVerification, error) {
 	return post[GrantVerification](ctx, s.transport, "/v1/grants/verify", map[string]string{"token": token})
 }
+
+// VerifyFor is Verify for a token that has to be for this audience, which you are.
+func (s *GrantsService) VerifyFor(ctx context.Context, token, audience string) (*GrantVerification, error) {
+	body := map[string]string{"token": token, "audience": audience}
+	return post[GrantVerification](ctx, s.transport, "/v1/grants/verify", body)
+}

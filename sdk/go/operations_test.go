@@ -96,6 +96,9 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 	case "tokens.refresh":
 		return client.Tokens.Refresh(ctx, read[RefreshRequest](args), opts...)
 	case "tokens.verify":
+		if audience := text("audience"); audience != "" {
+			return client.Tokens.VerifyFor(ctx, text("token"), audience)
+		}
 		return client.Tokens.Verify(ctx, text("token"))
 	case "tokens.revoke":
 		return done(client.Tokens.Revoke(ctx, text("tokenId")))
@@ -120,6 +123,9 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 	case "grants.delegate":
 		return client.Grants.Delegate(ctx, read[DelegateRequest](args), opts...)
 	case "grants.verify":
+		if audience := text("audience"); audience != "" {
+			return client.Grants.VerifyFor(ctx, text("token"), audience)
+		}
 		return client.Grants.Verify(ctx, text("token"))
 	case "budgets.allocate":
 		return client.Budgets.Allocate(ctx, read[AllocateRequest](args), opts...)

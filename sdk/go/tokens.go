@@ -32,8 +32,16 @@ func (s *TokensService) Verify(ctx context.Context, token string) (*TokenVerific
 	return post[TokenVerification](ctx, s.transport, "/v1/tokens/verify", map[string]string{"token": token})
 }
 
+// VerifyFor is Verify for a token that has to be for this audience, which you are. After Verify, compare Audience
+// yourself.
+func (s *TokensService) VerifyFor(ctx context.Context, token, audience string) (*TokenVerification, error) {
+	body := map[string]string{"token": token, "audience": audience}
+	return post[TokenVerification](ctx, s.transport, "/v1/tokens/verify", body)
+}
+
 // VerifyOffline checks a token without asking the service: signature, times, developer, issuer, audience. A token
-// that does not hold is ErrInvalidToken.
+// that does not hold is ErrInvalidToken. One key set signs the tokens of all developers, so the developer is always
+// compared with your own.
 //
 // It does not see revocations: where they must count at once, use Verify, or follow grant.revoked. The service's
 // public keys are fetched once and again when a token names a new one, so that keys can be rotated.

@@ -142,9 +142,12 @@ type TokenVerification struct {
 	Principal string   `json:"principal,omitempty"`
 	Agent     string   `json:"agent,omitempty"`
 	ExpiresAt string   `json:"expiresAt,omitempty"`
+	// Audience is who the token is for, if that was asked for. Whoever is somebody else must not accept it.
+	Audience string `json:"aud,omitempty"`
 }
 
-// Claims are the claims of a grant token.
+// Claims are the claims of a grant token. ClientID, Scope, Grant and Actor say in the words of RFC 9068 what the others
+// say; tokens of older grants may lack them.
 type Claims struct {
 	// Issuer is the service's public base URL.
 	Issuer string `json:"iss"`
@@ -167,10 +170,32 @@ type Claims struct {
 	DelegationDepth int    `json:"delegationDepth,omitempty"`
 	// Budget is what remained at a refresh of a grant with a budget.
 	Budget *float64 `json:"bdg,omitempty"`
+	// ClientID is the agent's id.
+	ClientID string `json:"client_id,omitempty"`
+	// Scope has the scopes with spaces between.
+	Scope string      `json:"scope,omitempty"`
+	Grant *GrantClaim `json:"urn:grantex:grant,omitempty"`
+	// Actor is the agent that delegated, with those before it.
+	Actor *ActingAgent `json:"act,omitempty"`
+}
+
+// GrantClaim is the grant behind a token.
+type GrantClaim struct {
+	GrantID         string `json:"grant_id"`
+	Agent           string `json:"agent_did"`
+	DeveloperID     string `json:"developer_id"`
+	ParentGrantID   string `json:"parent_grant_id,omitempty"`
+	DelegationDepth int    `json:"delegation_depth,omitempty"`
+}
+
+// ActingAgent is who acted, by its DID, with the one before.
+type ActingAgent struct {
+	Agent  string       `json:"sub"`
+	Before *ActingAgent `json:"act,omitempty"`
 }
 
 // GrantVerification says whether a token's grant is in force: then with its claims, otherwise with the Reason:
-// revoked, expired, not_found or wrong_developer.
+// revoked, expired, not_found, wrong_developer, wrong_audience or agent_suspended, which may end.
 type GrantVerification struct {
 	Active bool    `json:"active"`
 	Claims *Claims `json:"claims,omitempty"`

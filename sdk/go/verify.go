@@ -50,13 +50,16 @@ func (v *verifier) verify(ctx context.Context, token, audience string) (*Claims,
 	if len(parts) != 3 {
 		return nil, invalid("it does not have three parts")
 	}
-	var header struct{ Alg, Kid string }
+	var header struct{ Alg, Kid, Typ string }
 	if err := decodePart(parts[0], &header); err != nil {
 		return nil, err
 	}
 	// The token does not choose how it is checked.
 	if header.Alg != "RS256" {
 		return nil, invalid("it is not signed with RS256")
+	}
+	if !isGrantToken(header.Typ) {
+		return nil, invalid("its type is not that of a grant token")
 	}
 	if header.Kid == "" {
 		return nil, invalid("it does not name its key")
@@ -88,6 +91,12 @@ func (v *verifier) verify(ctx context.Context, token, audience string) (*Claims,
 		return nil, invalid("it belongs to another developer")
 	}
 	return claims, nil
+}
+
+// isGrantToken says whether a token of this type can be a grant token: an access token of RFC 9068, or one from before.
+func isGrantToken(typ string) bool {
+	name := strings.TrimPrefix(typ, "application/")
+	return strings.EqualFold(name, "at+jwt") || strings.EqualFold(name, "JWT")
 }
 
 func (v *verifier) check(claims *Claims, audience string) error {

@@ -57,6 +57,9 @@ impl Verifier {
         if header.alg != Algorithm::RS256 {
             return Err(invalid(&"it is not signed with RS256"));
         }
+        if !header.typ.as_deref().is_some_and(is_grant_token) {
+            return Err(invalid(&"its type is not that of a grant token"));
+        }
         let kid = header.kid.ok_or_else(|| invalid(&"it does not name its key"))?;
         let key = self.key(client, &kid).await?;
         let mut validation = Validation::new(Algorithm::RS256);
@@ -103,6 +106,12 @@ impl Verifier {
             .and_then(|(n, e)| DecodingKey::from_rsa_components(n, e).ok())
             .ok_or_else(|| Error::InvalidToken(format!("the service has no key {kid:?}")))
     }
+}
+
+/// Whether a token of this type can be a grant token: an access token of RFC 9068, or one from before.
+fn is_grant_token(typ: &str) -> bool {
+    let name = typ.strip_prefix("application/").unwrap_or(typ);
+    name.eq_ignore_ascii_case("at+jwt") || name.eq_ignore_ascii_case("JWT")
 }
 
 impl Keys {

@@ -40,6 +40,12 @@ export interface CreateOptions extends RequestOptions {
   idempotencyKey?: string | undefined;
 }
 
+/** How a token is verified. */
+export interface VerifyOptions extends RequestOptions {
+  /** Who you are: a token that is not for this audience is not valid. */
+  audience?: string | undefined;
+}
+
 /** One call. */
 export interface Call {
   method: string;

@@ -146,9 +146,21 @@ export interface TokenResponse {
 /** Whether a token is in force, by the service's own knowledge. */
 export type TokenVerification =
   | { valid: false }
-  | { valid: true; grantId: string; scopes: string[]; principal: string; agent: string; expiresAt: string };
+  | {
+      valid: true;
+      grantId: string;
+      scopes: string[];
+      principal: string;
+      agent: string;
+      expiresAt: string;
+      /** Who the token is for, if it was asked for. Whoever is somebody else must not accept it. */
+      aud?: string;
+    };
 
-/** The claims of a grant token. */
+/**
+ * The claims of a grant token. `client_id`, `scope`, `urn:grantex:grant` and `act` say in the words of RFC 9068 what
+ * the others say; tokens of older grants may lack them.
+ */
 export interface Claims {
   /** The issuer: the service's public base URL. */
   iss: string;
@@ -175,12 +187,40 @@ export interface Claims {
   delegationDepth?: number;
   /** After a refresh of a grant with a budget: what remained. */
   bdg?: number;
+  /** The agent's id. */
+  client_id?: string;
+  /** The scopes, with spaces between. */
+  scope?: string;
+  /** The grant. */
+  'urn:grantex:grant'?: {
+    grant_id: string;
+    agent_did: string;
+    developer_id: string;
+    parent_grant_id?: string;
+    delegation_depth?: number;
+  };
+  /** Delegated grants: the agent that delegated, and those before it. */
+  act?: ActingAgent;
+}
+
+/** Who acted, the last one outermost. */
+export interface ActingAgent {
+  /** The agent's DID. */
+  sub: string;
+  act?: ActingAgent;
 }
 
 /** Whether a token's grant is in force, and why not. */
-export type GrantVerification =
-  | { active: true; claims: Claims }
-  | { active: false; reason: 'revoked' | 'expired' | 'not_found' | 'wrong_developer' };
+export type GrantVerification = { active: true; claims: Claims } | { active: false; reason: InactiveReason };
+
+/** Why a token or its grant is not in force; with `agent_suspended` it may be again. */
+export type InactiveReason =
+  | 'revoked'
+  | 'expired'
+  | 'not_found'
+  | 'wrong_developer'
+  | 'wrong_audience'
+  | 'agent_suspended';
 
 /** Whether a grant is in force. */
 export type GrantStatus = 'active' | 'revoked' | 'expired';

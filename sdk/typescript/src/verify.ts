@@ -9,6 +9,8 @@ const KEYS_MAX_AGE_MS = 3_600_000;
 const UNKNOWN_KEY_PAUSE_MS = 10_000;
 /** How far the clocks of issuer and verifier may be apart. */
 const LEEWAY_SECONDS = 5;
+/** An access token of RFC 9068, or a grant token from before. */
+const TYPES = /^(application\/)?(at\+jwt|jwt)$/i;
 const RS256 = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
 
 type Json = Record<string, unknown>;
@@ -39,6 +41,7 @@ export class Verifier {
     const header = decode(head);
     // The token does not choose how it is checked.
     if (header.alg !== 'RS256') throw new InvalidTokenError('it is not signed with RS256');
+    if (!TYPES.test(String(header.typ))) throw new InvalidTokenError('its type is not that of a grant token');
     if (typeof header.kid !== 'string') throw new InvalidTokenError('it does not name its key');
     const key = await this.#key(header.kid);
     const signed = new TextEncoder().encode(`${head}.${body}`);

@@ -60,7 +60,7 @@ export async function call(
     case 'tokens.refresh':
       return grantex.tokens.refresh(body, create);
     case 'tokens.verify':
-      return grantex.tokens.verify(body.token);
+      return grantex.tokens.verify(body.token, { audience: body.audience });
     case 'tokens.revoke':
       return grantex.tokens.revoke(tokenId);
     case 'tokens.verifyOffline': {
@@ -81,7 +81,7 @@ export async function call(
     case 'grants.delegate':
       return grantex.grants.delegate(body, create);
     case 'grants.verify':
-      return grantex.grants.verify(body.token);
+      return grantex.grants.verify(body.token, { audience: body.audience });
     case 'budgets.allocate':
       return grantex.budgets.allocate(body, create);
     case 'budgets.debit':

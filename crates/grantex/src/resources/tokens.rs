@@ -47,8 +47,9 @@ impl Tokens<'_> {
         self.client.transport.post("/v1/tokens/verify").body(&request.into())?.json().await
     }
 
-    /// Checks a token without asking the service: signature, times, developer, and what `params` demand.
-    /// It does not see revocations: where they must count at once, use [`verify`](Self::verify), or
+    /// Checks a token without asking the service: signature, times, developer, and what `params` demand. One
+    /// key set signs the tokens of all developers, so `dev` is always compared with your own developer id; a token
+    /// that names an audience (`aud`) is refused unless `params` say that you are it. It does not see revocations: where they must count at once, use [`verify`](Self::verify), or
     /// follow `grant.revoked`. The service's public keys are fetched once and again when a token names
     /// a new one, so that keys can be rotated.
     pub async fn verify_offline(self, token: &str, params: &OfflineParams) -> Result<Claims, Error> {

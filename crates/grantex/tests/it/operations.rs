@@ -1,6 +1,7 @@
 //! The operations that cases name.
 
 use futures_util::{Stream, TryStreamExt as _};
+use grantex::api::tokens::VerifyRequest;
 use grantex::resources::{GrantListParams, OfflineParams};
 use grantex::{Client, Error, HistoryParams, ListParams, Page, TicketParams};
 use serde::Serialize;
@@ -74,7 +75,7 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "authorizations.deny" => value(client.authorizations().deny(text("authRequestId")).await?),
         "tokens.exchange" => value(client.tokens().exchange(&request(args)).await?),
         "tokens.refresh" => value(client.tokens().refresh(&request(args)).await?),
-        "tokens.verify" => value(client.tokens().verify(text("token")).await?),
+        "tokens.verify" => value(client.tokens().verify(request::<VerifyRequest>(args)).await?),
         "tokens.revoke" => value(client.tokens().revoke(text("tokenId")).await?),
         "tokens.verifyOffline" => {
             let mut claims = Vec::new();
@@ -89,7 +90,7 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "grants.get" => value(client.grants().get(text("grantId")).await?),
         "grants.revoke" => value(client.grants().revoke(text("grantId")).await?),
         "grants.delegate" => value(client.grants().delegate(&request(args)).await?),
-        "grants.verify" => value(client.grants().verify(text("token")).await?),
+        "grants.verify" => value(client.grants().verify(request::<VerifyRequest>(args)).await?),
         "budgets.allocate" => value(client.budgets().allocate(&request(args)).await?),
         "budgets.debit" => value(client.budgets().debit(&request(args)).await?),
         "budgets.get" => value(client.budgets().get(text("grantId")).await?),

@@ -13,6 +13,8 @@ KEYS_MAX_AGE = 3600.0
 """How long fetched keys are believed, in seconds: then a key that the service withdrew stops working."""
 UNKNOWN_KEY_PAUSE = 10.0
 """How often unknown keys may make it fetch: tokens with made-up keys cost the service nothing."""
+TYPES = ("at+jwt", "jwt")
+"""An access token of RFC 9068, or a grant token from before."""
 LEEWAY = 5.0
 """How far the clocks of issuer and verifier may be apart, in seconds."""
 
@@ -26,6 +28,8 @@ def key_id(token: str) -> str:
     # The token does not choose how it is checked.
     if header.get("alg") != "RS256":
         raise InvalidTokenError("it is not signed with RS256")
+    if str(header.get("typ")).lower().removeprefix("application/") not in TYPES:
+        raise InvalidTokenError("its type is not that of a grant token")
     kid = header.get("kid")
     if not isinstance(kid, str):
         raise InvalidTokenError("it does not name its key")

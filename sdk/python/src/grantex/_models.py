@@ -32,7 +32,12 @@ def _fields(model: Any) -> list[_Field]:
 
     if model not in _FIELDS:
         _FIELDS[model] = [
-            (one.name, camel(one.name), one.default is dataclasses.MISSING, one.metadata.get("read"))
+            (
+                one.name,
+                one.metadata.get("wire", camel(one.name)),
+                one.default is dataclasses.MISSING,
+                one.metadata.get("read"),
+            )
             for one in dataclasses.fields(model)
         ]
     return _FIELDS[model]
@@ -221,6 +226,8 @@ class TokenVerification(Model):
     principal: Optional[str] = None
     agent: Optional[str] = None
     expires_at: Optional[str] = None
+    aud: Optional[str] = None
+    """Who the token is for, if it was asked for. Whoever is somebody else must not accept it."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,9 @@ class Claims(Model):
     """The claims of a grant token, by their names in the token.
 
     `sub` is the principal, `agt` the agent's DID, `dev` the developer, `scp` the scopes, `grnt` the grant;
-    `bdg` is what remained of the budget at a refresh.
+    `bdg` is what remained of the budget at a refresh. `client_id`, `scope`, `grant` (`urn:grantex:grant` in
+    the token) and `act` say in the words of RFC 9068 what the others say; tokens of older grants may lack
+    them.
     """
 
     iss: str
@@ -245,6 +254,16 @@ class Claims(Model):
     parent_grnt: Optional[str] = None
     delegation_depth: Optional[int] = None
     bdg: Optional[float] = None
+    client_id: Optional[str] = field(default=None, metadata={"wire": "client_id"})
+    scope: Optional[str] = None
+    grant: Optional[dict[str, Any]] = field(default=None, metadata={"wire": "urn:grantex:grant"})
+    act: Optional[dict[str, Any]] = None
+
+
+InactiveReason = Literal[
+    "revoked", "expired", "not_found", "wrong_developer", "wrong_audience", "agent_suspended"
+]
+"""Why a token or its grant is not in force; with `agent_suspended` it may be again."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +272,7 @@ class GrantVerification(Model):
 
     active: bool
     claims: Optional[Claims] = field(default=None, metadata={"read": Claims.from_json})
-    reason: Optional[Literal["revoked", "expired", "not_found", "wrong_developer"]] = None
+    reason: Optional[InactiveReason] = None
 
 
 GrantStatus = Literal["active", "revoked", "expired"]

@@ -1,6 +1,12 @@
 import { List, type ListParams } from '../page.js';
 import { Started } from '../started.js';
-import { type CreateOptions, type RequestOptions, segment, type Transport } from '../transport.js';
+import {
+  type CreateOptions,
+  type RequestOptions,
+  segment,
+  type Transport,
+  type VerifyOptions,
+} from '../transport.js';
 import type { DelegateRequest, Grant, GrantStatus, GrantVerification, TokenResponse } from '../types.js';
 
 /** Which grants. */
@@ -64,8 +70,9 @@ export class Grants {
     return this.#transport.json(call, options);
   }
 
-  /** Asks the service whether a token's grant is in force, and why not. */
-  verify(token: string, options?: RequestOptions): Promise<GrantVerification> {
-    return this.#transport.json({ method: 'POST', path: '/v1/grants/verify', body: { token } }, options);
+  /** Asks the service whether a token's grant is in force – for you, where you say who you are – and why not. */
+  verify(token: string, { audience, ...options }: VerifyOptions = {}): Promise<GrantVerification> {
+    const call = { method: 'POST', path: '/v1/grants/verify', body: { token, audience } };
+    return this.#transport.json(call, options);
   }
 }

@@ -1,4 +1,4 @@
-import type { CreateOptions, RequestOptions, Transport } from '../transport.js';
+import type { CreateOptions, RequestOptions, Transport, VerifyOptions } from '../transport.js';
 import type { Claims, ExchangeRequest, RefreshRequest, TokenResponse, TokenVerification } from '../types.js';
 import type { Verifier } from '../verify.js';
 
@@ -24,14 +24,19 @@ export class Tokens {
     return this.#transport.json(call, options);
   }
 
-  /** Asks the service whether a token is in force: sees revocations at once. */
-  verify(token: string, options?: RequestOptions): Promise<TokenVerification> {
-    return this.#transport.json({ method: 'POST', path: '/v1/tokens/verify', body: { token } }, options);
+  /**
+   * Asks the service whether a token is in force: sees revocations at once. Say who you are as `audience`, or
+   * compare `aud` of the answer yourself.
+   */
+  verify(token: string, { audience, ...options }: VerifyOptions = {}): Promise<TokenVerification> {
+    const call = { method: 'POST', path: '/v1/tokens/verify', body: { token, audience } };
+    return this.#transport.json(call, options);
   }
 
   /**
    * Checks a token without asking the service: signature, times, developer, issuer, audience. Throws
-   * {@link InvalidTokenError}.
+   * {@link InvalidTokenError}. One key set signs the tokens of all developers, so `dev` is always compared
+   * with your own developer id.
    *
    * It does not see revocations: where they must count at once, use {@link verify}, or follow
    * `grant.revoked`. The service's public keys are fetched once and again when a token names a new one, so

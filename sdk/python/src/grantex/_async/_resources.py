@@ -279,9 +279,9 @@ class AsyncGrants:
         call = creating("/v1/grants/delegate", body, idempotency_key)
         return TokenResponse.from_json(await self._transport.json(call))
 
-    async def verify(self, token: str) -> GrantVerification:
-        """Asks the service whether a token's grant is in force, and why not."""
-        call = Call("POST", "/v1/grants/verify", body={"token": token})
+    async def verify(self, token: str, *, audience: Optional[str] = None) -> GrantVerification:
+        """Asks the service whether a token's grant is in force (for the audience, if given), and why not."""
+        call = Call("POST", "/v1/grants/verify", body={"token": token, "audience": audience})
         return GrantVerification.from_json(await self._transport.json(call))
 
 
@@ -363,17 +363,21 @@ class AsyncTokens:
         call = creating("/v1/token/refresh", body, idempotency_key)
         return TokenResponse.from_json(await self._transport.json(call))
 
-    async def verify(self, token: str) -> TokenVerification:
-        """Asks the service whether a token is in force: sees revocations at once."""
-        call = Call("POST", "/v1/tokens/verify", body={"token": token})
+    async def verify(self, token: str, *, audience: Optional[str] = None) -> TokenVerification:
+        """Asks the service whether a token is in force: sees revocations at once.
+
+        Say who you are as `audience`, or compare `aud` of the answer yourself.
+        """
+        call = Call("POST", "/v1/tokens/verify", body={"token": token, "audience": audience})
         return TokenVerification.from_json(await self._transport.json(call))
 
     async def verify_offline(self, token: str, *, audience: Optional[str] = None) -> Claims:
         """Checks a token without asking the service: signature, times, developer, issuer, audience.
 
-        Raises `InvalidTokenError`. It does not see revocations: where they must count at once, use
-        `verify`, or follow `grant.revoked`. The service's public keys are fetched once and again when a
-        token names a new one, so that keys can be rotated. A token that names an audience is valid for
+        Raises `InvalidTokenError`. One key set signs the tokens of all developers, so `dev` is always
+        compared with your own developer id. It does not see revocations: where they must count at once,
+        use `verify`, or follow `grant.revoked`. The service's public keys are fetched once and again when
+        a token names a new one, so that keys can be rotated. A token that names an audience is valid for
         that audience only.
         """
         return await self._verifier.verify(token, audience)
