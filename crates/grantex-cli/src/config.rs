@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use clap::Args;
 use grantex_core::usecase::maintenance::Retention;
-use grantex_server::{ConnectionSettings, Rate, Rates, RequestSettings, Settings, StreamSettings};
+use grantex_server::{
+    ConnectionSettings, Rate, Rates, RequestSettings, Settings, StreamSettings, allowed_origin,
+};
 use grantex_types::Lifetime;
 use serde::Deserialize;
 
+use crate::listen::Listen;
 use crate::logging::LogFormat;
 use crate::{Failure, mistake};
 
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_LISTEN: Listen =
+    Listen::Address(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
 const DEFAULT_DATA_DIR: &str = "./grantex-data";
 const DEFAULT_LOG: &str = "info";
 /// The burst of one API key: as many seconds' worth as a developer's by default.
@@ -26,13 +30,14 @@ const LEAST_BODY_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Options {
-    /// Address to listen on [default: 127.0.0.1:8080]
+    /// Address or name to listen on, with a port; port 0 is any free one, and a name all that it resolves to [default: 127.0.0.1:8080]
     #[arg(long, env = "GRANTEX_LISTEN", value_name = "ADDRESS")]
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
     /// Folder that holds everything; made if it is not there [default: ./grantex-data]
     #[arg(long, env = "GRANTEX_DATA_DIR", value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Base of the URLs that the service gives out, and its tokens' issuer [default: the address listened on]
+    /// Base of the URLs that the service gives out, and its tokens' issuer; it may have a path, which the proxy in front
+    /// takes away [default: what is listened on]
     #[arg(long, env = "GRANTEX_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
     /// PEM file with the TLS certificate chain; read again on SIGHUP
@@ -42,10 +47,10 @@ pub(crate) struct Options {
     #[arg(long, env = "GRANTEX_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Whether anybody may sign up [default: true]
-    #[arg(long, env = "GRANTEX_SIGNUP", value_name = "BOOL")]
+    #[arg(long, env = "GRANTEX_SIGNUP", value_name = "BOOL", value_parser = boolean)]
     signup: Option<bool>,
     /// Whether consent can be given through the public JSON door besides the page [default: true]
-    #[arg(long, env = "GRANTEX_CONSENT_API", value_name = "BOOL")]
+    #[arg(long, env = "GRANTEX_CONSENT_API", value_name = "BOOL", value_parser = boolean)]
     consent_api: Option<bool>,
     /// Delegations in a row that are allowed, 1 to 10 [default: 3]
     #[arg(long, env = "GRANTEX_DELEGATION_DEPTH", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
@@ -57,17 +62,17 @@ pub(crate) struct Options {
     #[arg(long, env = "GRANTEX_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Option<Vec<String>>,
     /// Whether /metrics is on the main address too, for everybody who reaches it [default: false; dev: true]
-    #[arg(long, env = "GRANTEX_METRICS", value_name = "BOOL")]
+    #[arg(long, env = "GRANTEX_METRICS", value_name = "BOOL", value_parser = boolean)]
     metrics: Option<bool>,
     /// Address of its own for /metrics
     #[arg(long, env = "GRANTEX_METRICS_LISTEN", value_name = "ADDRESS")]
-    pub(crate) metrics_listen: Option<SocketAddr>,
+    pub(crate) metrics_listen: Option<Listen>,
     /// For how long browsers that came by TLS are to come by TLS only; 0s says nothing to them [default: 365d]
     #[arg(long, env = "GRANTEX_HSTS", value_name = "DURATION", value_parser = whole_seconds)]
     #[serde(deserialize_with = "de_whole_seconds")]
     hsts: Option<Duration>,
     /// Take client addresses from X-Forwarded-For: only behind a proxy that sets it [default: false]
-    #[arg(long, env = "GRANTEX_TRUST_FORWARDED_FOR", value_name = "BOOL")]
+    #[arg(long, env = "GRANTEX_TRUST_FORWARDED_FOR", value_name = "BOOL", value_parser = boolean)]
     trust_forwarded_for: Option<bool>,
     /// Requests a second for a developer, or for an address without a key; each further 4 KiB of a body count
     /// as one more; 0 for no limit [default: 1000]
@@ -136,7 +141,7 @@ pub(crate) struct Options {
     /// Bytes of recent events that all streams together keep ready in memory [default: 67108864]
     #[arg(long, env = "GRANTEX_TAIL_BYTES", value_name = "BYTES")]
     tail_bytes: Option<usize>,
-    /// Time over which streams are ended at shutdown [default: 5s]
+    /// The longest that a shutdown takes; streams are ended spread over most of it [default: 5s]
     #[arg(long, env = "GRANTEX_DRAIN", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     drain: Option<Duration>,
@@ -146,6 +151,15 @@ pub(crate) struct Options {
     /// What to log: error, warn, info, debug, or a filter [default: info]
     #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER")]
     log: Option<String>,
+}
+
+/// The spellings of other programs too.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("expected true or false (or 1 or 0, yes or no, on or off)".into()),
+    }
 }
 
 fn lifetime(text: &str) -> Result<Lifetime, String> {
@@ -201,8 +215,8 @@ impl Options {
             first_request_timeout, idle_timeout, body_timeout, body_bytes, max_requests, tail_bytes, drain, log_format, log))
     }
 
-    pub(crate) fn listen(&self) -> SocketAddr {
-        self.listen.unwrap_or(DEFAULT_LISTEN)
+    pub(crate) fn listen(&self) -> Listen {
+        self.listen.clone().unwrap_or(DEFAULT_LISTEN)
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -251,8 +265,15 @@ impl Options {
         }
     }
 
+    /// The origins of web pages, as browsers send them.
+    fn origins(&self) -> Result<Vec<String>, Failure> {
+        let given = self.cors_origins.iter().flatten().filter(|origin| !origin.trim().is_empty());
+        let origins = given.map(|origin| allowed_origin(origin)).collect::<Result<_, _>>();
+        Ok(origins.map_err(|told: String| format!("--cors-origins: {told}"))?)
+    }
+
     /// The service's settings.
-    pub(crate) fn settings(&self, listening: SocketAddr) -> Result<Settings, Failure> {
+    pub(crate) fn settings(&self, listening: &str) -> Result<Settings, Failure> {
         let base = Settings::default();
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let public_base = self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{listening}"));
@@ -290,7 +311,7 @@ impl Options {
             public_consent_api: self.consent_api.unwrap_or(base.public_consent_api),
             delegation_depth: depth,
             token_lifetime: self.token_lifetime.unwrap_or(base.token_lifetime),
-            cors_origins: self.cors_origins.clone().unwrap_or_default(),
+            cors_origins: self.origins()?,
             serve_metrics: self.metrics.unwrap_or(base.serve_metrics),
             trust_forwarded_for: self.trust_forwarded_for.unwrap_or(base.trust_forwarded_for),
             hsts: self.hsts.unwrap_or(base.hsts),
@@ -337,8 +358,8 @@ mod tests {
             .unwrap();
         let flags = Options { listen: Some("127.0.0.1:2".parse().unwrap()), ..Options::default() };
         let options = flags.over_file(Some(&file)).unwrap();
-        assert_eq!(options.listen().port(), 2);
-        let settings = options.settings(options.listen()).unwrap();
+        assert_eq!(options.listen().to_string(), "127.0.0.1:2");
+        let settings = options.settings(&options.listen().to_string()).unwrap();
         assert_eq!(settings.retention.age.to_string(), "2d");
         assert_eq!(settings.streams.keep_alive, Duration::from_millis(500));
         assert_eq!(settings.public_base, "http://127.0.0.1:2");
@@ -357,7 +378,7 @@ mod tests {
     fn a_keep_alive_that_would_harm_is_refused() {
         for (millis, is_good) in [(0, false), (99, false), (100, true), (4999, true), (5000, false)] {
             let options = Options { keep_alive: Some(Duration::from_millis(millis)), ..Options::default() };
-            assert_eq!(options.settings(options.listen()).is_ok(), is_good, "{millis} ms");
+            assert_eq!(options.settings(&options.listen().to_string()).is_ok(), is_good, "{millis} ms");
         }
     }
 }

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn fitted(options: &Options, open_files: Option<usize>) -> Settings {
-        let mut settings = options.settings(options.listen()).unwrap();
+        let mut settings = options.settings("127.0.0.1:8080").unwrap();
         fit_into(options, &mut settings, open_files).unwrap();
         settings
     }
@@ -102,8 +102,8 @@ mod tests {
 
     #[test]
     fn too_few_open_files_are_refused_with_what_to_do() {
-        let (options, listen) = (Options::default(), Options::default().listen());
-        let mut settings = options.settings(listen).unwrap();
+        let options = Options::default();
+        let mut settings = options.settings("127.0.0.1:8080").unwrap();
         let error = fit_into(&options, &mut settings, Some(100)).unwrap_err().to_string();
         assert!(error.contains("only 100 open files") && error.contains("ulimit -n"), "{error}");
     }

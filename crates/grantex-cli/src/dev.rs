@@ -13,7 +13,8 @@ use grantex::api::developers::{Mode, SignupRequest};
 use crate::config::Options;
 use crate::logging::LogFormat;
 use crate::print::Form;
-use crate::service::{Service, asked_to_end};
+use crate::service::Service;
+use crate::signals::Hangup;
 use crate::target::client;
 use crate::{Failure, demo, logging, print};
 
@@ -55,9 +56,9 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
     options.default_log("warn", LogFormat::Text);
     options.default_metrics();
     logging::start(options.log_format(), options.log())?;
-    let service = Service::start(&options).await?;
+    let mut service = Service::start(&options, Hangup::End).await?;
     let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
-    let base = format!("{scheme}://{}", service.address);
+    let base = format!("{scheme}://{}", service.authority);
     let key = development_key(&base, &options.data_dir()).await?;
     welcome(&base, &service.base, &key, &options.data_dir(), dev.demo);
 
@@ -69,14 +70,9 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
         tokio::spawn(demo::drive(client, dev.rate));
     }
     let form = if dev.json { Form::Json } else { Form::Live };
-    let end = asked_to_end();
-    tokio::pin!(end);
     loop {
         tokio::select! {
-            ended = end.as_mut() => {
-                ended?;
-                break;
-            }
+            () = service.asked_to_end() => break,
             event = events.next() => match event {
                 Some(event) => print::event(event?.json(), form),
                 None => break,

@@ -9,16 +9,18 @@ mod developers;
 mod events;
 mod forward;
 mod keys;
+mod listen;
 mod logging;
 mod mistake;
 mod print;
 mod serve;
 mod service;
+mod signals;
 mod target;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -63,9 +65,27 @@ enum Command {
     Openapi,
 }
 
+impl Cli {
+    fn parse_command_line() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// An environment variable that is empty is one that is not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| {
+        let variable = arg.get_env().and_then(std::env::var_os);
+        variable.is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(None::<&str>) } else { arg })
+        .mut_subcommands(without_empty_variables)
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli.command) {
+    let done = signals::end_the_first_process().and_then(|()| run(Cli::parse_command_line().command));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             print::fail(&failure);
@@ -110,5 +130,25 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_boolean_has_the_usual_spellings() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let is_boolean = |arg: &&Arg| arg.get_value_names().is_some_and(|names| names == ["BOOL"]);
+        let booleans: Vec<String> = serve
+            .get_arguments()
+            .filter(is_boolean)
+            .map(|arg| format!("--{}", arg.get_id()).replace('_', "-"))
+            .collect();
+        assert!(booleans.len() > 2);
+        for option in &booleans {
+            for value in ["true", "false", "1", "0", "yes", "no", "on", "off", "Yes", "OFF"] {
+                assert!(Cli::try_parse_from(["grantex", "serve", option, value]).is_ok(), "{option} {value}");
+            }
+            let told = Cli::try_parse_from(["grantex", "serve", option, "maybe"]).err().unwrap().to_string();
+            assert!(told.contains("yes or no"), "{told}");
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::config::Options;
-use crate::service::{Service, asked_to_end};
+use crate::service::Service;
+use crate::signals::Hangup;
 use crate::{Failure, logging};
 
 /// Run the service
@@ -29,7 +30,7 @@ pub(crate) struct Serve {
 pub(crate) async fn run(serve: Serve) -> Result<(), Failure> {
     let options = serve.options.over_file(serve.config.as_deref())?;
     logging::start(options.log_format(), options.log())?;
-    let service = Service::start(&options).await?;
-    asked_to_end().await?;
+    let mut service = Service::start(&options, Hangup::Reload).await?;
+    service.asked_to_end().await;
     service.stop().await
 }

@@ -1,6 +1,5 @@
 //! Putting the service together and running it: one file, read from top to bottom.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,20 +10,22 @@ use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Options;
+use crate::listen::Listening;
+use crate::signals::{Asked, Hangup};
 use crate::{Failure, descriptors};
 
 /// A service that runs in this process.
 pub(crate) struct Service {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    /// Where it is reached from this machine: a host and a port.
+    pub(crate) authority: String,
     /// The base of its URLs.
     pub(crate) base: String,
+    asked: Asked,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _data_dir: DataDir,
@@ -32,11 +33,12 @@ pub(crate) struct Service {
 
 impl Service {
     /// Opens the data directory, listens, and serves.
-    pub(crate) async fn start(options: &Options) -> Result<Self, Failure> {
+    pub(crate) async fn start(options: &Options, meaning: Hangup) -> Result<Self, Failure> {
+        // From here on it ends nothing at once: what it asks for is done when the service is up.
+        let hangup = signal(SignalKind::hangup())?;
         survive_file_size_limit()?;
-        let listener = listen(options.listen(), "--listen").await?;
-        let address = listener.local_addr()?;
-        let mut settings = options.settings(address)?;
+        let Listening { listeners, address, authority } = options.listen().bind("--listen").await?;
+        let mut settings = options.settings(&authority)?;
         descriptors::fit(options, &mut settings)?;
         let base = settings.public_base.clone();
         if options.public_url.is_none() && address.ip().is_unspecified() {
@@ -72,17 +74,26 @@ impl Service {
             }
         }
         let mut tasks = Vec::new();
-        if let Some(address) = options.metrics_listen {
-            let listener = listen(address, "--metrics-listen").await?;
-            tracing::info!(address = %listener.local_addr()?, "serving metrics");
-            let serving = grantex_server::serve_metrics(listener, Arc::clone(&app), shutdown.clone());
+        if let Some(address) = &options.metrics_listen {
+            let Listening { listeners, address, .. } = address.bind("--metrics-listen").await?;
+            tracing::info!(%address, "serving metrics");
+            let serving = grantex_server::serve_metrics(listeners, Arc::clone(&app), shutdown.clone());
             tasks.push(tokio::spawn(serving));
         }
-        reload_on_hangup(options.clone(), tls.clone(), Arc::clone(&app))?;
+        let mut asked = Asked::listen()?;
+        match meaning {
+            Hangup::Reload => reload_on_hangup(hangup, options.clone(), tls.clone(), Arc::clone(&app)),
+            Hangup::End => asked = asked.or(hangup),
+        }
         let router = grantex_server::router(&app);
-        tasks.push(tokio::spawn(grantex_server::serve(listener, router, app, tls, shutdown.clone())));
+        tasks.push(tokio::spawn(grantex_server::serve(listeners, router, app, tls, shutdown.clone())));
         tracing::info!(%address, %base, data_dir = %data_dir.path().display(), "serving");
-        Ok(Self { address, base, shutdown, tasks, _data_dir: data_dir })
+        Ok(Self { authority, base, asked, shutdown, tasks, _data_dir: data_dir })
+    }
+
+    /// Waits until a signal asks for its end.
+    pub(crate) async fn asked_to_end(&mut self) {
+        self.asked.heard().await;
     }
 
     /// Ends it: streams are ended, requests finish, the store is closed.
@@ -106,12 +117,6 @@ pub(crate) fn open_store(data_dir: &Path, memory: &Arc<Memory>) -> Result<Arc<Sq
     Ok(Arc::new(SqliteStore::open(data_dir, &environment)?))
 }
 
-async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}; choose another with {flag}").into())
-}
-
 fn load_tls(options: &Options, tls: &Tls) -> Result<(), Failure> {
     let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else { return Ok(()) };
     let named = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -126,8 +131,7 @@ fn load_tls(options: &Options, tls: &Tls) -> Result<(), Failure> {
 }
 
 /// On SIGHUP: certificates were renewed, or signing keys rotated.
-fn reload_on_hangup(options: Options, tls: Tls, app: Arc<App>) -> Result<(), Failure> {
-    let mut hangup = signal(SignalKind::hangup())?;
+fn reload_on_hangup(mut hangup: Signal, options: Options, tls: Tls, app: Arc<App>) {
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             if let Err(error) = load_tls(&options, &tls) {
@@ -141,7 +145,6 @@ fn reload_on_hangup(options: Options, tls: Tls, app: Arc<App>) -> Result<(), Fai
             }
         }
     });
-    Ok(())
 }
 
 /// A file size limit (`ulimit -f`) then fails the write, as a full disk does, instead of killing
@@ -152,15 +155,5 @@ pub(crate) fn survive_file_size_limit() -> Result<(), Failure> {
     // Installing a handler is all it takes; the signal itself says nothing that the write's error
     // does not.
     drop(signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED))?);
-    Ok(())
-}
-
-/// Waits until somebody asks this process to end.
-pub(crate) async fn asked_to_end() -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        ended = tokio::signal::ctrl_c() => ended?,
-    }
     Ok(())
 }

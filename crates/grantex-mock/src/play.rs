@@ -155,7 +155,7 @@ impl Player {
             Step::KeepAlives(count, millis) => {
                 for _ in 0..count {
                     tokio::time::sleep(Duration::from_millis(millis)).await;
-                    self.send(": keep-alive\n\n".into()).await?;
+                    self.send(": keep-alive\n".into()).await?;
                 }
                 Some(())
             }

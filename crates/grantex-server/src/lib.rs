@@ -21,8 +21,8 @@ mod telemetry;
 pub use app::{App, Memory, Parts, SystemClock};
 pub use bootstrap::bootstrap;
 pub use crypto::{KeyFileError, Secrets, SigningKeys, SystemRng, rotate as rotate_signing_key};
+pub use http::origin::allowed_origin;
 pub use http::serve::{Tls, serve, serve_metrics};
-
 pub use jobs::Jobs;
 pub use openapi::document as openapi_document;
 pub use operator::OperatorSocket;

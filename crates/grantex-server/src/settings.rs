@@ -159,8 +159,8 @@ pub struct StreamSettings {
     pub most: usize,
     /// Bytes that all tails together may hold.
     pub tail_bytes: usize,
-    /// Over how long open streams are ended at shutdown, so that their clients do not all
-    /// reconnect at once.
+    /// The longest that a shutdown takes, below the ten seconds that container runtimes wait. Open streams are ended
+    /// spread over most of it, so that their clients do not all reconnect at once.
     pub drain: Duration,
 }
 

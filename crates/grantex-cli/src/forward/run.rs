@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::config::{Config, Key};
 use super::watch;
 use crate::logging::LogFormat;
-use crate::service::{asked_to_end, survive_file_size_limit};
+use crate::service::survive_file_size_limit;
+use crate::signals::Asked;
 use crate::{Failure, logging};
 
 pub(super) async fn run(path: &Path, format: LogFormat, filter: &str) -> Result<(), Failure> {
@@ -35,17 +36,17 @@ pub(super) async fn run(path: &Path, format: LogFormat, filter: &str) -> Result<
     let progress = tokio::spawn(watch::progress(source.clone()));
     let reload = tokio::spawn(reload_on_hangup(path.to_owned(), config, source.clone(), key)?);
     let stopping = source.clone();
+    let mut asked = Asked::listen()?;
     let stop = tokio::spawn(async move {
-        let asked = asked_to_end().await;
+        asked.heard().await;
         tracing::info!("stopping");
         stopping.stop().await;
-        asked
     });
     let result = source.start().await;
     progress.abort();
     reload.abort();
     if stop.is_finished() || result.is_ok() {
-        stop.await??;
+        stop.await?;
     }
     result?;
     for stats in source.stats() {

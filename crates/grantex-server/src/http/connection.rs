@@ -10,7 +10,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
 
 use super::connections::{Connections, Place};
 use super::signal::Signal;
@@ -29,6 +31,8 @@ pub(crate) struct Connection {
     pub(super) leave: Signal<()>,
     /// Bytes wait for the socket to take more.
     pub(super) is_blocked: AtomicBool,
+    /// The other end is to see an error when the socket closes.
+    is_reset: AtomicBool,
     /// A request is worked on.
     is_busy: AtomicBool,
     /// There was a request.
@@ -53,6 +57,7 @@ impl Connection {
             cut: Signal::default(),
             leave: Signal::default(),
             is_blocked: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
             is_busy: AtomicBool::new(false),
             has_asked: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
@@ -61,6 +66,19 @@ impl Connection {
             number: AtomicU64::new(0),
             among,
         }
+    }
+
+    /// Closes the socket instead of answering. A reader of streams takes any answer but its stream for final, and
+    /// comes again after an error of the network.
+    pub(crate) async fn reset<T>(&self) -> T {
+        self.is_reset.store(true, Ordering::Relaxed);
+        self.cut.say(());
+        // The connection's task drops this.
+        std::future::pending().await
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.is_reset.load(Ordering::Relaxed)
     }
 
     /// A request on it has shown an API key, or what stands for one.
@@ -135,6 +153,23 @@ impl Connection {
     }
 }
 
+/// A socket, with TLS or without.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// A socket that fails once its peer has taken no byte for some time while bytes were waiting.
 ///
 /// The limit sits here, below HTTP, since a stalled socket is exactly when nobody polls a
@@ -149,6 +184,17 @@ pub(crate) struct StallGuard<S> {
 impl<S> StallGuard<S> {
     pub(crate) fn new(inner: S, place: Place, limit: Duration) -> Self {
         Self { inner, place, limit, stalled: None }
+    }
+
+    /// Closes the socket so that the other end sees an error.
+    pub(super) fn reset(self)
+    where
+        S: Socket,
+    {
+        let socket = socket2::SockRef::from(self.inner.tcp());
+        if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "a connection could not be reset");
+        }
     }
 
     /// Passes `progress` on, and turns waiting into an error when it has lasted too long.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use grantex_core::model::Caller;
 use grantex_core::usecase::idempotency;
 use grantex_types::ErrorCode;
@@ -145,20 +145,6 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for OptionalJso
             Ok(_) => Json::<T>::parse(b"{}").map(|json| Self(json.value)),
             Err(error) if error.code == ErrorCode::PayloadTooLarge => Err(not_json()),
             Err(error) => Err(error),
-        }
-    }
-}
-
-/// Query parameters.
-pub(crate) struct Params<T>(pub(crate) T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        match Query::from_request_parts(parts, state).await {
-            Ok(Query(value)) => Ok(Self(value)),
-            Err(error) => Err(ApiError::bad_request(error.body_text())),
         }
     }
 }

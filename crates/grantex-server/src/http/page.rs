@@ -7,6 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::error::{ApiError, ApiResult};
+use super::query::Known;
 
 const LARGEST_PAGE: u32 = 200;
 const DEFAULT_PAGE: u32 = 100;
@@ -31,6 +32,10 @@ pub(crate) struct ListQuery {
     /// Items a page, with `page`.
     #[param(minimum = 1, maximum = 200)]
     page_size: Option<u32>,
+}
+
+impl Known for ListQuery {
+    const NAMES: &'static [&'static str] = &["limit", "after", "page", "pageSize"];
 }
 
 impl ListQuery {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future as _, poll_fn};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::{Mutex, RwLock};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::connection::{Connection, StallGuard};
+use super::connection::{Connection, Socket, StallGuard};
 use super::connections::{Connections, Place};
 use super::reached::Reached;
 use super::takeover::{self, TakenOver};
@@ -49,8 +50,10 @@ const LINGER_BUFFER: usize = 16 << 10;
 const WRITE_BUFFER: usize = 64 << 10;
 /// The socket's own send buffer. The kernel would let it grow to megabytes for each reader.
 const SOCKET_BUFFER: usize = 256 << 10;
-/// How long requests may take to end at shutdown after the streams have ended.
-const LAST_REQUESTS: Duration = Duration::from_secs(10);
+/// The part of the drain time over which streams are ended. The rest is for what they have to take yet.
+const ENDING: (u32, u32) = (3, 4);
+/// The part after which whatever is left is cut. The rest is for closing the store.
+const CUTTING: (u32, u32) = (15, 16);
 
 /// The TLS configuration in force; replaced when certificates are renewed.
 #[derive(Clone, Default)]
@@ -69,43 +72,44 @@ impl Tls {
 
 /// Serves `router` until `shutdown`, then lets streams and requests end.
 ///
-/// At shutdown `/readyz` turns 503, no further connection is accepted, streams are ended spread
-/// over the drain time, requests finish, and what is left then is cut.
+/// At shutdown no further connection is accepted, `/readyz` turns 503, streams are ended spread over most of the
+/// drain time, requests finish, further ones are refused, and what is left is cut: it takes no longer than the drain
+/// time, whatever the other ends do.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     router: Router,
     app: Arc<App>,
     tls: Tls,
     shutdown: CancellationToken,
 ) {
     let places = Connections::new(&app.settings.connections, !app.settings.trust_forwarded_for);
-    serve_among(&places, listener, router, app, tls, shutdown).await;
+    serve_among(&places, listeners, router, app, tls, shutdown).await;
 }
 
-/// Serves only metrics, on a listener of their own.
-pub async fn serve_metrics(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
+/// Serves only metrics, on listeners of their own.
+pub async fn serve_metrics(listeners: Vec<TcpListener>, app: Arc<App>, shutdown: CancellationToken) {
     let places = Connections::new(
         &ConnectionSettings { most: METRICS_CONNECTIONS, ..app.settings.connections.clone() },
         false,
     );
     let router = routes::metrics_router(&app);
-    serve_among(&places, listener, router, app, Tls::default(), shutdown).await;
+    serve_among(&places, listeners, router, app, Tls::default(), shutdown).await;
 }
 
 async fn serve_among(
     places: &Arc<Connections>,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     router: Router,
     app: Arc<App>,
     tls: Tls,
     shutdown: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    let ending = CancellationToken::new();
+    let (ending, cutting) = (CancellationToken::new(), CancellationToken::new());
     loop {
         let (stream, address) = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => match accepted {
+            accepted = accept(&listeners) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: others will close theirs.
@@ -120,7 +124,7 @@ async fn serve_among(
         prepare(&stream, app.settings.streams.stall_timeout);
         let (router, app) = (router.clone(), Arc::clone(&app));
         let tasks = Tasks { ending: ending.clone(), connections: connections.clone() };
-        connections.spawn(async move {
+        let serving = async move {
             let first = tokio::time::sleep(app.settings.connections.first_request);
             tokio::pin!(first);
             let Some(tls) = tls else { return connection(stream, place, router, &app, tasks, first).await };
@@ -133,19 +137,44 @@ async fn serve_among(
                 () = first.as_mut() => tracing::debug!("a TLS handshake took too long"),
                 () = shared.leave.heard() => {}
             }
+        };
+        let cutting = cutting.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                () = serving => {}
+                () = cutting.cancelled() => {}
+            }
         });
         places.settle().await;
     }
-    drop(listener);
+    drop(listeners);
     connections.close();
-    tracing::info!(streams = app.memory.streams.count(), "shutting down: streams are being ended");
+    let (drain, streams) = (app.settings.streams.drain, &app.memory.streams);
+    tracing::info!(streams = streams.count(), "shutting down: streams are being ended");
     ending.cancel();
-    app.memory.streams.drain(app.settings.streams.drain).await;
-    // Streams have left their connection's task: they end with their farewell.
-    app.memory.streams.all_closed(LAST_REQUESTS).await;
-    if tokio::time::timeout(LAST_REQUESTS, connections.wait()).await.is_err() {
+    let ended = async {
+        streams.drain(part(drain, ENDING)).await;
+        connections.wait().await;
+    };
+    if tokio::time::timeout(part(drain, CUTTING), ended).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections were cut at shutdown");
+        cutting.cancel();
+        streams.cut_all();
+        connections.wait().await;
     }
+}
+
+fn part(time: Duration, (count, of): (u32, u32)) -> Duration {
+    time.saturating_mul(count).checked_div(of).unwrap_or(time)
+}
+
+/// The next connection to any of them.
+async fn accept(listeners: &[TcpListener]) -> std::io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|context| {
+        let mut accepted = listeners.iter().map(|listener| listener.poll_accept(context));
+        accepted.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
 }
 
 fn prepare(stream: &TcpStream, stall_timeout: Duration) {
@@ -177,7 +206,7 @@ async fn connection<S>(
     tasks: Tasks,
     mut first: Pin<&mut Sleep>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Socket,
 {
     let shared = Arc::clone(place.connection());
     let io = TokioIo::new(StallGuard::new(stream, place, app.settings.streams.stall_timeout));
@@ -229,7 +258,12 @@ async fn connection<S>(
                 Served::Ended(Ok(())) => return,
                 Served::Ended(Err(error)) => return tracing::debug!(%error, "a connection ended early"),
             },
-            () = shared.cut.heard() => return,
+            () = shared.cut.heard() => {
+                if shared.is_reset() {
+                    serving.into_parts().io.into_inner().reset();
+                }
+                return;
+            }
             () = shared.leave.taken() => if shared.is_idle() { return } else { shared.stays() },
             () = first.as_mut(), if !shared.has_asked() => if !shared.has_asked() {
                 return tracing::debug!("the first request took too long");

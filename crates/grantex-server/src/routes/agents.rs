@@ -13,8 +13,9 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Params};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json};
 use crate::http::page::{ListQuery, next_cursor};
+use crate::http::query::ListParams;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, update_by_post, delete))
@@ -46,7 +47,7 @@ async fn create(
 async fn list(
     Auth(caller): Auth,
     State(app): State<Arc<App>>,
-    Params(list): Params<ListQuery>,
+    ListParams(list): ListParams<ListQuery>,
 ) -> ApiResult<Body<AgentList>> {
     let page = list.page()?;
     let mut agents =

@@ -12,8 +12,9 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Auth, Params};
+use crate::http::extract::Auth;
 use crate::http::page::{ListQuery, next_cursor};
+use crate::http::query::ListParams;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list))
@@ -28,7 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 async fn list(
     Auth(caller): Auth,
     State(app): State<Arc<App>>,
-    Params(list): Params<ListQuery>,
+    ListParams(list): ListParams<ListQuery>,
 ) -> ApiResult<Body<AuditEntryList>> {
     let page = list.page()?;
     let mut entries =

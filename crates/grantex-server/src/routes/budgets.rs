@@ -15,8 +15,9 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Params};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json};
 use crate::http::page::{ListQuery, next_cursor};
+use crate::http::query::ListParams;
 
 const DEFAULT_TRANSACTIONS: u32 = 50;
 
@@ -90,7 +91,7 @@ async fn transactions(
     Auth(caller): Auth,
     State(app): State<Arc<App>>,
     Id(grant): Id<GrantId>,
-    Params(list): Params<ListQuery>,
+    ListParams(list): ListParams<ListQuery>,
 ) -> ApiResult<Body<TransactionList>> {
     let page = list.page_of(DEFAULT_TRANSACTIONS)?;
     let (mut transactions, total) = app
@@ -106,7 +107,7 @@ async fn transactions(
 async fn list(
     Auth(caller): Auth,
     State(app): State<Arc<App>>,
-    Params(list): Params<ListQuery>,
+    ListParams(list): ListParams<ListQuery>,
 ) -> ApiResult<Body<BudgetList>> {
     let page = list.page()?;
     let mut allocations =

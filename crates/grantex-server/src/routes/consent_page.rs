@@ -19,7 +19,8 @@ use super::authorization::describe_scope;
 use super::pages::{Message, PageError, PageForm, STYLE, page, readable};
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Params, Public};
+use crate::http::extract::Public;
+use crate::http::query::{Known, Params};
 
 /// What stays as it is in a query's value: RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -49,6 +50,10 @@ struct Consent<'a> {
 pub(super) struct ConsentQuery {
     #[serde(default)]
     req: String,
+}
+
+impl Known for ConsentQuery {
+    const NAMES: &'static [&'static str] = &["req"];
 }
 
 fn parse_id(text: &str) -> ApiResult<AuthRequestId> {

@@ -21,7 +21,9 @@ use super::pages::{Message, PageError, PageForm, STYLE, page, readable};
 use super::principals::Principal;
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Params, Public};
+use crate::http::extract::Public;
+use crate::http::origin::public_path;
+use crate::http::query::{Known, Params};
 
 /// Grants that the page shows: more than anybody reads.
 const MOST_SHOWN: u32 = 200;
@@ -85,14 +87,16 @@ fn set_cookie(app: &App, response: &mut Response, value: &str, max_age_seconds: 
 
 /// The path of the page, below that of the public base.
 fn cookie_path(base: &str) -> String {
-    let host_and_path = base.split_once("://").map_or(base, |(_, rest)| rest);
-    let path = host_and_path.find('/').and_then(|start| host_and_path.get(start..)).unwrap_or_default();
-    format!("{}/dashboard", path.trim_end_matches('/'))
+    format!("{}/dashboard", public_path(base))
 }
 
 #[derive(Deserialize)]
 pub(super) struct DashboardQuery {
     session: Option<String>,
+}
+
+impl Known for DashboardQuery {
+    const NAMES: &'static [&'static str] = &["session"];
 }
 
 /// Exchanges the link's token for the cookie, or shows the page.

@@ -21,8 +21,9 @@ use crate::bootstrap::bootstrap;
 use crate::crypto::new_api_key;
 use crate::http::body::LARGEST_SIGNUP;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, Json, Params, Public};
+use crate::http::extract::{Auth, Id, Json, Public};
 use crate::http::page::{ListQuery, next_cursor};
+use crate::http::query::ListParams;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -86,7 +87,7 @@ async fn rotate_key(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResul
 async fn list_keys(
     Auth(caller): Auth,
     State(app): State<Arc<App>>,
-    Params(list): Params<ListQuery>,
+    ListParams(list): ListParams<ListQuery>,
 ) -> ApiResult<Body<KeyList>> {
     let page = list.page()?;
     let mut keys =

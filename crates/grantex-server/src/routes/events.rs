@@ -28,7 +28,8 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::http::connection::Connection;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, OptionalJson, Params, Public};
+use crate::http::extract::{Auth, OptionalJson, Public, bearer};
+use crate::http::query::{Known, ListParams, Params};
 use crate::stream::ticket::{self, Ticket};
 use crate::stream::{Filter, FilterQuery, Session, Transport, sse, ws};
 
@@ -67,13 +68,18 @@ struct StreamQuery {
     ticket: Option<String>,
 }
 
+impl Known for StreamQuery {
+    const NAMES: &'static [&'static str] = &["since", "lastEventId", "ticket"];
+}
+
 impl StreamQuery {
     fn start(&self, headers: &HeaderMap) -> ApiResult<Start> {
         let header = match headers.get("last-event-id") {
             Some(value) => Some(value.to_str().map_err(|_| bad_event_id())?),
             None => None,
         };
-        let id = header.filter(|id| !id.is_empty()).or(self.last_event_id.as_deref());
+        // A client that has no id yet may send an empty one.
+        let id = [header, self.last_event_id.as_deref()].into_iter().flatten().find(|id| !id.is_empty());
         match (id, self.since.as_deref()) {
             (Some(id), _) => id.parse().map(Start::After).map_err(|_| bad_event_id()),
             (None, Some(since)) => Ok(Start::Since(parse_since(since)?)),
@@ -108,7 +114,8 @@ impl FromRequestParts<Arc<App>> for Opener {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let Params(query) = Params::<StreamQuery>::from_request_parts(parts, app).await?;
-        let has_key = parts.headers.contains_key(http::header::AUTHORIZATION);
+        // Any other `Authorization` is somebody else's: a proxy's, or what a browser adds for the page's site.
+        let has_key = bearer(&parts.headers).is_some_and(|token| token.starts_with("gx_"));
         let Some(ticket) = query.ticket.filter(|_| !has_key) else {
             let Auth(caller) = Auth::from_request_parts(parts, app).await?;
             return Ok(Self { developer_id: caller.developer_id, key_id: caller.key_id, widest: None });
@@ -203,7 +210,10 @@ async fn open(
     let start = query.start(&parts.headers)?;
     let (developer, key_id) = (opener.developer_id, opener.key_id);
     let connection = parts.extensions.get::<Arc<Connection>>().cloned();
-    let slot = app.memory.streams.open(developer, key_id, transport, connection)?;
+    let slot = match (app.memory.streams.open(developer, key_id, transport, connection.clone()), connection) {
+        (Err(_), Some(connection)) if app.shutdown.is_cancelled() => return connection.reset().await,
+        (slot, _) => slot?,
+    };
     // After taking the place: a revocation before it is seen here, one after it ends the stream.
     let cursor = app
         .read(developer, move |store| {
@@ -240,6 +250,10 @@ struct HistoryQuery {
     limit: Option<u32>,
 }
 
+impl Known for HistoryQuery {
+    const NAMES: &'static [&'static str] = &["since", "after", "limit"];
+}
+
 /// Read the history
 ///
 /// Pages through the developer's log, oldest first: the same events as on the streams. A page ends before an event
@@ -250,8 +264,7 @@ struct HistoryQuery {
 async fn list(
     Auth(caller): Auth,
     State(app): State<Arc<App>>,
-    Params(filter): Params<FilterQuery>,
-    Params(query): Params<HistoryQuery>,
+    ListParams((filter, query)): ListParams<(FilterQuery, HistoryQuery)>,
 ) -> ApiResult<Body<EventList>> {
     let filter = filter.parse()?;
     let limit = query.limit.unwrap_or(DEFAULT_EVENTS);

@@ -19,8 +19,9 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Params};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json};
 use crate::http::page::{ListQuery, next_sifted};
+use crate::http::query::{Known, ListParams};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, revoke)).routes(routes!(delegate))
@@ -45,6 +46,10 @@ struct GrantQuery {
     status: Option<GrantStatus>,
 }
 
+impl Known for GrantQuery {
+    const NAMES: &'static [&'static str] = &["agentId", "principalId", "status"];
+}
+
 /// List grants
 ///
 /// One call looks at 10,000 grants at most, however many of them the filter hides: a page may be
@@ -54,8 +59,7 @@ struct GrantQuery {
 async fn list(
     Auth(caller): Auth,
     State(app): State<Arc<App>>,
-    Params(query): Params<GrantQuery>,
-    Params(list): Params<ListQuery>,
+    ListParams((query, list)): ListParams<(GrantQuery, ListQuery)>,
 ) -> ApiResult<Body<GrantList>> {
     let page = list.page()?;
     let agent_id = query.agent_id.as_deref().map(str::parse).transpose();

@@ -27,8 +27,10 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::App;
+use crate::http::draining;
 use crate::http::error::ApiError;
 use crate::http::observe::observe;
+use crate::http::origin::allowed_origin;
 
 /// How long browsers may remember what CORS allows, in seconds.
 const CORS_MAX_AGE: u64 = 3600;
@@ -46,6 +48,7 @@ pub fn router(app: &Arc<App>) -> Router {
             ApiError::new(ErrorCode::MethodNotAllowed, "this path does not have this method")
         })
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(app), draining::refuse))
         .layer(cors(&app.settings.cors_origins))
         .layer(from_fn_with_state(Arc::clone(app), observe))
         .with_state(Arc::clone(app))
@@ -82,7 +85,8 @@ fn cors(origins: &[String]) -> CorsLayer {
     let origin = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
     } else {
-        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+        let sent = origins.iter().filter_map(|origin| allowed_origin(origin).ok());
+        AllowOrigin::list(sent.filter_map(|origin| HeaderValue::from_str(&origin).ok()))
     };
     CorsLayer::new()
         .allow_origin(origin)

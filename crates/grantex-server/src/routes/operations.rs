@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json as Body, Router};
@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::origin::public_path;
 use crate::{App, openapi};
 
 /// How far the clock may be behind the newest event before the service calls itself unready.
@@ -29,6 +31,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 pub(super) fn plain_router() -> Router<Arc<App>> {
     Router::new()
         .route("/health", get(healthz))
+        .route("/.well-known/oauth-authorization-server/{*path}", get(discovery_with_path))
         .route("/openapi.json", get(async || document(openapi::json(), "application/json")))
         .route("/asyncapi.yaml", get(async || document(openapi::ASYNCAPI, "application/yaml")))
 }
@@ -116,6 +119,18 @@ async fn discovery(State(app): State<Arc<App>>) -> Body<serde_json::Value> {
         "authorization_response_iss_parameter_supported": true,
         "service_documentation": format!("{base}/openapi.json"),
     }))
+}
+
+/// RFC 8414, section 3.1: an issuer's path stands after the well-known one.
+async fn discovery_with_path(
+    State(app): State<Arc<App>>,
+    Path(path): Path<String>,
+) -> ApiResult<Body<serde_json::Value>> {
+    if public_path(&app.settings.public_base).strip_prefix('/') == Some(path.as_str()) {
+        Ok(discovery(State(app)).await)
+    } else {
+        Err(ApiError::not_found("route"))
+    }
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {

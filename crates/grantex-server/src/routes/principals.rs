@@ -21,8 +21,9 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, Json, Params, Public, bearer};
+use crate::http::extract::{Auth, Id, Json, Public, bearer};
 use crate::http::page::{ListQuery, next_cursor, next_sifted};
+use crate::http::query::{Known, ListParams, Params};
 
 const SESSION_PREFIX: &str = "gxs_";
 const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(3600);
@@ -142,6 +143,10 @@ struct SessionQuery {
     principal_id: Option<String>,
 }
 
+impl Known for SessionQuery {
+    const NAMES: &'static [&'static str] = &["principalId"];
+}
+
 /// List principals' sessions
 ///
 /// The sessions that were not ended and whose time is not over, without their tokens. One whose API key was revoked
@@ -151,8 +156,7 @@ struct SessionQuery {
 async fn list_sessions(
     Auth(caller): Auth,
     State(app): State<Arc<App>>,
-    Params(query): Params<SessionQuery>,
-    Params(list): Params<ListQuery>,
+    ListParams((query, list)): ListParams<(SessionQuery, ListQuery)>,
 ) -> ApiResult<Body<PrincipalSessionList>> {
     let page = list.page()?;
     let principal = query.principal_id.as_deref().map(validate::known_principal_id).transpose()?;
@@ -190,6 +194,10 @@ struct PrincipalQuery {
     principal_id: String,
 }
 
+impl Known for PrincipalQuery {
+    const NAMES: &'static [&'static str] = &["principalId"];
+}
+
 /// End all sessions of a principal
 ///
 /// Those that are open now; having none is no error.
@@ -219,7 +227,7 @@ async fn end_sessions(
 async fn list_grants(
     principal: Principal,
     State(app): State<Arc<App>>,
-    Params(list): Params<ListQuery>,
+    ListParams(list): ListParams<ListQuery>,
 ) -> ApiResult<Body<PrincipalGrants>> {
     let page = list.page()?;
     let (developer, principal_id) = (principal.developer_id, principal.session.principal_id);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use crate::http::error::{ApiError, ApiResult};
+use crate::http::query::Known;
 
 /// The filter parameters of a request.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -30,6 +31,10 @@ pub(crate) struct FilterQuery {
     /// Only events of this grant.
     #[param(value_type = Option<GrantId>)]
     pub(crate) grant_id: Option<String>,
+}
+
+impl Known for FilterQuery {
+    const NAMES: &'static [&'static str] = &["types", "agentId", "principalId", "grantId"];
 }
 
 /// A parsed filter. Agent and principal are those of the event's grant.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::frame::Framer;
 use super::tail::Tail;
 use crate::http::connection::Connection;
+use crate::http::draining;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::reached::Reached;
 use crate::http::signal::Signal;
@@ -136,12 +137,13 @@ impl Hub {
         transport: Transport,
         connection: Option<Arc<Connection>>,
     ) -> ApiResult<Slot> {
-        if self.draining.is_cancelled() {
-            return Err(ApiError::new(ErrorCode::Unavailable, "the service is shutting down").retry_after(1));
-        }
         let ends = Arc::new(Signal::default());
         let number = self.next_slot.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock();
+        // Under the lock: whoever gets a place is among those that the drain ends.
+        if self.draining.is_cancelled() {
+            return Err(draining::unavailable());
+        }
         let open = state.developers.get(&developer).map_or(0, |entry| entry.slots.len());
         if open >= self.most_per_developer {
             return Err(ApiError::new(
@@ -288,16 +290,13 @@ impl Hub {
         }
     }
 
-    /// Waits until no stream is open, at most `time`.
-    pub(crate) async fn all_closed(&self, time: Duration) {
-        const LOOK_AGAIN: Duration = Duration::from_millis(10);
-        let waited = async {
-            while self.count() > 0 {
-                tokio::time::sleep(LOOK_AGAIN).await;
+    /// Closes the sockets of all streams, whatever is unsent.
+    pub(crate) fn cut_all(&self) {
+        let state = self.state.lock();
+        for open in state.developers.values().flat_map(|entry| entry.slots.values()) {
+            if let Some(connection) = &open.connection {
+                connection.cut.say(());
             }
-        };
-        if tokio::time::timeout(time, waited).await.is_err() {
-            tracing::warn!(streams = self.count(), "streams were cut at shutdown");
         }
     }
 

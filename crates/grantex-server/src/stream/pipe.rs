@@ -144,7 +144,7 @@ impl<S: Duplex> Pipe<S> {
     /// What clients pass over and people read.
     pub(super) fn push_comment(&mut self, text: &str) {
         if let Framing::Sse { .. } = self.framing {
-            self.push_block(format!(": {text}\n\n").as_bytes());
+            self.push_block(format!(": {text}\n").as_bytes());
         }
     }
 

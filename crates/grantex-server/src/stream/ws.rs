@@ -31,7 +31,7 @@ const SUSPENDED: u16 = 4403;
 /// The close code of a stream whose next event is damaged: after the 500 that a reconnection gets.
 const DAMAGED: u16 = 4500;
 
-/// How long a client may take to answer a farewell, at least.
+/// How long a client may take to take a farewell, at least, and to answer it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What a client may say.
@@ -168,19 +168,21 @@ impl Terms {
         }
     }
 
-    /// Sends what waits and the farewell, and gives the client some time to answer.
+    /// Sends what waits and the farewell, and gives the client some time to answer. Many never do, nor close.
     async fn close<S: Duplex>(&self, outlet: &mut Outlet<S>, farewell: Farewell) -> io::Result<()> {
         outlet.push(ws_frame::close(farewell.code, &farewell.reason));
-        let closing = async {
+        let sending = async {
             outlet.flush().await?;
-            outlet.close().await?;
-            outlet.closed().await
+            outlet.close().await
         };
-        let closed = timeout(self.grace, closing).await;
-        closed.unwrap_or_else(|_| {
+        let Ok(sent) = timeout(self.grace, sending).await else {
             tracing::debug!("a WebSocket client did not take the closing frame");
-            Ok(())
-        })
+            return Ok(());
+        };
+        sent?;
+        // Closing on what it still says would take the frame from it. Who is known to be slow has yet to read.
+        let patience = if farewell.code == close_code::AGAIN { self.grace } else { FAREWELL };
+        timeout(patience, outlet.closed()).await.unwrap_or(Ok(()))
     }
 }
 

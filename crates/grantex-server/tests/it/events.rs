@@ -61,6 +61,40 @@ async fn history_pages_filters_and_finds_by_time() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_a_list_does_not_know_is_refused_with_the_nearest_name() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let grant = client.budget("10").await;
+    let session = client.post("/v1/principal-sessions", &json!({"principalId": "user-1"})).await.ok(201);
+    let mut principal = service.anonymous();
+    principal.key = session["sessionToken"].as_str().unwrap().to_owned();
+    let transactions = format!("/v1/budget/transactions/{grant}");
+    for (path, query, nearest) in [
+        ("/v1/events", "type=grant.revoked", "types"),
+        ("/v1/events", "limit=1&Since=2020-01-01T00:00:00Z", "since"),
+        ("/v1/events", "grant_id=x", "grantId"),
+        ("/v1/grants", "principal=user-1", "principalId"),
+        ("/v1/grants", "stats=active", "status"),
+        ("/v1/agents", "pagesize=1", "pageSize"),
+        ("/v1/keys", "lmit=1", "limit"),
+        ("/v1/audit/entries", "afte=x", "after"),
+        ("/v1/principal-sessions", "principalid=x", "principalId"),
+        ("/v1/budget/allocations", "pages=1", "page"),
+        (transactions.as_str(), "%70%61ges=1", "page"),
+        ("/v1/principal/grants", "=1", "page"),
+    ] {
+        let caller = if path == "/v1/principal/grants" { &principal } else { &client };
+        let told = caller.get(&format!("{path}?{query}")).await.refused(400, "BAD_REQUEST");
+        assert!(told.contains(&format!("did you mean {nearest}?")), "{path}?{query}: {told}");
+    }
+    for query in ["principalId=%ff", "principalId=%C3", "types=%ED%A0%80"] {
+        let told = client.get(&format!("/v1/events?{query}")).await.refused(400, "BAD_REQUEST");
+        assert!(told.contains("UTF-8"), "{query}: {told}");
+    }
+    assert_eq!(client.get("/v1/events?principalId=%C3%A9+%C3%A9&").await.ok(200)["events"], json!([]));
+}
+
+#[tokio::test]
 async fn times_never_go_back_even_if_the_clock_does() {
     let mut service = Service::start().await;
     service.clock.advance(3600);

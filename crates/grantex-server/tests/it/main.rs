@@ -32,6 +32,7 @@ mod operators;
 mod principals;
 mod properties;
 mod rates;
+mod shutdown;
 mod streams;
 mod texts;
 mod tickets;

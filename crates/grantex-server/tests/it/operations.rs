@@ -5,7 +5,7 @@ use grantex_core::Error;
 use grantex_core::store::{self, Scope};
 use grantex_server::{Memory, Settings, SystemClock, SystemRng};
 use grantex_store::sqlite::{Environment, SqliteStore};
-use reqwest::Method;
+use reqwest::{Method, Url};
 use serde_json::json;
 
 use crate::support::{METRICS, Service};
@@ -55,6 +55,46 @@ async fn cors_is_for_those_on_the_list() {
     let refused = client.send(request).await;
     assert_eq!(refused.headers["access-control-allow-origin"], "https://app.example");
     refused.refused(401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn origins_are_compared_as_browsers_send_them() {
+    let written = [" HTTPS://App.Example:443/ ", "http://localhost:80"].map(str::to_owned).to_vec();
+    let service = Service::with(|settings| settings.cors_origins = written).await;
+    for sent in ["https://app.example", "http://localhost"] {
+        let request = service.anonymous().request(Method::GET, "/healthz").header("Origin", sent);
+        let answer = service.anonymous().send(request).await;
+        assert_eq!(answer.headers["access-control-allow-origin"], sent);
+    }
+}
+
+#[tokio::test]
+async fn a_public_base_with_a_path_is_in_all_that_leads_back() {
+    let public = "https://example.com/auth";
+    let mut service = Service::start().await;
+    service.restart_as(public).await;
+    let anybody = service.anonymous();
+    for path in ["/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/auth"] {
+        let discovery = anybody.get(path).await.ok(200);
+        assert_eq!(discovery["issuer"], public);
+        assert_eq!(discovery["jwks_uri"], format!("{public}/.well-known/jwks.json"));
+    }
+    anybody.get("/.well-known/oauth-authorization-server/other").await.refused(404, "NOT_FOUND");
+    let client = service.live().await;
+    let agent = client.agent().await;
+    let body = json!({"agentId": agent, "principalId": "u", "scopes": ["a"]});
+    let asked = client.post("/v1/authorize", &body).await.ok(201);
+    let link = Url::parse(asked["consentUrl"].as_str().unwrap()).unwrap();
+    assert_eq!(link.path(), "/auth/consent");
+    // The proxy in front takes the path away; a browser resolves what the page says against what it sees.
+    let page = anybody.get(&format!("/consent?{}", link.query().unwrap())).await;
+    assert_eq!(link.join(attribute(&page.text, "action")).unwrap().as_str(), format!("{public}/consent"));
+}
+
+/// An attribute's value, where it stands first.
+fn attribute<'t>(html: &'t str, name: &str) -> &'t str {
+    let (_, rest) = html.split_once(&format!("{name}=\"")).unwrap();
+    rest.split_once('"').unwrap().0
 }
 
 #[tokio::test]

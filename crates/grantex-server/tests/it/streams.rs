@@ -72,7 +72,8 @@ async fn the_bytes_on_the_wire_are_as_promised() {
     let mut rest = body;
     while let Some((size, after)) = rest.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap();
-        assert!(after[..size].ends_with("\n\n"), "{:?}", &after[..size]);
+        let chunk = &after[..size];
+        assert!(chunk.ends_with("\n\n") || chunk == ": keep-alive\n", "{chunk:?}");
         rest = &after[size + 2..];
     }
 }
@@ -201,6 +202,15 @@ async fn an_idle_stream_is_never_silent() {
 }
 
 #[tokio::test]
+async fn a_keep_alive_is_a_comment_and_ends_no_block() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let mut socket = socket(&client, "").await;
+    let read = read_until(&mut socket, "keep-alive\n\r\n").await;
+    assert!(read.ends_with("\r\nd\r\n: keep-alive\n\r\n"), "{read:?}");
+}
+
+#[tokio::test]
 async fn bad_parameters_are_told_before_the_stream_starts() {
     let service = Service::start().await;
     let client = service.sandbox().await;
@@ -220,8 +230,12 @@ async fn bad_parameters_are_told_before_the_stream_starts() {
     let request =
         client.request(reqwest::Method::GET, "/v1/events/stream").header("Last-Event-ID", "evt_lowercase");
     client.send(request).await.refused(400, "BAD_REQUEST");
-    let mut all = client.stream("?types=").await;
-    assert!(all.item().await.is_some());
+    // Nothing asked for is everything, and what others add to an address is theirs.
+    for query in ["?types=", "?lastEventId=", "?since=2020-01-01T00:00:00Z&lastEventId=", "?_=17&x=%ff"] {
+        assert!(client.stream(query).await.item().await.is_some(), "{query}");
+    }
+    let told = client.get("/v1/events/stream?principalId=%ff").await.refused(400, "BAD_REQUEST");
+    assert!(told.contains("principalId") && told.contains("UTF-8"), "{told}");
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ impl Service {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut settings = Settings::default();
         settings.streams.keep_alive = Duration::from_millis(200);
-        settings.streams.drain = Duration::from_millis(50);
+        settings.streams.drain = Duration::from_millis(400);
         change(&mut settings);
         let mut service = Self {
             base: String::new(),
@@ -111,7 +111,8 @@ impl Service {
         Jobs::start(&app);
         tokio::spawn(OperatorSocket::bind(data_dir.path()).unwrap().serve(Arc::clone(&app)));
         let router = grantex_server::router(&app);
-        let serving = grantex_server::serve(listener, router, app, Tls::default(), self.shutdown.clone());
+        let serving =
+            grantex_server::serve(vec![listener], router, app, Tls::default(), self.shutdown.clone());
         self.running = Some((tokio::spawn(serving), data_dir));
     }
 

@@ -53,6 +53,22 @@ async fn a_tickets_filter_binds() {
 }
 
 #[tokio::test]
+async fn somebody_elses_authorization_does_not_hide_a_ticket() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let ticket = ticket(&client, json!({})).await;
+    let path = format!("/v1/events/stream?ticket={ticket}");
+    // A site's own password, and the token of a proxy in front.
+    for value in ["Basic dXNlcjpwYXNz", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "Bearer", ""] {
+        let request = client.http.get(format!("{}{path}", client.base)).header("Authorization", value);
+        assert_eq!(request.send().await.unwrap().status(), 200, "{value}");
+    }
+    // A key of ours counts, also a wrong one.
+    let wrong = Client { key: format!("gx_live_{}", "x".repeat(43)), ..service.anonymous() };
+    wrong.get(&path).await.refused(401, "UNAUTHORIZED");
+}
+
+#[tokio::test]
 async fn tickets_end_with_their_time_and_with_their_key() {
     let service = Service::start().await;
     let client = service.sandbox().await;

@@ -123,7 +123,7 @@ async fn idle_sockets_are_pinged() {
 #[tokio::test]
 async fn a_reader_that_is_too_slow_is_told_1013_when_it_reads_again() {
     // A quarter of the timeout remains for the farewell: enough also for a machine that is busy.
-    let stall_timeout = Duration::from_secs(12);
+    let stall_timeout = Duration::from_secs(16);
     let service = Service::with(|settings| {
         settings.streams.stall_timeout = stall_timeout;
         settings.rates = grantex_server::Rates::off();
@@ -137,22 +137,27 @@ async fn a_reader_that_is_too_slow_is_told_1013_when_it_reads_again() {
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
     let mut socket = open(&client, "").await.unwrap();
     // More than the socket's buffers hold; nothing is read here until the service has noticed.
-    for _ in 0..300 {
+    for count in 0..300 {
         client.token_for(&agent, "u", &scopes, "1h").await;
+        // On a machine that is busy the farewell would be over before all are made.
+        if count % 10 == 0 && cut() {
+            break;
+        }
     }
     until("the service notices", || async { cut() }).await;
     let mut last = None;
     let code = loop {
         match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an end") {
             Some(Ok(Message::Close(frame))) => break u16::from(frame.unwrap().code),
-            Some(Ok(Message::Text(text))) => last = Some(serde_json::from_str::<Value>(&text).unwrap()),
+            // Nothing else is done meanwhile: the service shares this thread.
+            Some(Ok(Message::Text(text))) => last = Some(text),
             Some(Ok(_)) => {}
             other => panic!("no farewell: {other:?}"),
         }
     };
     assert_eq!(code, 1013);
     let log = client.log().await;
-    let last = last.unwrap();
+    let last: Value = serde_json::from_str(&last.unwrap()).unwrap();
     let from = log.iter().position(|event| *event == last).unwrap() + 1;
     assert!(from < log.len(), "it was behind");
     let resume = format!("?lastEventId={}", last["id"].as_str().unwrap());

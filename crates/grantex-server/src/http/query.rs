@@ -1,0 +1,153 @@
+//! Query parameters.
+
+use axum::extract::{FromRequestParts, Query};
+use http::Uri;
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use super::error::{ApiError, ApiResult};
+
+/// How much of a wrong name an answer repeats.
+const SHOWN_CHARS: usize = 40;
+
+/// What a query is read as.
+pub(crate) trait Known: DeserializeOwned {
+    /// The parameters that it reads.
+    const NAMES: &'static [&'static str];
+}
+
+/// Query parameters beside which others may stand: browsers and proxies add their own to the addresses of streams and
+/// pages.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: Known, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        read(&parts.uri).map(Self)
+    }
+}
+
+/// Query parameters of a list. Any other is refused: a filter with a typing mistake would show everything.
+pub(crate) struct ListParams<T>(pub(crate) T);
+
+impl<T: Selection, S: Send + Sync> FromRequestParts<S> for ListParams<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let names = T::names();
+        for (name, _) in pairs(&parts.uri) {
+            let name = decoded(name);
+            if !name.as_deref().is_some_and(|name| names.contains(&name)) {
+                return Err(unknown(&name.unwrap_or_default(), &names));
+            }
+        }
+        T::read(&parts.uri).map(Self)
+    }
+}
+
+/// What a list can be asked for: one kind of parameters, or two.
+pub(crate) trait Selection: Sized {
+    fn names() -> Vec<&'static str>;
+
+    fn read(uri: &Uri) -> ApiResult<Self>;
+}
+
+impl<T: Known> Selection for T {
+    fn names() -> Vec<&'static str> {
+        Self::NAMES.to_vec()
+    }
+
+    fn read(uri: &Uri) -> ApiResult<Self> {
+        read(uri)
+    }
+}
+
+impl<A: Known, B: Known> Selection for (A, B) {
+    fn names() -> Vec<&'static str> {
+        [A::NAMES, B::NAMES].concat()
+    }
+
+    fn read(uri: &Uri) -> ApiResult<Self> {
+        Ok((read(uri)?, read(uri)?))
+    }
+}
+
+fn read<T: Known>(uri: &Uri) -> ApiResult<T> {
+    for (name, value) in pairs(uri) {
+        let known = decoded(name).and_then(|name| T::NAMES.iter().find(|known| **known == name));
+        // Decoding would replace what is wrong, and look for that.
+        if let Some(known) = known
+            && decoded(value).is_none()
+        {
+            return Err(ApiError::bad_request(format!(
+                "{known}: the value is not UTF-8; percent-encode the bytes of UTF-8"
+            )));
+        }
+    }
+    let Query(value) = Query::try_from_uri(uri).map_err(|error| ApiError::bad_request(error.body_text()))?;
+    Ok(value)
+}
+
+fn pairs(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// What it stands for, if that is text.
+fn decoded(part: &str) -> Option<String> {
+    let part = part.replace('+', " ");
+    percent_decode_str(&part).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+fn unknown(name: &str, known: &[&str]) -> ApiError {
+    let shown: String = name.chars().take(SHOWN_CHARS).collect();
+    let nearest = known.iter().min_by_key(|known| distance(&shown, known));
+    let nearest = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    ApiError::bad_request(format!(
+        "there is no query parameter {shown:?}{nearest} There are {}",
+        known.join(", ")
+    ))
+}
+
+/// How many characters have to be put in, taken out or replaced to make one name of the other. Case does not count.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for char in one.to_lowercase().chars() {
+        let mut next = vec![row.first().map_or(0, |first| first.saturating_add(1))];
+        for ((index, wanted), pair) in other.iter().enumerate().zip(row.windows(2)) {
+            let (replaced, taken_out) = match pair {
+                [before, above] => {
+                    (before.saturating_add(usize::from(*wanted != char)), above.saturating_add(1))
+                }
+                _ => continue,
+            };
+            let put_in = next.get(index).map_or(usize::MAX, |left| left.saturating_add(1));
+            next.push(replaced.min(taken_out).min(put_in));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_the_one_with_the_fewest_differences() {
+        for (one, other, count) in [
+            ("", "abc", 3),
+            ("type", "types", 1),
+            ("grant_id", "grantId", 1),
+            ("LIMIT", "limit", 0),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!((distance(one, other), distance(other, one)), (count, count), "{one} {other}");
+        }
+        let error = unknown("pagesize", &["limit", "after", "page", "pageSize"]);
+        assert!(error.message.contains("did you mean pageSize?"), "{}", error.message);
+    }
+}
