@@ -45,9 +45,10 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 2 << 20;
 /// How much at a time.
 const LINGER_BUFFER: usize = 16 << 10;
-/// How much of an answer HTTP buffers above the socket: with the socket's own buffer, the most
-/// that a reader who stops reading holds.
-const WRITE_BUFFER: usize = 64 << 10;
+/// How much of a request's head HTTP takes (431 beyond), and how much of an answer it buffers above the socket: the
+/// most that a client who sends half a head, or stops reading, holds there. Heads have some hundred bytes; what may
+/// be long in one is a session, a cookie or a ticket.
+const BUFFER: usize = 16 << 10;
 /// The socket's own send buffer. The kernel would let it grow to megabytes for each reader.
 const SOCKET_BUFFER: usize = 256 << 10;
 /// The part of the drain time over which streams are ended. The rest is for what they have to take yet.
@@ -236,7 +237,7 @@ async fn connection<S>(
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.settings.connections.idle)
-        .max_buf_size(WRITE_BUFFER)
+        .max_buf_size(BUFFER)
         .serve_connection(io, service);
     let mut graceful = false;
     let stream = loop {

@@ -26,12 +26,8 @@ fn head(path: &str, key: &str, more: &str) -> String {
     )
 }
 
-const LIMITS: [(&str, usize, &str); 4] = [
-    ("/consent", 4 << 10, "4 KiB"),
-    ("/dashboard/revoke", 4 << 10, "4 KiB"),
-    ("/v1/signup", 8 << 10, "8 KiB"),
-    ("/v1/agents", 1 << 20, "1 MiB"),
-];
+const LIMITS: [(&str, usize, &str); 3] =
+    [("/consent", 4 << 10, "4 KiB"), ("/v1/signup", 8 << 10, "8 KiB"), ("/v1/agents", 1 << 20, "1 MiB")];
 
 #[tokio::test]
 async fn what_is_too_large_is_refused_before_it_is_sent() {

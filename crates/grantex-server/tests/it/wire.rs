@@ -48,6 +48,19 @@ async fn there_is_one_host() {
 }
 
 #[tokio::test]
+async fn a_head_has_its_limit() {
+    let service = Service::start().await;
+    let head = |size: usize| {
+        format!(
+            "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Long: {}\r\n\r\n",
+            "x".repeat(size)
+        )
+    };
+    assert!(exchange(&service, &head(15_000)).await.starts_with("HTTP/1.1 200 "));
+    assert!(exchange(&service, &head(17_000)).await.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
 async fn a_websocket_has_a_key_of_16_bytes() {
     let service = Service::start().await;
     let client = service.sandbox().await;
