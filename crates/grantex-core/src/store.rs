@@ -425,6 +425,8 @@ pub struct Health {
     pub clock_behind_millis: u64,
     /// Commands that wait for the writer.
     pub queued: usize,
+    /// How large the write-ahead log is.
+    pub wal_bytes: u64,
     /// Events that were found damaged since the start, each counted once.
     pub damaged_events: usize,
 }

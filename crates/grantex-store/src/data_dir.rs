@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 /// A data directory that this process alone uses, for as long as the value lives.
@@ -35,6 +35,19 @@ pub enum DataDirError {
     },
 }
 
+/// Gives a file that was just made to whoever owns its folder: where an administrator works in the folder of a
+/// service's user, that user has to be able to read it. Others than the administrator cannot, and need not.
+pub(crate) fn give_to_owner(file: &File, folder: &Path) -> std::io::Result<()> {
+    let (owner, own) = (fs::metadata(folder)?, file.metadata()?);
+    if owner.uid() == own.uid() {
+        return Ok(());
+    }
+    match fchown(file, Some(owner.uid()), Some(owner.gid())) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
+}
+
 impl DataDir {
     /// Makes the directory if it is not there (readable by its owner only) and locks it. The lock
     /// ends with the process, however it ends.
@@ -49,6 +62,7 @@ impl DataDir {
             .mode(0o600)
             .open(path.join("lock"))
             .map_err(io)?;
+        give_to_owner(&lock, path).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

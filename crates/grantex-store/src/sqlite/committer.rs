@@ -13,8 +13,10 @@ use rusqlite::Connection;
 
 use super::damages::Damages;
 use super::inbox::{Inbox, Next};
+use super::mark::Progress;
 use super::open::{self, OpenError};
 use super::session::{Effects, Session, Writing, int, store_error};
+use super::upkeep::Upkeep;
 use super::{Common, Environment};
 
 /// Commands that share one commit at most: bounds what a failed commit fails with it.
@@ -31,7 +33,7 @@ pub(super) struct Committer {
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
     common: Arc<Common>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -46,6 +48,7 @@ impl Committer {
         connection: Connection,
         environment: &Environment,
         common: &Arc<Common>,
+        upkeep: Upkeep,
     ) -> Result<Self, OpenError> {
         let inbox = Arc::new(Inbox::new());
         let commands = Ending(Arc::clone(&inbox));
@@ -56,13 +59,14 @@ impl Committer {
             environment: environment.clone(),
             shared: Arc::clone(&shared),
             common: Arc::clone(common),
+            upkeep,
         };
         let thread = std::thread::Builder::new()
             .name("committer".into())
             .spawn(move || writer.run(&commands.0))
             .map_err(|error| OpenError::Unusable { path, detail: error.to_string() })?;
         let common = Arc::clone(common);
-        Ok(Self { inbox, shared, common, thread: Some(thread) })
+        Ok(Self { inbox, shared, common, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn submit(&self, scope: Scope, command: Box<dyn Command>) {
@@ -74,19 +78,28 @@ impl Committer {
             write_error: self.shared.write_error.lock().clone(),
             clock_behind_millis: self.shared.clock_behind_millis.load(Ordering::Relaxed),
             queued: self.inbox.len(),
+            wal_bytes: self.common.wal_bytes.load(Ordering::Relaxed),
             damaged_events: self.common.damages.count(),
+        }
+    }
+}
+
+impl Committer {
+    /// Finishes what waits, and waits for it.
+    pub(super) fn close(&self) {
+        self.inbox.close();
+        let mut thread = self.thread.lock();
+        if let Some(thread) = thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer thread panicked");
         }
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.inbox.close();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the committer thread panicked");
-        }
+        self.close();
     }
 }
 
@@ -105,19 +118,22 @@ struct Writer {
     environment: Environment,
     shared: Arc<Shared>,
     common: Arc<Common>,
+    upkeep: Upkeep,
 }
 
 impl Writer {
     fn run(mut self, commands: &Inbox) {
         loop {
             let broken = self.shared.write_error.lock().is_some();
-            match commands.wait(broken.then_some(PROBE_INTERVAL)) {
+            let patience = if broken { Some(PROBE_INTERVAL) } else { self.upkeep.patience() };
+            match commands.wait(patience) {
                 Next::Command(first) => self.batch(first, commands),
-                Next::Nothing => {
+                Next::Nothing if broken => {
                     let outcome = self.probe();
                     self.note(&outcome);
                 }
-                Next::Closed => return,
+                Next::Nothing => self.tend(),
+                Next::Closed => return self.stop(),
             }
         }
     }
@@ -128,9 +144,10 @@ impl Writer {
         let mut effects = Effects::default();
         let mut taken: Vec<Box<dyn Command>> = Vec::new();
         let outcome = self.transact(first, commands, &mut taken, &mut effects, started);
-        self.note(&outcome);
+        self.note(&outcome.as_ref().map(drop).map_err(Clone::clone));
         match outcome {
-            Ok(()) => {
+            Ok(marked) => {
+                self.upkeep.committed(marked, effects.events.len());
                 metrics::histogram!("grantex_commit_batch_commands").record(count(taken.len()));
                 metrics::histogram!("grantex_commit_seconds").record(started.elapsed().as_secs_f64());
                 metrics::counter!("grantex_events_appended_total")
@@ -144,6 +161,7 @@ impl Writer {
                 if !effects.events.is_empty() {
                     self.environment.listener.appended(effects.events);
                 }
+                self.tend();
             }
             Err(error) => {
                 // Whatever state the connection is in, the next batch starts from a fresh one.
@@ -163,7 +181,7 @@ impl Writer {
         taken: &mut Vec<Box<dyn Command>>,
         effects: &mut Effects,
         started: Instant,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<Option<Progress>> {
         taken.push(first);
         let connection = connect(&self.path, &mut self.connection)?;
         execute(connection, "BEGIN IMMEDIATE")?;
@@ -180,7 +198,27 @@ impl Writer {
                 None => break,
             }
         }
-        execute(connection, "COMMIT")
+        let marked = self.upkeep.before_commit(connection)?;
+        execute(connection, "COMMIT")?;
+        Ok(marked)
+    }
+
+    /// Does what the file needs.
+    fn tend(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        if let Err(error) = self.upkeep.tend(connection) {
+            self.connection = None;
+            self.note(&Err(error));
+        }
+    }
+
+    /// Leaves a file that is whole by itself.
+    fn stop(mut self) {
+        let stopped =
+            connect(&self.path, &mut self.connection).and_then(|connection| self.upkeep.stop(connection));
+        if let Err(error) = stopped {
+            tracing::warn!(%error, "the database could not be closed in good order: keep grantex.db-wal with it");
+        }
     }
 
     /// Writes a row that means nothing, to find out whether writing works.

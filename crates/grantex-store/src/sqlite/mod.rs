@@ -9,6 +9,8 @@
 //! | `inbox` | what waits for the writer: a turn for each developer |
 //! | `readers` | the readers' threads: one snapshot per query |
 //! | `desk` | what waits for the readers: a turn for each developer, look-ups apart from long reads |
+//! | `upkeep`, `gate` | checkpoints, and room in the write-ahead log |
+//! | `mark` | what remembers how far the database was |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
 //! | `read`, `write`, `log`, `audit`, `sessions` | the row primitives |
 //! | `places` | finding ids and times in a log |
@@ -25,8 +27,10 @@ mod counting;
 mod damages;
 mod desk;
 mod grant_list;
+mod gate;
 mod inbox;
 mod log;
+mod mark;
 mod open;
 mod places;
 mod read;
@@ -35,10 +39,12 @@ mod rows;
 mod schema;
 mod session;
 mod sessions;
+mod upkeep;
 mod write;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use grantex_core::env::{Clock, Rng};
 use grantex_core::store::{Command, Health, Listener, Query, QueryKind, Scope, Store};
@@ -46,8 +52,11 @@ use grantex_core::store::{Command, Health, Listener, Query, QueryKind, Scope, St
 pub use backup::{BackupError, backup};
 use committer::Committer;
 use damages::Damages;
-pub use open::OpenError;
+use gate::Gate;
+pub use mark::MARK_FILE;
+pub use open::{Loss, OpenError};
 use readers::Readers;
+use upkeep::Upkeep;
 
 /// The database's file name inside the data directory.
 pub const FILE_NAME: &str = "grantex.db";
@@ -67,9 +76,13 @@ pub struct Environment {
 #[derive(Default)]
 struct Common {
     damages: Damages,
+    gate: Gate,
+    /// How large the write-ahead log was when it was last looked at.
+    wal_bytes: AtomicU64,
 }
 
-/// A store in one SQLite file. Dropping it finishes the commands that are queued.
+/// A store in one SQLite file. [Closing](Self::close) or dropping it finishes the commands that are queued, and leaves
+/// a file that is whole by itself.
 pub struct SqliteStore {
     committer: Committer,
     readers: Readers,
@@ -77,18 +90,29 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens or makes the database in `dir`, brings its tables up to date and checks it. The
-    /// caller holds the [`DataDir`](crate::DataDir) lock.
+    /// caller holds the [`DataDir`](crate::DataDir) lock. Refuses a database that has lost something.
     pub fn open(dir: &Path, environment: &Environment) -> Result<Self, OpenError> {
+        Self::open_with(dir, environment, Loss::Refuse)
+    }
+
+    /// The same; with [`Loss::Accept`] it goes on with what is there.
+    pub fn open_with(dir: &Path, environment: &Environment, loss: Loss) -> Result<Self, OpenError> {
         let path = dir.join(FILE_NAME);
+        let sequence = mark::check(dir, loss)?;
         let mut connection = open::writer(&path)?;
         schema::migrate(&mut connection, &path)?;
         counting::count_debits(&mut connection, &path)?;
-        open::check(&connection, &path)?;
         let common = Arc::<Common>::default();
+        let upkeep = Upkeep::start(dir, sequence, &connection, &environment.clock, &common)?;
         Ok(Self {
-            committer: Committer::start(path.clone(), connection, environment, &common)?,
+            committer: Committer::start(path.clone(), connection, environment, &common, upkeep)?,
             readers: Readers::start(&path, &environment.clock, &common)?,
         })
+    }
+
+    /// Ends it in good order: finishes the commands that are queued, and folds everything into the one file. Blocks.
+    pub fn close(&self) {
+        self.committer.close();
     }
 }
 

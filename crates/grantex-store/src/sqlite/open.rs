@@ -5,6 +5,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::data_dir::give_to_owner;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Prepared statements kept per connection: more than the store has different ones.
@@ -15,7 +17,7 @@ const WRITER_CACHE_KIB: i64 = 16 << 10;
 /// is copied once for all the times between, so more means less work; 16 MiB are still read back in no time at start.
 const CHECKPOINT_PAGES: i64 = 4096;
 /// How long to wait for another process that has the file (a backup, a shell).
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Files up to this size are read whole at start to check every page; larger ones would delay
 /// the start by minutes, and are only checked when a page is used.
 const CHECKED_WHOLE: u64 = 1 << 30;
@@ -39,6 +41,16 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is whole, and less than there was, or something else.
+    #[error(
+        "the database {path} is not what this service had: {detail}. Nothing was changed. Restore the data directory from a backup into an empty folder, with all its files, or find the grantex.db-wal that belongs to it; to go on with what is there, and lose the rest for good, start once with --accept-loss"
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        detail: String,
+    },
     /// The file was written by a later version.
     #[error(
         "{path} was written by a newer version of grantex (its schema is {version}, this one knows {known}); use that version or a newer one"
@@ -61,6 +73,15 @@ pub enum OpenError {
     },
 }
 
+/// What to do about a database that lost something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Do not open it.
+    Refuse,
+    /// Go on with what is there.
+    Accept,
+}
+
 /// Says what kind of failure `error` is.
 pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.to_owned();
@@ -80,6 +101,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         .create(true)
         .mode(0o600)
         .open(path)
+        .and_then(|file| give_to_owner(&file, path.parent().unwrap_or(Path::new("."))))
         .map_err(|error| OpenError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
@@ -91,6 +113,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB.saturating_neg())?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        // What it grew to meanwhile is given back when the log is begun anew.
+        connection.pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES.saturating_mul(4096))?;
         Ok(connection)
     };
     open().map_err(|error| describe(path, &error))
@@ -107,6 +131,15 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
         Ok(connection)
     };
     open().map_err(|error| describe(path, &error))
+}
+
+/// A connection that only reads, and leaves all files as they are when it closes.
+pub(super) fn untouching(path: &Path) -> Result<Connection, OpenError> {
+    let connection = reader(path)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(|error| describe(path, &error))?;
+    Ok(connection)
 }
 
 /// Checks that pages and logs are whole.

@@ -36,8 +36,9 @@ impl Readers {
         let mut readers = Self { desk: Arc::new(Desk::new(shares)), threads: Vec::new() };
         for (number, role) in shares.roles().enumerate() {
             let reader = Reader {
+                number,
                 path: path.to_owned(),
-                connection: Some(open::reader(path)?),
+                connection: None,
                 clock: Arc::clone(clock),
                 common: Arc::clone(common),
             };
@@ -68,6 +69,7 @@ impl Drop for Readers {
 }
 
 struct Reader {
+    number: usize,
     path: PathBuf,
     connection: Option<Connection>,
     clock: Arc<dyn Clock>,
@@ -90,13 +92,17 @@ impl Reader {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => match open::reader(&self.path) {
-                Ok(fresh) => self.connection.insert(fresh),
+                Ok(fresh) => {
+                    self.common.gate.introduce(self.number, fresh.get_interrupt_handle());
+                    self.connection.insert(fresh)
+                }
                 Err(error) => {
                     query(Err(StoreError::Unavailable(error.to_string())));
                     return Ok(());
                 }
             },
         };
+        let _entered = self.common.gate.enter();
         if let Err(error) = connection.execute_batch("BEGIN") {
             let error = store_error(error);
             query(Err(error.clone()));

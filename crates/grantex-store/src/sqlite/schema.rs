@@ -19,8 +19,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_damage.sql"),
 ];
 
-/// Brings the tables up to date, each migration in its own transaction.
-pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+/// Which of the migrations a database has had; refuses one of something else, or of a newer release.
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let failed = |error: &rusqlite::Error| describe(path, error);
     let version: usize = connection
         .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
@@ -36,6 +36,18 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Op
     if version > 0 && application != APPLICATION_ID {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
+    Ok(version)
+}
+
+/// Whether there is such a table.
+pub(super) fn has_table(connection: &Connection, name: &str, path: &Path) -> Result<bool, OpenError> {
+    connection.table_exists(None, name).map_err(|error| describe(path, &error))
+}
+
+/// Brings the tables up to date, each migration in its own transaction.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let failed = |error: &rusqlite::Error| describe(path, error);
+    let version = version(connection, path)?;
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
         let step = || -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;

@@ -92,7 +92,9 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
             | ErrorCode::DatabaseLocked
             | ErrorCode::FileLockingProtocolFailed
             | ErrorCode::PermissionDenied
-            | ErrorCode::OutOfMemory,
+            | ErrorCode::OutOfMemory
+            // To make room in the write-ahead log.
+            | ErrorCode::OperationInterrupted,
         ) => StoreError::Unavailable(error.to_string()),
         _ => StoreError::Internal(error.to_string()),
     }

@@ -178,6 +178,12 @@ impl Store for Closed {
     fn submit(&self, _: Scope, _: Box<dyn store::Command>) {}
     fn query(&self, _: Scope, _: QueryKind, _: store::Query) {}
     fn health(&self) -> store::Health {
-        store::Health { write_error: None, clock_behind_millis: 0, queued: 0, damaged_events: 0 }
+        store::Health {
+            write_error: None,
+            clock_behind_millis: 0,
+            queued: 0,
+            wal_bytes: 0,
+            damaged_events: 0,
+        }
     }
 }

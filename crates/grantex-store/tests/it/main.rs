@@ -12,6 +12,7 @@
 
 mod damage;
 mod harness;
+mod loss;
 mod sqlite;
 mod suite;
 mod suite_cascade;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use grantex_core::store::Store;
-use grantex_store::sqlite::{Environment, FILE_NAME, SqliteStore, backup};
+use grantex_store::sqlite::{Environment, FILE_NAME, Loss, SqliteStore, backup};
 use grantex_store::{DataDir, DataDirError, OpenError};
 
 use crate::harness::{Case, Harness, Open};
@@ -62,7 +62,11 @@ fn filled(folder: &Path) {
     drop(harness);
 }
 
-fn reopen(folder: &Path) -> Result<SqliteStore, OpenError> {
+pub fn reopen(folder: &Path) -> Result<SqliteStore, OpenError> {
+    reopen_with(folder, Loss::Refuse)
+}
+
+pub fn reopen_with(folder: &Path, loss: Loss) -> Result<SqliteStore, OpenError> {
     use std::sync::atomic::AtomicU64;
     struct Nothing;
     impl grantex_core::store::Listener for Nothing {
@@ -76,7 +80,11 @@ fn reopen(folder: &Path) -> Result<SqliteStore, OpenError> {
         }
     }
     let clock = Arc::new(crate::harness::StillClock(AtomicU64::new(0)));
-    SqliteStore::open(folder, &Environment { clock, rng: Arc::new(Zero), listener: Arc::new(Nothing) })
+    SqliteStore::open_with(
+        folder,
+        &Environment { clock, rng: Arc::new(Zero), listener: Arc::new(Nothing) },
+        loss,
+    )
 }
 
 #[test]
@@ -195,7 +203,7 @@ fn a_backup_while_writing_is_one_instant() {
             }
         })
     };
-    backup(folder.path(), &copy.path().join(FILE_NAME)).unwrap();
+    backup(folder.path(), &copy.path().join(FILE_NAME), 0).unwrap();
     harness.block(writing).unwrap();
     let restored = Harness::new(open(copy.path()));
     let log = restored.read(move |store| Ok(store.events(id, 0, u32::MAX, usize::MAX)?));
@@ -203,7 +211,7 @@ fn a_backup_while_writing_is_one_instant() {
     let original = harness.read(move |store| Ok(store.events(id, 0, u32::MAX, usize::MAX)?));
     assert_eq!(log[..], original[..log.len()]);
     assert!(
-        backup(folder.path(), &copy.path().join(FILE_NAME)).is_err(),
+        backup(folder.path(), &copy.path().join(FILE_NAME), 0).is_err(),
         "an existing file is not overwritten"
     );
 }
