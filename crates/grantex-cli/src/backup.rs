@@ -24,7 +24,14 @@ pub(crate) struct Backup {
     /// The folder to make; it must not exist
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
+    /// Give up when the service's write-ahead log grows larger meanwhile, in bytes; 0 for no limit
+    #[arg(long, env = "GRANTEX_MAX_WAL", value_name = "BYTES", default_value_t = DEFAULT_LARGEST_WAL)]
+    max_wal: u64,
 }
+
+/// What a service writes while its database is read in one piece stays in its write-ahead log: some minutes' worth at
+/// full speed, and not a full disk.
+pub(crate) const DEFAULT_LARGEST_WAL: u64 = 4 << 30;
 
 pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
     let target = &backup.to;
@@ -44,7 +51,7 @@ pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
     }
     fs::DirBuilder::new().mode(0o700).create(&unfinished)?;
     print::note("copying the database …");
-    let copied = sqlite::backup(&backup.data_dir, &unfinished.join(sqlite::FILE_NAME))
+    let copied = sqlite::backup(&backup.data_dir, &unfinished.join(sqlite::FILE_NAME), backup.max_wal)
         .map_err(Failure::from)
         // The keys after the database: whatever it names is there then.
         .and_then(|()| copy_keys(&backup.data_dir, &unfinished));

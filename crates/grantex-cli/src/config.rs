@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use grantex_core::usecase::maintenance::Retention;
 use grantex_server::{
-    ConnectionSettings, Rate, Rates, RequestSettings, Settings, StreamSettings, allowed_origin,
+    ConnectionSettings, NewKeys, Rate, Rates, RequestSettings, Settings, StreamSettings, allowed_origin,
 };
+use grantex_store::sqlite::Loss;
 use grantex_types::Lifetime;
 use serde::Deserialize;
 
@@ -151,6 +152,28 @@ pub(crate) struct Options {
     /// What to log: error, warn, info, debug, or a filter [default: info]
     #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER")]
     log: Option<String>,
+}
+
+/// What an operator has to say expressly, for one start; so the configuration file has none of it.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Accept {
+    /// Start although key files are missing or are others than the database depends on: what they signed, or what was
+    /// derived from them, becomes invalid
+    #[arg(long, env = "GRANTEX_ACCEPT_NEW_KEYS")]
+    accept_new_keys: bool,
+    /// Start although the database has lost something: go on with what is there
+    #[arg(long, env = "GRANTEX_ACCEPT_LOSS")]
+    accept_loss: bool,
+}
+
+impl Accept {
+    pub(crate) fn new_keys(self) -> NewKeys {
+        if self.accept_new_keys { NewKeys::Accept } else { NewKeys::Refuse }
+    }
+
+    pub(crate) fn loss(self) -> Loss {
+        if self.accept_loss { Loss::Accept } else { Loss::Refuse }
+    }
 }
 
 /// The spellings of other programs too.

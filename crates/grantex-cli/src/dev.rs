@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use grantex::StreamOptions;
 use grantex::api::developers::{Mode, SignupRequest};
 
-use crate::config::Options;
+use crate::config::{Accept, Options};
 use crate::logging::LogFormat;
 use crate::print::Form;
 use crate::service::Service;
@@ -42,6 +42,8 @@ pub(crate) struct Dev {
     json: bool,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    accept: Accept,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -56,7 +58,7 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
     options.default_log("warn", LogFormat::Text);
     options.default_metrics();
     logging::start(options.log_format(), options.log())?;
-    let mut service = Service::start(&options, Hangup::End).await?;
+    let mut service = Service::start(&options, Hangup::End, dev.accept).await?;
     let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
     let base = format!("{scheme}://{}", service.authority);
     let key = development_key(&base, &options.data_dir()).await?;

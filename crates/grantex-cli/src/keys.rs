@@ -9,6 +9,7 @@ use grantex::api::developers::{ApiKey, KeyList, Mode, SignupRequest, SignupRespo
 use grantex_core::model::Actor;
 use grantex_server::{Memory, Settings, SystemClock};
 use grantex_store::DataDir;
+use grantex_store::sqlite::Loss;
 
 use crate::service::open_store;
 use crate::target::Target;
@@ -130,7 +131,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
         }
         Command::Bootstrap { developer, data } => {
             let data_dir = DataDir::lock(&data.data_dir)?;
-            let store = open_store(data_dir.path(), &Memory::new(&Settings::default()))?;
+            let store = open_store(data_dir.path(), &Memory::new(&Settings::default()), Loss::Refuse)?;
             let operator = Actor::operator(&format!("uid {}", rustix::process::getuid().as_raw()));
             let made = grantex_server::bootstrap(store.as_ref(), developer.into(), operator).await?;
             show_developer(&made, json)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::Options;
+use crate::config::{Accept, Options};
 use crate::service::Service;
 use crate::signals::Hangup;
 use crate::{Failure, logging};
@@ -25,12 +25,14 @@ pub(crate) struct Serve {
     config: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    accept: Accept,
 }
 
 pub(crate) async fn run(serve: Serve) -> Result<(), Failure> {
     let options = serve.options.over_file(serve.config.as_deref())?;
     logging::start(options.log_format(), options.log())?;
-    let mut service = Service::start(&options, Hangup::Reload).await?;
+    let mut service = Service::start(&options, Hangup::Reload, serve.accept).await?;
     service.asked_to_end().await;
     service.stop().await
 }

@@ -3,18 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use grantex_server::{
-    App, Jobs, Memory, OperatorSocket, Parts, Secrets, SigningKeys, SystemClock, SystemRng, Tls,
-};
+use grantex_server::{App, Jobs, Memory, OperatorSocket, Parts, SystemClock, SystemRng, Tls};
 use grantex_store::DataDir;
-use grantex_store::sqlite::{Environment, SqliteStore};
+use grantex_store::sqlite::{Environment, Loss, SqliteStore};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Options;
+use crate::config::{Accept, Options};
 use crate::listen::Listening;
 use crate::signals::{Asked, Hangup};
 use crate::{Failure, descriptors};
@@ -28,12 +26,13 @@ pub(crate) struct Service {
     asked: Asked,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    store: Arc<SqliteStore>,
     _data_dir: DataDir,
 }
 
 impl Service {
     /// Opens the data directory, listens, and serves.
-    pub(crate) async fn start(options: &Options, meaning: Hangup) -> Result<Self, Failure> {
+    pub(crate) async fn start(options: &Options, meaning: Hangup, accept: Accept) -> Result<Self, Failure> {
         // From here on it ends nothing at once: what it asks for is done when the service is up.
         let hangup = signal(SignalKind::hangup())?;
         survive_file_size_limit()?;
@@ -49,16 +48,17 @@ impl Service {
 
         let data_dir = DataDir::lock(&options.data_dir())?;
         let clock = Arc::new(SystemClock);
-        let secrets = Secrets::load(data_dir.path())?;
-        let signing = SigningKeys::load(data_dir.path(), clock.as_ref())?;
         let prometheus = grantex_server::install_metrics()?;
         let memory = Memory::new(&settings);
-        let store = open_store(data_dir.path(), &memory)?;
+        let store = open_store(data_dir.path(), &memory, accept.loss())?;
+        let (secrets, signing) =
+            grantex_server::load_keys(store.as_ref(), data_dir.path(), clock.as_ref(), accept.new_keys())
+                .await?;
 
         let shutdown = CancellationToken::new();
         let app = App::new(Parts {
             settings,
-            store,
+            store: Arc::clone(&store) as _,
             clock,
             secrets,
             signing,
@@ -88,7 +88,7 @@ impl Service {
         let router = grantex_server::router(&app);
         tasks.push(tokio::spawn(grantex_server::serve(listeners, router, app, tls, shutdown.clone())));
         tracing::info!(%address, %base, data_dir = %data_dir.path().display(), "serving");
-        Ok(Self { authority, base, asked, shutdown, tasks, _data_dir: data_dir })
+        Ok(Self { authority, base, asked, shutdown, tasks, store, _data_dir: data_dir })
     }
 
     /// Waits until a signal asks for its end.
@@ -102,19 +102,24 @@ impl Service {
         for task in self.tasks {
             task.await?;
         }
+        tokio::task::spawn_blocking(move || self.store.close()).await?;
         tracing::info!("stopped");
         Ok(())
     }
 }
 
 /// Opens the store of a data directory that is locked.
-pub(crate) fn open_store(data_dir: &Path, memory: &Arc<Memory>) -> Result<Arc<SqliteStore>, Failure> {
+pub(crate) fn open_store(
+    data_dir: &Path,
+    memory: &Arc<Memory>,
+    loss: Loss,
+) -> Result<Arc<SqliteStore>, Failure> {
     let environment = Environment {
         clock: Arc::new(SystemClock),
         rng: Arc::new(SystemRng),
         listener: Arc::clone(memory) as _,
     };
-    Ok(Arc::new(SqliteStore::open(data_dir, &environment)?))
+    Ok(Arc::new(SqliteStore::open_with(data_dir, &environment, loss)?))
 }
 
 fn load_tls(options: &Options, tls: &Tls) -> Result<(), Failure> {

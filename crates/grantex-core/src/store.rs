@@ -169,6 +169,13 @@ pub trait Read {
     /// The last moment at which a token signed by this key can still be valid.
     fn signatures_expire_at(&self, kid: &str) -> StoreResult<Option<Timestamp>>;
 
+    /// What a key file is recognized by, if that was [remembered](Tx::put_key_fingerprint).
+    fn key_fingerprint(&self, name: &str) -> StoreResult<Option<Vec<u8>>>;
+    /// Whether there are rows whose secrets are derived with the master key.
+    fn holds_derived_secrets(&self) -> StoreResult<bool>;
+    /// The keys of which a signature can still be valid at this time.
+    fn kids_needed(&self, at: Timestamp) -> StoreResult<Vec<String>>;
+
     /// The budget of a grant.
     fn budget(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Option<Budget>>;
     /// A developer's budgets.
@@ -293,6 +300,11 @@ pub trait Tx: Read {
     fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()>;
     /// Marks a refresh token used.
     fn spend_refresh_token(&mut self, token: &RefreshToken, at: Timestamp) -> StoreResult<()>;
+
+    /// Remembers what a key file is recognized by, so that another one is noticed.
+    fn put_key_fingerprint(&mut self, name: &str, fingerprint: &[u8]) -> StoreResult<()>;
+    /// Forgets that signatures of a key can be valid: nobody can tell any more.
+    fn forget_signing_key(&mut self, kid: &str) -> StoreResult<()>;
 
     /// Adds a budget.
     fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()>;

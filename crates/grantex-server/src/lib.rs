@@ -20,7 +20,10 @@ mod telemetry;
 
 pub use app::{App, Memory, Parts, SystemClock};
 pub use bootstrap::bootstrap;
-pub use crypto::{KeyFileError, Secrets, SigningKeys, SystemRng, rotate as rotate_signing_key};
+pub use crypto::{
+    KeyError, KeyFileError, NewKeys, Secrets, SigningKeys, SystemRng, load_keys,
+    rotate as rotate_signing_key, wrong_keys,
+};
 pub use http::origin::allowed_origin;
 pub use http::serve::{Tls, serve, serve_metrics};
 pub use jobs::Jobs;

@@ -57,6 +57,10 @@ fn describe() {
     describe_gauge!("grantex_body_bytes", "Memory that is set aside for bodies of requests");
     describe_gauge!("grantex_streams_open", "Open streams, by transport");
     describe_gauge!("grantex_commands_queued", "Commands that wait for the writer");
+    describe_gauge!(
+        "grantex_wal_bytes",
+        "Size of the database's write-ahead log, which also holds what is committed"
+    );
     describe_gauge!("grantex_write_failing", "1 while writing does not work");
     describe_gauge!("grantex_clock_behind_seconds", "How far the clock is behind the newest event");
     describe_histogram!(

@@ -14,6 +14,7 @@ mod support;
 mod closed_output;
 mod commands;
 mod crash;
+mod data_folder;
 mod descriptors;
 mod faults;
 mod forward;

@@ -1,5 +1,6 @@
 //! Everything secret: hashes, derived secrets, signed texts, and the keys that sign tokens.
 
+mod keyring;
 mod secrets;
 mod signing;
 
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantex_core::env::Rng;
 use grantex_types::api::developers::Mode;
 
+pub use keyring::{KeyError, NewKeys, load_keys, wrong_keys};
 pub use secrets::{KeyFileError, Secrets};
 pub use signing::{SigningKeys, rotate};
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{base64url, from_base64url, random};
 
-const FILE_NAME: &str = "master.key";
+/// The master key's file name inside the data directory.
+pub(super) const MASTER_KEY: &str = "master.key";
+/// What others than a key file's owner may do with it, as bits of its mode: nothing.
+const OTHERS: u32 = 0o077;
 const ULID_CHARS: usize = 26;
 
 /// A key file that cannot be read or made.
@@ -41,20 +44,31 @@ pub struct Secrets {
 impl Secrets {
     /// Reads the master key of a data directory, or makes it at first.
     pub fn load(data_dir: &Path) -> Result<Self, KeyFileError> {
-        let path = data_dir.join(FILE_NAME);
-        let bytes = match fs::read(&path) {
+        if let Some(there) = Self::read(data_dir)? {
+            return Ok(there);
+        }
+        let fresh = random::<32>();
+        write_private(&data_dir.join(MASTER_KEY), &fresh)?;
+        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &fresh) })
+    }
+
+    /// Reads the master key of a data directory, if it has one.
+    pub(super) fn read(data_dir: &Path) -> Result<Option<Self>, KeyFileError> {
+        let path = data_dir.join(MASTER_KEY);
+        let bytes = match read_private(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let fresh = random::<32>();
-                write_private(&path, &fresh)?;
-                fresh.to_vec()
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(KeyFileError::new(&path, error.to_string())),
         };
         if bytes.len() != 32 {
             return Err(KeyFileError::new(&path, "it must hold 32 bytes; restore it from a backup"));
         }
-        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes) })
+        Ok(Some(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes) }))
+    }
+
+    /// What the key is recognized by; nothing of it can be learned from this.
+    pub(super) fn fingerprint(&self) -> Vec<u8> {
+        self.mac("fingerprint", MASTER_KEY).into_bytes()
     }
 
     fn mac(&self, purpose: &str, message: &str) -> String {
@@ -137,12 +151,25 @@ struct Signed<T> {
     content: T,
 }
 
+/// Reads a file that only its owner can read.
+pub(super) fn read_private(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mode = fs::metadata(path)?.mode() & 0o777;
+    if mode & OTHERS != 0 {
+        return Err(std::io::Error::other(format!(
+            "others than its owner can use it (mode {mode:03o}); run `chmod 600 {}`, and replace the key if somebody may have read it",
+            path.display()
+        )));
+    }
+    fs::read(path)
+}
+
 /// Writes a file that only its owner can read, whole or not at all.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let fresh = path.with_extension("new");
     let write = || -> std::io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(bytes)?;
+        give_to_owner(&file, path.parent())?;
         file.sync_all()?;
         fs::rename(&fresh, path)?;
         // The rename itself must survive a crash too.
@@ -152,6 +179,19 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileErro
         Ok(())
     };
     write().map_err(|error| KeyFileError::new(path, error.to_string()))
+}
+
+/// An administrator may make a key for a service that runs as another user, who has to be able to read it.
+fn give_to_owner(file: &fs::File, folder: Option<&Path>) -> std::io::Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    let (owner, own) = (fs::metadata(folder)?, file.metadata()?);
+    if owner.uid() == own.uid() {
+        return Ok(());
+    }
+    match fchown(file, Some(owner.uid()), Some(owner.gid())) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
 }
 
 #[cfg(test)]

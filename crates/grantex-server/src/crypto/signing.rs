@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,10 +18,11 @@ use grantex_types::api::tokens::Claims;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use parking_lot::RwLock;
 
-use super::secrets::{KeyFileError, write_private};
-use super::{SystemRng, base64url};
+use super::secrets::{KeyFileError, read_private, write_private};
+use super::{SystemRng, base64url, sha256};
 
-const FOLDER: &str = "signing-keys";
+/// The folder of the keys inside the data directory.
+pub(super) const FOLDER: &str = "signing-keys";
 const PEM_LINE_CHARS: usize = 64;
 
 /// The signing keys of a data directory.
@@ -142,7 +143,32 @@ pub fn rotate(data_dir: &Path, clock: &dyn Clock) -> Result<String, KeyFileError
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
     write_private(&path, pem(der.as_ref()).as_bytes())?;
+    belongs_to_its_folder(&path, &folder)?;
     Ok(kid)
+}
+
+/// A key that the service's user cannot read would keep the service from starting again.
+fn belongs_to_its_folder(path: &Path, folder: &Path) -> Result<(), KeyFileError> {
+    let failed = |error: std::io::Error| KeyFileError::new(path, error.to_string());
+    let owner = fs::metadata(folder).map_err(failed)?.uid();
+    if fs::metadata(path).map_err(failed)?.uid() == owner {
+        return Ok(());
+    }
+    fs::remove_file(path).map_err(failed)?;
+    let detail = format!(
+        "its folder belongs to user {owner}, who could not read it; run this as that user: sudo -u '#{owner}' …"
+    );
+    Err(KeyFileError::new(path, detail))
+}
+
+/// What the keys of a data directory are recognized by: hashes of their public halves, by kid.
+pub(super) fn fingerprints(data_dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, KeyFileError> {
+    let folder = data_dir.join(FOLDER);
+    if !folder.exists() || pem_files(&folder)?.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let keys = read_folder(&folder)?.by_kid;
+    Ok(keys.into_iter().map(|(kid, key)| (kid, sha256(key.modulus.as_bytes()).to_vec())).collect())
 }
 
 fn pem(der: &[u8]) -> String {
@@ -183,7 +209,8 @@ fn read_folder(folder: &Path) -> Result<Keys, KeyFileError> {
 
 fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let failed = |detail: String| KeyFileError::new(path, detail);
-    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let bytes = read_private(path).map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
     let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
     let der = STANDARD.decode(body).map_err(|error| failed(error.to_string()))?;
     let pair = KeyPair::from_pkcs8(&der).map_err(|error| failed(error.to_string()))?;

@@ -140,6 +140,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     metrics::gauge!("grantex_write_failing").set(if store.write_error.is_some() { 1.0 } else { 0.0 });
     metrics::gauge!("grantex_commands_queued").set(gauge(store.queued));
     metrics::gauge!("grantex_body_bytes").set(gauge(app.shares.body_bytes()));
+    metrics::gauge!("grantex_wal_bytes").set(gauge(usize::try_from(store.wal_bytes).unwrap_or(usize::MAX)));
     document(&prometheus.render(), "text/plain; version=0.0.4; charset=utf-8")
 }
 

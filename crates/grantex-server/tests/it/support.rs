@@ -11,7 +11,7 @@ use grantex_core::env::Clock;
 use grantex_core::store::{self, Scope, Tx};
 use grantex_server::operator::{OperatorAnswer, OperatorRequest, ask_service};
 use grantex_server::{
-    App, Jobs, Memory, OperatorSocket, Parts, Secrets, Settings, SigningKeys, SystemClock, SystemRng, Tls,
+    App, Jobs, Memory, NewKeys, OperatorSocket, Parts, Settings, SystemClock, SystemRng, Tls, load_keys,
 };
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
@@ -57,7 +57,7 @@ pub struct Service {
     settings: Settings,
     folder: TempDir,
     shutdown: CancellationToken,
-    running: Option<(JoinHandle<()>, DataDir)>,
+    running: Option<(JoinHandle<()>, DataDir, Arc<SqliteStore>)>,
     pub http: reqwest::Client,
 }
 
@@ -98,12 +98,14 @@ impl Service {
             Environment { clock: self.clock.clone(), rng: Arc::new(SystemRng), listener: memory.clone() };
         let store = Arc::new(SqliteStore::open(data_dir.path(), &environment).unwrap());
         self.shutdown = CancellationToken::new();
+        let (secrets, signing) =
+            load_keys(store.as_ref(), data_dir.path(), self.clock.as_ref(), NewKeys::Refuse).await.unwrap();
         let app = App::new(Parts {
             settings: self.settings.clone(),
-            store,
+            store: store.clone(),
             clock: self.clock.clone(),
-            secrets: Secrets::load(data_dir.path()).unwrap(),
-            signing: SigningKeys::load(data_dir.path(), self.clock.as_ref()).unwrap(),
+            secrets,
+            signing,
             memory,
             prometheus: None,
             shutdown: self.shutdown.clone(),
@@ -113,7 +115,7 @@ impl Service {
         let router = grantex_server::router(&app);
         let serving =
             grantex_server::serve(vec![listener], router, app, Tls::default(), self.shutdown.clone());
-        self.running = Some((tokio::spawn(serving), data_dir));
+        self.running = Some((tokio::spawn(serving), data_dir, store));
     }
 
     pub fn folder(&self) -> &std::path::Path {
@@ -131,8 +133,9 @@ impl Service {
 
     pub async fn stop(&mut self) {
         self.shutdown.cancel();
-        let (task, data_dir) = self.running.take().unwrap();
+        let (task, data_dir, store) = self.running.take().unwrap();
         tokio::time::timeout(PATIENCE, task).await.expect("shutdown ends").unwrap();
+        store.close();
         drop(data_dir);
     }
 

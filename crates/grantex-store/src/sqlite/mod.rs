@@ -12,7 +12,7 @@
 //! | `upkeep`, `gate` | checkpoints, and room in the write-ahead log |
 //! | `mark` | what remembers how far the database was |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
-//! | `read`, `write`, `log`, `audit`, `sessions` | the row primitives |
+//! | `read`, `write`, `log`, `keys`, `audit`, `sessions` | the row primitives |
 //! | `places` | finding ids and times in a log |
 //! | `checksum`, `backfill`, `damages` | what an event's row has to be, and which are not |
 //! | `rows` | rows as the rules' types |
@@ -26,9 +26,10 @@ mod committer;
 mod counting;
 mod damages;
 mod desk;
-mod grant_list;
 mod gate;
+mod grant_list;
 mod inbox;
+mod keys;
 mod log;
 mod mark;
 mod open;

@@ -262,6 +262,18 @@ impl Read for Session<'_> {
         )
     }
 
+    fn key_fingerprint(&self, name: &str) -> StoreResult<Option<Vec<u8>>> {
+        self.read_fingerprint(name)
+    }
+
+    fn holds_derived_secrets(&self) -> StoreResult<bool> {
+        self.has_derived_secrets()
+    }
+
+    fn kids_needed(&self, at: Timestamp) -> StoreResult<Vec<String>> {
+        self.read_needed_kids(at)
+    }
+
     fn signatures_expire_at(&self, kid: &str) -> StoreResult<Option<Timestamp>> {
         self.one("SELECT expires_at FROM signing_keys WHERE kid = ?1", [kid], |row| time(row, "expires_at"))
     }

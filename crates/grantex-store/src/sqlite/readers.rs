@@ -35,10 +35,12 @@ impl Readers {
         let shares = Shares::of(cores.clamp(LEAST_THREADS, MOST_THREADS));
         let mut readers = Self { desk: Arc::new(Desk::new(shares)), threads: Vec::new() };
         for (number, role) in shares.roles().enumerate() {
+            let connection = open::reader(path)?;
+            common.gate.introduce(number, connection.get_interrupt_handle());
             let reader = Reader {
                 number,
                 path: path.to_owned(),
-                connection: None,
+                connection: Some(connection),
                 clock: Arc::clone(clock),
                 common: Arc::clone(common),
             };

@@ -301,6 +301,14 @@ impl Tx for Session<'_> {
         Ok(())
     }
 
+    fn put_key_fingerprint(&mut self, name: &str, fingerprint: &[u8]) -> StoreResult<()> {
+        self.write_fingerprint(name, fingerprint)
+    }
+
+    fn forget_signing_key(&mut self, kid: &str) -> StoreResult<()> {
+        self.remove_kid(kid)
+    }
+
     fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()> {
         self.execute(
             "INSERT INTO budgets (developer_id, grant_id, id, initial, remaining, currency, created_at, updated_at)

@@ -265,6 +265,15 @@ fn families_answers_and_purges(harness: Harness) {
                 tx.insert_token(&token, "kid")?;
             }
             assert_eq!(tx.signatures_expire_at("kid")?.map(Timestamp::millis), Some(500));
+            assert!(tx.holds_derived_secrets()?);
+            assert_eq!(tx.kids_needed(Timestamp::from_millis(499))?, ["kid"]);
+            assert!(tx.kids_needed(Timestamp::from_millis(500))?.is_empty());
+            tx.forget_signing_key("kid")?;
+            assert!(tx.kids_needed(Timestamp::EPOCH)?.is_empty());
+            assert_eq!(tx.key_fingerprint("master.key")?, None);
+            tx.put_key_fingerprint("master.key", b"one")?;
+            tx.put_key_fingerprint("master.key", b"two")?;
+            assert_eq!(tx.key_fingerprint("master.key")?.as_deref(), Some(&b"two"[..]));
 
             let answer = |n: u8, at| KeptAnswer {
                 body_hash: [n; 32],

@@ -1,0 +1,188 @@
+//! The keys of a data directory, and whether they are those that its database depends on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use grantex_core::env::Clock;
+use grantex_core::store::{self, QueryKind, Read, Scope, Store, StoreResult};
+
+use super::secrets::{KeyFileError, MASTER_KEY, Secrets};
+use super::signing::{self, SigningKeys};
+
+/// What to do about key files that are missing or others than those that the database depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewKeys {
+    /// Do not start.
+    Refuse,
+    /// Go on with the files that are there, and with new ones for those that are not.
+    Accept,
+}
+
+/// Why there are no keys to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A file cannot be read or made.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
+    /// Files are missing, or are not those that the database depends on.
+    #[error(
+        "{}. Restore what is named from a backup of this data directory (`grantex backup` copies it), with mode 600; to go on with other keys, start once with --accept-new-keys: then {}",
+        list(.0, |wrong| format!("{} {}", wrong.path.display(), wrong.what)),
+        list(.0, |wrong| wrong.consequence.to_owned())
+    )]
+    Wrong(Vec<WrongKey>),
+    /// The database cannot be asked.
+    #[error("the keys cannot be compared with the database: {0}")]
+    Store(#[from] grantex_core::Error),
+}
+
+/// A key file that is not the one that the database depends on.
+#[derive(Debug, Clone)]
+pub struct WrongKey {
+    path: PathBuf,
+    what: &'static str,
+    /// What becomes invalid without it.
+    consequence: &'static str,
+}
+
+impl WrongKey {
+    const MISSING: &'static str = "is missing, and the database depends on it";
+    const ANOTHER: &'static str = "is another key than the one that the database depends on";
+
+    fn master(data_dir: &Path, what: &'static str) -> Self {
+        let consequence = "codes, refresh tokens, stream tickets and principals' sessions that were given out become invalid, and answers repeated for an Idempotency-Key hold other secrets";
+        Self { path: data_dir.join(MASTER_KEY), what, consequence }
+    }
+
+    fn signing(data_dir: &Path, kid: &str, what: &'static str) -> Self {
+        let consequence = "the grant tokens that it signed become invalid";
+        Self { path: data_dir.join(signing_name(kid)), what, consequence }
+    }
+}
+
+/// A text of each, in a row; what several have in common stands once.
+fn list(wrong: &[WrongKey], text: impl Fn(&WrongKey) -> String) -> String {
+    let mut texts: Vec<String> = wrong.iter().map(text).collect();
+    texts.dedup();
+    texts.join("; ")
+}
+
+/// A signing key's file inside the data directory.
+fn signing_name(kid: &str) -> String {
+    format!("{}/{kid}.pem", signing::FOLDER)
+}
+
+/// What the database says of the keys it depends on.
+#[derive(Debug)]
+struct Expected {
+    master: Option<Vec<u8>>,
+    needs_master: bool,
+    /// By kid, those that are needed; fingerprints of keys that came since the last start are not known.
+    signing: BTreeMap<String, Option<Vec<u8>>>,
+}
+
+impl Expected {
+    fn read(store: &dyn Read) -> StoreResult<Self> {
+        let mut signing = BTreeMap::new();
+        for kid in store.kids_needed(store.now())? {
+            let fingerprint = store.key_fingerprint(&signing_name(&kid))?;
+            signing.insert(kid, fingerprint);
+        }
+        let master = store.key_fingerprint(MASTER_KEY)?;
+        let needs_master = master.is_some() || store.holds_derived_secrets()?;
+        Ok(Self { master, needs_master, signing })
+    }
+}
+
+/// The files that there are, by what they are recognized by.
+struct Found {
+    master: Option<Vec<u8>>,
+    signing: BTreeMap<String, Vec<u8>>,
+}
+
+impl Found {
+    fn read(data_dir: &Path) -> Result<Self, KeyFileError> {
+        let master = Secrets::read(data_dir)?.map(|secrets| secrets.fingerprint());
+        Ok(Self { master, signing: signing::fingerprints(data_dir)? })
+    }
+
+    fn wrong(&self, expected: &Expected, data_dir: &Path) -> Vec<WrongKey> {
+        let mut wrong = Vec::new();
+        match (&self.master, &expected.master) {
+            (None, _) if expected.needs_master => {
+                wrong.push(WrongKey::master(data_dir, WrongKey::MISSING));
+            }
+            (Some(found), Some(master)) if found != master => {
+                wrong.push(WrongKey::master(data_dir, WrongKey::ANOTHER));
+            }
+            _ => {}
+        }
+        for (kid, fingerprint) in &expected.signing {
+            match (self.signing.get(kid), fingerprint) {
+                (None, _) => wrong.push(WrongKey::signing(data_dir, kid, WrongKey::MISSING)),
+                (Some(found), Some(fingerprint)) if found != fingerprint => {
+                    wrong.push(WrongKey::signing(data_dir, kid, WrongKey::ANOTHER));
+                }
+                _ => {}
+            }
+        }
+        wrong
+    }
+}
+
+/// Which key files of a data directory are not those that its database depends on, in words.
+pub fn wrong_keys(store: &dyn Read, data_dir: &Path) -> Result<Vec<String>, KeyError> {
+    let expected = Expected::read(store).map_err(grantex_core::Error::from)?;
+    let wrong = Found::read(data_dir)?.wrong(&expected, data_dir);
+    Ok(wrong.iter().map(|wrong| format!("{} {}", wrong.path.display(), wrong.what)).collect())
+}
+
+/// Reads the keys of a data directory, or makes them where its database depends on none, and has the database remember
+/// what they are.
+pub async fn load_keys(
+    store: &dyn Store,
+    data_dir: &Path,
+    clock: &dyn Clock,
+    new_keys: NewKeys,
+) -> Result<(Secrets, SigningKeys), KeyError> {
+    let expected =
+        store::read(store, Scope::Global, QueryKind::Point, |store| Ok(Expected::read(store)?)).await?;
+    let found = Found::read(data_dir)?;
+    let wrong = found.wrong(&expected, data_dir);
+    if new_keys == NewKeys::Refuse && !wrong.is_empty() {
+        return Err(KeyError::Wrong(wrong));
+    }
+    for WrongKey { path, what, consequence } in &wrong {
+        tracing::warn!(path = %path.display(), "the key {what}; the service goes on without it, as it was asked to: {consequence}");
+    }
+    let secrets = Secrets::load(data_dir)?;
+    let signing = SigningKeys::load(data_dir, clock)?;
+
+    let found = Found { master: Some(secrets.fingerprint()), signing: signing::fingerprints(data_dir)? };
+    let gone: Vec<String> =
+        expected.signing.keys().filter(|kid| !found.signing.contains_key(*kid)).cloned().collect();
+    let known =
+        |kid: &String, print: &Vec<u8>| expected.signing.get(kid).and_then(Option::as_ref) == Some(print);
+    let mut fresh: Vec<(String, Vec<u8>)> = found
+        .signing
+        .into_iter()
+        .filter(|(kid, print)| expected.signing.contains_key(kid) && !known(kid, print))
+        .map(|(kid, print)| (signing_name(&kid), print))
+        .collect();
+    if found.master != expected.master {
+        fresh.extend(found.master.map(|print| (MASTER_KEY.to_owned(), print)));
+    }
+    if !fresh.is_empty() || !gone.is_empty() {
+        let remember = store::write(store, Scope::Global, "remember keys", move |tx| {
+            for (name, fingerprint) in &fresh {
+                tx.put_key_fingerprint(name, fingerprint)?;
+            }
+            for kid in &gone {
+                tx.forget_signing_key(kid)?;
+            }
+            Ok(())
+        });
+        remember.await?;
+    }
+    Ok((secrets, signing))
+}
