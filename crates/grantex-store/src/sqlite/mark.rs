@@ -216,7 +216,6 @@ fn find(dir: &Path) -> Result<Option<Progress>, OpenError> {
 /// What is missing, in words.
 fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>) -> Option<String> {
     match (mark, found) {
-        (None, None) => None,
         (None, Some(found)) => {
             // A copy of a database that was stopped in good order is whole by itself.
             let name = dir.join(MARK_FILE);
@@ -241,7 +240,7 @@ fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>) -> Option<
                 mark.at, mark.progress.events, found.events, found.sequence, mark.progress.sequence
             ))
         }
-        (Some(_), Some(_)) => None,
+        _ => None,
     }
 }
 
