@@ -16,7 +16,7 @@ use super::inbox::{Inbox, Next};
 use super::mark::Progress;
 use super::open::{self, OpenError};
 use super::session::{Effects, Session, Writing, int, store_error};
-use super::upkeep::Upkeep;
+use super::wal::Upkeep;
 use super::{Common, Environment};
 
 /// Commands that share one commit at most: bounds what a failed commit fails with it.

@@ -9,7 +9,7 @@
 //! | `inbox` | what waits for the writer: a turn for each developer |
 //! | `readers` | the readers' threads: one snapshot per query |
 //! | `desk` | what waits for the readers: a turn for each developer, look-ups apart from long reads |
-//! | `upkeep`, `gate` | checkpoints, and room in the write-ahead log |
+//! | `wal`, `gate` | checkpoints, and room in the write-ahead log |
 //! | `mark` | what remembers how far the database was |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
 //! | `read`, `write`, `log`, `keys`, `audit`, `sessions` | the row primitives |
@@ -40,7 +40,7 @@ mod rows;
 mod schema;
 mod session;
 mod sessions;
-mod upkeep;
+mod wal;
 mod write;
 
 use std::path::Path;
@@ -57,7 +57,7 @@ use gate::Gate;
 pub use mark::MARK_FILE;
 pub use open::{Loss, OpenError};
 use readers::Readers;
-use upkeep::Upkeep;
+use wal::Upkeep;
 
 /// The database's file name inside the data directory.
 pub const FILE_NAME: &str = "grantex.db";
