@@ -1,6 +1,6 @@
-//! The largest cascade that one transaction takes.
+//! The largest cascade that one transaction takes, larger ones in slices, and how long others wait for either.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use grantex_core::model::Grant;
 use grantex_core::store::{self, QueryKind, Scope, Tx};
@@ -13,16 +13,22 @@ use crate::Scale;
 use crate::filled::store as open;
 use crate::report::Report;
 
+/// As the service's job has it.
+const SLICE_TIME: Duration = Duration::from_millis(20);
+
 pub(crate) async fn run(scale: Scale, report: &mut Report) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    for below in
-        scale.pick([1000, cascade::LARGEST_AT_ONCE - 1, 50_000], [2000, cascade::LARGEST_AT_ONCE + 1])
-    {
-        let (developer, root) =
-            store::write(store.as_ref(), Scope::Global, "fill", move |tx| developer_with_tree(tx, below))
-                .await
-                .unwrap();
+    let most = cascade::LARGEST_AT_ONCE;
+    for (below, dead) in scale.pick(
+        [(most, 0), (most, 100_000), (10_000, 0), (10_000, 100_000), (50_000, 0)],
+        [(most, 0), (most + 1, 2000)],
+    ) {
+        let (developer, root) = store::write(store.as_ref(), Scope::Global, "fill", move |tx| {
+            developer_with_tree(tx, below, dead)
+        })
+        .await
+        .unwrap();
         let start = Instant::now();
         store::write(store.as_ref(), developer, "revoke", move |tx| {
             grants::revoke(tx, developer, root, RevokedBy::Developer)
@@ -31,13 +37,17 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         .unwrap();
         let first = start.elapsed();
         let mut slices = 0;
-        let mut longest = std::time::Duration::ZERO;
+        let mut longest = first;
         loop {
-            let slice = Instant::now();
-            if !store::write(store.as_ref(), Scope::Global, "advance", cascade::advance).await.unwrap() {
+            let asked = Instant::now();
+            let slice = store::write(store.as_ref(), developer, "advance", |tx| {
+                let started = Instant::now();
+                cascade::advance(tx, None, &|| started.elapsed() < SLICE_TIME)
+            });
+            if slice.await.unwrap().is_none() {
                 break;
             }
-            longest = longest.max(slice.elapsed());
+            longest = longest.max(asked.elapsed());
             slices += 1;
         }
         let log = store::read(store.as_ref(), developer, QueryKind::Point, move |snapshot| {
@@ -45,15 +55,20 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         })
         .await;
         assert_eq!(log.unwrap().head, u64::from(below) + 1, "an event for each grant");
-        let name = format!("revoke, {below} grants below, {slices} slices");
-        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        let name = format!("revoke, {below} grants below beside {dead} that ended, {slices} slices");
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         report.add(&name, "until inactive", "ms", milliseconds(first));
         report.add(&name, "until told", "ms", milliseconds(start.elapsed()));
-        report.add(&name, "the longest slice", "ms", milliseconds(longest));
+        report.add(&name, "the longest stretch in which nothing else commits", "ms", milliseconds(longest));
     }
 }
 
-fn developer_with_tree(tx: &mut dyn Tx, below: u32) -> grantex_core::Result<(DeveloperId, GrantId)> {
+/// A developer with a root, so many grants in force below it, and so many that have expired.
+fn developer_with_tree(
+    tx: &mut dyn Tx,
+    below: u32,
+    dead: u32,
+) -> grantex_core::Result<(DeveloperId, GrantId)> {
     let now = tx.now();
     let developer_id = DeveloperId::from_parts(now.millis(), tx.random());
     tx.insert_developer(&Developer {
@@ -63,7 +78,15 @@ fn developer_with_tree(tx: &mut dyn Tx, below: u32) -> grantex_core::Result<(Dev
         mode: Mode::Sandbox,
         created_at: now,
     })?;
-    Ok((developer_id, tree(tx, developer_id, below)?))
+    let root = tree(tx, developer_id, below)?;
+    for _ in 0..dead {
+        let mut below = grant(tx, developer_id);
+        below.expires_at = now;
+        below.parent_id = Some(root);
+        below.depth = 1;
+        tx.insert_grant(&below)?;
+    }
+    Ok((developer_id, root))
 }
 
 /// A grant with so many below it.
@@ -93,6 +116,7 @@ pub(crate) fn grant(tx: &dyn Tx, developer_id: DeveloperId) -> Grant {
         issued_at: now,
         expires_at: now.plus(Lifetime::from_seconds(3600)),
         revoked_at: None,
+        lapsed: false,
         parent_id: None,
         depth: 0,
     }

@@ -100,6 +100,10 @@ pub(crate) struct Options {
     /// Keep this many events a developer [default: 1000000]
     #[arg(long, env = "GRANTEX_RETENTION_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     retention_count: Option<u64>,
+    /// Keep grants, their requests, tokens and debits, and revoked keys this long after their end; 0 for ever [default: 0]
+    #[arg(long, env = "GRANTEX_HISTORY_AGE", value_name = "DURATION", value_parser = age)]
+    #[serde(deserialize_with = "de_age")]
+    history_age: Option<Age>,
     /// Longest silence of an SSE stream, below 5s [default: 4s]
     #[arg(long, env = "GRANTEX_KEEP_ALIVE", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
@@ -185,6 +189,18 @@ fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
+/// How long something is kept; `None` for ever, which is written `0`.
+type Age = Option<Lifetime>;
+
+fn age(text: &str) -> Result<Age, String> {
+    if text == "0" { Ok(None) } else { lifetime(text).map(Some) }
+}
+
+fn de_age<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Age>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    text.map(|text| age(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
 fn lifetime(text: &str) -> Result<Lifetime, String> {
     text.parse().map_err(|error: grantex_types::time::ParseLifetimeError| error.to_string())
 }
@@ -233,7 +249,7 @@ impl Options {
         Ok(prefer!(self, below;
             listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, token_lifetime, cors_origins,
             metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst, key_rate_limit, signup_rate,
-            signup_burst, signup_rate_in_all, retention_age, retention_count, keep_alive,
+            signup_burst, signup_rate_in_all, retention_age, retention_count, history_age, keep_alive,
             stall_timeout, max_streams, max_streams_in_all, max_connections, max_connections_per_address,
             first_request_timeout, idle_timeout, body_timeout, body_bytes, max_requests, tail_bytes, drain, log_format, log))
     }
@@ -356,6 +372,7 @@ impl Options {
                 age: self.retention_age.unwrap_or(base.retention.age),
                 count: self.retention_count.unwrap_or(base.retention.count),
             },
+            history_age: self.history_age.unwrap_or(base.history_age),
             streams: StreamSettings {
                 keep_alive,
                 ping: base.streams.ping,
@@ -395,6 +412,18 @@ mod tests {
         std::fs::write(&file, "listne = \"127.0.0.1:1\"\n").unwrap();
         let error = Options::default().over_file(Some(&file)).unwrap_err().to_string();
         assert!(error.contains("listne") && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn history_is_kept_for_ever_unless_an_age_is_given() {
+        let of = |text: &str| {
+            let options: Options = toml::from_str(text).unwrap();
+            options.settings(&options.listen().to_string()).unwrap().history_age.map(|age| age.to_string())
+        };
+        assert_eq!(of(""), None);
+        assert_eq!(of("history_age = \"0\""), None);
+        assert_eq!(of("history_age = \"90d\""), Some("90d".into()));
+        assert!(toml::from_str::<Options>("history_age = \"yesterday\"").is_err());
     }
 
     #[test]

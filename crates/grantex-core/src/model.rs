@@ -3,6 +3,7 @@
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::api::developers::Mode;
 use grantex_types::api::grants::{self as api, GrantStatus};
+use grantex_types::event::IssueMethod;
 use grantex_types::{
     AgentId, AuthRequestId, DeveloperId, GrantId, KeyId, Lifetime, RefreshId, Scopes, Timestamp, TokenId,
 };
@@ -135,6 +136,8 @@ pub struct Grant {
     pub expires_at: Timestamp,
     /// Since when it is revoked.
     pub revoked_at: Option<Timestamp>,
+    /// Whether the service has put it aside as expired: for good, whatever the clock says later.
+    pub lapsed: bool,
     /// The grant it was delegated from.
     pub parent_id: Option<GrantId>,
     /// How many delegations lie between it and the consent.
@@ -146,11 +149,16 @@ impl Grant {
     pub fn status(&self, now: Timestamp) -> GrantStatus {
         if self.revoked_at.is_some() {
             GrantStatus::Revoked
-        } else if self.expires_at <= now {
+        } else if self.in_force_until() <= now {
             GrantStatus::Expired
         } else {
             GrantStatus::Active
         }
+    }
+
+    /// When it ends, or ended, by itself.
+    pub fn in_force_until(&self) -> Timestamp {
+        if self.lapsed { Timestamp::EPOCH } else { self.expires_at }
     }
 
     /// Whether it is in force at `now`.
@@ -190,6 +198,10 @@ pub struct Token {
     pub developer_id: DeveloperId,
     /// The grant behind it.
     pub grant_id: GrantId,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// How it was issued; `None` for one that an earlier version issued.
+    pub method: Option<IssueMethod>,
     /// When it ends.
     pub expires_at: Timestamp,
     /// When it was revoked by itself.
@@ -228,6 +240,37 @@ pub struct CascadeJob {
     /// The grant whose descendants are being revoked; with an agent, `None` between two of its
     /// grants.
     pub root: Option<GrantId>,
-    /// The last descendant done: depth below the root, and grant.
-    pub done: Option<(u8, GrantId)>,
+}
+
+/// A grant that a cascade comes to.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// The grant, as its events name it.
+    pub subject: Subject,
+    /// Whether it was revoked or had expired already. Only what an earlier version wrote is found so.
+    pub is_over: bool,
+    /// Whether an unfinished [`CascadeJob`] covers it, and will revoke it.
+    pub is_covered: bool,
+}
+
+/// What happened to an agent, beside changes of its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentChangeKind {
+    /// It was suspended.
+    Suspended,
+    /// It was made active again.
+    Resumed,
+    /// It was deleted.
+    Deleted,
+}
+
+/// One thing that happened to an agent. Kept for as long as the agent's row: for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentChange {
+    /// 1, 2, 3, … for each agent.
+    pub number: u64,
+    /// What happened.
+    pub kind: AgentChangeKind,
+    /// When.
+    pub at: Timestamp,
 }

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::log::{Bounds, EventRef, Position, StoredEvent, Subject};
 use crate::model::{
-    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, PrincipalSession,
-    RefreshToken, Tenant, Token, Transaction,
+    Agent, AgentChange, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer,
+    Grant, KeyHash, PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction,
 };
 use crate::{Error, Result, StoreError};
 
@@ -53,14 +53,27 @@ pub struct GrantFilter {
     pub status: Option<GrantStatus>,
 }
 
-/// Which grants a cascade still has to revoke.
+/// Which grants a cascade comes to.
 #[derive(Debug, Clone, Copy)]
 pub enum Reach {
-    /// Those in force now: not revoked, not expired, and not covered by a [`CascadeJob`].
+    /// Those whose own row is not revoked and that have not expired now. Each says whether a
+    /// [`CascadeJob`] covers it already.
     Active,
     /// Those whose own row is not revoked and that had not expired at this time: what a
     /// [`CascadeJob`] made then is to work off.
     CoveredSince(Timestamp),
+}
+
+/// From before when rows that nothing needs any more are removed.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Kept answers, and refresh tokens that ended.
+    pub answers: Timestamp,
+    /// Authorization requests that ended without a grant.
+    pub requests: Timestamp,
+    /// History: revoked keys, tokens that ended, grants that ended with their requests, budgets and debits.
+    /// `None` to keep it for ever.
+    pub history: Option<Timestamp>,
 }
 
 /// An answer kept for an idempotency key.
@@ -108,6 +121,8 @@ pub trait Read {
     fn key(&self, developer: DeveloperId, id: KeyId) -> StoreResult<Option<ApiKey>>;
     /// A developer's keys, revoked ones included.
     fn keys(&self, developer: DeveloperId, page: Page<KeyId>) -> StoreResult<Vec<ApiKey>>;
+    /// How many of a developer's keys work, counted up to `most`. Looks at no revoked one.
+    fn working_keys(&self, developer: DeveloperId, most: u32) -> StoreResult<u32>;
 
     /// A developer's audit trail.
     fn audit_entries(&self, developer: DeveloperId, page: Page<AuditId>) -> StoreResult<Vec<AuditEntry>>;
@@ -126,41 +141,56 @@ pub trait Read {
     fn agent(&self, developer: DeveloperId, id: AgentId) -> StoreResult<Option<Agent>>;
     /// A developer's agents that were not deleted.
     fn agents(&self, developer: DeveloperId, page: Page<AgentId>) -> StoreResult<Vec<Agent>>;
+    /// What happened to an agent, also a deleted one, newest first; pages go by number.
+    fn agent_changes(
+        &self,
+        developer: DeveloperId,
+        agent: AgentId,
+        page: Page<u64>,
+    ) -> StoreResult<Vec<AgentChange>>;
 
     /// An authorization request of any developer: its id is the principal's credential.
     fn auth_request(&self, id: AuthRequestId) -> StoreResult<Option<AuthRequest>>;
 
     /// A grant. `revoked_at` is set as soon as a [`CascadeJob`] covers it.
     fn grant(&self, developer: DeveloperId, id: GrantId) -> StoreResult<Option<Grant>>;
-    /// A developer's grants that the filter shows. Looks at [`MOST_LOOKED_AT`] at most.
+    /// A developer's grants that the filter shows. Looks at [`MOST_LOOKED_AT`] at most; those in force are found
+    /// without looking at the others, but for those that expired since [`Tx::lapse`] last came by.
     fn grants(
         &self,
         developer: DeveloperId,
         filter: &GrantFilter,
         page: Page<GrantId>,
     ) -> StoreResult<Sifted<Grant, GrantId>>;
-    /// The agents of the grants above this one, from its parent's upwards.
+    /// The agents of the grants above this one, also of one that ended, from its parent's upwards.
     fn agents_above(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Vec<AgentId>>;
-    /// The grants below `root` that `reach` names, parents before children (by depth below the
-    /// root, then id), from after `done` on.
+    /// The first `limit` grants below `root` that `reach` names, parents before children (by depth
+    /// below the root). Looks at no more than it returns, however many others there were.
     fn descendants(
         &self,
         developer: DeveloperId,
         root: GrantId,
-        done: Option<(u8, GrantId)>,
         reach: Reach,
         limit: u32,
-    ) -> StoreResult<Vec<(u8, Grant)>>;
-    /// An agent's grants that `reach` names, those with fewer delegations above them first.
+    ) -> StoreResult<Vec<Reached>>;
+    /// The first `limit` of an agent's grants that `reach` names, those with fewer delegations above
+    /// them first. Looks at no more than it returns, however many others there were.
     fn grants_of_agent(
         &self,
         developer: DeveloperId,
         agent: AgentId,
         reach: Reach,
         limit: u32,
-    ) -> StoreResult<Vec<Grant>>;
-    /// The oldest unfinished cascade of all, if there is one.
-    fn next_cascade_job(&self) -> StoreResult<Option<CascadeJob>>;
+    ) -> StoreResult<Vec<Reached>>;
+    /// The oldest unfinished cascade of the first developer after `after` who has one, and after the last
+    /// developer of the first again.
+    fn next_cascade_job(&self, after: Option<DeveloperId>) -> StoreResult<Option<CascadeJob>>;
+    /// Whether a developer has an unfinished cascade.
+    fn has_cascade_job(&self, developer: DeveloperId) -> StoreResult<bool>;
+    /// When the first of a developer's grants ends that is neither revoked nor [lapsed](Tx::lapse).
+    fn earliest_end(&self, developer: DeveloperId) -> StoreResult<Option<Timestamp>>;
+    /// Whether a developer has grants that ended before `before`.
+    fn has_history(&self, developer: DeveloperId, before: Timestamp) -> StoreResult<bool>;
 
     /// An issued token.
     fn token(&self, developer: DeveloperId, id: TokenId) -> StoreResult<Option<Token>>;
@@ -275,6 +305,15 @@ pub trait Tx: Read {
     /// Hides an agent from every read ([`Change::AgentChanged`]).
     fn delete_agent(&mut self, developer: DeveloperId, id: AgentId, at: Timestamp) -> StoreResult<()>;
 
+    /// Writes down what happened to an agent.
+    fn insert_agent_change(
+        &mut self,
+        developer: DeveloperId,
+        agent: AgentId,
+        kind: AgentChangeKind,
+        at: Timestamp,
+    ) -> StoreResult<()>;
+
     /// Adds an authorization request.
     fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;
     /// Replaces status, time of decision, and the grant that it became.
@@ -282,11 +321,18 @@ pub trait Tx: Read {
 
     /// Adds a grant; one with a parent becomes a descendant of all the parent's ancestors.
     fn insert_grant(&mut self, grant: &Grant) -> StoreResult<()>;
-    /// Marks a grant's own row ([`Change::GrantRevoked`]).
+    /// Marks a grant's own row ([`Change::GrantEnded`]), and takes it out of what cascades and lists of grants in
+    /// force look at.
     fn revoke_grant(&mut self, developer: DeveloperId, id: GrantId, at: Timestamp) -> StoreResult<()>;
     /// Adds a job, which makes everything it covers inactive at once
     /// ([`Change::CascadeStarted`]). The job's `seq` is made here.
     fn insert_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()>;
+    /// Takes a grant that [is over](Reached::is_over) out of what cascades look at.
+    fn leave_tree(&mut self, id: GrantId) -> StoreResult<()>;
+    /// Takes up to `limit` grants that ended by `up_to`, the earliest first, out of what cascades and lists of
+    /// grants in force look at. They stay expired, whatever the clock says later ([`Change::GrantEnded`]). Only
+    /// while the developer has no unfinished cascade, which may have to revoke them. Returns how many it took.
+    fn lapse(&mut self, developer: DeveloperId, up_to: Timestamp, limit: u32) -> StoreResult<u64>;
     /// Replaces how far a job is.
     fn update_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()>;
     /// Ends a job.
@@ -336,15 +382,16 @@ pub trait Tx: Read {
     /// Gives up to `limit` events of a release that knew no checksums theirs. Returns 0 when all have one, as far as
     /// they are what was written.
     fn sum_events(&mut self, limit: u32) -> StoreResult<u64>;
-    /// Removes up to `limit` rows of each kind that nothing can need after `now`: kept answers
-    /// from before `answers_before`, ended tokens and refresh tokens, and requests that ended
-    /// before `requests_before`. Returns how many went.
-    fn purge(
-        &mut self,
-        answers_before: Timestamp,
-        requests_before: Timestamp,
-        limit: u32,
-    ) -> StoreResult<u64>;
+    /// Removes up to `limit` rows that nothing can need any more: all that [`Ended`] names, but for grants and
+    /// what goes with them. Returns how many went.
+    fn purge(&mut self, ended: &Ended, limit: u32) -> StoreResult<u64>;
+    /// Removes up to `limit` rows of a developer's grants that ended before `before`: their debits first, then
+    /// their budgets, their requests and themselves. Only while the developer has no unfinished cascade, which
+    /// looks at them. Returns how many went.
+    fn purge_history(&mut self, developer: DeveloperId, before: Timestamp, limit: u32) -> StoreResult<u64>;
+    /// Goes over the next `limit` grants that an earlier version may have written, and takes those that ended out of
+    /// what cascades look at, which is all that depends on it. Returns how many it went over: 0 when it is through.
+    fn tidy_tree(&mut self, limit: u32) -> StoreResult<u64>;
 }
 
 /// Something a commit changed that a memory outside the store may hold.
@@ -361,14 +408,32 @@ pub enum Change {
     },
     /// None of the developer's keys works until it is resumed.
     DeveloperSuspended(DeveloperId),
-    /// A grant's own row was revoked.
-    GrantRevoked(GrantId),
-    /// Any grant may have become inactive.
-    CascadeStarted,
+    /// A grant's own row was revoked, or put aside as expired.
+    GrantEnded {
+        /// The developer.
+        developer_id: DeveloperId,
+        /// The grant.
+        grant_id: GrantId,
+    },
+    /// Any grant of this developer may have become inactive.
+    CascadeStarted {
+        /// The developer.
+        developer_id: DeveloperId,
+    },
     /// A token was revoked by itself.
-    TokenRevoked(TokenId),
+    TokenRevoked {
+        /// The developer.
+        developer_id: DeveloperId,
+        /// The token.
+        token_id: TokenId,
+    },
     /// An agent may have been suspended, resumed or deleted.
-    AgentChanged(AgentId),
+    AgentChanged {
+        /// The developer.
+        developer_id: DeveloperId,
+        /// The agent.
+        agent_id: AgentId,
+    },
 }
 
 /// Whoever must know of commits. All methods are called on the committing thread, in commit

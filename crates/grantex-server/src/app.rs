@@ -43,11 +43,12 @@ impl Clock for SystemClock {
 
 /// What is kept in memory beside the store. It listens to commits, so it exists before the store.
 pub struct Memory {
-    keys: CommitCache<KeyHash, Caller>,
-    grants: CommitCache<GrantId, GrantStanding>,
-    tokens: CommitCache<TokenId, TokenStanding>,
+    /// In groups by the hash's first byte: whose a key is, is not known before it is found.
+    keys: CommitCache<u8, KeyHash, Caller>,
+    grants: CommitCache<DeveloperId, GrantId, GrantStanding>,
+    tokens: CommitCache<DeveloperId, TokenId, TokenStanding>,
     /// Which agents are active.
-    agents: CommitCache<AgentId, bool>,
+    agents: CommitCache<DeveloperId, AgentId, bool>,
     pub(crate) streams: Arc<Hub>,
     pub(crate) cascade_started: Notify,
     /// Where whoever waits for a commit waits, if it was there before.
@@ -72,10 +73,11 @@ impl Memory {
 impl Memory {
     /// What decides whether a token is in force, if all of it is here.
     fn standing(&self, claims: &Claims) -> Option<Standing> {
-        let (grant, token) = (self.grants.get(&claims.grnt)?, self.tokens.get(&claims.jti)?);
+        let grant = self.grants.get(&claims.dev, &claims.grnt)?;
+        let token = self.tokens.get(&claims.dev, &claims.jti)?;
         let mut suspended = Vec::new();
         for agent in grant.chain.iter() {
-            if !self.agents.get(agent)? {
+            if !self.agents.get(&claims.dev, agent)? {
                 suspended.push(*agent);
             }
         }
@@ -88,20 +90,26 @@ impl Listener for Memory {
         for change in changes {
             match change {
                 Change::KeyRevoked { developer_id, key_id, hash } => {
-                    self.keys.invalidate(hash);
+                    self.keys.invalidate(key_group(hash), hash);
                     self.streams.revoke_key(*developer_id, *key_id);
                 }
                 Change::DeveloperSuspended(id) => {
                     self.keys.invalidate_all(|caller| caller.developer_id == *id);
                     self.streams.suspend(*id);
                 }
-                Change::GrantRevoked(id) => self.grants.invalidate(id),
-                Change::CascadeStarted => {
-                    self.grants.clear();
+                Change::GrantEnded { developer_id, grant_id } => {
+                    self.grants.invalidate(*developer_id, grant_id);
+                }
+                Change::CascadeStarted { developer_id } => {
+                    self.grants.clear(*developer_id);
                     self.cascade_started.notify_one();
                 }
-                Change::TokenRevoked(id) => self.tokens.invalidate(id),
-                Change::AgentChanged(id) => self.agents.invalidate(id),
+                Change::TokenRevoked { developer_id, token_id } => {
+                    self.tokens.invalidate(*developer_id, token_id);
+                }
+                Change::AgentChanged { developer_id, agent_id } => {
+                    self.agents.invalidate(*developer_id, agent_id);
+                }
             }
         }
     }
@@ -122,6 +130,11 @@ impl Listener for Memory {
     fn appended(&self, events: Vec<(DeveloperId, StoredEvent)>) {
         self.streams.publish(events);
     }
+}
+
+fn key_group(hash: &KeyHash) -> u8 {
+    let [first, ..] = hash;
+    *first
 }
 
 /// The service.
@@ -248,7 +261,8 @@ impl App {
 
     /// Whose API key this is, if it is in memory.
     pub(crate) fn known_caller(&self, secret: &str) -> Option<Caller> {
-        self.memory.keys.get(&sha256(secret.as_bytes()))
+        let hash = sha256(secret.as_bytes());
+        self.memory.keys.get(&key_group(&hash), &hash)
     }
 
     /// Whose API key this is, if it works.
@@ -257,14 +271,15 @@ impl App {
             return Ok(None);
         }
         let hash = sha256(secret.as_bytes());
-        let generation = self.memory.keys.generation();
+        let group = key_group(&hash);
+        let generation = self.memory.keys.generation(&group);
         let key = self.read(Scope::Global, move |store| Ok(store.key_by_hash(&hash)?)).await?;
         let Some(key) = key.filter(|key| key.revoked_at.is_none()) else { return Ok(None) };
         if key.is_suspended {
             return Err(operators::suspended().into());
         }
         let caller = Caller { developer_id: key.developer_id, key_id: key.id, mode: key.mode };
-        self.memory.keys.insert(generation, hash, caller);
+        self.memory.keys.insert(generation, &group, hash, caller);
         Ok(Some(caller))
     }
 
@@ -286,18 +301,20 @@ impl App {
         let standing = if let Some(known) = memory.standing(claims) {
             known
         } else {
-            let (grants, tokens) = (memory.grants.generation(), memory.tokens.generation());
-            let agents = memory.agents.generation();
+            let (grants, tokens) =
+                (memory.grants.generation(&developer), memory.tokens.generation(&developer));
+            let agents = memory.agents.generation(&developer);
             let wanted = claims.clone();
             let loaded = self.read(developer, move |store| Standing::load(store, developer, &wanted)).await?;
             if let Some(grant) = &loaded.grant {
                 for agent in grant.chain.iter() {
-                    memory.agents.insert(agents, *agent, !loaded.suspended.contains(agent));
+                    let is_active = !loaded.suspended.contains(agent);
+                    memory.agents.insert(agents, &developer, *agent, is_active);
                 }
-                memory.grants.insert(grants, claims.grnt, grant.clone());
+                memory.grants.insert(grants, &developer, claims.grnt, grant.clone());
             }
             if let Some(token) = loaded.token {
-                memory.tokens.insert(tokens, claims.jti, token);
+                memory.tokens.insert(tokens, &developer, claims.jti, token);
             }
             loaded
         };

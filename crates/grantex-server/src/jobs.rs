@@ -1,22 +1,25 @@
 //! What the service does by itself, beside requests.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use grantex_core::store::Scope;
+use grantex_core::store::{Scope, Tx};
 use grantex_core::usecase::{cascade, maintenance};
-use grantex_types::DeveloperId;
+use grantex_types::{DeveloperId, ErrorCode};
 
 use crate::App;
 use crate::http::error::ApiResult;
 
 /// How often logs are trimmed and ended rows removed.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
-/// Rows that one transaction of maintenance removes: a few milliseconds, so that no request
+/// Rows that one transaction of maintenance removes or changes: a few milliseconds, so that no request
 /// notices.
-const MAINTENANCE_ROWS: u32 = 1000;
+const MAINTENANCE_ROWS: u32 = 250;
 /// Events of a former release that get their checksums in one transaction: some milliseconds too.
 const SUMMED_ROWS: u32 = 500;
+/// After this long a slice of a cascade takes no further grant, however many it may: no other write waits
+/// for longer.
+const SLICE_TIME: Duration = Duration::from_millis(20);
 /// How long to wait when the store cannot be written.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often the metrics recorder tidies up its histograms.
@@ -63,10 +66,15 @@ impl Job {
 
 /// Works off large cascades, also those that a crash interrupted.
 async fn advance_cascades(app: &App) {
+    let mut last: Option<DeveloperId> = None;
     loop {
-        match app.write(Scope::Global, "advance_cascade", cascade::advance).await {
-            Ok(true) => {}
-            Ok(false) => app.memory.cascade_started.notified().await,
+        let slice = move |tx: &mut dyn Tx| {
+            let started = Instant::now();
+            cascade::advance(tx, last, &|| started.elapsed() < SLICE_TIME)
+        };
+        match app.write(Scope::Global, "advance_cascade", slice).await {
+            Ok(Some(developer)) => last = Some(developer),
+            Ok(None) => app.memory.cascade_started.notified().await,
             Err(_) => tokio::time::sleep(STORE_PAUSE).await,
         }
     }
@@ -83,25 +91,37 @@ async fn maintain(app: &App) {
 
 async fn maintain_once(app: &App) -> ApiResult<()> {
     app.refresh_jwks().await?;
-    while app.write(Scope::Global, "sum events", |tx| Ok(tx.sum_events(SUMMED_ROWS)?)).await? > 0 {}
-    while app.write(Scope::Global, "purge", |tx| maintenance::purge(tx, MAINTENANCE_ROWS)).await? > 0 {}
-    let retention = app.settings.retention;
+    let (retention, history_age) = (app.settings.retention, app.settings.history_age);
+    work_off(app, Scope::Global, "sum_events", |tx| Ok(tx.sum_events(SUMMED_ROWS)?)).await?;
+    work_off(app, Scope::Global, "tidy_tree", |tx| Ok(tx.tidy_tree(MAINTENANCE_ROWS)?)).await?;
+    work_off(app, Scope::Global, "purge", move |tx| maintenance::purge(tx, history_age, MAINTENANCE_ROWS))
+        .await?;
     let mut after: Option<DeveloperId> = None;
     loop {
-        let (due, last) = app
+        let (trims, grants, last) = app
             .read(Scope::Global, move |store| {
                 let page = store.developers_with_events(after, DEVELOPERS_PAGE)?;
-                let mut due = Vec::new();
+                let (mut trims, mut grants) = (Vec::new(), Vec::new());
                 for developer in &page {
                     if maintenance::trim_due(store, *developer, retention)?.is_some() {
-                        due.push(*developer);
+                        trims.push(*developer);
+                    }
+                    if maintenance::grants_due(store, *developer, history_age)?.is_some() {
+                        grants.push(*developer);
                     }
                 }
-                Ok((due, page.last().copied()))
+                Ok((trims, grants, page.last().copied()))
             })
             .await?;
-        for developer in due {
-            trim(app, developer, retention).await?;
+        for developer in trims {
+            let trim = move |tx: &mut dyn Tx| maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS);
+            let trimmed = work_off(app, developer.into(), "trim_log", trim).await?;
+            metrics::counter!("grantex_events_trimmed_total").increment(trimmed);
+        }
+        for developer in grants {
+            let tend =
+                move |tx: &mut dyn Tx| maintenance::tend_grants(tx, developer, history_age, MAINTENANCE_ROWS);
+            work_off(app, developer.into(), "tend_grants", tend).await?;
         }
         if last.is_none() {
             return Ok(());
@@ -110,16 +130,22 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
     }
 }
 
-async fn trim(app: &App, developer: DeveloperId, retention: maintenance::Retention) -> ApiResult<()> {
+/// Does slices until one finds nothing to do. Returns how many rows they did. What fails at a defect, of a row that is
+/// damaged say, is left for the next time, and keeps nothing else from being done.
+async fn work_off<F>(app: &App, scope: Scope, name: &'static str, slice: F) -> ApiResult<u64>
+where
+    F: Fn(&mut dyn Tx) -> grantex_core::Result<u64> + Copy + Send + 'static,
+{
+    let mut rows: u64 = 0;
     loop {
-        let trimmed = app
-            .write(developer, "trim_log", move |tx| {
-                maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS)
-            })
-            .await?;
-        metrics::counter!("grantex_events_trimmed_total").increment(trimmed);
-        if trimmed == 0 {
-            return Ok(());
+        match app.write(scope, name, slice).await {
+            Ok(0) => return Ok(rows),
+            Ok(done) => rows = rows.saturating_add(done),
+            Err(error) if error.code == ErrorCode::InternalError => {
+                tracing::warn!(name, "a part of maintenance did not work; it is tried again");
+                return Ok(rows);
+            }
+            Err(error) => return Err(error),
         }
     }
 }

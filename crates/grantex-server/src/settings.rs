@@ -38,6 +38,9 @@ pub struct Settings {
     pub connections: ConnectionSettings,
     /// How much of each log is kept.
     pub retention: Retention,
+    /// How long the history of what ended is kept: requests that became grants, grants, their tokens and debits,
+    /// revoked keys. `None` for ever.
+    pub history_age: Option<Lifetime>,
     /// The streams' settings.
     pub streams: StreamSettings,
 }
@@ -194,6 +197,7 @@ impl Default for Settings {
             requests: RequestSettings::default(),
             connections: ConnectionSettings::default(),
             retention: Retention { age: Lifetime::from_seconds(30 * 24 * 3600), count: 1_000_000 },
+            history_age: None,
             streams: StreamSettings::default(),
         }
     }

@@ -4,7 +4,7 @@ use grantex_types::api::agents::{AgentStatus, CreateAgentRequest, UpdateAgentReq
 use grantex_types::{AgentId, DeveloperId};
 
 use super::cascade;
-use crate::model::{Agent, Caller};
+use crate::model::{Agent, AgentChangeKind, Caller};
 use crate::store::{Page, Read, Tx};
 use crate::{Error, Result, validate};
 
@@ -59,10 +59,15 @@ pub fn update(tx: &mut dyn Tx, caller: &Caller, id: AgentId, request: UpdateAgen
     if let Some(scopes) = scopes {
         agent.scopes = validate::scopes(scopes, 0)?;
     }
-    if let Some(status) = status {
-        agent.status = status;
-    }
     agent.updated_at = tx.now();
+    if let Some(status) = status.filter(|status| *status != agent.status) {
+        agent.status = status;
+        let change = match status {
+            AgentStatus::Active => AgentChangeKind::Resumed,
+            AgentStatus::Suspended => AgentChangeKind::Suspended,
+        };
+        tx.insert_agent_change(caller.developer_id, id, change, agent.updated_at)?;
+    }
     tx.update_agent(&agent)?;
     Ok(agent)
 }
@@ -72,6 +77,7 @@ pub fn delete(tx: &mut dyn Tx, caller: &Caller, id: AgentId) -> Result<()> {
     let agent = get(tx, caller, id)?;
     let now = tx.now();
     tx.delete_agent(caller.developer_id, agent.agent_id, now)?;
+    tx.insert_agent_change(caller.developer_id, agent.agent_id, AgentChangeKind::Deleted, now)?;
     cascade::revoke_agent(tx, caller.developer_id, agent.agent_id)
 }
 

@@ -5,55 +5,46 @@
 //! read treats what a job covers as revoked – and the rows with their events follow in slices,
 //! parents before children, through [`advance`].
 
+use std::collections::HashSet;
+
 use grantex_types::event::RevokedBy;
-use grantex_types::{AgentId, DeveloperId, EventData};
+use grantex_types::{AgentId, DeveloperId, EventData, Timestamp};
 
 use crate::Result;
-use crate::model::{CascadeJob, Grant};
+use crate::log::Subject;
+use crate::model::{CascadeJob, Grant, Reached};
 use crate::store::{Reach, Tx};
 
-/// The most grants that one transaction revokes. Measured on two cores: 10,000 take about 80 ms, in
-/// which no other write commits; many more would be felt as an outage (`bench`, `revoke`).
-pub const LARGEST_AT_ONCE: u32 = 10_000;
+/// The most grants below another that are revoked in its transaction. Measured on two cores: they take
+/// some ten milliseconds, in which no other write commits (`bench`, `revoke`).
+pub const LARGEST_AT_ONCE: u32 = 1_000;
 
 /// The most grants that one slice of a larger cascade revokes: some milliseconds, after which
 /// waiting writes get their turn.
-pub const SLICE: u32 = 500;
+pub const SLICE: u32 = 250;
 
 /// Revokes an active grant (as `by`) and its descendants (as the system).
 pub fn revoke_grant(tx: &mut dyn Tx, grant: &Grant, by: RevokedBy) -> Result<()> {
-    let below = tx.descendants(grant.developer_id, grant.id, None, Reach::Active, LARGEST_AT_ONCE)?;
-    revoke_row(tx, grant, by)?;
-    if below.len() < LARGEST_AT_ONCE as usize {
-        for (_, descendant) in &below {
-            revoke_row(tx, descendant, RevokedBy::System)?;
-        }
-        return Ok(());
+    let (developer, now) = (grant.developer_id, tx.now());
+    let below = tx.descendants(developer, grant.id, Reach::Active, LARGEST_AT_ONCE.saturating_add(1))?;
+    revoke(tx, developer, &grant.subject(), now, by)?;
+    if below.len() > LARGEST_AT_ONCE as usize {
+        let job = CascadeJob {
+            seq: 0,
+            developer_id: developer,
+            created_at: now,
+            agent_id: None,
+            root: Some(grant.id),
+        };
+        return Ok(tx.insert_cascade_job(&job)?);
     }
-    let job = CascadeJob {
-        seq: 0,
-        developer_id: grant.developer_id,
-        created_at: tx.now(),
-        agent_id: None,
-        root: Some(grant.id),
-        done: None,
-    };
-    Ok(tx.insert_cascade_job(&job)?)
+    revoke_all(tx, developer, &below)
 }
 
 /// Revokes an agent's grants and their descendants, also other agents', all as the system.
 pub fn revoke_agent(tx: &mut dyn Tx, developer: DeveloperId, agent: AgentId) -> Result<()> {
-    if agent_fits_at_once(tx, developer, agent)? {
-        // Parents come first, so what an earlier grant's cascade already took is not active here.
-        while let Some(grant) = tx.grants_of_agent(developer, agent, Reach::Active, 1)?.pop() {
-            revoke_row(tx, &grant, RevokedBy::System)?;
-            for (_, descendant) in
-                tx.descendants(developer, grant.id, None, Reach::Active, LARGEST_AT_ONCE)?
-            {
-                revoke_row(tx, &descendant, RevokedBy::System)?;
-            }
-        }
-        return Ok(());
+    if let Some(reached) = with_descendants(tx, developer, agent)? {
+        return revoke_all(tx, developer, &reached);
     }
     let job = CascadeJob {
         seq: 0,
@@ -61,76 +52,96 @@ pub fn revoke_agent(tx: &mut dyn Tx, developer: DeveloperId, agent: AgentId) -> 
         created_at: tx.now(),
         agent_id: Some(agent),
         root: None,
-        done: None,
     };
     Ok(tx.insert_cascade_job(&job)?)
 }
 
-fn agent_fits_at_once(tx: &dyn Tx, developer: DeveloperId, agent: AgentId) -> Result<bool> {
-    let own = tx.grants_of_agent(developer, agent, Reach::Active, LARGEST_AT_ONCE)?;
-    let mut left = LARGEST_AT_ONCE;
-    for grant in &own {
-        let below = tx.descendants(developer, grant.id, None, Reach::Active, left)?;
-        let cost = u32::try_from(below.len()).unwrap_or(u32::MAX).saturating_add(1);
-        match left.checked_sub(cost) {
-            Some(rest) if rest > 0 => left = rest,
-            _ => return Ok(false),
+/// An agent's grants and those below them, parents first; `None` if they are more than one transaction takes.
+fn with_descendants(tx: &dyn Tx, developer: DeveloperId, agent: AgentId) -> Result<Option<Vec<Reached>>> {
+    let too_many = LARGEST_AT_ONCE.saturating_add(1);
+    let own = tx.grants_of_agent(developer, agent, Reach::Active, too_many)?;
+    let mut all: Vec<Reached> = Vec::new();
+    let mut known = HashSet::new();
+    for grant in own {
+        let id = grant.subject.grant_id;
+        // Parents come first, so one that hangs below another of this agent's is known with all below it.
+        if !known.insert(id) {
+            continue;
+        }
+        all.push(grant);
+        let below = tx.descendants(developer, id, Reach::Active, too_many)?;
+        known.extend(below.iter().map(|below| below.subject.grant_id));
+        all.extend(below);
+        if all.len() > LARGEST_AT_ONCE as usize {
+            return Ok(None);
         }
     }
-    Ok(true)
+    Ok(Some(all))
 }
 
-/// Revokes the next slice of the oldest unfinished job. Returns whether there may be more to do.
+fn revoke_all(tx: &mut dyn Tx, developer: DeveloperId, reached: &[Reached]) -> Result<()> {
+    let now = tx.now();
+    // What a job covers is inactive, and the job will tell it.
+    for one in reached.iter().filter(|one| !one.is_over && !one.is_covered) {
+        revoke(tx, developer, &one.subject, now, RevokedBy::System)?;
+    }
+    Ok(())
+}
+
+/// Revokes the next slice of an unfinished job, at most [`SLICE`] grants and none after `may_go_on` says no. Returns
+/// whose job it was; `None` when no job is left.
 ///
-/// Jobs run one after the other in the order they were made, so that a grant covered by two of
-/// them has its parents revoked first whichever comes first.
-pub fn advance(tx: &mut dyn Tx) -> Result<bool> {
-    let Some(mut job) = tx.next_cascade_job()? else { return Ok(false) };
+/// Developers take turns: it is the job of the next one after `last`. One developer's jobs run one after the other
+/// in the order they were made, so that a grant covered by two of them has its parents revoked first whichever
+/// comes first.
+pub fn advance(
+    tx: &mut dyn Tx,
+    last: Option<DeveloperId>,
+    may_go_on: &dyn Fn() -> bool,
+) -> Result<Option<DeveloperId>> {
+    let Some(mut job) = tx.next_cascade_job(last)? else { return Ok(None) };
+    let developer = job.developer_id;
     let covered = Reach::CoveredSince(job.created_at);
     let mut left = SLICE;
-    while left > 0 {
-        let Some(root) = job.root else {
-            let next = match job.agent_id {
-                Some(agent) => tx.grants_of_agent(job.developer_id, agent, covered, 1)?.pop(),
-                None => None,
-            };
-            let Some(grant) = next else {
-                tx.delete_cascade_job(job.seq)?;
-                return Ok(true);
-            };
-            revoke_covered(tx, &grant, &job)?;
-            left = left.saturating_sub(1);
-            job.root = Some(grant.id);
-            job.done = None;
-            continue;
+    loop {
+        let slice = match (job.root, job.agent_id) {
+            (Some(root), _) => tx.descendants(developer, root, covered, left)?,
+            (None, Some(agent)) => tx.grants_of_agent(developer, agent, covered, 1)?,
+            (None, None) => Vec::new(),
         };
-        let slice = tx.descendants(job.developer_id, root, job.done, covered, left)?;
-        if slice.len() < left as usize {
-            job.root = None;
+        match (job.root, slice.first()) {
+            // Nothing is left below this one, which frees the way to the agent's next.
+            (Some(_), None) => job.root = None,
+            (None, None) => {
+                tx.delete_cascade_job(job.seq)?;
+                return Ok(Some(developer));
+            }
+            (None, Some(grant)) => job.root = Some(grant.subject.grant_id),
+            (Some(_), Some(_)) => {}
         }
-        for (depth, grant) in slice {
-            revoke_covered(tx, &grant, &job)?;
+        for one in &slice {
+            if one.is_over {
+                tx.leave_tree(one.subject.grant_id)?;
+            } else {
+                revoke(tx, developer, &one.subject, job.created_at, RevokedBy::System)?;
+            }
             left = left.saturating_sub(1);
-            job.done = Some((depth, grant.id));
+            if left == 0 || !may_go_on() {
+                tx.update_cascade_job(&job)?;
+                return Ok(Some(developer));
+            }
         }
     }
-    tx.update_cascade_job(&job)?;
-    Ok(true)
 }
 
-fn revoke_covered(tx: &mut dyn Tx, grant: &Grant, job: &CascadeJob) -> Result<()> {
-    tx.revoke_grant(grant.developer_id, grant.id, job.created_at)?;
-    append_revoked(tx, grant, RevokedBy::System)
-}
-
-fn revoke_row(tx: &mut dyn Tx, grant: &Grant, by: RevokedBy) -> Result<()> {
-    let now = tx.now();
-    tx.revoke_grant(grant.developer_id, grant.id, now)?;
-    append_revoked(tx, grant, by)
-}
-
-fn append_revoked(tx: &mut dyn Tx, grant: &Grant, revoked_by: RevokedBy) -> Result<()> {
-    let data = EventData::GrantRevoked { grant_id: grant.id, revoked_by };
-    tx.append(grant.developer_id, &grant.subject(), data)?;
+fn revoke(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    subject: &Subject,
+    at: Timestamp,
+    revoked_by: RevokedBy,
+) -> Result<()> {
+    tx.revoke_grant(developer, subject.grant_id, at)?;
+    tx.append(developer, subject, EventData::GrantRevoked { grant_id: subject.grant_id, revoked_by })?;
     Ok(())
 }

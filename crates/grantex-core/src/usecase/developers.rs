@@ -64,9 +64,7 @@ pub fn me(store: &dyn Read, caller: &Caller) -> Result<Developer> {
 /// Adds a key.
 pub fn create_key(tx: &mut dyn Tx, caller: &Caller, name: &str, secret: NewSecret) -> Result<ApiKey> {
     let name = validate::name(name)?;
-    let page = Page { after: None, offset: 0, limit: u32::MAX };
-    let working = tx.keys(caller.developer_id, page)?.iter().filter(|key| key.revoked_at.is_none()).count();
-    if working >= MOST_KEYS as usize {
+    if tx.working_keys(caller.developer_id, MOST_KEYS)? >= MOST_KEYS {
         return Err(Error::refused(
             ErrorCode::Conflict,
             format!("a developer has at most {MOST_KEYS} working keys; revoke one first"),

@@ -123,6 +123,7 @@ pub fn delegate(
         issued_at: now,
         expires_at: now.plus(lifetime).min(parent_grant.expires_at),
         revoked_at: None,
+        lapsed: false,
         parent_id: Some(parent_grant.id),
         depth,
     };

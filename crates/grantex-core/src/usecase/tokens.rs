@@ -107,6 +107,7 @@ pub fn exchange(tx: &mut dyn Tx, caller: &Caller, shown: &Exchange, signer: &Sig
         issued_at: now,
         expires_at,
         revoked_at: None,
+        lapsed: false,
         parent_id: None,
         depth: 0,
     };
@@ -202,6 +203,8 @@ fn issue(
         id: TokenId::from_parts(now.millis(), tx.random()),
         developer_id: grant.developer_id,
         grant_id: grant.id,
+        issued_at: now,
+        method: Some(method),
         expires_at: now.plus(signer.lifetime).min(grant.expires_at),
         revoked_at: None,
     };
@@ -279,7 +282,7 @@ impl GrantStanding {
     pub fn load(store: &dyn Read, developer: DeveloperId, id: GrantId) -> Result<Option<Self>> {
         let Some(grant) = store.grant(developer, id)? else { return Ok(None) };
         let chain = chain(store, &grant)?.into();
-        Ok(Some(Self { revoked: grant.revoked_at.is_some(), expires_at: grant.expires_at, chain }))
+        Ok(Some(Self { revoked: grant.revoked_at.is_some(), expires_at: grant.in_force_until(), chain }))
     }
 }
 

@@ -64,6 +64,7 @@ async fn a_list_goes_on_where_its_filter_hid_too_many() {
                 issued_at: now,
                 expires_at: now.plus(Lifetime::from_seconds(3600)),
                 revoked_at: None,
+                lapsed: false,
                 parent_id: None,
                 depth: 0,
             })?;

@@ -169,6 +169,7 @@ async fn older_grants_keep_their_scopes_and_their_tokens_their_form() {
                 issued_at: now,
                 expires_at: now.plus("24h".parse().unwrap()),
                 revoked_at: None,
+                lapsed: false,
                 parent_id: None,
                 depth: 0,
             };

@@ -11,7 +11,7 @@ impl Session<'_> {
     /// See [`Tx::sum_events`](grantex_core::store::Tx::sum_events).
     pub(super) fn sum_old_events(&self, limit: u32) -> StoreResult<u64> {
         let Some((developer, next, last)) =
-            self.one("SELECT developer_id, next, last FROM unsummed LIMIT 1", [], |row| {
+            self.one("SELECT developer_id, next, last FROM unsummed WHERE developer_id > x'' ORDER BY developer_id LIMIT 1", [], |row| {
                 Ok((
                     DeveloperId::from_bytes(row.get("developer_id")?),
                     uint(row, "next")?,

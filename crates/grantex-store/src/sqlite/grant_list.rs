@@ -6,7 +6,8 @@ use grantex_types::api::grants::GrantStatus;
 use grantex_types::{AgentId, DeveloperId, GrantId};
 use rusqlite::types::ToSql;
 
-use super::read::{COVERED_AT, GRANT_COLUMNS, NEWEST};
+use super::cascade::{COVERED_AT, LIVE};
+use super::read::{GRANT_COLUMNS, NEWEST};
 use super::rows::grant;
 use super::session::{Session, int, store_error};
 
@@ -37,19 +38,31 @@ impl Session<'_> {
             }
             params.push((":agent", agent_id));
         }
+        let mut index = "";
         match filter.status {
             None => {}
             Some(GrantStatus::Revoked) => {
                 shown.push(format!("(g.revoked_at IS NOT NULL OR {COVERED_AT} IS NOT NULL)"));
             }
-            Some(status) => {
-                let ends = if status == GrantStatus::Active { "> :now" } else { "<= :now" };
-                shown.push(format!("g.revoked_at IS NULL AND {COVERED_AT} IS NULL AND g.expires_at {ends}"));
+            Some(GrantStatus::Expired) => {
+                shown.push(format!(
+                    "g.revoked_at IS NULL AND {COVERED_AT} IS NULL AND (g.lapsed = 1 OR g.expires_at <= :now)"
+                ));
+                params.push((":now", &now));
+            }
+            Some(GrantStatus::Active) => {
+                index = match (&filter.principal_id, &agent_id) {
+                    (Some(_), _) => "INDEXED BY grants_live_by_principal",
+                    (None, Some(_)) => "INDEXED BY grants_live_by_agent",
+                    (None, None) => "INDEXED BY grants_live",
+                };
+                walked.push(LIVE);
+                shown.push(format!("{COVERED_AT} IS NULL AND g.expires_at > :now"));
                 params.push((":now", &now));
             }
         }
         let mut statement = self.statement(&format!(
-            "SELECT {GRANT_COLUMNS}, {COVERED_AT} AS covered_at, {} AS shown FROM grants g WHERE {}
+            "SELECT {GRANT_COLUMNS}, {COVERED_AT} AS covered_at, {} AS shown FROM grants g {index} WHERE {}
              ORDER BY g.id DESC LIMIT :looked_at",
             shown.join(" AND "),
             walked.join(" AND ")

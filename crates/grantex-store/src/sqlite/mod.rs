@@ -12,20 +12,26 @@
 //! | `wal`, `gate` | checkpoints, and room in the write-ahead log |
 //! | `mark` | what remembers how far the database was |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
-//! | `read`, `write`, `log`, `keys`, `audit`, `sessions` | the row primitives |
+//! | `read`, `write`, `log`, `keys`, `audit`, `sessions`, `cascade`, `ended` | the row primitives |
 //! | `places` | finding ids and times in a log |
 //! | `checksum`, `backfill`, `damages` | what an event's row has to be, and which are not |
+//! | `plan` | in daily builds: the check that no statement of a transaction goes through a table |
+//! | `bounded` | the test that what has ended costs nothing |
 //! | `rows` | rows as the rules' types |
 //! | `backup` | a consistent copy while the service runs |
 
 mod audit;
 mod backfill;
 mod backup;
+#[cfg(test)]
+mod bounded;
+mod cascade;
 mod checksum;
 mod committer;
 mod counting;
 mod damages;
 mod desk;
+mod ended;
 mod gate;
 mod grant_list;
 mod inbox;
@@ -34,6 +40,8 @@ mod log;
 mod mark;
 mod open;
 mod places;
+#[cfg(debug_assertions)]
+mod plan;
 mod read;
 mod readers;
 mod rows;

@@ -4,44 +4,27 @@ use std::sync::LazyLock;
 
 use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
-    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash, PrincipalSession,
-    RefreshToken, Tenant, Token, Transaction,
+    Agent, AgentChange, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash,
+    PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction,
 };
 use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, Sifted, StoreResult};
 use grantex_types::{
     AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, SessionId,
     Timestamp, TokenId, TransactionId,
 };
-use rusqlite::named_params;
 
-use super::rows::{agent, api_key, auth_request, budget, grant, tenant, transaction};
+use super::cascade::COVERED_AT;
+use super::rows::{
+    agent, agent_change, api_key, auth_request, budget, grant, issue_method, tenant, transaction,
+};
 use super::session::{Session, int, optional_time, time, uint};
-
-/// When the oldest unfinished cascade made the grant `g` inactive, or NULL. Costs one look into
-/// an empty index while the developer has no such cascade.
-pub(super) const COVERED_AT: &str = "(SELECT min(j.created_at) FROM cascade_jobs j
-    WHERE j.developer_id = g.developer_id AND g.expires_at > j.created_at AND (
-        j.agent_id = g.agent_id OR (j.agent_id IS NULL AND j.root = g.id)
-        OR EXISTS (SELECT 1 FROM grant_ancestry a
-                   JOIN grants p ON p.developer_id = g.developer_id AND p.id = a.ancestor_id
-                   WHERE a.grant_id = g.id AND (p.agent_id = j.agent_id OR (j.agent_id IS NULL AND p.id = j.root)))))";
 
 pub(super) const GRANT_COLUMNS: &str =
     "g.id, g.developer_id, g.agent_id, g.principal_id, g.scopes, g.audience, g.issued_at,
-    g.expires_at, g.revoked_at, g.parent_id, g.depth";
+    g.expires_at, g.revoked_at, g.lapsed, g.parent_id, g.depth";
 
 /// The cursor of a list that starts at its newest row: above every id.
 pub(super) const NEWEST: [u8; 16] = [0xFF; 16];
-
-/// The condition that leaves what a cascade still has to revoke, and whether it needs `:at`.
-fn reach_condition(reach: Reach, now: Timestamp) -> (String, Timestamp) {
-    match reach {
-        Reach::Active => {
-            (format!("g.revoked_at IS NULL AND g.expires_at > :at AND {COVERED_AT} IS NULL"), now)
-        }
-        Reach::CoveredSince(at) => ("g.revoked_at IS NULL AND g.expires_at > :at".into(), at),
-    }
-}
 
 impl Read for Session<'_> {
     fn now(&self) -> Timestamp {
@@ -95,6 +78,16 @@ impl Read for Session<'_> {
         )
     }
 
+    fn working_keys(&self, developer: DeveloperId, most: u32) -> StoreResult<u32> {
+        let count = self.one(
+            "SELECT count(*) AS n FROM (SELECT 1 FROM api_keys INDEXED BY api_keys_working
+             WHERE developer_id = ?1 AND revoked_at IS NULL LIMIT ?2)",
+            (developer.to_bytes(), most),
+            |row| row.get("n"),
+        )?;
+        Ok(count.unwrap_or(0))
+    }
+
     fn audit_entries(&self, developer: DeveloperId, page: Page<AuditId>) -> StoreResult<Vec<AuditEntry>> {
         self.read_audit(developer, page)
     }
@@ -122,8 +115,8 @@ impl Read for Session<'_> {
 
     fn agents(&self, developer: DeveloperId, page: Page<AgentId>) -> StoreResult<Vec<Agent>> {
         self.all(
-            "SELECT * FROM agents WHERE developer_id = ?1 AND id < ?2 AND deleted_at IS NULL
-             ORDER BY id DESC LIMIT ?3 OFFSET ?4",
+            "SELECT * FROM agents INDEXED BY agents_kept
+             WHERE developer_id = ?1 AND id < ?2 AND deleted_at IS NULL ORDER BY id DESC LIMIT ?3 OFFSET ?4",
             (
                 developer.to_bytes(),
                 page.after.map_or(NEWEST, AgentId::to_bytes),
@@ -131,6 +124,26 @@ impl Read for Session<'_> {
                 int(page.offset),
             ),
             agent,
+        )
+    }
+
+    fn agent_changes(
+        &self,
+        developer: DeveloperId,
+        agent: AgentId,
+        page: Page<u64>,
+    ) -> StoreResult<Vec<AgentChange>> {
+        self.all(
+            "SELECT number, kind, at FROM agent_changes WHERE developer_id = ?1 AND agent_id = ?2 AND number < ?3
+             ORDER BY number DESC LIMIT ?4 OFFSET ?5",
+            (
+                developer.to_bytes(),
+                agent.to_bytes(),
+                page.after.map_or(i64::MAX, int),
+                page.limit,
+                int(page.offset),
+            ),
+            agent_change,
         )
     }
 
@@ -159,37 +172,17 @@ impl Read for Session<'_> {
     }
 
     fn agents_above(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Vec<AgentId>> {
-        self.all(
-            "SELECT p.agent_id FROM grant_ancestry a JOIN grants p ON p.developer_id = ?1 AND p.id = a.ancestor_id
-             WHERE a.grant_id = ?2 ORDER BY a.depth",
-            (developer.to_bytes(), grant.to_bytes()),
-            |row| Ok(AgentId::from_bytes(row.get("agent_id")?)),
-        )
+        self.agents_upwards(developer, grant)
     }
 
     fn descendants(
         &self,
         developer: DeveloperId,
         root: GrantId,
-        done: Option<(u8, GrantId)>,
         reach: Reach,
         limit: u32,
-    ) -> StoreResult<Vec<(u8, Grant)>> {
-        let (condition, at) = reach_condition(reach, self.now);
-        let (depth, id) = done.map_or((0, [0; 16]), |(depth, id)| (depth, id.to_bytes()));
-        self.all(
-            &format!(
-                "SELECT {GRANT_COLUMNS}, NULL AS covered_at, below.depth AS below
-                 FROM grant_ancestry below CROSS JOIN grants g ON g.developer_id = :developer AND g.id = below.grant_id
-                 WHERE below.ancestor_id = :root AND (below.depth, below.grant_id) > (:depth, :id) AND {condition}
-                 ORDER BY below.depth, below.grant_id LIMIT :limit"
-            ),
-            named_params! {
-                ":developer": developer.to_bytes(), ":root": root.to_bytes(), ":depth": depth, ":id": id,
-                ":at": int(at.millis()), ":limit": limit,
-            },
-            |row| Ok((row.get("below")?, grant(row)?)),
-        )
+    ) -> StoreResult<Vec<Reached>> {
+        self.read_descendants(developer, root, reach, limit)
     }
 
     fn grants_of_agent(
@@ -198,46 +191,38 @@ impl Read for Session<'_> {
         agent: AgentId,
         reach: Reach,
         limit: u32,
-    ) -> StoreResult<Vec<Grant>> {
-        let (condition, at) = reach_condition(reach, self.now);
-        self.all(
-            &format!(
-                "SELECT {GRANT_COLUMNS}, NULL AS covered_at FROM grants g
-                 WHERE g.developer_id = :developer AND g.agent_id = :agent AND {condition}
-                 ORDER BY g.depth, g.id LIMIT :limit"
-            ),
-            named_params! {
-                ":developer": developer.to_bytes(), ":agent": agent.to_bytes(), ":at": int(at.millis()),
-                ":limit": limit,
-            },
-            grant,
-        )
+    ) -> StoreResult<Vec<Reached>> {
+        self.read_grants_of_agent(developer, agent, reach, limit)
     }
 
-    fn next_cascade_job(&self) -> StoreResult<Option<CascadeJob>> {
-        self.one("SELECT * FROM cascade_jobs ORDER BY seq LIMIT 1", [], |row| {
-            let done_depth: Option<u8> = row.get("done_depth")?;
-            let done_grant: Option<[u8; 16]> = row.get("done_grant")?;
-            Ok(CascadeJob {
-                seq: uint(row, "seq")?,
-                developer_id: DeveloperId::from_bytes(row.get("developer_id")?),
-                created_at: time(row, "created_at")?,
-                agent_id: row.get::<_, Option<[u8; 16]>>("agent_id")?.map(AgentId::from_bytes),
-                root: row.get::<_, Option<[u8; 16]>>("root")?.map(GrantId::from_bytes),
-                done: done_depth.zip(done_grant.map(GrantId::from_bytes)),
-            })
-        })
+    fn next_cascade_job(&self, after: Option<DeveloperId>) -> StoreResult<Option<CascadeJob>> {
+        self.read_next_job(after)
+    }
+
+    fn has_cascade_job(&self, developer: DeveloperId) -> StoreResult<bool> {
+        self.read_has_job(developer)
+    }
+
+    fn earliest_end(&self, developer: DeveloperId) -> StoreResult<Option<Timestamp>> {
+        self.read_earliest_end(developer)
+    }
+
+    fn has_history(&self, developer: DeveloperId, before: Timestamp) -> StoreResult<bool> {
+        self.read_has_history(developer, before)
     }
 
     fn token(&self, developer: DeveloperId, id: TokenId) -> StoreResult<Option<Token>> {
         self.one(
-            "SELECT grant_id, expires_at, revoked_at FROM tokens WHERE developer_id = ?1 AND id = ?2",
+            "SELECT grant_id, issued_at, method, expires_at, revoked_at FROM tokens WHERE developer_id = ?1 AND id = ?2",
             (developer.to_bytes(), id.to_bytes()),
             |row| {
                 Ok(Token {
                     id,
                     developer_id: developer,
                     grant_id: GrantId::from_bytes(row.get("grant_id")?),
+                    // An id says when it was made, also where an earlier version kept no time.
+                    issued_at: optional_time(row, "issued_at")?.unwrap_or(Timestamp::from_millis(id.millis())),
+                    method: issue_method(row)?,
                     expires_at: time(row, "expires_at")?,
                     revoked_at: optional_time(row, "revoked_at")?,
                 })

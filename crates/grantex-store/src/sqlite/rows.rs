@@ -2,10 +2,13 @@
 
 use std::str::FromStr;
 
-use grantex_core::model::{Agent, ApiKey, AuthRequest, Budget, Developer, Grant, Tenant, Transaction};
+use grantex_core::model::{
+    Agent, AgentChange, AgentChangeKind, ApiKey, AuthRequest, Budget, Developer, Grant, Tenant, Transaction,
+};
 use grantex_types::api::agents::AgentStatus;
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::api::developers::Mode;
+use grantex_types::event::IssueMethod;
 use grantex_types::{
     AgentId, Amount, AuthRequestId, BudgetId, DeveloperId, GrantId, KeyId, Scopes, TransactionId,
 };
@@ -34,6 +37,26 @@ pub(super) fn consent_code(status: ConsentStatus) -> u8 {
         ConsentStatus::Denied => 2,
         ConsentStatus::Exchanged => 3,
     }
+}
+
+pub(super) fn agent_change_code(kind: AgentChangeKind) -> u8 {
+    match kind {
+        AgentChangeKind::Suspended => 0,
+        AgentChangeKind::Resumed => 1,
+        AgentChangeKind::Deleted => 2,
+    }
+}
+
+pub(super) fn issue_method_code(method: IssueMethod) -> u8 {
+    match method {
+        IssueMethod::Exchange => 0,
+        IssueMethod::Refresh => 1,
+    }
+}
+
+pub(super) fn issue_method(row: &Row<'_>) -> rusqlite::Result<Option<IssueMethod>> {
+    let code: Option<u8> = row.get("method")?;
+    Ok(code.map(|code| if code == 0 { IssueMethod::Exchange } else { IssueMethod::Refresh }))
 }
 
 pub(super) fn mode(row: &Row<'_>) -> rusqlite::Result<Mode> {
@@ -97,6 +120,18 @@ pub(super) fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
     })
 }
 
+pub(super) fn agent_change(row: &Row<'_>) -> rusqlite::Result<AgentChange> {
+    Ok(AgentChange {
+        number: uint(row, "number")?,
+        kind: match row.get::<_, u8>("kind")? {
+            0 => AgentChangeKind::Suspended,
+            1 => AgentChangeKind::Resumed,
+            _ => AgentChangeKind::Deleted,
+        },
+        at: time(row, "at")?,
+    })
+}
+
 pub(super) fn auth_request(row: &Row<'_>) -> rusqlite::Result<AuthRequest> {
     Ok(AuthRequest {
         id: AuthRequestId::from_bytes(row.get("id")?),
@@ -135,6 +170,7 @@ pub(super) fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
         issued_at: time(row, "issued_at")?,
         expires_at: time(row, "expires_at")?,
         revoked_at: optional_time(row, "revoked_at")?.or(covered_at),
+        lapsed: row.get("lapsed")?,
         parent_id: row.get::<_, Option<[u8; 16]>>("parent_id")?.map(GrantId::from_bytes),
         depth: row.get("depth")?,
     })

@@ -39,6 +39,10 @@ pub(super) struct Writing<'c> {
 
 impl Session<'_> {
     pub(super) fn statement(&self, sql: &str) -> StoreResult<CachedStatement<'_>> {
+        #[cfg(debug_assertions)]
+        if self.writing.is_some() {
+            super::plan::check(self.connection, sql)?;
+        }
         self.connection.prepare_cached(sql).map_err(store_error)
     }
 
@@ -51,7 +55,11 @@ impl Session<'_> {
     ) -> StoreResult<Option<T>> {
         let mut statement = self.statement(sql)?;
         let mut rows = statement.query(params).map_err(store_error)?;
-        rows.next().and_then(|row| row.map(map).transpose()).map_err(store_error)
+        let found = rows.next().and_then(|row| row.map(map).transpose()).map_err(store_error);
+        drop(rows);
+        #[cfg(test)]
+        super::bounded::count(&statement);
+        found
     }
 
     /// All rows.
@@ -63,12 +71,19 @@ impl Session<'_> {
     ) -> StoreResult<Vec<T>> {
         let mut statement = self.statement(sql)?;
         let rows = statement.query_map(params, map).map_err(store_error)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(store_error)
+        let all = rows.collect::<rusqlite::Result<_>>().map_err(store_error);
+        #[cfg(test)]
+        super::bounded::count(&statement);
+        all
     }
 
     /// Runs a statement and returns how many rows it changed.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> StoreResult<usize> {
-        self.statement(sql)?.execute(params).map_err(store_error)
+        let mut statement = self.statement(sql)?;
+        let changed = statement.execute(params).map_err(store_error);
+        #[cfg(test)]
+        super::bounded::count(&statement);
+        changed
     }
 
     pub(super) fn effects(&mut self) -> StoreResult<&mut Effects> {

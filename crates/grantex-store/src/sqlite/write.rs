@@ -3,15 +3,15 @@
 use grantex_core::StoreError;
 use grantex_core::log::{Position, StoredEvent, Subject};
 use grantex_core::model::{
-    Agent, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, PrincipalSession,
-    RefreshToken, Token, Transaction,
+    Agent, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant,
+    PrincipalSession, RefreshToken, Token, Transaction,
 };
-use grantex_core::store::{Change, KeptAnswer, StoreResult, Tx};
+use grantex_core::store::{Change, Ended, KeptAnswer, StoreResult, Tx};
 use grantex_types::{
     AgentId, Amount, DeveloperId, EventData, GrantId, Scopes, SessionId, Timestamp, TokenId,
 };
 
-use super::rows::{agent_status_code, consent_code, mode_code};
+use super::rows::{agent_change_code, agent_status_code, consent_code, issue_method_code, mode_code};
 use super::session::{Session, int};
 
 fn scopes_json(scopes: &Scopes) -> StoreResult<String> {
@@ -134,7 +134,8 @@ impl Tx for Session<'_> {
                 int(agent.updated_at.millis()),
             ),
         )?;
-        self.effects()?.changes.push(Change::AgentChanged(agent.agent_id));
+        let change = Change::AgentChanged { developer_id: agent.developer_id, agent_id: agent.agent_id };
+        self.effects()?.changes.push(change);
         Ok(())
     }
 
@@ -143,7 +144,23 @@ impl Tx for Session<'_> {
             "UPDATE agents SET deleted_at = ?3 WHERE developer_id = ?1 AND id = ?2",
             (developer.to_bytes(), id.to_bytes(), int(at.millis())),
         )?;
-        self.effects()?.changes.push(Change::AgentChanged(id));
+        self.effects()?.changes.push(Change::AgentChanged { developer_id: developer, agent_id: id });
+        Ok(())
+    }
+
+    fn insert_agent_change(
+        &mut self,
+        developer: DeveloperId,
+        agent: AgentId,
+        kind: AgentChangeKind,
+        at: Timestamp,
+    ) -> StoreResult<()> {
+        self.execute(
+            "INSERT INTO agent_changes (developer_id, agent_id, number, kind, at)
+             SELECT ?1, ?2, coalesce(max(number), 0) + 1, ?3, ?4 FROM agent_changes
+             WHERE developer_id = ?1 AND agent_id = ?2",
+            (developer.to_bytes(), agent.to_bytes(), agent_change_code(kind), int(at.millis())),
+        )?;
         Ok(())
     }
 
@@ -204,50 +221,36 @@ impl Tx for Session<'_> {
         )?;
         if let Some(parent) = grant.parent_id {
             self.execute(
-                "INSERT INTO grant_ancestry (ancestor_id, depth, grant_id)
-                 SELECT ancestor_id, depth + 1, ?2 FROM grant_ancestry WHERE grant_id = ?1
-                 UNION ALL SELECT ?1, 1, ?2",
-                (parent.to_bytes(), grant.id.to_bytes()),
+                "INSERT INTO grant_ancestry (ancestor_id, depth, grant_id, expires_at)
+                 SELECT ancestor_id, depth + 1, ?2, ?3 FROM grant_ancestry WHERE grant_id = ?1
+                 UNION ALL SELECT ?1, 1, ?2, ?3",
+                (parent.to_bytes(), grant.id.to_bytes(), int(grant.expires_at.millis())),
             )?;
         }
         Ok(())
     }
 
     fn revoke_grant(&mut self, developer: DeveloperId, id: GrantId, at: Timestamp) -> StoreResult<()> {
-        self.execute(
-            "UPDATE grants SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
-            (developer.to_bytes(), id.to_bytes(), int(at.millis())),
-        )?;
-        self.effects()?.changes.push(Change::GrantRevoked(id));
+        self.write_revoked(developer, id, at)
+    }
+
+    fn leave_tree(&mut self, id: GrantId) -> StoreResult<()> {
+        self.execute("DELETE FROM grant_ancestry WHERE grant_id = ?1", [id.to_bytes()])?;
         Ok(())
     }
 
+    fn lapse(&mut self, developer: DeveloperId, up_to: Timestamp, limit: u32) -> StoreResult<u64> {
+        self.write_lapsed(developer, up_to, limit)
+    }
+
     fn insert_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()> {
-        self.execute(
-            "INSERT INTO cascade_jobs (developer_id, created_at, agent_id, root, done_depth, done_grant)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (
-                job.developer_id.to_bytes(),
-                int(job.created_at.millis()),
-                job.agent_id.map(AgentId::to_bytes),
-                job.root.map(GrantId::to_bytes),
-                job.done.map(|(depth, _)| depth),
-                job.done.map(|(_, grant)| grant.to_bytes()),
-            ),
-        )?;
-        self.effects()?.changes.push(Change::CascadeStarted);
-        Ok(())
+        self.write_job(job)
     }
 
     fn update_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()> {
         self.execute(
-            "UPDATE cascade_jobs SET root = ?2, done_depth = ?3, done_grant = ?4 WHERE seq = ?1",
-            (
-                int(job.seq),
-                job.root.map(GrantId::to_bytes),
-                job.done.map(|(depth, _)| depth),
-                job.done.map(|(_, grant)| grant.to_bytes()),
-            ),
+            "UPDATE cascade_jobs SET root = ?2 WHERE seq = ?1",
+            (int(job.seq), job.root.map(GrantId::to_bytes)),
         )?;
         Ok(())
     }
@@ -260,8 +263,16 @@ impl Tx for Session<'_> {
     fn insert_token(&mut self, token: &Token, kid: &str) -> StoreResult<()> {
         let expires_at = int(token.expires_at.millis());
         self.execute(
-            "INSERT INTO tokens (developer_id, id, grant_id, expires_at) VALUES (?1, ?2, ?3, ?4)",
-            (token.developer_id.to_bytes(), token.id.to_bytes(), token.grant_id.to_bytes(), expires_at),
+            "INSERT INTO tokens (developer_id, id, grant_id, issued_at, method, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (
+                token.developer_id.to_bytes(),
+                token.id.to_bytes(),
+                token.grant_id.to_bytes(),
+                int(token.issued_at.millis()),
+                token.method.map(issue_method_code),
+                expires_at,
+            ),
         )?;
         self.execute(
             "INSERT INTO signing_keys (kid, expires_at) VALUES (?1, ?2)
@@ -276,7 +287,7 @@ impl Tx for Session<'_> {
             "UPDATE tokens SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
             (developer.to_bytes(), id.to_bytes(), int(at.millis())),
         )?;
-        self.effects()?.changes.push(Change::TokenRevoked(id));
+        self.effects()?.changes.push(Change::TokenRevoked { developer_id: developer, token_id: id });
         Ok(())
     }
 
@@ -398,39 +409,15 @@ impl Tx for Session<'_> {
         self.sum_old_events(limit)
     }
 
-    fn purge(
-        &mut self,
-        answers_before: Timestamp,
-        requests_before: Timestamp,
-        limit: u32,
-    ) -> StoreResult<u64> {
-        let mut gone: u64 = 0;
-        // Tokens outlive their end by as long as an answer is kept that may sign them again.
-        for (sql, before) in [
-            (
-                "DELETE FROM kept_answers WHERE (developer_id, route, key) IN
-                 (SELECT developer_id, route, key FROM kept_answers WHERE created_at < ?1 LIMIT ?2)",
-                answers_before,
-            ),
-            (
-                "DELETE FROM tokens WHERE (developer_id, id) IN
-                 (SELECT developer_id, id FROM tokens WHERE expires_at < ?1 LIMIT ?2)",
-                answers_before,
-            ),
-            (
-                "DELETE FROM refresh_tokens WHERE (developer_id, id) IN
-                 (SELECT developer_id, id FROM refresh_tokens WHERE expires_at < ?1 LIMIT ?2)",
-                answers_before,
-            ),
-            (
-                "DELETE FROM auth_requests WHERE id IN
-                 (SELECT id FROM auth_requests WHERE expires_at < ?1 LIMIT ?2)",
-                requests_before,
-            ),
-        ] {
-            let rows = self.execute(sql, (int(before.millis()), limit))?;
-            gone = gone.saturating_add(rows.try_into().unwrap_or(u64::MAX));
-        }
-        Ok(gone)
+    fn purge(&mut self, ended: &Ended, limit: u32) -> StoreResult<u64> {
+        self.remove_ended(ended, limit)
+    }
+
+    fn purge_history(&mut self, developer: DeveloperId, before: Timestamp, limit: u32) -> StoreResult<u64> {
+        self.remove_history(developer, before, limit)
+    }
+
+    fn tidy_tree(&mut self, limit: u32) -> StoreResult<u64> {
+        self.tidy_ancestry(limit)
     }
 }

@@ -147,12 +147,23 @@ pub fn append(tx: &mut dyn Tx, developer: DeveloperId, n: u64) -> Result<StoredE
     Ok(tx.append(developer, &subject, EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System })?)
 }
 
-/// A grant that was never asked for: rows are all that the suite needs.
+/// A grant that was never asked for: rows are all that the suite needs. It lasts an hour.
 pub fn grant(
     tx: &mut dyn Tx,
     developer: DeveloperId,
     agent: AgentId,
     parent: Option<&Grant>,
+) -> Result<Grant> {
+    grant_for(tx, developer, agent, parent, 3600)
+}
+
+/// A grant that lasts so many seconds.
+pub fn grant_for(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    agent: AgentId,
+    parent: Option<&Grant>,
+    seconds: u32,
 ) -> Result<Grant> {
     let now = tx.now();
     let grant = Grant {
@@ -163,8 +174,9 @@ pub fn grant(
         scopes: Scopes::new(vec!["a".into()]).unwrap(),
         audience: None,
         issued_at: now,
-        expires_at: now.plus(Lifetime::from_seconds(3600)),
+        expires_at: now.plus(Lifetime::from_seconds(seconds)),
         revoked_at: None,
+        lapsed: false,
         parent_id: parent.map(|parent| parent.id),
         depth: parent.map_or(0, |parent| parent.depth + 1),
     };

@@ -13,9 +13,11 @@
 mod damage;
 mod harness;
 mod loss;
+mod migration;
 mod sqlite;
 mod suite;
 mod suite_cascade;
 mod suite_fair;
+mod suite_history;
 mod suite_log;
 mod suite_tenants;

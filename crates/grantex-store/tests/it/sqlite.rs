@@ -10,7 +10,7 @@ use grantex_store::sqlite::{Environment, FILE_NAME, Loss, SqliteStore, backup};
 use grantex_store::{DataDir, DataDirError, OpenError};
 
 use crate::harness::{Case, Harness, Open};
-use crate::{suite, suite_cascade, suite_fair, suite_log, suite_tenants};
+use crate::{suite, suite_cascade, suite_fair, suite_history, suite_log, suite_tenants};
 
 pub fn open(folder: &Path) -> Open {
     let folder = folder.to_owned();
@@ -42,6 +42,11 @@ fn tenants() {
 #[test]
 fn log() {
     run(suite_log::CASES);
+}
+
+#[test]
+fn history() {
+    run(suite_history::CASES);
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use grantex_core::model::{RefreshToken, Token};
-use grantex_core::store::{self, Change, GrantFilter, KeptAnswer, Page, QueryKind};
+use grantex_core::store::{self, Change, Ended, GrantFilter, KeptAnswer, Page, QueryKind};
 use grantex_core::usecase::{agents, consent, developers};
 use grantex_core::{Error, StoreError};
 use grantex_types::api::agents::{AgentStatus, UpdateAgentRequest};
 use grantex_types::api::authorization::{AuthorizeRequest, ConsentStatus};
 use grantex_types::api::grants::GrantStatus;
+use grantex_types::event::IssueMethod;
 use grantex_types::{AgentId, GrantId, RefreshId, Timestamp, TokenId};
 
 use crate::harness::{Case, Harness, append, grant};
@@ -259,6 +260,8 @@ fn families_answers_and_purges(harness: Harness) {
                     id: TokenId::from_parts(1, n),
                     developer_id: id,
                     grant_id: grant.id,
+                    issued_at: Timestamp::from_millis(1),
+                    method: Some(IssueMethod::Exchange),
                     expires_at: Timestamp::from_millis(end),
                     revoked_at: None,
                 };
@@ -285,7 +288,10 @@ fn families_answers_and_purges(harness: Harness) {
             tx.keep_answer(id, "other route", "key", &answer(3, 10))?;
             assert_eq!(tx.kept_answer(id, "route", "key")?.unwrap().outcome, [2]);
             // One answer, one token, one refresh token are over.
-            assert_eq!(tx.purge(Timestamp::from_millis(60), Timestamp::EPOCH, 10)?, 3);
+            let history = Some(Timestamp::from_millis(60));
+            let ended = Ended { answers: Timestamp::from_millis(60), requests: Timestamp::EPOCH, history };
+            assert_eq!(tx.purge(&ended, 2)?, 2, "in slices");
+            assert_eq!(tx.purge(&ended, 2)?, 1);
             assert!(
                 tx.kept_answer(id, "other route", "key")?.is_none()
                     && tx.kept_answer(id, "route", "key")?.is_some()
@@ -349,7 +355,10 @@ fn listeners_hear_of_an_agents_changes(harness: Harness) {
     harness.heard.changes.lock().clear();
     let heard = || {
         let changes = std::mem::take(&mut *harness.heard.changes.lock());
-        changes.iter().filter(|change| matches!(change, Change::AgentChanged(agent) if *agent == id)).count()
+        changes
+            .iter()
+            .filter(|change| matches!(change, Change::AgentChanged { agent_id, .. } if *agent_id == id))
+            .count()
     };
     for status in [AgentStatus::Suspended, AgentStatus::Active] {
         let change = UpdateAgentRequest { status: Some(status), ..UpdateAgentRequest::default() };

@@ -1,16 +1,16 @@
 //! Revocation of trees, small and large.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use grantex_core::model::{Caller, Grant};
-use grantex_core::store::{GrantFilter, Page, Reach};
-use grantex_core::usecase::{agents, cascade, grants};
+use grantex_core::model::{Caller, Grant, Reached};
+use grantex_core::store::{Change, GrantFilter, Page, Reach};
+use grantex_core::usecase::{agents, cascade, grants, maintenance};
 use grantex_core::{Error, Result};
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::event::{Event, EventData, RevokedBy};
-use grantex_types::{AgentId, DeveloperId, ErrorCode, GrantId};
+use grantex_types::{AgentId, DeveloperId, ErrorCode, GrantId, Lifetime};
 
-use crate::harness::{Case, Harness, grant};
+use crate::harness::{Case, Harness, grant, grant_for};
 
 /// The cases about cascades, by name.
 pub const CASES: &[Case] = &[
@@ -21,6 +21,12 @@ pub const CASES: &[Case] = &[
     ),
     ("deleting an agent with many grants", deleting_an_agent_with_many_grants),
     ("the limit itself goes at once", the_limit_itself_goes_at_once),
+    ("the limit itself goes at once for an agent", the_limit_itself_goes_at_once_for_an_agent),
+    ("developers take turns", developers_take_turns),
+    ("a slice ends when its time is up", a_slice_ends_when_its_time_is_up),
+    ("overlapping cascades tell each grant once", overlapping_cascades_tell_each_grant_once),
+    ("what expired is put aside for good", what_expired_is_put_aside_for_good),
+    ("a cascade keeps what it has to tell", a_cascade_keeps_what_it_has_to_tell),
 ];
 
 fn tree(harness: &Harness, id: DeveloperId, agents: [AgentId; 3], width: u32) -> (Grant, Vec<Grant>) {
@@ -69,9 +75,14 @@ fn assert_in_order(told: &[(GrantId, RevokedBy)], grants: &[Grant]) {
     }
 }
 
+/// One slice, after whose developer's turn it is. Returns whose it was.
+fn slice(harness: &Harness, last: Option<DeveloperId>) -> Option<DeveloperId> {
+    harness.write(move |tx| cascade::advance(tx, last, &|| true)).unwrap()
+}
+
 fn work_off(harness: &Harness) -> usize {
     let mut slices = 0;
-    while harness.write(cascade::advance).unwrap() {
+    while slice(harness, None).is_some() {
         slices += 1;
     }
     slices
@@ -92,35 +103,32 @@ fn active(harness: &Harness, id: DeveloperId) -> usize {
     }
 }
 
+fn below(harness: &Harness, id: DeveloperId, root: GrantId, limit: u32) -> Vec<Reached> {
+    harness.read(move |store| Ok(store.descendants(id, root, Reach::Active, limit)?))
+}
+
 fn descendants_come_parents_first(harness: Harness) {
     let (developer, caller) = harness.developer();
     let id = developer.developer_id;
-    let (root, below) = tree(&harness, id, agents_of(&harness, caller), 30);
-    let found = harness.read(move |store| Ok(store.descendants(id, root.id, None, Reach::Active, 100)?));
-    assert_eq!(found.len(), below.len());
-    assert!(found.is_sorted_by_key(|(depth, grant)| (*depth, grant.id)));
-    // In pages, each once.
-    let mut paged = Vec::new();
-    loop {
-        let done = paged.last().map(|(depth, grant): &(u8, Grant)| (*depth, grant.id));
-        let page = harness.read(move |store| Ok(store.descendants(id, root.id, done, Reach::Active, 7)?));
-        if page.is_empty() {
-            break;
-        }
-        paged.extend(page);
-    }
-    assert_eq!(paged.len(), found.len());
-    // Expired and revoked ones are left out.
-    let gone = below[3].id;
+    let (root, all) = tree(&harness, id, agents_of(&harness, caller), 30);
+    let depths: HashMap<GrantId, u8> = all.iter().map(|grant| (grant.id, grant.depth)).collect();
+    let found = below(&harness, id, root.id, 100);
+    assert_eq!(found.len(), all.len());
+    assert!(found.is_sorted_by_key(|one| depths[&one.subject.grant_id]));
+    let ids = |found: &[Reached]| -> Vec<GrantId> { found.iter().map(|one| one.subject.grant_id).collect() };
+    assert_eq!(ids(&below(&harness, id, root.id, 7)), ids(&found)[..7]);
+    let leaf = found.last().unwrap().subject.clone();
+    assert!(below(&harness, id, leaf.grant_id, 100).is_empty());
+    let of_agent =
+        harness.read(move |store| Ok(store.grants_of_agent(id, leaf.agent_id, Reach::Active, 100)?));
+    assert_eq!(of_agent.len(), 3);
+    assert!(found.iter().all(|one| !one.is_over && !one.is_covered));
+    // Revoked ones and expired ones are left out.
+    let gone = all[3].id;
     harness.write(move |tx| Ok(tx.revoke_grant(id, gone, tx.now())?)).unwrap();
-    assert_eq!(
-        harness.read(move |store| Ok(store.descendants(id, root.id, None, Reach::Active, 100)?)).len(),
-        below.len() - 1
-    );
+    assert_eq!(below(&harness, id, root.id, 100).len(), all.len() - 1);
     harness.turn_clock(3_600_001);
-    assert!(
-        harness.read(move |store| Ok(store.descendants(id, root.id, None, Reach::Active, 100)?)).is_empty()
-    );
+    assert!(below(&harness, id, root.id, 100).is_empty());
 }
 
 fn a_large_cascade_is_inactive_at_once_and_told_in_slices(harness: Harness) {
@@ -142,16 +150,16 @@ fn a_large_cascade_is_inactive_at_once_and_told_in_slices(harness: Harness) {
     assert!(matches!(refused, Err(Error::Refused { code: ErrorCode::NotFound, .. })));
 
     // It survives a restart in the middle, also beyond the grants' own end.
-    harness.write(cascade::advance).unwrap();
+    slice(&harness, None);
     assert_eq!(told(&harness, id).len(), 1 + cascade::SLICE as usize);
     let harness = harness.reopen();
     harness.turn_clock(3_600_001);
-    assert!(work_off(&harness) > 10);
+    assert!(work_off(&harness) >= below.len() / cascade::SLICE as usize);
     let told = told(&harness, id);
     assert_eq!(told.len(), below.len() + 1);
     assert!(told[1..].iter().all(|(_, by)| *by == RevokedBy::System));
     assert_in_order(&told, &below);
-    assert!(harness.read(|store| Ok(store.next_cascade_job()?)).is_none());
+    assert!(harness.read(|store| Ok(store.next_cascade_job(None)?)).is_none());
 }
 
 fn deleting_an_agent_with_many_grants(harness: Harness) {
@@ -161,7 +169,7 @@ fn deleting_an_agent_with_many_grants(harness: Harness) {
     // The agent holds the roots, and grants below other agents' grants below its own.
     let mut all = Vec::new();
     for _ in 0..3 {
-        let (root, below) = tree(&harness, id, [boss, helper, boss], 3600);
+        let (root, below) = tree(&harness, id, [boss, helper, boss], 360);
         all.push(root);
         all.extend(below);
     }
@@ -180,10 +188,166 @@ fn deleting_an_agent_with_many_grants(harness: Harness) {
 fn the_limit_itself_goes_at_once(harness: Harness) {
     let (developer, caller) = harness.developer();
     let id = developer.developer_id;
-    let (root, below) = tree(&harness, id, agents_of(&harness, caller), 1000);
+    // 909 children, and 91 grandchildren.
+    let agents = agents_of(&harness, caller);
+    let (root, below) = tree(&harness, id, agents, 909);
+    assert_eq!(below.len(), cascade::LARGEST_AT_ONCE as usize);
+    // As many again have just expired, and nobody has put them aside.
+    let parent = root.clone();
+    harness
+        .write(move |tx| {
+            for _ in 0..2 * cascade::LARGEST_AT_ONCE {
+                grant_for(tx, id, agents[1], Some(&parent), 1)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    harness.turn_clock(1000);
     harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Principal)).unwrap();
-    assert!(harness.read(|store| Ok(store.next_cascade_job()?)).is_none());
+    assert!(harness.read(|store| Ok(store.next_cascade_job(None)?)).is_none());
     let told = told(&harness, id);
     assert_eq!(told.len(), below.len() + 1);
     assert_in_order(&told, &below);
+}
+
+fn the_limit_itself_goes_at_once_for_an_agent(harness: Harness) {
+    let (developer, caller) = harness.developer();
+    let id = developer.developer_id;
+    let agent = harness.agent(caller).agent_id;
+    // A chain of the agent's own grants counts each of them once.
+    harness
+        .write(move |tx| {
+            for _ in 0..cascade::LARGEST_AT_ONCE / 4 {
+                let mut last = grant(tx, id, agent, None)?;
+                for _ in 0..3 {
+                    last = grant(tx, id, agent, Some(&last))?;
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    harness.write(move |tx| agents::delete(tx, &caller, agent)).unwrap();
+    assert!(harness.read(|store| Ok(store.next_cascade_job(None)?)).is_none());
+    assert_eq!(told(&harness, id).len(), cascade::LARGEST_AT_ONCE as usize);
+}
+
+fn developers_take_turns(harness: Harness) {
+    let made: Vec<DeveloperId> = [2, 1]
+        .map(|jobs| {
+            let (developer, caller) = harness.developer();
+            let id = developer.developer_id;
+            for _ in 0..jobs {
+                let (root, _) = tree(&harness, id, agents_of(&harness, caller), cascade::LARGEST_AT_ONCE + 1);
+                harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
+            }
+            id
+        })
+        .into();
+    let mut turns = vec![slice(&harness, None).unwrap()];
+    while let Some(next) = slice(&harness, turns.last().copied()) {
+        turns.push(next);
+    }
+    let of_one = turns.iter().filter(|id| **id == made[1]).count();
+    assert!(of_one > 3 && turns.len() > 3 * of_one - 3);
+    assert!(turns[..2 * of_one].windows(2).all(|two| two[0] != two[1]), "in turn while both have a job");
+    for id in made {
+        assert!(!harness.read(move |store| Ok(store.has_cascade_job(id)?)));
+        let told = told(&harness, id);
+        assert_eq!(told.len(), told.iter().map(|(id, _)| id).collect::<HashSet<_>>().len());
+    }
+}
+
+fn a_slice_ends_when_its_time_is_up(harness: Harness) {
+    let (developer, caller) = harness.developer();
+    let id = developer.developer_id;
+    let (root, _) = tree(&harness, id, agents_of(&harness, caller), cascade::LARGEST_AT_ONCE + 1);
+    harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
+    for done in 1..4 {
+        harness.write(|tx| cascade::advance(tx, None, &|| false)).unwrap();
+        assert_eq!(told(&harness, id).len(), 1 + done, "one is always done");
+    }
+}
+
+fn overlapping_cascades_tell_each_grant_once(harness: Harness) {
+    let (developer, caller) = harness.developer();
+    let id = developer.developer_id;
+    let [boss, middle, other] = agents_of(&harness, caller);
+    // A root with a few children, one of which has many below.
+    let (root, all) = harness
+        .write(move |tx| {
+            let root = grant(tx, id, boss, None)?;
+            let mut all = vec![grant(tx, id, middle, Some(&root))?];
+            let top = all[0].clone();
+            for _ in 0..=cascade::LARGEST_AT_ONCE {
+                all.push(grant(tx, id, other, Some(&top))?);
+            }
+            for _ in 0..5 {
+                all.push(grant(tx, id, other, Some(&root))?);
+            }
+            Ok((root, all))
+        })
+        .unwrap();
+    harness.write(move |tx| agents::delete(tx, &caller, middle)).unwrap();
+    slice(&harness, None);
+    let covered = below(&harness, id, root.id, 5000);
+    assert_eq!(covered.iter().filter(|one| !one.is_covered).count(), 5);
+    harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
+    assert_eq!(active(&harness, id), 0);
+    work_off(&harness);
+    let told = told(&harness, id);
+    assert_eq!(told.len(), all.len() + 1);
+    assert_in_order(&told, &all[1..=1001]);
+}
+
+fn what_expired_is_put_aside_for_good(harness: Harness) {
+    let (developer, caller) = harness.developer();
+    let id = developer.developer_id;
+    let [one, two, _] = agents_of(&harness, caller);
+    let (root, short) = harness
+        .write(move |tx| {
+            let root = grant(tx, id, one, None)?;
+            let mut short = Vec::new();
+            for _ in 0..7 {
+                short.push(grant_for(tx, id, two, Some(&root), 10)?);
+            }
+            Ok((root, short))
+        })
+        .unwrap();
+    let lapse = |limit| harness.write(move |tx| maintenance::tend_grants(tx, id, None, limit)).unwrap();
+    assert_eq!(lapse(5), 0);
+    assert_eq!(harness.read(move |store| Ok(store.earliest_end(id)?)), Some(short[0].expires_at));
+    harness.turn_clock(10_000);
+    assert_eq!((lapse(5), lapse(5), lapse(5)), (5, 2, 0));
+    assert_eq!(harness.read(move |store| Ok(store.earliest_end(id)?)), Some(root.expires_at));
+    let ended = harness.heard.changes.lock().clone();
+    assert_eq!(ended.iter().filter(|change| matches!(change, Change::GrantEnded { .. })).count(), 7);
+
+    // The clock goes back: what the service has treated as over stays so.
+    harness.turn_clock(-10_000);
+    assert_eq!(active(&harness, id), 1);
+    let expired = GrantFilter { status: Some(GrantStatus::Expired), ..GrantFilter::default() };
+    harness.read(move |store| {
+        assert_eq!(store.grants(id, &expired, Page { after: None, offset: 0, limit: 10 })?.rows.len(), 7);
+        assert_eq!(store.grant(id, short[0].id)?.unwrap().status(store.now()), GrantStatus::Expired);
+        Ok(())
+    });
+    harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
+    assert_eq!(told(&harness, id), [(root.id, RevokedBy::Developer)]);
+}
+
+fn a_cascade_keeps_what_it_has_to_tell(harness: Harness) {
+    let (developer, caller) = harness.developer();
+    let id = developer.developer_id;
+    let (root, below) = tree(&harness, id, agents_of(&harness, caller), cascade::LARGEST_AT_ONCE);
+    harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
+    slice(&harness, None);
+    // All expire, and the history is over too: both wait.
+    harness.turn_clock(100 * 24 * 3_600_000);
+    let day = Some(Lifetime::from_seconds(24 * 3600));
+    let tend = || harness.write(move |tx| maintenance::tend_grants(tx, id, day, 10_000)).unwrap();
+    assert_eq!(tend(), 0);
+    work_off(&harness);
+    assert_eq!(told(&harness, id).len(), below.len() + 1);
+    assert_eq!(tend(), below.len() as u64 + 1);
+    assert_eq!(harness.read(move |store| Ok(store.grant(id, root.id)?)).map(|grant| grant.id), None);
 }
