@@ -2,6 +2,7 @@ package grantex
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -152,5 +153,57 @@ func ExampleEventsService_Stream() {
 			fmt.Println(err)
 			return
 		}
+	}
+}
+
+func TestNumbersKeepTheirDigits(t *testing.T) {
+	event, err := parseEvent([]byte(`{"id":"e","type":"t","createdAt":"c","data":{"small":80,"part":0.5,"large":9007199254740993,"deep":[{"n":-18446744073709551617}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _ := json.Marshal(event.Data)
+	if string(text) != `{"deep":[{"n":-18446744073709551617}],"large":9007199254740993,"part":0.5,"small":80}` {
+		t.Error(string(text))
+	}
+	if _, isFloat := event.Data["small"].(float64); !isFloat {
+		t.Errorf("%T", event.Data["small"])
+	}
+}
+
+func TestNoErrorShowsTheSecretsOfAURL(t *testing.T) {
+	refuse := func(*http.Request) (*http.Response, error) {
+		return nil, errors.New(`proxy "http://alice:hush@proxy:1/?k=hush" refuses`)
+	}
+	client := NewClient("k", WithBaseURL("http://127.0.0.1:1"), WithMaxRetries(0), WithRoundTripper(tripper(refuse)))
+	_, err := client.Me(context.Background())
+	if !errors.Is(err, ErrConnection) || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "***@proxy:1/?***") {
+		t.Error(err)
+	}
+	for text, shown := range map[string]string{
+		"https://user:p@ss/w?rd@host/a": "https://***@host/a",
+		"https://host/hook/a@b?token=x": "https://host/hook/a@b?***",
+		"http://127.0.0.1:8080/a":       "http://127.0.0.1:8080/a",
+		"no URL, but a@b?c":             "no URL, but a@b?c",
+	} {
+		if got := redacted(text); got != shown {
+			t.Errorf("%s is shown as %s", text, got)
+		}
+	}
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (t tripper) RoundTrip(request *http.Request) (*http.Response, error) { return t(request) }
+
+func TestAClientCanBeMadeInAnyEnvironment(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }))
+	defer server.Close()
+	for name, value := range map[string]string{
+		"NO_PROXY": "[::1],fe80::/10,,", "ALL_PROXY": "socks5://127.0.0.1:1", "SSL_CERT_FILE": "/no/such.pem",
+	} {
+		t.Setenv(name, value)
+	}
+	if _, err := NewClient("k", WithBaseURL(server.URL)).Me(context.Background()); err != nil {
+		t.Error(err)
 	}
 }

@@ -169,6 +169,13 @@ func playCase(mock *mock, c conformanceCase, variant int) []string {
 		if got["result"] = plain(result); err != nil {
 			got = map[string]any{"error": told(err)}
 		}
+		if history, ok := result.(historyPage); ok {
+			raws := []any{}
+			for _, event := range history.page.Items {
+				raws = append(raws, string(event.JSON))
+			}
+			got["raws"] = raws
+		}
 	}
 	problems := differences(c.Outcome, got)
 	var verdict struct{ Problems []string }
@@ -225,13 +232,15 @@ func streamOptions(c conformanceCase, reconnects *atomic.Int32) *StreamOptions {
 
 func stream(ctx context.Context, client *Client, c conformanceCase) map[string]any {
 	var reconnects atomic.Int32
-	seen := []any{}
+	seen, raws := []any{}, []any{}
 	got := map[string]any{}
 	defer func() {
-		got["events"] = seen
+		got["events"], got["raws"] = seen, raws
 		got["reconnects"] = float64(reconnects.Load())
 	}()
-	if wait := c.Consumer["abortAfterMs"]; wait > 0 {
+	// Both are what a context does.
+	end := c.Consumer["abortAfterMs"] + c.Consumer["closeAfterMs"]
+	if wait := end; wait > 0 {
 		limited, cancel := context.WithTimeout(ctx, millis(wait))
 		defer cancel()
 		ctx = limited
@@ -244,8 +253,14 @@ func stream(ctx context.Context, client *Client, c conformanceCase) map[string]a
 		return got
 	}
 	for {
+		var timeUp <-chan time.Time
+		if wait := c.Consumer["waitMs"]; wait > 0 {
+			timeUp = time.After(millis(wait))
+		}
 		select {
+		case <-timeUp:
 		case event := <-events:
+			raws = append(raws, string(event.JSON))
 			seen = append(seen, plain(toWire(event)))
 			if len(seen) == 1 {
 				pause(ctx, millis(c.Consumer["holdAfterFirstMs"]))
@@ -257,7 +272,7 @@ func stream(ctx context.Context, client *Client, c conformanceCase) map[string]a
 			switch {
 			case errors.Is(err, io.EOF) && !errors.Is(err, ErrConnection):
 				got["closed"] = true
-			case c.Consumer["abortAfterMs"] > 0 && errors.Is(err, context.DeadlineExceeded):
+			case end > 0 && errors.Is(err, context.DeadlineExceeded):
 			default:
 				got["error"] = told(err)
 			}

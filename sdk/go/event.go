@@ -1,8 +1,11 @@
 package grantex
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
+	"strings"
 )
 
 // The event types of this version.
@@ -23,8 +26,11 @@ type GrantexEvent struct {
 	Type string
 	// Timestamp is when it was committed (ISO 8601).
 	Timestamp string
-	// Data is the payload; Payload gives it with types.
+	// Data is the payload; Payload gives it with types. A number is a float64; a whole one from 2^53 on, which a
+	// float64 does not hold exactly, is a json.Number.
 	Data map[string]any
+	// JSON is the event's envelope as the service sent it.
+	JSON json.RawMessage
 }
 
 // GrantCreated is the payload of grant.created: a consent was completed, or a grant delegated.
@@ -98,16 +104,13 @@ func payload[T any](data map[string]any) any {
 
 // envelope is the wire's form of an event.
 type envelope struct {
-	ID        string         `json:"id"`
-	Type      string         `json:"type"`
-	CreatedAt string         `json:"createdAt"`
-	Data      map[string]any `json:"data"`
+	ID        string          `json:"id"`
+	Type      string          `json:"type"`
+	CreatedAt string          `json:"createdAt"`
+	Data      json.RawMessage `json:"data"`
 }
 
-func (e envelope) event() GrantexEvent {
-	return GrantexEvent{ID: e.ID, Type: e.Type, Timestamp: e.CreatedAt, Data: e.Data}
-}
-
+// parseEvent reads an event from its envelope, which the event keeps.
 func parseEvent(text []byte) (GrantexEvent, error) {
 	var read envelope
 	if err := json.Unmarshal(text, &read); err != nil {
@@ -116,5 +119,46 @@ func parseEvent(text []byte) (GrantexEvent, error) {
 	if read.ID == "" || read.Type == "" || read.CreatedAt == "" {
 		return GrantexEvent{}, fmt.Errorf("%w: an event lacks its id, type or createdAt: is the base URL right?", ErrProtocol)
 	}
-	return read.event(), nil
+	data, err := dataOf(read.Data)
+	if err != nil {
+		return GrantexEvent{}, fmt.Errorf("%w: an event's data: %v: is the base URL right?", ErrProtocol, err)
+	}
+	return GrantexEvent{ID: read.ID, Type: read.Type, Timestamp: read.CreatedAt, Data: data, JSON: text}, nil
+}
+
+func dataOf(text json.RawMessage) (data map[string]any, err error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&data); err != nil {
+		return nil, err
+	}
+	for name, value := range data {
+		data[name] = plainNumbers(value)
+	}
+	return data, nil
+}
+
+// plainNumbers makes a float64 of each number but whole ones from 2^53 on, which one does not hold exactly.
+func plainNumbers(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		for name, inner := range value {
+			value[name] = plainNumbers(inner)
+		}
+	case []any:
+		for i, inner := range value {
+			value[i] = plainNumbers(inner)
+		}
+	case json.Number:
+		float, err := value.Float64()
+		isWhole := !strings.ContainsAny(value.String(), ".eE")
+		if err != nil || isWhole && math.Abs(float) >= 1<<53 {
+			return value
+		}
+		return float
+	}
+	return value
 }

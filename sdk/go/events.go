@@ -2,6 +2,7 @@ package grantex
 
 import (
 	"context"
+	"encoding/json"
 	"log"
 	"net/http"
 	"strings"
@@ -139,7 +140,7 @@ func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[
 		since = ""
 	}
 	var answer struct {
-		Events     []envelope
+		Events     []json.RawMessage
 		NextCursor *string
 	}
 	err := s.transport.do(ctx, call{
@@ -153,7 +154,11 @@ func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[
 		events = make([]GrantexEvent, 0, len(answer.Events))
 	}
 	for _, one := range answer.Events {
-		events = append(events, one.event())
+		event, parseErr := parseEvent(one)
+		if parseErr != nil {
+			return nil, parseErr
+		}
+		events = append(events, event)
 	}
 	return pageOf(events, answer.NextCursor, err)
 }

@@ -8,8 +8,22 @@ import (
 )
 
 // toWire is an event in the wire's form.
-func toWire(e GrantexEvent) envelope {
-	return envelope{ID: e.ID, Type: e.Type, CreatedAt: e.Timestamp, Data: e.Data}
+// wire is an event in the wire's form, made from its fields.
+type wire struct {
+	ID        string         `json:"id"`
+	Type      string         `json:"type"`
+	CreatedAt string         `json:"createdAt"`
+	Data      map[string]any `json:"data"`
+}
+
+func toWire(e GrantexEvent) wire {
+	return wire{ID: e.ID, Type: e.Type, CreatedAt: e.Timestamp, Data: e.Data}
+}
+
+// historyPage is a page of events in the wire's form, beside the page itself.
+type historyPage struct {
+	Page[wire]
+	page *Page[GrantexEvent]
 }
 
 func read[T any](args map[string]any) *T {
@@ -146,7 +160,7 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 		if err != nil {
 			return nil, err
 		}
-		return Page[envelope]{Items: wires(page.Items), NextCursor: page.NextCursor}, nil
+		return historyPage{Page[wire]{Items: wires(page.Items), NextCursor: page.NextCursor}, page}, nil
 	case "events.list.all":
 		events, err := collect(client.Events.All(ctx, history))
 		return wires(events), err
@@ -160,8 +174,8 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 	panic("no operation is called " + operation)
 }
 
-func wires(events []GrantexEvent) []envelope {
-	wires := []envelope{}
+func wires(events []GrantexEvent) []wire {
+	wires := []wire{}
 	for _, event := range events {
 		wires = append(wires, toWire(event))
 	}

@@ -13,14 +13,16 @@ HEAD = "# Made by scripts/make_sync.py from _async/{}.py: change that.\n\n"
 WORDS = [
     (r"async (def|with|for) ", r"\1 "),
     (r"\bawait ", ""),
-    (r"AsyncGenerator\[GrantexEvent, None\]:\n        \"\"\"Events as", 'EventStream:\n        """Events as'),
-    (r"AsyncGenerator\[(.+), None\]", r"Generator[\1, None, None]"),
-    (r"import AsyncGenerator", "import Generator"),
+    (r"AsyncIterator", "Iterator"),
+    (r"AsyncEventStream", "EventStream"),
+    (
+        r"\n    def forget\(self\) -> None:\n.+?\n        self\._connection = None\n",
+        "",
+    ),
     (r"from collections.abc import Awaitable\n", ""),
     (r"Awaitable\[None\]", "None"),
-    (r"httpx\.AsyncClient", "httpx.Client"),
+    (r"httpx\.Async(Client|HTTPTransport)", r"httpx.\1"),
     (r"\bAsync([A-Z])", r"Sync\1"),
-    (r"import SyncList, Cancel,", "import SyncList, Cancel, EventStream,"),
     (r"\bGrantex\b(?! service)", "SyncGrantex"),
     (r"\ba(close|read)\(", r"\1("),
     (r"aiter_bytes", "iter_bytes"),
@@ -36,7 +38,7 @@ WORDS = [
 
 def made(text: str, name: str) -> str:
     for pattern, replacement in WORDS:
-        text = re.sub(pattern, replacement, text)
+        text = re.sub(pattern, replacement, text, flags=re.DOTALL)
     text = HEAD.format(name) + text
     for command in (["check", "--select=I,F401", "--fix", "--quiet"], ["format", "--quiet"]):
         path = PACKAGE / "_sync" / f"{name}.py"

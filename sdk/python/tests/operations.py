@@ -72,7 +72,7 @@ async def call(client: Grantex, operation: str, args: dict[str, Any]) -> Any:
     if isinstance(result, AsyncList) and operation.endswith(".all"):
         return [plain(item) async for item in result]
     assert inspect.isawaitable(result)
-    return plain(await result)
+    return await result
 
 
 def call_sync(client: SyncGrantex, operation: str, args: dict[str, Any]) -> Any:
@@ -82,5 +82,5 @@ def call_sync(client: SyncGrantex, operation: str, args: dict[str, Any]) -> Any:
         return [plain(method(token, audience=options.get("audience"))) for token in options["tokens"]]
     result = method(*positional, **options)
     if isinstance(result, SyncList):
-        return [plain(item) for item in result] if operation.endswith(".all") else plain(result.page())
-    return plain(result)
+        return [plain(item) for item in result] if operation.endswith(".all") else result.page()
+    return result

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
@@ -122,28 +124,66 @@ def differences(wanted: dict[str, Any], got: dict[str, Any]) -> list[str]:
     return problems
 
 
+def raws(result: Any) -> list[str]:
+    """The JSON of a page's events, as it came."""
+    return [getattr(item, "json", "") for item in result.items] if isinstance(result, grantex.Page) else []
+
+
 async def run(case: Case, options: dict[str, Any]) -> dict[str, Any]:
     if case["call"] == "signup":
         del options["api_key"]
         return {"result": operations.plain(await Grantex.signup(**case["args"], **options))}
     async with Grantex(**options) as client:
         if case["call"] != "events.stream":
-            return {"result": await operations.call(client, case["call"], case["args"])}
+            result = await operations.call(client, case["call"], case["args"])
+            return {"result": operations.plain(result), "raws": raws(result)}
         return await stream(client, case)
 
 
+_ending: set[asyncio.Task[None]] = set()
+
+
+def end(events: grantex.AsyncEventStream) -> None:
+    _ending.add(asyncio.ensure_future(events.aclose()))
+
+
+async def patiently(
+    events: grantex.AsyncEventStream, consumer: dict[str, Any]
+) -> AsyncIterator[GrantexEvent]:
+    """The events; with a time limit each wait is one that is given up, in one of the ways there are."""
+    limit = consumer["waitMs"] / 1000 if "waitMs" in consumer else None
+    event: Optional[GrantexEvent]
+    for turn in itertools.count():
+        try:
+            if turn % 2:
+                event = await events.next(limit)
+            else:
+                event = await asyncio.wait_for(events.__anext__(), limit)
+        except StopAsyncIteration:
+            return
+        except asyncio.TimeoutError:
+            continue
+        if event is not None:
+            yield event
+
+
 async def stream(client: Grantex, case: Case) -> dict[str, Any]:
-    outcome: dict[str, Any] = {"events": [], "reconnects": 0}
+    outcome: dict[str, Any] = {"events": [], "raws": [], "reconnects": 0}
     consumer = case["consumer"]
+    events = client.events.stream(**stream_options(case, outcome))
+    if "closeAfterMs" in consumer:
+        asyncio.get_running_loop().call_later(consumer["closeAfterMs"] / 1000, end, events)
 
     async def consume() -> None:
-        async for event in client.events.stream(**stream_options(case, outcome)):
+        async for event in patiently(events, consumer):
             outcome["events"].append(operations.plain(event))
+            outcome["raws"].append(event.json)
             if len(outcome["events"]) == 1 and "holdAfterFirstMs" in consumer:
                 await asyncio.sleep(consumer["holdAfterFirstMs"] / 1000)
             if len(outcome["events"]) >= consumer.get("take", 1_000_000):
                 return
-        outcome["closed"] = True
+        if "closeAfterMs" not in consumer:
+            outcome["closed"] = True
 
     limit = consumer.get("abortAfterMs")
     try:
@@ -161,19 +201,29 @@ def run_sync(case: Case, options: dict[str, Any]) -> dict[str, Any]:
         return {"result": operations.plain(SyncGrantex.signup(**case["args"], **options))}
     with SyncGrantex(**options) as client:
         if case["call"] != "events.stream":
-            return {"result": operations.call_sync(client, case["call"], case["args"])}
+            result = operations.call_sync(client, case["call"], case["args"])
+            return {"result": operations.plain(result), "raws": raws(result)}
         return stream_sync(client, case)
 
 
 def stream_sync(client: SyncGrantex, case: Case) -> dict[str, Any]:
-    outcome: dict[str, Any] = {"events": [], "reconnects": 0}
+    outcome: dict[str, Any] = {"events": [], "raws": [], "reconnects": 0}
     consumer = case["consumer"]
+    limit = consumer["waitMs"] / 1000 if "waitMs" in consumer else None
     with client.events.stream(**stream_options(case, outcome)) as events:
-        if "abortAfterMs" in consumer:
-            threading.Timer(consumer["abortAfterMs"] / 1000, events.close).start()
+        ends = consumer.get("abortAfterMs", consumer.get("closeAfterMs"))
+        if ends is not None:
+            threading.Timer(ends / 1000, events.close).start()
         try:
-            for event in events:
+            while True:
+                try:
+                    event = events.next(limit)
+                except StopIteration:
+                    break
+                if event is None:
+                    continue
                 outcome["events"].append(operations.plain(event))
+                outcome["raws"].append(event.json)
                 if len(outcome["events"]) == 1 and "holdAfterFirstMs" in consumer:
                     time.sleep(consumer["holdAfterFirstMs"] / 1000)
                 if len(outcome["events"]) >= consumer.get("take", 1_000_000):

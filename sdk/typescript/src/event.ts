@@ -17,6 +17,11 @@ interface EventOf<Type extends EventType, Data> {
   timestamp: string;
   /** The payload. */
   data: Data;
+  /**
+   * The event's envelope as the service sent it: here every number has all of its digits, where `data` has a
+   * `number`, which holds 53 bits. Not enumerable: neither printed nor copied with the event.
+   */
+  readonly json: string;
 }
 
 /** A grant came to be: a consent was completed, or a grant delegated. */
@@ -75,6 +80,8 @@ export interface UntypedEvent {
   type: string;
   timestamp: string;
   data: object;
+  /** The event's envelope as the service sent it. */
+  readonly json: string;
 }
 
 /** Which events. */

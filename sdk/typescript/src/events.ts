@@ -1,6 +1,7 @@
 import type { EventFilter, GrantexEvent, StreamOptions, SubscribeOptions } from './event.js';
 import { List, type ListParams } from './page.js';
-import { EventReader, toEvent } from './stream.js';
+import { rawItems } from './raw.js';
+import { EventStream, toEvent } from './stream.js';
 import type { RequestOptions, Transport } from './transport.js';
 import type { Ticket } from './types.js';
 
@@ -25,8 +26,8 @@ export class Events {
 
   /**
    * Events as they happen, or first from a place in the past. It reconnects by itself, goes on exactly where
-   * it was, and reads from the socket only as fast as it is iterated. Leaving the loop, or aborting
-   * `signal`, closes the connection at once.
+   * it was, and reads from the socket only as fast as it is iterated. Leaving the loop, `return()` and aborting
+   * `signal` close the connection at once, also while an event is waited for.
    *
    * It throws where going on makes no sense: an {@link ApiError} for 400, 401 (with a key function: only for a
    * key that is fresh), 403, 410 and other 4xx but 408 and 429; {@link StreamEndedError} for 204;
@@ -39,19 +40,8 @@ export class Events {
    * }
    * ```
    */
-  async *stream(options: StreamOptions = {}): AsyncGenerator<GrantexEvent, void, undefined> {
-    const signal = options.signal ?? new AbortController().signal;
-    const reader = new EventReader(this.#transport, options);
-    try {
-      for (let events = await reader.next(signal); events; events = await reader.next(signal)) {
-        for (const event of events) {
-          yield event;
-          if (signal.aborted) return;
-        }
-      }
-    } finally {
-      reader.close();
-    }
+  stream(options: StreamOptions = {}): EventStream {
+    return new EventStream(this.#transport, options);
   }
 
   /**
@@ -97,8 +87,9 @@ export class Events {
       const query = { ...rest, types, since: after ? undefined : since, after };
       type Answer = { events: unknown[]; nextCursor: string | null };
       const call = { method: 'GET', path: '/v1/events', query };
-      const { events, nextCursor } = await this.#transport.json<Answer>(call, options);
-      return { items: events?.map(toEvent), nextCursor };
+      const [{ events, nextCursor }, text] = await this.#transport.jsonAndText<Answer>(call, options);
+      const texts = Array.isArray(events) ? rawItems(text, 'events') : [];
+      return { items: events?.map((event, index) => toEvent(event, texts[index])), nextCursor };
     });
   }
 

@@ -28,6 +28,7 @@ export { type GrantListParams, Grants } from './resources/grants.js';
 export { Keys } from './resources/keys.js';
 export { PrincipalSessions } from './resources/principal-sessions.js';
 export { Tokens } from './resources/tokens.js';
+export { EventStream } from './stream.js';
 export type { CreateOptions, RequestOptions, VerifyOptions } from './transport.js';
 export type * from './types.js';
 export { VERSION } from './version.js';

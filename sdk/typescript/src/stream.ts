@@ -202,6 +202,115 @@ export class EventReader {
   }
 }
 
+/**
+ * The events of a stream, from `events.stream()`.
+ *
+ * `return()` ends it and closes its connection at once, also while `next()` waits, which then ends too.
+ */
+export class EventStream implements AsyncGenerator<GrantexEvent, void, undefined> {
+  readonly #reader: EventReader;
+  readonly #controller = new AbortController();
+  readonly #signal: AbortSignal | undefined;
+  /** What was read and not handed on yet: never more than one read from the socket. */
+  #events: GrantexEvent[] = [];
+  #reading: Promise<GrantexEvent[] | undefined> | undefined;
+  /** Those who wait take their turns. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** @internal */
+  constructor(transport: Transport, options: StreamOptions) {
+    this.#reader = new EventReader(transport, options);
+    this.#signal = options.signal;
+    if (this.#signal?.aborted) this.#end();
+    else this.#signal?.addEventListener('abort', this.#end);
+  }
+
+  /** The next event. */
+  next(): Promise<IteratorResult<GrantexEvent, void>> {
+    return this.#inTurn(async () => (await this.#next()) ?? DONE);
+  }
+
+  /**
+   * The next event; `undefined` where none comes within so many milliseconds. The stream goes on as it was, so
+   * that nothing is lost – unlike with `Promise.race`, which forgets the event that `next()` then gives.
+   */
+  nextWithin(timeoutMs: number): Promise<IteratorResult<GrantexEvent, void> | undefined> {
+    return this.#inTurn(() => this.#next(timeoutMs));
+  }
+
+  /** Ends the stream and closes its connection at once. */
+  async return(): Promise<IteratorResult<GrantexEvent, void>> {
+    this.#end();
+    return DONE;
+  }
+
+  /** Ends the stream, and throws `error`. */
+  async throw(error: unknown): Promise<IteratorResult<GrantexEvent, void>> {
+    this.#end();
+    throw error;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  readonly #end = (): void => {
+    this.#controller.abort();
+    this.#signal?.removeEventListener('abort', this.#end);
+    this.#events = [];
+    this.#reader.close();
+  };
+
+  async #next(timeoutMs?: number): Promise<IteratorResult<GrantexEvent, void> | undefined> {
+    const { signal } = this.#controller;
+    while (!signal.aborted) {
+      const value = this.#events.shift();
+      if (value) return { done: false, value };
+      // One that was begun outlives whoever waits for it.
+      this.#reading ??= this.#reader.next(signal);
+      const reading = this.#reading;
+      // Where it fails while nobody waits, whoever asks next is told.
+      reading.catch(() => undefined);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      try {
+        const late = new Promise<typeof LATE>((resolve) => {
+          if (timeoutMs !== undefined) timer = setTimeout(resolve, timeoutMs, LATE);
+        });
+        const events = await (timeoutMs === undefined ? reading : Promise.race([reading, late]));
+        if (events === LATE) return undefined;
+        this.#reading = undefined;
+        if (!events) break;
+        this.#events = events;
+      } catch (error) {
+        this.#end();
+        throw error;
+      } finally {
+        clearTimeout(timer);
+      }
+    }
+    this.#end();
+    return DONE;
+  }
+}
+
+const DONE: IteratorReturnResult<void> = { done: true, value: undefined };
+const LATE = Symbol('late');
+// For `await using`, where the runtime has it.
+const { asyncDispose } = Symbol as { asyncDispose?: symbol };
+if (asyncDispose) {
+  Object.defineProperty(EventStream.prototype, asyncDispose, {
+    async value(this: EventStream): Promise<void> {
+      await this.return();
+    },
+  });
+}
+
 /** An event from its envelope; its own errors say what is wrong with it. */
 export function parseEvent(json: string): GrantexEvent {
   let envelope: unknown;
@@ -210,16 +319,18 @@ export function parseEvent(json: string): GrantexEvent {
   } catch {
     throw new ProtocolError('an event is no JSON: is the base URL right?');
   }
-  return toEvent(envelope);
+  return toEvent(envelope, json);
 }
 
-/** An event from its parsed envelope. */
-export function toEvent(envelope: unknown): GrantexEvent {
+/** An event from its parsed envelope, and from the envelope's JSON. */
+export function toEvent(envelope: unknown, json = ''): GrantexEvent {
   const { id, type, createdAt, data } = Object(envelope);
   if (typeof id !== 'string' || typeof type !== 'string' || typeof createdAt !== 'string') {
     throw new ProtocolError('an event lacks its id, type or createdAt: is the base URL right?');
   }
-  return { id, type, timestamp: createdAt, data } as GrantexEvent;
+  const event = { id, type, timestamp: createdAt, data };
+  // Beside what the event says: neither printed nor compared with it.
+  return Object.defineProperty(event, 'json', { value: json }) as GrantexEvent;
 }
 
 /** Ids of one form increase strictly within a log; of others only equality says something. */

@@ -106,9 +106,14 @@ export class Transport {
 
   /** Sends a call, again where that is safe, and gives the answer's JSON. */
   async json<T>(call: Call, options: CreateOptions = {}): Promise<T> {
+    return (await this.jsonAndText<T>(call, options))[0];
+  }
+
+  /** The answer's JSON, parsed and as it came. */
+  async jsonAndText<T>(call: Call, options: CreateOptions = {}): Promise<[T, string]> {
     const text = await this.#send(call, options);
     try {
-      return JSON.parse(text) as T;
+      return [JSON.parse(text) as T, text];
     } catch {
       throw new ProtocolError(
         `the answer of ${this.settings.baseUrl}${call.path} is no JSON: is the base URL right?`,

@@ -91,8 +91,8 @@ function clientOptions(baseUrl: string, given: Json): sdk.GrantexOptions {
 
 async function ordinary(options: sdk.GrantexOptions, one: Json): Promise<Json> {
   try {
-    const result = await call(options, one.call, one.args);
-    return { result: result ?? null };
+    const result = (await call(options, one.call, one.args)) as Json;
+    return { result: result ?? null, raws: result?.raws };
   } catch (error) {
     return { error: told(error) };
   }
@@ -100,7 +100,7 @@ async function ordinary(options: sdk.GrantexOptions, one: Json): Promise<Json> {
 
 async function stream(options: sdk.GrantexOptions, { client, args, consumer }: Json): Promise<Json> {
   const events: Json[] = [];
-  const outcome: Json = { events, reconnects: 0 };
+  const outcome: Json = { events, raws: [], reconnects: 0 };
   const take = consumer.take ?? Number.POSITIVE_INFINITY;
   const streamOptions: sdk.StreamOptions = {
     ...args,
@@ -115,12 +115,22 @@ async function stream(options: sdk.GrantexOptions, { client, args, consumer }: J
     },
   };
   try {
-    for await (const event of new sdk.Grantex(options).events.stream(streamOptions)) {
+    const stream = new sdk.Grantex(options).events.stream(streamOptions);
+    if (consumer.closeAfterMs) setTimeout(() => stream.return(), consumer.closeAfterMs);
+    for (;;) {
+      const next = consumer.waitMs ? await stream.nextWithin(consumer.waitMs) : await stream.next();
+      if (!next) continue;
+      if (next.done) break;
+      const event = next.value;
       events.push(envelope(event));
+      outcome.raws.push(event.json);
       if (events.length === 1 && consumer.holdAfterFirstMs) await pause(consumer.holdAfterFirstMs);
-      if (events.length >= take) return outcome;
+      if (events.length >= take) {
+        await stream.return();
+        return outcome;
+      }
     }
-    return { ...outcome, closed: true };
+    return consumer.closeAfterMs ? outcome : { ...outcome, closed: true };
   } catch (error) {
     return { ...outcome, error: told(error) };
   }

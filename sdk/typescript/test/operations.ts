@@ -98,7 +98,9 @@ export async function call(
       return all(grantex.budgets.transactions(grantId, rest));
     case 'events.list': {
       const page = await grantex.events.list(body);
-      return { ...page, items: page.items.map(envelope) };
+      const result = { ...page, items: page.items.map(envelope) };
+      // Beside what is compared.
+      return Object.defineProperty(result, 'raws', { value: page.items.map(({ json }) => json) });
     }
     case 'events.list.all':
       return (await all(grantex.events.list(body))).map(envelope);

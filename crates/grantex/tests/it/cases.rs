@@ -54,7 +54,10 @@ async fn play(http: &reqwest::Client, mock: &str, case: &Value, variant: u64) ->
             stream(client, case).await
         } else {
             match operations::call(client, case["call"].as_str().unwrap(), &case["args"]).await {
-                Ok(result) => json!({ "result": result }),
+                Ok(mut result) => {
+                    let raws = result.as_object_mut().and_then(|result| result.remove("raws"));
+                    json!({ "result": result, "raws": raws })
+                }
                 Err(error) => json!({ "error": told(&error) }),
             }
         }
@@ -147,17 +150,24 @@ async fn stream(client: &Client, case: &Value) -> Value {
     let mut events = client.events().stream(stream_options(case, reconnects.clone()));
     let mut seen = Vec::new();
     let mut outcome = json!({});
-    let abort = consumer["abortAfterMs"].as_u64().map(Duration::from_millis);
+    // A stream is ended by dropping it, from outside or not.
+    let abort =
+        consumer["abortAfterMs"].as_u64().or(consumer["closeAfterMs"].as_u64()).map(Duration::from_millis);
     let end = tokio::time::sleep(abort.unwrap_or(PATIENCE * 2));
     tokio::pin!(end);
+    let wait = consumer["waitMs"].as_u64().map(Duration::from_millis);
+    let mut raws = Vec::new();
     while (seen.len() as u64) < take {
         let next = tokio::select! {
-            next = events.next() => next,
+            next = tokio::time::timeout(wait.unwrap_or(PATIENCE * 2), events.next()) => next,
             () = &mut end => break,
         };
+        // The time is over; the stream goes on.
+        let Ok(next) = next else { continue };
         match next {
             Some(Ok(event)) => {
                 seen.push(envelope(&event));
+                raws.push(event.json().to_owned());
                 if seen.len() == 1
                     && let Some(hold) = consumer["holdAfterFirstMs"].as_u64()
                 {
@@ -175,6 +185,7 @@ async fn stream(client: &Client, case: &Value) -> Value {
         }
     }
     outcome["events"] = json!(seen);
+    outcome["raws"] = json!(raws);
     outcome["reconnects"] = json!(reconnects.load(Ordering::Relaxed));
     outcome
 }

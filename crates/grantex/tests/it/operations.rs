@@ -3,7 +3,7 @@
 use futures_util::{Stream, TryStreamExt as _};
 use grantex::api::tokens::VerifyRequest;
 use grantex::resources::{GrantListParams, OfflineParams};
-use grantex::{Client, Error, HistoryParams, ListParams, Page, TicketParams};
+use grantex::{Client, Error, GrantexEvent, HistoryParams, ListParams, Page, TicketParams};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -101,7 +101,8 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "events.list" => {
             let found = client.events().list(&history).await?;
             let items: Vec<Value> = found.items.iter().map(envelope).collect();
-            json!({ "items": items, "nextCursor": found.next_cursor })
+            let raws: Vec<&str> = found.items.iter().map(GrantexEvent::json).collect();
+            json!({ "items": items, "nextCursor": found.next_cursor, "raws": raws })
         }
         "events.list.all" => all(client.events().all(history).map_ok(|event| envelope(&event))).await?,
         "events.createTicket" => {

@@ -12,7 +12,7 @@
 """
 
 from ._async._client import Grantex
-from ._async._runtime import AsyncList
+from ._async._runtime import AsyncEventStream, AsyncList
 from ._errors import (
     ApiError,
     BadRequestError,
@@ -84,6 +84,7 @@ __all__ = [
     "ApiError",
     "ApiKey",
     "Approval",
+    "AsyncEventStream",
     "AsyncList",
     "AuthorizeResponse",
     "BadRequestError",

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 
 class GrantexError(Exception):
-    """Everything that this SDK raises."""
+    """Everything that this SDK raises. Copied or pickled it keeps its class, its text and its fields."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The constructors of some take other arguments than the text.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[GrantexError], args: tuple[Any, ...], fields: dict[str, Any]) -> GrantexError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class ConfigurationError(GrantexError):

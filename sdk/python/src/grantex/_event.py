@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Any, Callable, Literal, Optional, TypedDict, Union
 
 from ._errors import GrantexError, ProtocolError
@@ -51,6 +52,7 @@ class BudgetExhaustedData(TypedDict):
 
 @dataclass
 class _Event:
+    # Each has also `json`: its envelope as the service sent it, in which every number has all of its digits.
     id: str
     """Unique; increases strictly within the log. De-duplicate by it, resume from it."""
 
@@ -62,6 +64,7 @@ class GrantCreatedEvent(_Event):
     type: Literal["grant.created"]
     timestamp: str
     data: GrantCreatedData
+    json: str = field(default="", repr=False, compare=False)
 
 
 @dataclass
@@ -71,6 +74,7 @@ class GrantRevokedEvent(_Event):
     type: Literal["grant.revoked"]
     timestamp: str
     data: GrantRevokedData
+    json: str = field(default="", repr=False, compare=False)
 
 
 @dataclass
@@ -80,6 +84,7 @@ class TokenIssuedEvent(_Event):
     type: Literal["token.issued"]
     timestamp: str
     data: TokenIssuedData
+    json: str = field(default="", repr=False, compare=False)
 
 
 @dataclass
@@ -89,6 +94,7 @@ class BudgetThresholdEvent(_Event):
     type: Literal["budget.threshold"]
     timestamp: str
     data: BudgetThresholdData
+    json: str = field(default="", repr=False, compare=False)
 
 
 @dataclass
@@ -98,6 +104,7 @@ class BudgetExhaustedEvent(_Event):
     type: Literal["budget.exhausted"]
     timestamp: str
     data: BudgetExhaustedData
+    json: str = field(default="", repr=False, compare=False)
 
 
 @dataclass
@@ -107,6 +114,7 @@ class UnknownEvent(_Event):
     type: str
     timestamp: str
     data: dict[str, Any]
+    json: str = field(default="", repr=False, compare=False)
 
 
 GrantexEvent = Union[
@@ -117,7 +125,9 @@ GrantexEvent = Union[
     BudgetExhaustedEvent,
     UnknownEvent,
 ]
-"""An event: `id`, `type`, `timestamp`, `data`. Comparing `type` narrows `data` for type checkers."""
+"""An event: `id`, `type`, `timestamp`, `data`, and `json`, its envelope as it came.
+
+Comparing `type` narrows `data` for type checkers."""
 
 _CLASSES: dict[str, Any] = {
     "grant.created": GrantCreatedEvent,
@@ -134,19 +144,20 @@ _decode = json.JSONDecoder().decode
 
 def parse_event(text: bytes) -> GrantexEvent:
     """An event from its envelope's JSON."""
+    read = text.decode("utf-8", "replace")
     try:
-        envelope = _decode(text.decode("utf-8", "replace"))
+        envelope = _decode(read)
     except ValueError:
         raise ProtocolError("an event is no JSON: is the base URL right?") from None
-    return to_event(envelope)
+    return to_event(envelope, read)
 
 
-def to_event(envelope: Any) -> GrantexEvent:
-    """An event from its parsed envelope."""
+def to_event(envelope: Any, text: str = "") -> GrantexEvent:
+    """An event from its parsed envelope, and from the envelope's JSON."""
     try:
         kind = envelope["type"]
         event = _CLASSES.get(kind, UnknownEvent)(
-            envelope["id"], kind, envelope["createdAt"], envelope["data"]
+            envelope["id"], kind, envelope["createdAt"], envelope["data"], text
         )
     except (TypeError, KeyError):
         raise ProtocolError(
@@ -156,6 +167,35 @@ def to_event(envelope: Any) -> GrantexEvent:
         raise ProtocolError("an event's id is no text: is the base URL right?")
     found: GrantexEvent = event
     return found
+
+
+_scan = json.JSONDecoder().raw_decode
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def texts_of(text: str, name: str) -> list[str]:
+    """The items of a list in an object, as they came; `text` is JSON."""
+
+    def skip(at: int) -> int:
+        return _SPACE.match(text, at).end()  # type: ignore[union-attr]
+
+    at = skip(skip(0) + 1)
+    while text.startswith('"', at):
+        key, at = _scan(text, at)
+        at = skip(skip(at) + 1)
+        if key == name and text.startswith("[", at):
+            found = []
+            at = skip(at + 1)
+            while not text.startswith("]", at):
+                _, end = _scan(text, at)
+                found.append(text[at:end])
+                at = skip(end)
+                at = skip(at + 1) if text.startswith(",", at) else at
+            return found
+        _, at = _scan(text, at)
+        at = skip(at)
+        at = skip(at + 1) if text.startswith(",", at) else at
+    return []
 
 
 @dataclass(frozen=True)

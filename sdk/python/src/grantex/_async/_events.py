@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Callable, Optional
 
-from .._event import GrantexEvent, Reconnect, StreamOptions, to_event
+from .._event import GrantexEvent, Reconnect, StreamOptions, texts_of, to_event
 from .._models import Page, Strings, Ticket, page_of
 from .._request import Call, types_text
-from ._runtime import AsyncList, Cancel, Handler, as_stream, subscribe
+from ._runtime import AsyncEventStream, AsyncList, Cancel, Handler, as_stream, subscribe
 from ._stream import AsyncReader
 from ._transport import AsyncTransport
 
@@ -36,11 +35,12 @@ class AsyncEvents:
         max_event_bytes: int = 4 << 20,
         on_open: Optional[Callable[[], None]] = None,
         on_reconnect: Optional[Callable[[Reconnect], None]] = None,
-    ) -> AsyncGenerator[GrantexEvent, None]:
+    ) -> AsyncEventStream:
         """Events as they happen, or first from a place in the past.
 
         It reconnects by itself, goes on exactly where it was, and reads from the socket only as fast as it
-        is iterated. Leaving the loop closes the connection.
+        is iterated. Leaving the loop closes the connection. A wait for the next event that is given up (by a
+        time limit, by cancelling the task) leaves the stream as it was; `next(timeout)` is such a wait.
 
         It raises where going on makes no sense: an `ApiError` for 400, 401 (with a key function: only for a
         key that is fresh), 403, 410 and other 4xx but 408 and 429; `StreamEndedError` for 204;
@@ -82,7 +82,7 @@ class AsyncEvents:
             on_reconnect=on_reconnect,
         )
         cancel = Cancel()
-        return as_stream(AsyncReader(self._transport, options, cancel).events(), cancel)
+        return as_stream(AsyncReader(self._transport, options, cancel), cancel)
 
     def subscribe(
         self,
@@ -165,8 +165,11 @@ class AsyncEvents:
                 "limit": limit,
                 "after": after,
             }
-            body = await self._transport.json(Call("GET", "/v1/events", query))
-            return page_of(body, "events", to_event)
+            body, text = await self._transport.json_and_text(Call("GET", "/v1/events", query))
+            page = page_of(body, "events", to_event)
+            for event, its_text in zip(page.items, texts_of(text, "events")):
+                event.json = its_text
+            return page
 
         return AsyncList(after, fetch)
 

@@ -24,5 +24,6 @@ class Pending:
 
     async def wait(self) -> None:
         """Waits for all of them; whether they failed is told elsewhere."""
-        while self._started:
-            await asyncio.wait([started.task for started in self._started])
+        loop = asyncio.get_running_loop()
+        while own := [started.task for started in self._started if started.task.get_loop() is loop]:
+            await asyncio.wait(own)

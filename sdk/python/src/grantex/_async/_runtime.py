@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Generator
-from typing import Any, Callable, Generic, Optional, TypeVar, Union
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator
+from typing import Any, Callable, Generic, Optional, Protocol, TypeVar, Union
+from weakref import WeakKeyDictionary
 
 import httpx
 
-from .._errors import GrantexError
+from .._errors import ConfigurationError, GrantexError
 from .._event import GrantexEvent
 from .._models import Page
 
@@ -20,19 +22,37 @@ Handler = Callable[[GrantexEvent], Optional[Awaitable[None]]]
 _log = logging.getLogger("grantex")
 
 
+class PerLoop(Generic[T]):
+    """One of something for each event loop that uses a client: connections and locks belong to a loop."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+
+    def get(self) -> T:
+        """The running loop's own."""
+        loop = asyncio.get_running_loop()
+        found = self._made.get(loop)
+        if found is None:
+            found = self._made[loop] = self._make()
+        return found
+
+    def take(self) -> Optional[T]:
+        """The running loop's own, if there is one, for the last time."""
+        return self._made.pop(asyncio.get_running_loop(), None)
+
+
 class Lock:
     """A lock that is bound to a loop only when it is used: clients may be made before there is one."""
 
     def __init__(self) -> None:
-        self._lock: Optional[asyncio.Lock] = None
+        self._locks = PerLoop(asyncio.Lock)
 
     async def __aenter__(self) -> None:
-        self._lock = self._lock or asyncio.Lock()
-        await self._lock.acquire()
+        await self._locks.get().acquire()
 
     async def __aexit__(self, *_: Any) -> None:
-        if self._lock is not None:
-            self._lock.release()
+        self._locks.get().release()
 
 
 async def ask(function: KeyFunction) -> str:
@@ -67,7 +87,7 @@ class Started(Awaitable[T]):
 
 
 class Cancel:
-    """Ends a stream from outside; under asyncio the task that reads it is cancelled instead."""
+    """Whether a stream was ended."""
 
     is_set = False
 
@@ -79,13 +99,139 @@ class Cancel:
         await asyncio.sleep(seconds)
 
 
-def as_stream(events: AsyncGenerator[GrantexEvent, None], _: Cancel) -> AsyncGenerator[GrantexEvent, None]:
-    """The generator itself: the loop closes it when it is left."""
-    return events
+async def next_chunk(chunks: AsyncIterator[bytes]) -> Optional[bytes]:
+    """What comes next; `None` at the end."""
+    async for chunk in chunks:
+        return chunk
+    return None
+
+
+class Over(Exception):
+    """The stream has ended in order."""
+
+
+class Reader(Protocol):
+    """The reading end of a stream, step by step."""
+
+    def pop(self) -> Optional[GrantexEvent]:
+        """The next event that was read; `None` where one more step is due. Raises what ended the stream."""
+
+    async def fill(self) -> None:
+        """One step."""
+
+    async def aclose(self) -> None:
+        """Closes the connection."""
+
+    def forget(self) -> None:
+        """Forgets the connection: the loop that it belonged to has ended."""
+
+
+class AsyncEventStream(AsyncIterator[GrantexEvent]):
+    """The events of a stream.
+
+    Waiting for the next event may be given up at any time, by a time limit or by cancelling the task that
+    waits, and taken up again, by another task too: nothing is lost, and nothing comes twice.
+    """
+
+    def __init__(self, reader: Reader, cancel: Cancel) -> None:
+        self._reader = reader
+        self._cancel = cancel
+        # One step is a task of its own, so that it outlives whoever waits for it.
+        self._step: Optional[asyncio.Task[None]] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+
+    def __aiter__(self) -> AsyncEventStream:
+        return self
+
+    async def __anext__(self) -> GrantexEvent:
+        event = await self.next()
+        assert event is not None, "without a time limit there is always one"
+        return event
+
+    async def next(self, timeout: Optional[float] = None) -> Optional[GrantexEvent]:
+        """The next event; `None` where none comes within `timeout` seconds, and the stream goes on.
+
+        Raises `StopAsyncIteration` where the stream has ended.
+
+        >>> event = await stream.next(timeout=1.0)
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        while True:
+            event = self._pop()
+            if event is not None:
+                return event
+            left = None if deadline is None else deadline - loop.time()
+            if left is not None and left <= 0 and self._step is not None and not self._step.done():
+                return None
+            # Unlike awaiting it, this leaves the step alone when the wait is given up.
+            await asyncio.wait([self._begun(loop)], timeout=None if left is None else max(left, 0.0))
+
+    def _pop(self) -> Optional[GrantexEvent]:
+        if self._cancel.is_set:
+            raise StopAsyncIteration
+        try:
+            return self._reader.pop()
+        except Over:
+            raise StopAsyncIteration from None
+
+    def _begun(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        """The step that is on its way, or a new one."""
+        if self._loop is not loop:
+            if self._step is not None and not self._step.done() and self._loop and self._loop.is_running():
+                raise ConfigurationError(
+                    "another event loop is reading this stream: give each loop a stream of its own"
+                )
+            if self._loop is not None:
+                self._reader.forget()
+            self._loop, self._step = loop, None
+        if self._step is None or self._step.done():
+            self._step = loop.create_task(self._reader.fill())
+        return self._step
+
+    async def aclose(self) -> None:
+        """Ends the stream and closes its connection at once, also while another task waits for an event."""
+        self._cancel.is_set = True
+        if self._loop is not asyncio.get_running_loop():
+            self._reader.forget()
+            return
+        if self._step is not None and not self._step.done():
+            self._step.cancel()
+            await asyncio.wait([self._step])
+        await self._reader.aclose()
+
+    async def __aenter__(self) -> AsyncEventStream:
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        # Left in the middle, as by `break`: the loop closes the connection.
+        loop = getattr(self, "_loop", None)
+        if loop is None or self._cancel.is_set or loop.is_closed():
+            return
+        step, reader = self._step, self._reader
+
+        def close() -> None:
+            if step is not None and not step.done():
+                step.cancel()
+            else:
+                closing = loop.create_task(reader.aclose())
+                _running.add(closing)
+                closing.add_done_callback(_running.discard)
+
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(close)
+
+
+def as_stream(reader: Reader, cancel: Cancel) -> AsyncEventStream:
+    """The events that a reader reads."""
+    return AsyncEventStream(reader, cancel)
 
 
 def subscribe(
-    events: AsyncGenerator[GrantexEvent, None],
+    events: AsyncEventStream,
     handler: Handler,
     on_error: Optional[Callable[[Exception], None]],
 ) -> Callable[[], None]:

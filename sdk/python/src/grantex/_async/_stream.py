@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncGenerator
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Optional
 
 import httpx
@@ -21,7 +24,7 @@ from .._errors import (
 from .._event import GrantexEvent, Reconnect, StreamOptions, parse_event
 from .._request import Call, connection_error, refusal, types_text
 from .._sse import Comment, Decoder, Item, Message, Retry, TooLong
-from ._runtime import Cancel
+from ._runtime import Cancel, Over, next_chunk
 from ._transport import AsyncTransport
 
 _MAX_RETRY_AFTER = 600.0
@@ -36,6 +39,15 @@ class _Broken(Exception):
         super().__init__(reason)
         self.reason = reason
         self.asked = asked
+
+
+@dataclass
+class _Connection:
+    """An open stream."""
+
+    response: httpx.Response
+    chunks: AsyncIterator[bytes]
+    decoder: Decoder
 
 
 class AsyncReader:
@@ -53,90 +65,117 @@ class AsyncReader:
         self._failures = 0
         # The key was renewed, and has not been accepted since.
         self._renewed = False
+        self._connection: Optional[_Connection] = None
+        # When to connect again.
+        self._resume_at: Optional[float] = None
+        # What was read and not handed on yet: never more than one read from the socket.
+        self._events: deque[GrantexEvent] = deque()
+        # Told once the events are handed on.
+        self._is_over = False
+        self._failure: Optional[Exception] = None
 
-    async def events(self) -> AsyncGenerator[GrantexEvent, None]:
-        """The events; raises where going on makes no sense."""
-        while not (self._cancel.is_set or self._transport.http.is_closed):
-            connection = self._connection()
-            try:
-                async for events in connection:
-                    for event in events:
-                        yield event
-                        if self._cancel.is_set:
-                            return
-                broken = _Broken()
-            except _Broken as error:
-                broken = error
-            finally:
-                await connection.aclose()
-            if self._cancel.is_set or self._transport.http.is_closed:
-                return
-            if not self._options.reconnect:
-                if broken.reason is not None:
-                    raise broken.reason
-                return
-            wait = delay(self._failures, self._base_delay, self._options.max_reconnect_delay, random.random())
-            wait = max(wait, min(broken.asked, _MAX_RETRY_AFTER))
-            self._failures += 1
-            if self._options.on_reconnect is not None:
-                self._options.on_reconnect(Reconnect(self._failures, wait, broken.reason, self._cursor))
-            await self._cancel.sleep(wait)
+    def pop(self) -> Optional[GrantexEvent]:
+        """The next event that was read; `None` where one more step is due. Raises what ended the stream."""
+        if self._events:
+            return self._events.popleft()
+        if self._is_over:
+            failure, self._failure = self._failure, None
+            raise failure or Over
+        return None
 
-    async def _connection(self) -> AsyncGenerator[list[GrantexEvent], None]:
-        """One connection, the events of one read at a time.
+    async def fill(self) -> None:
+        """One step: connects, reads once, or waits to connect again. What comes of it is for `pop`.
 
-        It ends when the service ends it, and raises `_Broken` when it breaks.
+        It may be cut off anywhere; the next one goes on after the last event that was read.
         """
-        response = await self._open()
         try:
-            self._cancel.watch(response)
-            decoder = Decoder(self._options.max_event_bytes)
-            async for chunk in response.aiter_bytes():
-                items: list[Item] = []
-                events: list[GrantexEvent] = []
-                failure: Optional[GrantexError] = None
-                try:
-                    decoder.feed(chunk, items)
-                except TooLong as error:
-                    failure = ProtocolError(str(error))
-                if items:
-                    self._failures = 0
-                try:
-                    for item in items:
-                        event = self._take(item)
-                        if event is not None:
-                            events.append(event)
-                except ProtocolError as error:
-                    failure = error
-                # What came before a failure is handed on before it.
-                yield events
-                if failure is not None:
-                    raise failure
+            if self._cancel.is_set or self._transport.is_closed:
+                raise Over
+            if self._resume_at is not None:
+                await self._cancel.sleep(max(self._resume_at - time.monotonic(), 0.0))
+                self._resume_at = None
+            elif self._connection is None:
+                self._connection = await self._open()
+                self._cancel.watch(self._connection.response)
+            else:
+                await self._read(self._connection)
+        except BaseException as error:
+            await self._drop()
+            if not isinstance(error, Exception):
+                raise
+            self._ended(error)
+
+    def _ended(self, error: Exception) -> None:
+        """Settles what an error means: another try, or the end."""
+        is_ended = self._cancel.is_set or self._transport.is_closed
+        if isinstance(error, _Broken) and self._options.reconnect and not is_ended:
+            wait = delay(self._failures, self._base_delay, self._options.max_reconnect_delay, random.random())
+            wait = max(wait, min(error.asked, _MAX_RETRY_AFTER))
+            self._failures += 1
+            self._resume_at = time.monotonic() + wait
+            try:
+                if self._options.on_reconnect is not None:
+                    self._options.on_reconnect(Reconnect(self._failures, wait, error.reason, self._cursor))
+                return
+            except Exception as raised:
+                error = raised
+        self._is_over = True
+        if not is_ended and not isinstance(error, Over):
+            self._failure = error.reason if isinstance(error, _Broken) else error
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self._cancel.watch(None)
+        if connection is not None:
+            await connection.response.aclose()
+
+    async def aclose(self) -> None:
+        """Ends the stream and closes its connection."""
+        self._is_over = True
+        self._events.clear()
+        await self._drop()
+
+    def forget(self) -> None:
+        """Forgets the connection: the loop that it belonged to has ended."""
+        self._connection = None
+
+    async def _read(self, connection: _Connection) -> None:
+        try:
+            chunk = await next_chunk(connection.chunks)
         except httpx.TimeoutException:
             raise self._silent() from None
         except (httpx.RequestError, httpx.StreamError, OSError) as error:
             raise _Broken(connection_error(self._transport.settings.base_url, error)) from error
+        if chunk is None:
+            raise _Broken
+        items: list[Item] = []
+        try:
+            connection.decoder.feed(chunk, items)
+        except TooLong as error:
+            raise ProtocolError(str(error)) from None
         finally:
-            self._cancel.watch(None)
-            await response.aclose()
+            # What came before a failure is handed on before it.
+            if items:
+                self._failures = 0
+            for item in items:
+                self._take(item)
 
-    def _take(self, item: Item) -> Optional[GrantexEvent]:
+    def _take(self, item: Item) -> None:
         # An empty id would make it forget where it was.
         if not isinstance(item, (Retry, Comment)) and item.id:
             self._cursor = item.id
         if isinstance(item, Message):
             event = parse_event(item.data)
             # Ids of one form increase strictly within a log; of others only equality says something.
-            last, self._last = self._last, event.id
+            last = self._last
             if last is not None and event.id <= last and (event.id == last or _are_event_ids(event.id, last)):
-                self._last = last
-                return None
-            return event
+                return
+            self._last = event.id
+            self._events.append(event)
         if isinstance(item, Retry):
             self._base_delay = item.milliseconds / 1000
-        return None
 
-    async def _open(self) -> httpx.Response:
+    async def _open(self) -> _Connection:
         key = await self._transport.key()
         options = self._options
         query = {
@@ -164,7 +203,7 @@ class AsyncReader:
             self._renewed = False
             if options.on_open is not None:
                 options.on_open()
-            return response
+            return _Connection(response, response.aiter_bytes(), Decoder(options.max_event_bytes))
         try:
             await self._refused(response, key)
         finally:

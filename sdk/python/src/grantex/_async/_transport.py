@@ -20,8 +20,9 @@ from .._errors import (
     did_nothing,
     may_pass,
 )
+from .._http import made
 from .._request import MAX_RETRY_AFTER, MAX_RETRY_DELAY, Call, check_key, connection_error, refusal
-from ._runtime import KeyFunction, Lock, ask, sleep
+from ._runtime import KeyFunction, Lock, PerLoop, ask, sleep
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,22 @@ class AsyncTransport:
         self._api_key = check_key(api_key) if isinstance(api_key, str) else api_key
         self._asked: Optional[str] = None
         self._lock = Lock()
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        self.http = httpx.AsyncClient(timeout=settings.timeout, limits=limits, follow_redirects=False)
+        self._clients = PerLoop(self._client)
+        self.is_closed = False
+
+    def _client(self) -> httpx.AsyncClient:
+        settings = self.settings
+        transport = made(httpx.AsyncHTTPTransport, settings.base_url)
+        return httpx.AsyncClient(
+            transport=transport, timeout=settings.timeout, follow_redirects=False, trust_env=False
+        )
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """The connections; raises `ConfigurationError` where the environment does not let them be made."""
+        if self.is_closed:
+            raise ConfigurationError("the client is closed: make another one")
+        return self._clients.get()
 
     async def key(self) -> str:
         """The API key to use now."""
@@ -67,9 +82,13 @@ class AsyncTransport:
 
     async def json(self, call: Call) -> Any:
         """Sends a call, again where that is safe, and gives the answer's JSON."""
+        return (await self.json_and_text(call))[0]
+
+    async def json_and_text(self, call: Call) -> tuple[Any, str]:
+        """The answer's JSON, read and as it came."""
         response = await self.send(call)
         try:
-            return response.json()
+            return response.json(), response.text
         except ValueError:
             where = f"{self.settings.base_url}{call.path}"
             raise ProtocolError(f"the answer of {where} is no JSON: is the base URL right?") from None
@@ -128,7 +147,10 @@ class AsyncTransport:
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self.http.aclose()
+        self.is_closed = True
+        client = self._clients.take()
+        if client is not None:
+            await client.aclose()
 
 
 class _DoneBefore(GrantexError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from .._event import GrantexEvent, Reconnect, StreamOptions, to_event
+from .._event import GrantexEvent, Reconnect, StreamOptions, texts_of, to_event
 from .._models import Page, Strings, Ticket, page_of
 from .._request import Call, types_text
 from ._runtime import Cancel, EventStream, Handler, SyncList, as_stream, subscribe
@@ -41,7 +41,8 @@ class SyncEvents:
         """Events as they happen, or first from a place in the past.
 
         It reconnects by itself, goes on exactly where it was, and reads from the socket only as fast as it
-        is iterated. Leaving the loop closes the connection.
+        is iterated. Leaving the loop closes the connection. A wait for the next event that is given up (by a
+        time limit, by cancelling the task) leaves the stream as it was; `next(timeout)` is such a wait.
 
         It raises where going on makes no sense: an `ApiError` for 400, 401 (with a key function: only for a
         key that is fresh), 403, 410 and other 4xx but 408 and 429; `StreamEndedError` for 204;
@@ -83,7 +84,7 @@ class SyncEvents:
             on_reconnect=on_reconnect,
         )
         cancel = Cancel()
-        return as_stream(SyncReader(self._transport, options, cancel).events(), cancel)
+        return as_stream(SyncReader(self._transport, options, cancel), cancel)
 
     def subscribe(
         self,
@@ -166,8 +167,11 @@ class SyncEvents:
                 "limit": limit,
                 "after": after,
             }
-            body = self._transport.json(Call("GET", "/v1/events", query))
-            return page_of(body, "events", to_event)
+            body, text = self._transport.json_and_text(Call("GET", "/v1/events", query))
+            page = page_of(body, "events", to_event)
+            for event, its_text in zip(page.items, texts_of(text, "events")):
+                event.json = its_text
+            return page
 
         return SyncList(after, fetch)
 

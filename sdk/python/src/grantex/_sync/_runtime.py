@@ -7,8 +7,8 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Generator, Iterator
-from typing import Any, Callable, Generic, Optional, TypeVar
+from collections.abc import Iterator
+from typing import Any, Callable, Generic, Optional, Protocol, TypeVar
 
 import httpx
 
@@ -21,6 +21,28 @@ KeyFunction = Callable[[], str]
 Handler = Callable[[GrantexEvent], None]
 Lock = threading.Lock
 _log = logging.getLogger("grantex")
+
+
+class PerLoop(Generic[T]):
+    """One of something, made when it is first asked for; the name is that of the asynchronous client."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: Optional[T] = None
+        self._lock = threading.Lock()
+
+    def get(self) -> T:
+        """It."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def take(self) -> Optional[T]:
+        """It, if it was made, for the last time."""
+        with self._lock:
+            made, self._made = self._made, None
+            return made
 
 
 def ask(function: KeyFunction) -> str:
@@ -72,15 +94,95 @@ class Cancel:
                 found.shutdown(socket.SHUT_RDWR)
 
 
-class EventStream(Iterator[GrantexEvent]):
-    """The events of a stream; `close`, from any thread, ends it and its connection at once."""
+def next_chunk(chunks: Iterator[bytes]) -> Optional[bytes]:
+    """What comes next; `None` at the end."""
+    return next(chunks, None)
 
-    def __init__(self, events: Generator[GrantexEvent, None, None], cancel: Cancel) -> None:
-        self._events = events
+
+class Over(Exception):
+    """The stream has ended in order."""
+
+
+class Reader(Protocol):
+    """The reading end of a stream, step by step."""
+
+    def pop(self) -> Optional[GrantexEvent]:
+        """The next event that was read; `None` where one more step is due. Raises what ended the stream."""
+
+    def fill(self) -> None:
+        """One step."""
+
+    def close(self) -> None:
+        """Closes the connection."""
+
+
+class EventStream(Iterator[GrantexEvent]):
+    """The events of a stream; `close`, from any thread, ends it and its connection at once.
+
+    Waiting for the next event may be given up, by the time limit of `next` or by an exception such as
+    `KeyboardInterrupt`, and taken up again: nothing is lost, and nothing comes twice.
+    """
+
+    def __init__(self, reader: Reader, cancel: Cancel) -> None:
+        self._reader = reader
         self._cancel = cancel
+        self._turn = threading.Lock()
+        # Set when a step that runs in a thread of its own is done: it outlives whoever waits for it.
+        self._step: Optional[threading.Event] = None
 
     def __next__(self) -> GrantexEvent:
-        return next(self._events)
+        event = self.next()
+        assert event is not None, "without a time limit there is always one"
+        return event
+
+    def next(self, timeout: Optional[float] = None) -> Optional[GrantexEvent]:
+        """The next event; `None` where none comes within `timeout` seconds, and the stream goes on.
+
+        Raises `StopIteration` where the stream has ended.
+
+        >>> event = stream.next(timeout=1.0)
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._turn.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
+            return None
+        try:
+            while True:
+                event = self._pop()
+                if event is not None:
+                    return event
+                if deadline is None and self._step is None:
+                    self._reader.fill()
+                    continue
+                if not self._begun().wait(
+                    None if deadline is None else max(deadline - time.monotonic(), 0.0)
+                ):
+                    return None
+                self._step = None
+        finally:
+            self._turn.release()
+
+    def _pop(self) -> Optional[GrantexEvent]:
+        if self._cancel.is_set:
+            raise StopIteration
+        try:
+            return self._reader.pop()
+        except Over:
+            raise StopIteration from None
+
+    def _begun(self) -> threading.Event:
+        """The step that is on its way, or a new one."""
+        if self._step is None:
+            done, reader = threading.Event(), self._reader
+
+            def run() -> None:
+                try:
+                    reader.fill()
+                finally:
+                    done.set()
+
+            self._step = done
+            threading.Thread(target=run, name="grantex-stream", daemon=True).start()
+        return self._step
 
     def __enter__(self) -> EventStream:
         return self
@@ -91,17 +193,22 @@ class EventStream(Iterator[GrantexEvent]):
     def close(self) -> None:
         """Ends the stream."""
         self._cancel.set()
-        # Another thread that is reading closes it itself.
-        with contextlib.suppress(ValueError):
-            self._events.close()
+        # Whoever is reading, a step's thread too, is woken from its socket and closes the connection itself.
+        if self._turn.acquire(blocking=False):
+            try:
+                if self._step is None or self._step.is_set():
+                    self._reader.close()
+            finally:
+                self._turn.release()
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_turn"):
+            self.close()
 
 
-def as_stream(events: Generator[GrantexEvent, None, None], cancel: Cancel) -> EventStream:
-    """The generator with a way to end it from outside."""
-    return EventStream(events, cancel)
+def as_stream(reader: Reader, cancel: Cancel) -> EventStream:
+    """The events that a reader reads."""
+    return EventStream(reader, cancel)
 
 
 def subscribe(

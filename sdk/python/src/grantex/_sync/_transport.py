@@ -22,8 +22,9 @@ from .._errors import (
     did_nothing,
     may_pass,
 )
+from .._http import made
 from .._request import MAX_RETRY_AFTER, MAX_RETRY_DELAY, Call, check_key, connection_error, refusal
-from ._runtime import KeyFunction, Lock, ask, sleep
+from ._runtime import KeyFunction, Lock, PerLoop, ask, sleep
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,22 @@ class SyncTransport:
         self._api_key = check_key(api_key) if isinstance(api_key, str) else api_key
         self._asked: Optional[str] = None
         self._lock = Lock()
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        self.http = httpx.Client(timeout=settings.timeout, limits=limits, follow_redirects=False)
+        self._clients = PerLoop(self._client)
+        self.is_closed = False
+
+    def _client(self) -> httpx.Client:
+        settings = self.settings
+        transport = made(httpx.HTTPTransport, settings.base_url)
+        return httpx.Client(
+            transport=transport, timeout=settings.timeout, follow_redirects=False, trust_env=False
+        )
+
+    @property
+    def http(self) -> httpx.Client:
+        """The connections; raises `ConfigurationError` where the environment does not let them be made."""
+        if self.is_closed:
+            raise ConfigurationError("the client is closed: make another one")
+        return self._clients.get()
 
     def key(self) -> str:
         """The API key to use now."""
@@ -69,9 +84,13 @@ class SyncTransport:
 
     def json(self, call: Call) -> Any:
         """Sends a call, again where that is safe, and gives the answer's JSON."""
+        return (self.json_and_text(call))[0]
+
+    def json_and_text(self, call: Call) -> tuple[Any, str]:
+        """The answer's JSON, read and as it came."""
         response = self.send(call)
         try:
-            return response.json()
+            return response.json(), response.text
         except ValueError:
             where = f"{self.settings.base_url}{call.path}"
             raise ProtocolError(f"the answer of {where} is no JSON: is the base URL right?") from None
@@ -126,7 +145,10 @@ class SyncTransport:
 
     def close(self) -> None:
         """Closes the connections."""
-        self.http.close()
+        self.is_closed = True
+        client = self._clients.take()
+        if client is not None:
+            client.close()
 
 
 class _DoneBefore(GrantexError):

@@ -1,0 +1,38 @@
+/**
+ * The items of a list in a JSON object, as they came: what `JSON.parse` makes of a number may have lost digits.
+ * The text is JSON, and the list stands under `name` in the outermost object.
+ */
+export function rawItems(text: string, name: string): string[] {
+  const items: string[] = [];
+  /** Where we are: 1 in the object itself, 2 in one of its lists or objects, and so on. */
+  let depth = 0;
+  /** The last text at depth 1, which before a colon is a key. */
+  let key = '';
+  let isInList = false;
+  let start = -1;
+  const end = (at: number): void => {
+    if (start >= 0) items.push(text.slice(start, at).trimEnd());
+    start = -1;
+  };
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text.charAt(at);
+    if (isInList && depth === 2 && start < 0 && !/[\s,\]]/.test(char)) start = at;
+    if (char === '"') {
+      const from = at;
+      for (at += 1; text.charAt(at) !== '"'; at += 1) if (text.charAt(at) === '\\') at += 1;
+      if (depth === 1) key = text.slice(from + 1, at);
+    } else if (char === '{' || char === '[') {
+      depth += 1;
+      if (depth === 2) isInList = char === '[' && key === name;
+    } else if (char === '}' || char === ']') {
+      if (depth === 2 && isInList) {
+        end(at);
+        return items;
+      }
+      depth -= 1;
+    } else if (char === ',' && isInList && depth === 2) {
+      end(at);
+    }
+  }
+  return items;
+}
