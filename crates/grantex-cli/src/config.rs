@@ -25,6 +25,8 @@ const DEFAULT_LOG: &str = "info";
 const KEY_BURST_SECONDS: u32 = 5;
 /// A body takes a share, and what is free beside it has to be as much.
 const LEAST_BODY_BYTES: usize = 4 << 20;
+/// What a ticket may open at once: this many seconds of its rate.
+const TICKET_BURST_SECONDS: u32 = 10;
 
 /// Every option of the service. The configuration file (TOML) has the same names, with
 /// underscores.
@@ -85,6 +87,9 @@ pub(crate) struct Options {
     /// Requests a second for one API key, besides; five times as many at once; 0 for no limit [default: 0]
     #[arg(long, env = "GRANTEX_KEY_RATE_LIMIT", value_name = "N")]
     key_rate_limit: Option<u32>,
+    /// Streams a second that one ticket may open; ten times as many at once; 0 for no limit [default: 10]
+    #[arg(long, env = "GRANTEX_TICKET_RATE_LIMIT", value_name = "N")]
+    ticket_rate_limit: Option<u32>,
     /// Signups a minute from one address; 0 for no limit [default: 60]
     #[arg(long, env = "GRANTEX_SIGNUP_RATE", value_name = "N")]
     signup_rate: Option<u32>,
@@ -115,6 +120,12 @@ pub(crate) struct Options {
     /// Open streams a developer may have; 0 for no limit [default: 10000, at most half of all]
     #[arg(long, env = "GRANTEX_MAX_STREAMS", value_name = "N")]
     pub(crate) max_streams: Option<usize>,
+    /// Of these, streams that tickets may have opened; 0 for no limit [default: three quarters]
+    #[arg(long, env = "GRANTEX_MAX_TICKET_STREAMS", value_name = "N")]
+    max_ticket_streams: Option<usize>,
+    /// Open streams one ticket may have; 0 for no limit [default: 32]
+    #[arg(long, env = "GRANTEX_MAX_STREAMS_PER_TICKET", value_name = "N")]
+    max_streams_per_ticket: Option<usize>,
     /// Open streams in all; 0 for no limit but that of connections [default: seven eighths of the connections]
     #[arg(long, env = "GRANTEX_MAX_STREAMS_IN_ALL", value_name = "N")]
     pub(crate) max_streams_in_all: Option<usize>,
@@ -250,7 +261,7 @@ impl Options {
             listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, token_lifetime, cors_origins,
             metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst, key_rate_limit, signup_rate,
             signup_burst, signup_rate_in_all, retention_age, retention_count, history_age, keep_alive,
-            stall_timeout, max_streams, max_streams_in_all, max_connections, max_connections_per_address,
+            stall_timeout, max_streams, max_ticket_streams, max_streams_per_ticket, ticket_rate_limit, max_streams_in_all, max_connections, max_connections_per_address,
             first_request_timeout, idle_timeout, body_timeout, body_bytes, max_requests, tail_bytes, drain, log_format, log))
     }
 
@@ -294,6 +305,10 @@ impl Options {
             developer: requests,
             key: key.unwrap_or(base.key),
             address: requests,
+            ticket: self.ticket_rate_limit.map_or(base.ticket, |limit| Rate {
+                per_second: limit.into(),
+                burst: limit.saturating_mul(TICKET_BURST_SECONDS),
+            }),
             signup_address: Rate {
                 per_second: self
                     .signup_rate
@@ -379,6 +394,8 @@ impl Options {
                 stall_timeout: self.stall_timeout.unwrap_or(base.streams.stall_timeout),
                 most_per_developer: self.max_streams.unwrap_or(base.streams.most_per_developer),
                 most: self.max_streams_in_all.unwrap_or(base.streams.most),
+                most_by_tickets: self.max_ticket_streams.or(base.streams.most_by_tickets),
+                most_per_ticket: self.max_streams_per_ticket.unwrap_or(base.streams.most_per_ticket),
                 tail_bytes: self.tail_bytes.unwrap_or(base.streams.tail_bytes),
                 drain: self.drain.unwrap_or(base.streams.drain),
             },

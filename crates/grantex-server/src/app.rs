@@ -24,6 +24,7 @@ use crate::http::rate::{Buckets, Signups};
 use crate::http::shares::Shares;
 use crate::settings::Settings;
 use crate::stream::Hub;
+use crate::stream::ticket::TicketId;
 
 /// Rows that each cache holds at most: some tens of megabytes in all.
 const CACHED_ROWS: usize = 100_000;
@@ -148,6 +149,7 @@ pub struct App {
     pub(crate) developer_rates: Buckets<DeveloperId>,
     pub(crate) key_rates: Buckets<KeyId>,
     pub(crate) address_rates: Buckets<ClientAddress>,
+    pub(crate) ticket_rates: Buckets<TicketId>,
     pub(crate) signups: Signups,
     pub(crate) shares: Arc<Shares>,
     pub(crate) jwks: RwLock<KeySet>,
@@ -192,6 +194,7 @@ impl App {
             developer_rates: Buckets::new("requests", settings.rates.developer),
             key_rates: Buckets::new("requests with this API key", settings.rates.key),
             address_rates: Buckets::new("requests from this address", settings.rates.address),
+            ticket_rates: Buckets::new("streams opened with this ticket", settings.rates.ticket),
             signups: Signups::new(&settings.rates),
             shares: Shares::new(&settings.requests),
             settings,

@@ -32,7 +32,7 @@ pub struct Jobs;
 impl Jobs {
     /// Starts it on the current runtime.
     pub fn start(app: &Arc<App>) {
-        for job in [Job::Cascades, Job::Maintenance, Job::Upkeep, Job::CutRevoked] {
+        for job in [Job::Cascades, Job::Maintenance, Job::Upkeep, Job::CutRevoked, Job::EndWithTickets] {
             let app = Arc::clone(app);
             tokio::spawn(async move {
                 let shutdown = app.shutdown.clone();
@@ -51,6 +51,7 @@ enum Job {
     Maintenance,
     Upkeep,
     CutRevoked,
+    EndWithTickets,
 }
 
 impl Job {
@@ -60,6 +61,7 @@ impl Job {
             Self::Maintenance => maintain(app).await,
             Self::Upkeep => upkeep(app).await,
             Self::CutRevoked => app.memory.streams.cut_revoked().await,
+            Self::EndWithTickets => app.memory.streams.end_with_tickets(app.clock.as_ref()).await,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use grantex_core::usecase::maintenance::Retention;
 use grantex_types::Lifetime;
 
+use crate::stream::Limits;
+
 /// The service's settings.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of the operator's")]
@@ -70,6 +72,9 @@ pub struct Rates {
     pub key: Rate,
     /// Requests without an API key from one address. An IPv6 network of 64 bits counts as one.
     pub address: Rate,
+    /// Streams opened with one ticket: a page's reconnections fit, and they take nothing from the developer's own
+    /// requests.
+    pub ticket: Rate,
     /// Developers that may sign up from one address: each is rows that stay, and a tenant of its own to all
     /// limits by tenant.
     pub signup_address: Rate,
@@ -81,7 +86,7 @@ impl Rates {
     /// No limit at all.
     pub fn off() -> Self {
         let off = Rate { per_second: 0.0, burst: 0 };
-        Self { developer: off, key: off, address: off, signup_address: off, signup: off }
+        Self { developer: off, key: off, address: off, ticket: off, signup_address: off, signup: off }
     }
 }
 
@@ -92,6 +97,7 @@ impl Default for Rates {
             developer: requests,
             key: Rate { per_second: 0.0, burst: requests.burst },
             address: requests,
+            ticket: Rate { per_second: 10.0, burst: 100 },
             signup_address: Rate { per_second: 1.0, burst: 100 },
             signup: Rate::a_minute(600),
         }
@@ -158,6 +164,11 @@ pub struct StreamSettings {
     /// Streams that one developer may have open: a bound on what one tenant can take of the
     /// sockets and the memory that all share. 0 for no limit.
     pub most_per_developer: usize,
+    /// Of these, those that tickets may have opened: the rest is reserved for API keys, whatever the
+    /// browsers do that hold tickets. Three quarters, unless set.
+    pub most_by_tickets: Option<usize>,
+    /// Streams that one ticket may have open: more than one person's pages.
+    pub most_per_ticket: usize,
     /// Streams that may be open in all; 0 for no limit. What is left of the connections is for requests.
     pub most: usize,
     /// Bytes that all tails together may hold.
@@ -165,6 +176,15 @@ pub struct StreamSettings {
     /// The longest that a shutdown takes, below the ten seconds that container runtimes wait. Open streams are ended
     /// spread over most of it, so that their clients do not all reconnect at once.
     pub drain: Duration,
+}
+
+impl StreamSettings {
+    pub(crate) fn limits(&self) -> Limits {
+        let streams = self.most_per_developer;
+        let three_quarters = || streams.saturating_sub(streams.checked_div(4).unwrap_or(0));
+        let ticket_streams = self.most_by_tickets.unwrap_or_else(three_quarters);
+        Limits { streams, ticket_streams, per_ticket: self.most_per_ticket }
+    }
 }
 
 impl Default for StreamSettings {
@@ -175,6 +195,8 @@ impl Default for StreamSettings {
             stall_timeout: Duration::from_secs(30),
             most_per_developer: 10_000,
             most: 28_672,
+            most_by_tickets: None,
+            most_per_ticket: 32,
             tail_bytes: 64 << 20,
             drain: Duration::from_secs(5),
         }

@@ -56,6 +56,9 @@ fn describe() {
     describe_gauge!("grantex_connections_open", "Open connections, streams among them");
     describe_gauge!("grantex_body_bytes", "Memory that is set aside for bodies of requests");
     describe_gauge!("grantex_streams_open", "Open streams, by transport");
+    describe_gauge!("grantex_ticket_streams_open", "Those of them that tickets opened");
+    describe_counter!("grantex_tickets_issued_total", "Stream tickets that were made");
+    describe_counter!("grantex_ticket_streams_expired_total", "Streams that ended with their ticket");
     describe_gauge!("grantex_commands_queued", "Commands that wait for the writer");
     describe_gauge!(
         "grantex_wal_bytes",

@@ -135,12 +135,22 @@ impl Secrets {
 
     /// What a signed text carries, if its signature is good and its time is not over.
     pub fn read_signed<T: DeserializeOwned>(&self, prefix: &str, text: &str, now: Timestamp) -> Option<T> {
+        self.read_signed_until(prefix, text, now).map(|(content, _)| content)
+    }
+
+    /// As [`read_signed`](Self::read_signed), with when its time is over.
+    pub fn read_signed_until<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Option<(T, Timestamp)> {
         let (payload, mac) = text.strip_prefix(prefix)?.split_once('.')?;
         if !self.mac_is(prefix, payload, mac) {
             return None;
         }
         let signed: Signed<T> = serde_json::from_slice(&from_base64url(payload)?).ok()?;
-        (signed.exp > now).then_some(signed.content)
+        (signed.exp > now).then_some((signed.content, signed.exp))
     }
 }
 

@@ -30,7 +30,7 @@ use crate::http::connection::Connection;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Auth, OptionalJson, Public, bearer};
 use crate::http::query::{Known, ListParams, Params};
-use crate::stream::ticket::{self, Ticket};
+use crate::stream::ticket::{self, Held, Ticket};
 use crate::stream::{Filter, FilterQuery, Session, Transport, sse, ws};
 
 /// Bits after the key's last byte are nothing to insist on.
@@ -105,8 +105,8 @@ fn parse_since(text: &str) -> ApiResult<Timestamp> {
 struct Opener {
     developer_id: DeveloperId,
     key_id: KeyId,
-    /// What the ticket covers.
-    widest: Option<Filter>,
+    /// The ticket, and what it covers.
+    ticket: Option<(Held, Filter)>,
 }
 
 impl FromRequestParts<Arc<App>> for Opener {
@@ -118,18 +118,18 @@ impl FromRequestParts<Arc<App>> for Opener {
         let has_key = bearer(&parts.headers).is_some_and(|token| token.starts_with("gx_"));
         let Some(ticket) = query.ticket.filter(|_| !has_key) else {
             let Auth(caller) = Auth::from_request_parts(parts, app).await?;
-            return Ok(Self { developer_id: caller.developer_id, key_id: caller.key_id, widest: None });
+            return Ok(Self { developer_id: caller.developer_id, key_id: caller.key_id, ticket: None });
         };
         Public::from_request_parts(parts, app).await?;
-        let ticket = Ticket::read(&app.secrets, &ticket, app.clock.now()).ok_or_else(|| {
+        let (ticket, held) = Ticket::read(&app.secrets, &ticket, app.clock.now()).ok_or_else(|| {
             ApiError::unauthorized(
                 "the ticket is invalid or has expired; get a new one and go on with lastEventId",
             )
         })?;
-        let now = Instant::now();
-        app.developer_rates.take(ticket.developer_id, now).transpose().map_err(|(_, error)| error)?;
-        app.key_rates.take(ticket.key_id, now).transpose().map_err(|(_, error)| error)?;
-        Ok(Self { developer_id: ticket.developer_id, key_id: ticket.key_id, widest: Some(ticket.filter) })
+        // Its own bucket and not the developer's: whoever has a ticket takes nothing from the developer's requests.
+        app.ticket_rates.take(held.id, Instant::now()).transpose().map_err(|(_, error)| error)?;
+        let Ticket { developer_id, key_id, filter } = ticket;
+        Ok(Self { developer_id, key_id, ticket: Some((held, filter)) })
     }
 }
 
@@ -160,7 +160,7 @@ async fn stream(
 ///
 /// The same stream, one envelope per text message. The client may send `{"types":[…]}` to change
 /// its filter. Close codes: 1001 the service restarts, 1008 the API key was revoked, 1013 the
-/// client was too slow, 4403 the developer is suspended, 4500 the next event is damaged. Reconnect with
+/// client was too slow, 4401 the ticket has expired, 4403 the developer is suspended, 4500 the next event is damaged. Reconnect with
 /// `lastEventId`.
 #[utoipa::path(get, path = "/v1/events/ws", tag = "Events", params(FilterQuery, StreamQuery,
         ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
@@ -179,7 +179,7 @@ async fn websocket(
     })?;
     check_websocket_key(&parts.headers)?;
     let session = open(&app, &opener, &filter, &query, &parts, Transport::WebSocket).await?;
-    let widest = opener.widest.map_or(grantex_types::TypeSet::ALL, |widest| widest.types);
+    let widest = opener.ticket.map_or(grantex_types::TypeSet::ALL, |(_, widest)| widest.types);
     let socket = ws::Socket::new(session, widest, app.settings.streams.stall_timeout);
     Ok(socket.respond(upgrade))
 }
@@ -203,14 +203,16 @@ async fn open(
     transport: Transport,
 ) -> ApiResult<Session> {
     let filter = filter.parse()?;
-    let filter = match &opener.widest {
-        Some(widest) => filter.within(widest)?,
+    let filter = match &opener.ticket {
+        Some((_, widest)) => filter.within(widest)?,
         None => filter,
     };
     let start = query.start(&parts.headers)?;
     let (developer, key_id) = (opener.developer_id, opener.key_id);
+    let held = opener.ticket.as_ref().map(|(held, _)| *held);
     let connection = parts.extensions.get::<Arc<Connection>>().cloned();
-    let slot = match (app.memory.streams.open(developer, key_id, transport, connection.clone()), connection) {
+    let place = app.memory.streams.open(developer, key_id, held, transport, connection.clone());
+    let slot = match (place, connection) {
         (Err(_), Some(connection)) if app.shutdown.is_cancelled() => return connection.reset().await,
         (slot, _) => slot?,
     };
@@ -328,8 +330,8 @@ fn raw(envelope: &[u8]) -> grantex_core::Result<Box<RawValue>> {
 ///
 /// For browsers, whose `EventSource` cannot send a header: open a stream with `?ticket=`. The
 /// ticket can only read, is bound to the filters given here, and ends with the API key that made
-/// it. It is checked whenever a stream is opened, reconnections included; then get a new one and
-/// go on with `lastEventId`.
+/// it. It is checked whenever a stream is opened, reconnections included, and its streams end when it does; then get a
+/// new one and go on with `lastEventId`. A ticket has a cap of open streams and a rate of its own.
 #[utoipa::path(post, path = "/v1/events/tickets", tag = "Events", request_body(content = TicketRequest, description = "Lifetime and filters, all optional"),
     responses((status = 201, description = "The ticket", body = TicketResponse)))]
 async fn create_ticket(
@@ -350,5 +352,6 @@ async fn create_ticket(
     let expires_at = app.clock.now().plus(lifetime);
     let ticket = Ticket { developer_id: caller.developer_id, key_id: caller.key_id, filter };
     let ticket = ticket.sign(&app.secrets, expires_at);
+    metrics::counter!("grantex_tickets_issued_total").increment(1);
     Ok((StatusCode::CREATED, Body(TicketResponse { ticket, expires_at })))
 }

@@ -1,19 +1,22 @@
 //! All tails and all open streams.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use grantex_core::env::Clock;
 use grantex_core::log::{Position, StoredEvent};
-use grantex_types::{DeveloperId, ErrorCode, KeyId};
+use grantex_types::{DeveloperId, ErrorCode, KeyId, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::Framer;
+use super::places::{Limits, Places};
 use super::tail::Tail;
+use super::ticket::Held;
 use crate::http::connection::Connection;
 use crate::http::draining;
 use crate::http::error::{ApiError, ApiResult};
@@ -26,6 +29,8 @@ static STREAMS: Reached = Reached::new("streams");
 /// How long a stream whose key was revoked has to end by itself before its socket is cut. Within
 /// the second that is promised.
 const REVOKED_GRACE: Duration = Duration::from_millis(500);
+/// How often it is looked whether a ticket has expired that has streams open.
+const TICKET_BEAT: Duration = Duration::from_millis(250);
 /// After this many bytes over the budget are freed, another tenth goes too, so that not every
 /// publication has to free.
 const FREE_TO: (usize, usize) = (9, 10);
@@ -63,6 +68,8 @@ pub(crate) enum End {
     GoingAway,
     /// The API key that opened it was revoked.
     KeyRevoked,
+    /// The ticket that opened it has expired.
+    TicketExpired,
     /// The operator suspended its developer.
     Suspended,
     /// The next event, at this position, is damaged in the store: it is not sent, and passing over it would hide a gap.
@@ -73,12 +80,14 @@ pub(crate) enum End {
 
 /// The tails of all developers that have subscribers, and the streams that are open.
 pub(crate) struct Hub {
-    most_per_developer: usize,
+    limits: Limits,
     most: usize,
     tail_budget: usize,
     tick: AtomicU64,
     next_slot: AtomicU64,
     state: Mutex<State>,
+    /// A ticket opened a stream.
+    has_ticket: Notify,
     draining: CancellationToken,
     /// How many streams read the store.
     replaying: AtomicUsize,
@@ -96,30 +105,52 @@ struct State {
     open: usize,
     /// Bytes that all tails hold: changed only together with them.
     tail_bytes: usize,
+    /// When the streams that tickets opened end.
+    ends: BTreeSet<(Timestamp, DeveloperId, u64)>,
 }
 
 struct Developer {
     tail: Arc<Tail>,
+    places: Places,
     slots: HashMap<u64, Open>,
 }
 
 struct Open {
     key_id: KeyId,
+    ticket: Option<Held>,
     /// How the stream is told to end.
     ends: Arc<Signal<End>>,
     connection: Option<Arc<Connection>>,
+}
+
+impl Developer {
+    fn new() -> Self {
+        Self { tail: Arc::new(Tail::new()), places: Places::default(), slots: HashMap::new() }
+    }
+}
+
+impl State {
+    /// A developer without a stream takes no memory.
+    fn forget_if_empty(&mut self, developer: DeveloperId) {
+        if self.developers.get(&developer).is_some_and(|entry| entry.slots.is_empty())
+            && let Some(entry) = self.developers.remove(&developer)
+        {
+            self.tail_bytes = self.tail_bytes.saturating_sub(entry.tail.bytes());
+        }
+    }
 }
 
 impl Hub {
     pub(crate) fn new(settings: &StreamSettings) -> Self {
         let (revoked, inbox) = mpsc::unbounded_channel();
         Self {
-            most_per_developer: unless_off(settings.most_per_developer),
+            limits: settings.limits(),
             most: unless_off(settings.most),
             tail_budget: settings.tail_bytes,
             tick: AtomicU64::new(0),
             next_slot: AtomicU64::new(0),
             state: Mutex::default(),
+            has_ticket: Notify::new(),
             draining: CancellationToken::new(),
             replaying: AtomicUsize::new(0),
             figures: OnceLock::new(),
@@ -134,6 +165,7 @@ impl Hub {
         self: &Arc<Self>,
         developer: DeveloperId,
         key_id: KeyId,
+        ticket: Option<Held>,
         transport: Transport,
         connection: Option<Arc<Connection>>,
     ) -> ApiResult<Slot> {
@@ -144,28 +176,31 @@ impl Hub {
         if self.draining.is_cancelled() {
             return Err(draining::unavailable());
         }
-        let open = state.developers.get(&developer).map_or(0, |entry| entry.slots.len());
-        if open >= self.most_per_developer {
-            return Err(ApiError::new(
-                ErrorCode::TooManyConnections,
-                format!("this developer has {open} open streams, the most there may be; close some"),
-            )
-            .retry_after(5));
+        let is_full = state.open >= self.most;
+        let entry = state.developers.entry(developer).or_insert_with(Developer::new);
+        if let Err(error) = entry.places.take(ticket.as_ref(), &self.limits) {
+            state.forget_if_empty(developer);
+            return Err(error);
         }
-        if state.open >= self.most {
+        if is_full {
+            entry.places.free(ticket.as_ref());
+            state.forget_if_empty(developer);
             drop(state);
             STREAMS.note("streams are refused; `--max-streams-in-all` and the limit of open files set how many there may be");
             let message = "the service has as many streams open as it may; try again later";
             return Err(ApiError::new(ErrorCode::Unavailable, message).retry_after(5));
         }
-        state.open = state.open.saturating_add(1);
-        let entry = state
-            .developers
-            .entry(developer)
-            .or_insert_with(|| Developer { tail: Arc::new(Tail::new()), slots: HashMap::new() });
-        entry.slots.insert(number, Open { key_id, ends: Arc::clone(&ends), connection });
+        entry.slots.insert(number, Open { key_id, ticket, ends: Arc::clone(&ends), connection });
         let tail = Arc::clone(&entry.tail);
+        state.open = state.open.saturating_add(1);
+        if let Some(ticket) = ticket {
+            state.ends.insert((ticket.until, developer, number));
+        }
         drop(state);
+        if ticket.is_some() {
+            self.has_ticket.notify_one();
+            metrics::gauge!("grantex_ticket_streams_open").increment(1.0);
+        }
         metrics::gauge!("grantex_streams_open", "transport" => transport.label()).increment(1.0);
         Ok(Slot { hub: Arc::clone(self), developer, number, ends, tail, transport, is_replaying: false })
     }
@@ -240,12 +275,42 @@ impl Hub {
         let state = self.state.lock();
         let Some(entry) = state.developers.get(&developer) else { return };
         for open in entry.slots.values().filter(|open| is_meant(open)) {
-            open.ends.say(why);
-            if let Some(connection) = &open.connection {
-                // The receiver lives as long as the service serves.
-                let _ = self.revoked.send(Arc::clone(connection));
+            self.end_one(open, why);
+        }
+    }
+
+    fn end_one(&self, open: &Open, why: End) {
+        open.ends.say(why);
+        if let Some(connection) = &open.connection {
+            // The receiver lives as long as the service serves.
+            let _ = self.revoked.send(Arc::clone(connection));
+        }
+    }
+
+    /// Ends the streams of tickets when these have expired. Runs as long as the service.
+    pub(crate) async fn end_with_tickets(&self, clock: &dyn Clock) {
+        loop {
+            if self.end_expired(clock.now()) {
+                tokio::time::sleep(TICKET_BEAT).await;
+            } else {
+                self.has_ticket.notified().await;
             }
         }
+    }
+
+    /// Returns whether there are others.
+    fn end_expired(&self, now: Timestamp) -> bool {
+        let mut state = self.state.lock();
+        while let Some(first) = state.ends.first().copied().filter(|(until, ..)| *until <= now) {
+            state.ends.remove(&first);
+            let (_, developer, number) = first;
+            let open = state.developers.get(&developer).and_then(|entry| entry.slots.get(&number));
+            if let Some(open) = open {
+                self.end_one(open, End::TicketExpired);
+                metrics::counter!("grantex_ticket_streams_expired_total").increment(1);
+            }
+        }
+        !state.ends.is_empty()
     }
 
     /// Cuts the sockets of revoked streams that are still there after their grace. Runs as long
@@ -304,12 +369,14 @@ impl Hub {
         let mut state = self.state.lock();
         state.open = state.open.saturating_sub(1);
         let Some(entry) = state.developers.get_mut(&developer) else { return };
-        entry.slots.remove(&number);
-        if entry.slots.is_empty()
-            && let Some(entry) = state.developers.remove(&developer)
-        {
-            state.tail_bytes = state.tail_bytes.saturating_sub(entry.tail.bytes());
+        if let Some(open) = entry.slots.remove(&number) {
+            entry.places.free(open.ticket.as_ref());
+            if let Some(ticket) = open.ticket {
+                state.ends.remove(&(ticket.until, developer, number));
+                metrics::gauge!("grantex_ticket_streams_open").decrement(1.0);
+            }
         }
+        state.forget_if_empty(developer);
     }
 
     /// How many publications there were: the measure of how long ago a tail was read.
@@ -435,7 +502,7 @@ mod tests {
         };
         let hub = Arc::new(Hub::new(&settings));
         let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
-        let open = |developer| hub.open(developer, KeyId::from_parts(0, 1), Transport::Sse, None);
+        let open = |developer| hub.open(developer, KeyId::from_parts(0, 1), None, Transport::Sse, None);
         hub.publish(vec![(one, event(1))]);
         assert_eq!(hub.state.lock().tail_bytes, 0, "nobody subscribes, nothing is kept");
         let slots = [open(one).ok().unwrap(), open(one).ok().unwrap(), open(two).ok().unwrap()];

@@ -5,6 +5,7 @@
 //! | `frame` | events as ready-to-send bytes |
 //! | `tail` | the newest of them, by developer, while somebody subscribes |
 //! | `hub` | all tails and all open streams: publishing, limits, revocation, drain |
+//! | `places` | how many streams a developer, and a ticket, may have open |
 //! | `filter` | what a subscriber wants to see |
 //! | `session` | a subscriber: a cursor that follows the log |
 //! | `sse`, `ws` | a session as Server-Sent Events, and as a WebSocket (`ws_frame`: its protocol) |
@@ -20,6 +21,7 @@ mod hub;
 mod lane;
 mod outlet;
 mod pipe;
+mod places;
 mod session;
 pub(crate) mod sse;
 mod tail;
@@ -30,5 +32,6 @@ mod ws_frame;
 
 pub(crate) use filter::{Filter, FilterQuery};
 pub(crate) use hub::{End, Hub, Slot, Transport};
+pub(crate) use places::Limits;
 pub(crate) use session::Session;
 pub(crate) use taken::Stream;

@@ -324,7 +324,7 @@ pub(super) mod tests {
             keep_alive: Duration,
         ) -> Session {
             let slot =
-                self.memory.streams.open(self.developer, KeyId::from_parts(1, 1), Transport::Sse, None);
+                self.memory.streams.open(self.developer, KeyId::from_parts(1, 1), None, Transport::Sse, None);
             let filter = Filter::new(types.parse().unwrap(), None, None, None).unwrap();
             let cursor = Cursor { position, id: EventId::ZERO };
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));

@@ -72,10 +72,14 @@ async fn follow<S: Duplex>(mut pipe: Box<Pipe<S>>) -> io::Result<()> {
             Heard::Said(said) if said.is_empty() => return Ok(()),
             Heard::Said(_) | Heard::Due => {}
             Heard::End(end) => {
-                if let End::Damaged(position) = end {
-                    pipe.push_comment(&format!(
+                match end {
+                    End::Damaged(position) => pipe.push_comment(&format!(
                         "EVENT_DAMAGED at position {position}; reconnect to learn how to go on"
-                    ));
+                    )),
+                    End::TicketExpired => {
+                        pipe.push_comment("the ticket has expired; get another and go on with lastEventId");
+                    }
+                    _ => {}
                 }
                 pipe.push_end();
                 pipe.outlet.flush().await?;

@@ -1,14 +1,16 @@
 //! Stream tickets: for browsers, whose `EventSource` cannot send a header.
 //!
 //! A ticket is signed, not stored: it survives restarts. It is read-only, bound to a filter and to
-//! the API key that made it, and checked whenever a stream is opened with it.
+//! the API key that made it, and checked whenever a stream is opened with it. Its streams end when it does, and it has
+//! a cap of streams and a rate of its own: who got it from the developer takes nothing from the developer's other
+//! readers.
 
 use grantex_types::{DeveloperId, KeyId, Lifetime, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Filter;
 use super::filter::StoredFilter;
-use crate::crypto::Secrets;
+use crate::crypto::{Secrets, sha256};
 
 /// The prefix, which also names the purpose of the signature.
 const PREFIX: &str = "gxt_";
@@ -28,6 +30,18 @@ struct Content {
     filter: StoredFilter,
 }
 
+/// What the streams of one ticket are counted by: a digest of the ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TicketId([u8; 32]);
+
+/// A ticket as what opened a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) id: TicketId,
+    /// When its streams end.
+    pub(crate) until: Timestamp,
+}
+
 /// A ticket that was read.
 pub(crate) struct Ticket {
     pub(crate) developer_id: DeveloperId,
@@ -44,12 +58,13 @@ impl Ticket {
 
     /// The ticket, if it is one of ours and its time is not over. Whether its key still works is
     /// for the caller to check.
-    pub(crate) fn read(secrets: &Secrets, text: &str, now: Timestamp) -> Option<Self> {
-        let content: Content = secrets.read_signed(PREFIX, text, now)?;
-        Some(Self {
+    pub(crate) fn read(secrets: &Secrets, text: &str, now: Timestamp) -> Option<(Self, Held)> {
+        let (content, until): (Content, _) = secrets.read_signed_until(PREFIX, text, now)?;
+        let ticket = Self {
             developer_id: content.developer_id,
             key_id: content.key_id,
             filter: content.filter.into(),
-        })
+        };
+        Some((ticket, Held { id: TicketId(sha256(text.as_bytes())), until }))
     }
 }

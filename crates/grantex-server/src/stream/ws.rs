@@ -25,6 +25,9 @@ use crate::http::takeover::Streaming;
 /// is what a reconnection gets.
 const EXPIRED: u16 = 4410;
 
+/// The close code of a stream whose ticket has expired: after HTTP's 401, which is what a reconnection with it gets.
+const TICKET_EXPIRED: u16 = 4401;
+
 /// The close code of a stream whose developer is suspended: after HTTP's 403, which is what a reconnection gets.
 const SUSPENDED: u16 = 4403;
 
@@ -198,6 +201,7 @@ impl From<End> for Farewell {
             },
             End::Expired => Self::new(EXPIRED, "undelivered events are no longer retained"),
             End::KeyRevoked => Self::new(close_code::POLICY, "the API key was revoked"),
+            End::TicketExpired => Self::new(TICKET_EXPIRED, "the ticket has expired; get another and go on"),
             End::Suspended => Self::new(SUSPENDED, "the operator has suspended this developer"),
         }
     }

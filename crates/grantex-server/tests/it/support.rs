@@ -259,6 +259,12 @@ impl Client {
         Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
     }
 
+    /// An answer whose body is yet to come.
+    pub async fn send_raw(&self, path: &str) -> reqwest::Response {
+        let sent = self.request(Method::GET, path).send();
+        tokio::time::timeout(PATIENCE, sent).await.expect("an answer").unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }

@@ -1,6 +1,7 @@
+use grantex_server::Rate;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Service, Stream, types};
+use crate::support::{Client, PATIENCE, Service, Stream, types, until};
 
 async fn ticket(client: &Client, body: Value) -> String {
     let made = client.post("/v1/events/tickets", &body).await.ok(201);
@@ -76,7 +77,6 @@ async fn tickets_end_with_their_time_and_with_their_key() {
     let long = ticket(&client, json!({"expiresIn": "24h"})).await;
     client.post("/v1/events/tickets", &json!({"expiresIn": "25h"})).await.refused(400, "BAD_REQUEST");
     service.clock.advance(31);
-    let path = |ticket: &str| format!("/v1/events/stream?ticket={ticket}");
     service.anonymous().get(&path(&short)).await.refused(401, "UNAUTHORIZED");
     let stream = open(&service, &long, "").await;
     client.post("/v1/keys/rotate", &json!({})).await.ok(200);
@@ -85,4 +85,82 @@ async fn tickets_end_with_their_time_and_with_their_key() {
     for forged in ["x", "gxt_x.y", &long[..long.len() - 1], &long.replace("gxt_", "gxs_")] {
         service.anonymous().get(&path(forged)).await.refused(401, "UNAUTHORIZED");
     }
+}
+
+fn path(ticket: &str) -> String {
+    format!("/v1/events/stream?ticket={ticket}")
+}
+
+#[tokio::test]
+async fn a_ticket_has_a_cap_of_streams_and_places_are_reserved_for_keys() {
+    let service = Service::with(|settings| {
+        settings.streams.most_per_developer = 4;
+        settings.streams.most_per_ticket = 2;
+    })
+    .await;
+    let client = service.sandbox().await;
+    let (one, two) = (ticket(&client, json!({})).await, ticket(&client, json!({"expiresIn": "1h"})).await);
+    let anonymous = service.anonymous();
+    let held =
+        [open(&service, &one, "").await, open(&service, &one, "").await, open(&service, &two, "").await];
+    let message = anonymous.get(&path(&one)).await.refused(429, "TOO_MANY_CONNECTIONS");
+    assert!(message.contains("this ticket"), "{message}");
+    let message = anonymous.get(&path(&two)).await.refused(429, "TOO_MANY_CONNECTIONS");
+    assert!(message.contains("API keys"), "three of four are the tickets' share: {message}");
+    let by_key = client.stream("").await;
+    client.get("/v1/events/stream").await.refused(429, "TOO_MANY_CONNECTIONS");
+    drop(held);
+    until("the places are given back", async || {
+        anonymous.send(anonymous.request(reqwest::Method::HEAD, &path(&one))).await.status != 429
+            && tokio::time::timeout(
+                PATIENCE,
+                client.http.get(format!("{}{}", client.base, path(&two))).send(),
+            )
+            .await
+            .is_ok_and(|answer| answer.unwrap().status() == 200)
+    })
+    .await;
+    drop(by_key);
+}
+
+#[tokio::test]
+async fn a_ticket_has_a_rate_of_its_own() {
+    let service = Service::with(|settings| {
+        settings.rates.ticket = Rate { per_second: 0.001, burst: 3 };
+        settings.rates.developer = Rate { per_second: 0.001, burst: 5 };
+    })
+    .await;
+    let client = service.sandbox().await;
+    let (one, two) = (ticket(&client, json!({})).await, ticket(&client, json!({"expiresIn": "1h"})).await);
+    for _ in 0..3 {
+        open(&service, &one, "").await;
+    }
+    let answer = service.anonymous().get(&path(&one)).await;
+    assert!(answer.headers.contains_key("retry-after"));
+    answer.refused(429, "RATE_LIMITED");
+    open(&service, &two, "").await;
+    // Two tickets and these are five: the streams that tickets opened are none of the developer's requests.
+    for _ in 0..3 {
+        client.get("/v1/me").await.ok(200);
+    }
+    client.get("/v1/me").await.refused(429, "RATE_LIMITED");
+}
+
+#[tokio::test]
+async fn streams_end_with_their_ticket() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let short = ticket(&client, json!({"expiresIn": "30s"})).await;
+    let long = ticket(&client, json!({"expiresIn": "1h"})).await;
+    let mut stream = service.anonymous().send_raw(&path(&short)).await;
+    let mut goes_on = open(&service, &long, "").await;
+    service.clock.advance(31);
+    let mut text = String::new();
+    while let Some(chunk) = tokio::time::timeout(PATIENCE, stream.chunk()).await.expect("it ends").unwrap() {
+        text.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    let last = text.lines().rfind(|line| !line.is_empty());
+    assert_eq!(last, Some(": the ticket has expired; get another and go on with lastEventId"), "{text}");
+    client.token(&client.agent().await).await;
+    assert_eq!(types(&goes_on.events(1).await), ["grant.created"]);
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use grantex_server::operator::OperatorRequest;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -163,4 +164,22 @@ async fn a_reader_that_is_too_slow_is_told_1013_when_it_reads_again() {
     let resume = format!("?lastEventId={}", last["id"].as_str().unwrap());
     let mut resumed = open(&client, &resume).await.unwrap();
     assert_eq!(events(&mut resumed, log.len() - from).await, log[from..]);
+}
+
+#[tokio::test]
+async fn a_tickets_end_is_4401_and_a_suspension_4403() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let made = client.post("/v1/events/tickets", &json!({"expiresIn": "30s"})).await.ok(201);
+    let ticket = format!("?ticket={}", made["ticket"].as_str().unwrap());
+    let mut by_ticket = open(&service.anonymous(), &ticket).await.unwrap();
+    let mut by_key = open(&client, "").await.unwrap();
+    service.clock.advance(31);
+    assert_eq!(close_code(&mut by_ticket).await, 4401);
+    assert_eq!(status(open(&service.anonymous(), &ticket).await), 401);
+    let me = client.get("/v1/me").await.ok(200);
+    let developer_id = me["developerId"].as_str().unwrap().parse().unwrap();
+    service.operator(OperatorRequest::Suspend { developer_id, reason: None }).await;
+    assert_eq!(close_code(&mut by_key).await, 4403);
+    assert_eq!(status(open(&client, "").await), 403);
 }
