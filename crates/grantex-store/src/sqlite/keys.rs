@@ -22,8 +22,8 @@ impl Session<'_> {
 
     pub(super) fn has_derived_secrets(&self) -> StoreResult<bool> {
         let found = self.one(
-            "SELECT EXISTS (SELECT 1 FROM auth_requests) OR EXISTS (SELECT 1 FROM refresh_tokens)
-                 OR EXISTS (SELECT 1 FROM kept_answers)",
+            "SELECT EXISTS (SELECT 1 FROM auth_requests WHERE id > x'') OR EXISTS (SELECT 1 FROM refresh_tokens WHERE developer_id > x'')
+                 OR EXISTS (SELECT 1 FROM kept_answers WHERE developer_id > x'')",
             [],
             |row| row.get(0),
         )?;
