@@ -73,19 +73,23 @@ impl fmt::Display for Listen {
 impl Listen {
     /// Listens; `option` is what to change where that fails.
     pub(crate) async fn bind(&self, option: &str) -> Result<Listening, Failure> {
-        let failed = |error: io::Error| -> Failure {
-            format!("cannot listen on {self}: {error}; choose another with {option}").into()
-        };
+        let bound = self.open().await;
+        Ok(bound
+            .map_err(|error| format!("cannot listen on {self}: {error}; choose another with {option}"))?)
+    }
+
+    /// As [`bind`](Self::bind), with the error as it is.
+    pub(crate) async fn open(&self) -> io::Result<Listening> {
         let (host, port) = match self {
             Self::Address(address) => {
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let listener = TcpListener::bind(address).await?;
                 let address = listener.local_addr()?;
                 return Ok(Listening { listeners: vec![listener], address, authority: address.to_string() });
             }
             Self::Name { host, port } => (host, *port),
         };
         let mut addresses: Vec<SocketAddr> = Vec::new();
-        for address in lookup_host((host.as_str(), port)).await.map_err(failed)? {
+        for address in lookup_host((host.as_str(), port)).await? {
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -96,10 +100,10 @@ impl Listen {
             match bind_all(&addresses).await {
                 // The port that was free for one address was not for another.
                 Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {}
-                bound => break bound.map_err(failed)?,
+                bound => break bound?,
             }
         };
-        let first = listeners.first().ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
+        let first = listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let address = first.local_addr()?;
         Ok(Listening { authority: format!("{host}:{}", address.port()), address, listeners })
     }

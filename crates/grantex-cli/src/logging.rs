@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
+use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 use clap::ValueEnum;
 use grantex::internal::{Escaped, redacted};
@@ -33,13 +34,16 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
 /// URL's secrets are logged, whichever library logs it.
 pub(crate) fn start(format: LogFormat, text: &str) -> Result<(), Failure> {
     let filter = filter(text)?;
-    let terminal = io::stderr().is_terminal();
     let json = match format {
-        LogFormat::Auto => !terminal,
+        LogFormat::Auto => !io::stderr().is_terminal(),
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(terminal);
+    // Under the same rules as all that is printed: NO_COLOR and its like.
+    let coloured = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+    // Where nothing can be written, that cannot be said there either.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(coloured).log_internal_errors(false);
     let started = if json {
         let builder = builder.json().flatten_event(true).with_current_span(false);
         builder.with_writer(|| EscapingLines(io::stderr())).try_init()

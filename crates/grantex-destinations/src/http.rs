@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use grantex::internal::{Escaped, redacted_url, retry_after};
-use reqwest::{Certificate, Client, Identity, Proxy, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Identity, Proxy, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
 use crate::destination::SendError;
 use crate::error::ConfigError;
+use crate::tls::{self, Trust};
 
 /// How to reach a receiver.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -16,7 +17,7 @@ use crate::error::ConfigError;
 pub struct HttpOptions {
     /// A proxy (`http://`, `https://`) for every request; `HTTPS_PROXY` and its like unless given.
     pub proxy: Option<String>,
-    /// PEM file with certificate authorities to trust besides the system's.
+    /// PEM file with certificates to trust besides the system's: authorities', and servers' own.
     pub ca_file: Option<PathBuf>,
     /// PEM file with this client's certificate chain.
     pub client_cert_file: Option<PathBuf>,
@@ -48,26 +49,17 @@ impl HttpOptions {
             let proxy = Proxy::all(proxy).map_err(|error| ConfigError::value("proxy", error.to_string()))?;
             builder = builder.proxy(proxy);
         }
-        for certificate in self.authorities()? {
-            builder = builder.add_root_certificate(certificate);
-        }
-        if let Some(pem) = self.client_pem()? {
+        let identity = self.client_pem()?;
+        if let Some(path) = &self.ca_file {
+            let mut config = Trust::in_file(path)?.config(identity.as_deref())?;
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            builder = builder.tls_backend_preconfigured(config);
+        } else if let Some(pem) = identity {
             let identity = Identity::from_pem(&pem)
                 .map_err(|error| ConfigError::value("client_cert_file", error.to_string()))?;
             builder = builder.identity(identity);
         }
         builder.build().map_err(|error| ConfigError::whole(format!("no HTTP client: {error}")))
-    }
-
-    fn authorities(&self) -> Result<Vec<Certificate>, ConfigError> {
-        let Some(path) = &self.ca_file else { return Ok(Vec::new()) };
-        let pem = read("ca_file", path)?;
-        let bundle = Certificate::from_pem_bundle(&pem)
-            .map_err(|error| ConfigError::value("ca_file", error.to_string()))?;
-        if bundle.is_empty() {
-            return Err(ConfigError::value("ca_file", format!("{} holds no certificate", path.display())));
-        }
-        Ok(bundle)
     }
 
     fn client_pem(&self) -> Result<Option<Vec<u8>>, ConfigError> {
@@ -148,7 +140,7 @@ pub(crate) fn reason(error: reqwest::Error) -> String {
         reason = inner.to_string();
         source = inner.source();
     }
-    format!("the connection failed: {reason}")
+    format!("the connection failed: {}", tls::explained(reason))
 }
 
 impl Answer {

@@ -61,6 +61,7 @@ mod secret;
 mod source;
 mod state;
 mod stats;
+mod tls;
 mod tries;
 
 pub use batch::{Batch, Place};

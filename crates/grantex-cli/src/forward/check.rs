@@ -1,7 +1,6 @@
 //! `grantex forward check`
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use anstyle::AnsiColor;
 use grantex::{Client, HistoryParams};
 use grantex_destinations::State;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::config::Config;
 use super::status::{history, is_fresh};
+use crate::listen::Listen;
 use crate::{Failure, logging, print};
 
 /// What takes longer does not answer.
@@ -30,7 +29,7 @@ pub(super) async fn run(path: &Path, log: &str, json: bool) -> Result<(), Failur
         report(json, name, kind, &result);
     };
     tell("state", "folder", state(&config));
-    if let Some(address) = config.listen {
+    if let Some(address) = &config.listen {
         tell("listen", "address", listen(&config, address).await);
     }
     tell("service", "grantex", service(&config, &client).await);
@@ -56,8 +55,8 @@ fn state(config: &Config) -> Result<String, String> {
 }
 
 /// Whether health and metrics can be served. A forwarder that runs holds the address already.
-async fn listen(config: &Config, address: SocketAddr) -> Result<String, String> {
-    match TcpListener::bind(address).await {
+async fn listen(config: &Config, address: &Listen) -> Result<String, String> {
+    match address.open().await {
         Ok(_) => Ok(format!("{address} is free")),
         Err(error) if error.kind() == ErrorKind::AddrInUse && runs(config).await => {
             Ok(format!("{address} is in use, and a forwarder runs with this state folder"))

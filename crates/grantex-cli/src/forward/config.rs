@@ -1,6 +1,5 @@
 //! The forwarder's configuration file.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::file::File;
 use crate::Failure;
+use crate::listen::Listen;
 
 /// What the file says, with every secret in its place. Everything in it that a start would refuse was refused
 /// when it was loaded, for every command.
@@ -23,7 +23,7 @@ pub(super) struct Config {
     since: Option<String>,
     filter: Filter,
     /// Where health and metrics are served.
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<Listen>,
     stop_limit: Duration,
     pub(super) destinations: Vec<Map<String, Value>>,
 }
@@ -40,7 +40,7 @@ struct Keys {
     agent_id: Option<String>,
     principal_id: Option<String>,
     grant_id: Option<String>,
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     stop_limit_ms: Option<u64>,
     destination: Vec<Map<String, Value>>,
 }
@@ -220,7 +220,10 @@ mod tests {
             (&format!("{key}since = \"yesterday\"\n{file}"), "line 2: since: \"yesterday\": "),
             (&format!("{key}since = 2026-01-01\n{file}"), "line 2: since: \"2026-01-01\": "),
             (&format!("{key}url = \"ftp://x\"\n{file}"), "line 2: url: the base URL"),
-            (&format!("{key}listen = \"x\"\n{file}"), "line 2: listen: invalid socket address"),
+            (
+                &format!("{key}listen = \"x\"\n{file}"),
+                "line 2: listen: \"x\": expected an address or a name with a port",
+            ),
             (&format!("{key}{file}since = 07:30:00\n"), "line 6: since: destination \"a\": \"07:30:00\": "),
             (
                 &format!("{key}{file}batch_size = true\n"),

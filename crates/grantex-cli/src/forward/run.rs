@@ -24,8 +24,8 @@ pub(super) async fn run(path: &Path, format: LogFormat, filter: &str) -> Result<
     for definition in config.definitions()? {
         definition.add_to(&source)?;
     }
-    if let Some(address) = config.listen {
-        watch::serve(address, source.clone(), prometheus).await?;
+    if let Some(listen) = &config.listen {
+        watch::serve(listen, source.clone(), prometheus).await?;
     }
     tracing::info!(
         url = config.url,

@@ -1,7 +1,6 @@
 //! How a forwarder that runs is watched: health, metrics, a line on the terminal.
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Json;
@@ -14,8 +13,8 @@ use grantex_destinations::{EventSource, Phase};
 use grantex_server::SystemClock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
+use crate::listen::{Listen, Listening};
 use crate::{Failure, print};
 
 /// How often old samples are let go.
@@ -35,14 +34,12 @@ struct Watched {
 
 /// Serves `/healthz`, `/readyz` and `/metrics`.
 pub(super) async fn serve(
-    address: SocketAddr,
+    listen: &Listen,
     source: EventSource,
     prometheus: PrometheusHandle,
 ) -> Result<(), Failure> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address}: {error}; choose another with listen"))?;
-    tracing::info!(address = %listener.local_addr()?, "serving health and metrics");
+    let Listening { listeners, address, .. } = listen.bind("listen").await?;
+    tracing::info!(%address, "serving health and metrics");
     let upkeep = prometheus.clone();
     tokio::spawn(async move {
         loop {
@@ -55,11 +52,14 @@ pub(super) async fn serve(
         .route("/readyz", get(ready))
         .route("/metrics", get(|State(watched): State<Watched>| async move { watched.prometheus.render() }))
         .with_state(Watched { source, prometheus });
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "health and metrics are not served any more");
-        }
-    });
+    for listener in listeners {
+        let router = router.clone();
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "health and metrics are not served any more");
+            }
+        });
+    }
     Ok(())
 }
 

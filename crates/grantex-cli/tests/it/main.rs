@@ -19,3 +19,4 @@ mod descriptors;
 mod faults;
 mod forward;
 mod serving;
+mod starting;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use grantex_destinations::{EventDestination as _, HttpOptions, WebhookDestination, WebhookOptions};
+use grantex_destinations::{
+    EventDestination as _, HttpOptions, S3Destination, S3Options, WebhookDestination, WebhookOptions,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::server::WebPkiClientVerifier;
@@ -54,7 +56,11 @@ async fn mutual(files: &Authority) -> String {
     let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
     let config =
         ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(chain, key).unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    server(TlsAcceptor::from(Arc::new(config))).await
+}
+
+/// Answers every request with 204.
+async fn server(acceptor: TlsAcceptor) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/hook", listener.local_addr().unwrap().port());
     tokio::spawn(async move {
@@ -88,6 +94,42 @@ async fn an_own_authority_and_a_client_certificate_are_used() {
     let options = WebhookOptions { url, secret: None, previous_secret: None, headers: BTreeMap::new() };
     let told = WebhookDestination::new("webhook", &options, &half).unwrap_err();
     assert_eq!(told.key.as_deref(), Some("client_key_file"));
+}
+
+#[tokio::test]
+async fn the_usual_self_signed_certificate_is_trusted_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    // As `openssl req -x509` makes it: it says that it is an authority.
+    let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let own = params.self_signed(&key).unwrap();
+    let file = folder.path().join("own.pem");
+    std::fs::write(&file, own.pem()).unwrap();
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(vec![own.into()], key).unwrap();
+    let url = server(TlsAcceptor::from(Arc::new(config))).await;
+    let named = HttpOptions { ca_file: Some(file), ..HttpOptions::default() };
+    webhook(&url, &named).probe().await.unwrap();
+    let told = webhook(&url, &HttpOptions::default()).probe().await.unwrap_err().to_string();
+    assert!(told.contains("certificate"), "{told}");
+    // An object store is reached by the same client: its answer is none of S3's, but it is one.
+    let options = S3Options {
+        endpoint: Some(url.trim_end_matches("/hook").into()),
+        region: Some("us-east-1".into()),
+        access_key_id: Some("id".into()),
+        secret_access_key: Some("secret".to_owned().into()),
+        ..S3Options::new("bucket")
+    };
+    let bucket = |http: &HttpOptions| S3Destination::new("s3", options.clone(), http).unwrap();
+    let unreached = |told: &str| told.contains("error sending request");
+    let told = bucket(&HttpOptions::default()).probe().await.unwrap_err().to_string();
+    assert!(unreached(&told), "{told}");
+    if let Err(error) = bucket(&named).probe().await {
+        assert!(!unreached(&error.to_string()), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status, Streaming};
 
 use super::rest::Rest;
@@ -30,6 +30,7 @@ use crate::batch::{Batch, Place};
 use crate::destination::SendError;
 use crate::error::ConfigError;
 use crate::http::{HttpOptions, base_url, read};
+use crate::tls::Trust;
 
 const GOOGLE: &str = "https://bigquerystorage.googleapis.com";
 
@@ -115,15 +116,16 @@ impl StorageWrite {
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
         if base.starts_with("https://") {
-            let mut tls = ClientTlsConfig::new().with_native_roots();
-            if let Some(path) = &http.ca_file {
-                tls = tls.ca_certificate(Certificate::from_pem(read("ca_file", path)?));
-            }
+            let mut tls = ClientTlsConfig::new();
             if let (Some(certificate), Some(key)) = (&http.client_cert_file, &http.client_key_file) {
                 let pem = (read("client_cert_file", certificate)?, read("client_key_file", key)?);
                 tls = tls.identity(Identity::from_pem(pem.0, pem.1));
             }
-            endpoint = endpoint.tls_config(tls).map_err(wrong)?;
+            endpoint = match &http.ca_file {
+                Some(path) => endpoint.tls_config_with_verifier(tls, Trust::in_file(path)?),
+                None => endpoint.tls_config(tls.with_native_roots()),
+            }
+            .map_err(wrong)?;
         }
         // tonic connects within a runtime, and only when the first request comes.
         let runtime = tokio::runtime::Handle::try_current()

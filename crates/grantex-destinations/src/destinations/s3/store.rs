@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{Certificate, ClientOptions};
+use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{ObjectStore, RetryConfig};
 
@@ -17,22 +17,49 @@ pub(super) fn build(options: &S3Options, http: &HttpOptions) -> Result<Box<dyn O
     // The pipeline repeats, with its own waits and for as long as it takes.
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let wrong = |error: object_store::Error| ConfigError::whole(error.to_string());
+    let own = http.ca_file.is_some().then(|| http.client().map(OwnClient)).transpose()?;
     Ok(match options.provider {
         S3Provider::S3 => {
-            Box::new(s3(options)?.with_client_options(client).with_retry(retry).build().map_err(wrong)?)
+            let mut builder = s3(options)?.with_client_options(client).with_retry(retry);
+            if let Some(own) = own {
+                builder = builder.with_http_connector(own);
+            }
+            Box::new(builder.build().map_err(wrong)?)
         }
         S3Provider::Gcs => {
-            let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&options.bucket);
-            Box::new(builder.with_client_options(client).with_retry(retry).build().map_err(wrong)?)
+            let mut builder = GoogleCloudStorageBuilder::from_env()
+                .with_bucket_name(&options.bucket)
+                .with_client_options(client)
+                .with_retry(retry);
+            if let Some(own) = own {
+                builder = builder.with_http_connector(own);
+            }
+            Box::new(builder.build().map_err(wrong)?)
         }
         S3Provider::Azure => {
-            let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(&options.bucket);
+            let mut builder = MicrosoftAzureBuilder::from_env()
+                .with_container_name(&options.bucket)
+                .with_client_options(client)
+                .with_retry(retry);
             if let Some(endpoint) = &options.endpoint {
                 builder = builder.with_endpoint(endpoint.clone());
             }
-            Box::new(builder.with_client_options(client).with_retry(retry).build().map_err(wrong)?)
+            if let Some(own) = own {
+                builder = builder.with_http_connector(own);
+            }
+            Box::new(builder.build().map_err(wrong)?)
         }
     })
+}
+
+/// The client of all destinations behind HTTP, where certificates are named: it trusts them as the others do.
+#[derive(Debug)]
+struct OwnClient(reqwest::Client);
+
+impl HttpConnector for OwnClient {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
 }
 
 fn client_options(options: &S3Options, http: &HttpOptions) -> Result<ClientOptions, ConfigError> {
@@ -43,12 +70,6 @@ fn client_options(options: &S3Options, http: &HttpOptions) -> Result<ClientOptio
     let mut client = ClientOptions::new().with_timeout(http.timeout()).with_allow_http(is_plain);
     if let Some(proxy) = &http.proxy {
         client = client.with_proxy_url(proxy);
-    }
-    if let Some(path) = &http.ca_file {
-        let pem = http::read("ca_file", path)?;
-        let bundle = Certificate::from_pem_bundle(&pem)
-            .map_err(|error| ConfigError::value("ca_file", error.to_string()))?;
-        client = bundle.into_iter().fold(client, ClientOptions::with_root_certificate);
     }
     Ok(client)
 }
