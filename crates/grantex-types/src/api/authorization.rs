@@ -40,7 +40,8 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::Lifetime>))]
         pub expires_in: Option<String>,
-        /// Where the principal's browser goes after the decision (http or https).
+        /// Where the principal's browser goes after the decision (http or https), with `code` or `error`, `state`
+        /// and `iss`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 2048, pattern = r"^https?://[!$%&()*+\-.0-9:=A-Z\[\]_a-z~]+([/?][!$%&()*+,\-./0-9:=?@A-Z\[\]_a-z~]*)?$", example = "https://app.example/callback"))]
         pub redirect_uri: Option<String>,
