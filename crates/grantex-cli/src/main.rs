@@ -1,6 +1,7 @@
 //! The `grantex` binary: wiring only.
 
 mod backup;
+mod check;
 mod config;
 mod demo;
 mod descriptors;
@@ -51,6 +52,7 @@ enum Command {
     Keys(keys::Keys),
     Developers(developers::Developers),
     Backup(backup::Backup),
+    Check(check::Check),
     /// Print a shell's completion script
     #[command(after_help = "Examples:
   grantex completions bash > /etc/bash_completion.d/grantex
@@ -108,6 +110,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Developers(command) => developers::run(command).await,
             Command::Keys(command) => keys::run(command).await,
             Command::Backup(command) => backup::run(&command),
+            Command::Check(command) => check::run(&command),
             Command::Completions { shell } => {
                 // Into memory first: the generator panics where it cannot write.
                 let mut script = Vec::new();

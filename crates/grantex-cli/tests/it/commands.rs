@@ -20,6 +20,7 @@ fn every_command_has_help_with_an_example() {
         &["developers", "suspend"],
         &["developers", "resume"],
         &["backup"],
+        &["check"],
         &["completions"],
     ] {
         let help = stdout(grantex(command).arg("--help"));

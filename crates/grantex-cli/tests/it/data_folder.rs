@@ -281,3 +281,79 @@ async fn a_key_made_by_root_belongs_to_the_folders_owner() {
     let kid = String::from_utf8(made.stdout).unwrap().trim().to_owned();
     assert_eq!(fs::metadata(keys.join(format!("{kid}.pem"))).unwrap().uid(), NOBODY);
 }
+
+/// What `grantex check` finds, as kinds and the whole of each.
+#[track_caller]
+fn check(folder: &Path) -> Vec<(String, String)> {
+    let end = output(&["check", "--json", "--data-dir", folder.to_str().unwrap()]);
+    let report: Value = serde_json::from_slice(&end.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&end.stderr)));
+    let problems = report["problems"].as_array().unwrap();
+    assert_eq!(end.status.success(), problems.is_empty(), "{report}");
+    problems.iter().map(|problem| (text(&problem["kind"]), problem.to_string())).collect()
+}
+
+#[tokio::test]
+async fn a_check_finds_each_damaged_or_missing_item() {
+    let (folder, expected) = fixture("data-0.1.0");
+    let end = output(&["check", "--data-dir", folder.path().to_str().unwrap()]);
+    assert!(!end.status.success() && String::from_utf8_lossy(&end.stderr).contains("older version"));
+    let base = text(&expected["base"]);
+    let server = Server::start(folder.path(), &[FOR_EVER, &["--public-url", &base]].concat());
+    find_everything(&server, &expected).await;
+    assert_eq!(check(folder.path()), [], "beside the running service");
+
+    let sql = [
+        (
+            "event",
+            "position 3 is damaged",
+            "UPDATE events SET envelope = CAST(replace(envelope, 'user-1', 'user-9') AS BLOB), checksum = checksum + 1 WHERE position = 3",
+        ),
+        ("event", "position 5 is missing", "DELETE FROM events WHERE position = 5"),
+        (
+            "log",
+            "outside of the log",
+            "INSERT INTO events SELECT developer_id, 999, id, created_at, kind, grant_id, agent_id, principal_id, envelope, checksum FROM events WHERE position = 1",
+        ),
+        ("budget", "the debits take", "UPDATE transactions SET amount = amount + 1"),
+        ("budget", "debits are there", "UPDATE budgets SET debits = debits + 1"),
+        ("grant", "is missing", "PRAGMA foreign_keys = OFF; DELETE FROM grants WHERE parent_id IS NULL"),
+        ("grant", "a cascade would pass it over", "DELETE FROM grant_ancestry"),
+        ("row", "is missing", "PRAGMA foreign_keys = OFF; DELETE FROM developers"),
+    ];
+    for (kind, words, change) in sql {
+        let copy = tempfile::tempdir().unwrap();
+        let target = copy.path().join("data");
+        let backed_up = output(&[
+            "backup",
+            "--data-dir",
+            folder.path().to_str().unwrap(),
+            "--to",
+            target.to_str().unwrap(),
+        ]);
+        assert!(backed_up.status.success(), "{}", String::from_utf8_lossy(&backed_up.stderr));
+        assert_eq!(check(&target), [], "a backup");
+        Connection::open(target.join("grantex.db")).unwrap().execute_batch(change).unwrap();
+        let found = check(&target);
+        assert!(
+            found.iter().any(|(found, all)| found == kind && all.contains(words)),
+            "{kind} {words}: {found:#?}"
+        );
+    }
+
+    let copy = tempfile::tempdir().unwrap();
+    let target = copy.path().join("data");
+    output(&["backup", "--data-dir", folder.path().to_str().unwrap(), "--to", target.to_str().unwrap()]);
+    fs::remove_file(target.join("master.key")).unwrap();
+    fs::remove_dir_all(target.join("signing-keys")).unwrap();
+    let found = check(&target);
+    assert!(found.iter().filter(|(kind, _)| kind == "key").count() >= 3, "{found:#?}");
+    // A page of it, as a bad sector would leave it.
+    let mut bytes = fs::read(target.join("grantex.db")).unwrap();
+    let middle = bytes.len() / 8192 * 4096;
+    bytes[middle..middle + 4096].fill(0xAB);
+    fs::write(target.join("grantex.db"), bytes).unwrap();
+    assert!(check(&target).iter().any(|(kind, _)| kind == "page"));
+    let nothing = output(&["check", "--data-dir", copy.path().to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("--data-dir"));
+}

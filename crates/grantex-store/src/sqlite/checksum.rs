@@ -1,11 +1,11 @@
 //! What an event's row has to be, so that one that changed by itself is noticed.
 //!
-//! A row's checksum is two CRC-32s in one number: below, what every reader needs (position, id, time, type and
-//! envelope); above, the subject, which only filters ask for and which costs as much to read as all the rest. A CRC-32
+//! A row's checksum is two CRC-32Cs in one number: below, what every reader needs (position, id, time, type and
+//! envelope); above, the subject, which only filters ask for and which costs as much to read as all the rest. A CRC
 //! notices every change within 32 bits in a row, so each flipped byte. Rows of releases that knew no checksums have
 //! none until maintenance has come by; they are checked by their structure.
 
-use crc32fast::Hasher;
+use crc32c::{crc32c, crc32c_append};
 use grantex_core::log::{EventRef, SubjectRef};
 use grantex_types::{AgentId, DeveloperId, Event, EventData, EventId, EventType, GrantId, Timestamp};
 use rusqlite::Row;
@@ -23,14 +23,12 @@ pub(super) const AT: &str = "SELECT position, id, created_at, kind, envelope, ch
 
 /// The checksums of one developer's events: a row that came to lie in another's log has a wrong one.
 pub(super) struct Sums {
-    developer: Hasher,
+    developer: u32,
 }
 
 impl Sums {
     pub(super) fn of(developer: DeveloperId) -> Self {
-        let mut hasher = Hasher::new();
-        hasher.update(&developer.to_bytes());
-        Self { developer: hasher }
+        Self { developer: crc32c(&developer.to_bytes()) }
     }
 
     /// The checksum of an event.
@@ -40,7 +38,6 @@ impl Sums {
     }
 
     fn content(&self, event: &EventRef<'_>) -> u32 {
-        let mut hasher = self.developer.clone();
         let mut head = [0; 33];
         let (position, rest) = head.split_at_mut(8);
         position.copy_from_slice(&event.position.to_le_bytes());
@@ -49,18 +46,14 @@ impl Sums {
         let (id, kind) = rest.split_at_mut(16);
         id.copy_from_slice(&event.id.to_bytes());
         kind.copy_from_slice(&[event.kind.code()]);
-        hasher.update(&head);
-        hasher.update(event.envelope);
-        hasher.finalize()
+        crc32c_append(crc32c_append(self.developer, &head), event.envelope)
     }
 
     fn subject(&self, event: &EventRef<'_>, subject: SubjectRef<'_>) -> u32 {
-        let mut hasher = self.developer.clone();
-        hasher.update(&event.position.to_le_bytes());
-        hasher.update(&subject.grant_id.to_bytes());
-        hasher.update(&subject.agent_id.to_bytes());
-        hasher.update(subject.principal_id.as_bytes());
-        hasher.finalize()
+        let mut sum = crc32c_append(self.developer, &event.position.to_le_bytes());
+        sum = crc32c_append(sum, &subject.grant_id.to_bytes());
+        sum = crc32c_append(sum, &subject.agent_id.to_bytes());
+        crc32c_append(sum, subject.principal_id.as_bytes())
     }
 
     /// The event of a row of these queries, if the row is as it was written. By number: replay reads millions, and

@@ -214,7 +214,7 @@ fn find(dir: &Path) -> Result<Option<Progress>, OpenError> {
 }
 
 /// What is missing, in words.
-fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>) -> Option<String> {
+pub(super) fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>) -> Option<String> {
     match (mark, found) {
         (None, Some(found)) => {
             // A copy of a database that was stopped in good order is whole by itself.

@@ -19,6 +19,7 @@
 //! | `bounded` | the test that what has ended costs nothing |
 //! | `rows` | rows as the rules' types |
 //! | `backup` | a consistent copy while the service runs |
+//! | `check` | looking at everything, while the service runs or not |
 
 mod audit;
 mod backfill;
@@ -26,6 +27,7 @@ mod backup;
 #[cfg(test)]
 mod bounded;
 mod cascade;
+mod check;
 mod checksum;
 mod committer;
 mod counting;
@@ -59,6 +61,7 @@ use grantex_core::env::{Clock, Rng};
 use grantex_core::store::{Command, Health, Listener, Query, QueryKind, Scope, Store};
 
 pub use backup::{BackupError, backup};
+pub use check::{CheckError, Found, Problem, check};
 use committer::Committer;
 use damages::Damages;
 use gate::Gate;

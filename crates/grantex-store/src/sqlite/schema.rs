@@ -40,6 +40,11 @@ pub(super) fn version(connection: &Connection, path: &Path) -> Result<usize, Ope
     Ok(version)
 }
 
+/// The version that this program writes.
+pub(super) fn newest() -> usize {
+    MIGRATIONS.len()
+}
+
 /// Whether there is such a table.
 pub(super) fn has_table(connection: &Connection, name: &str, path: &Path) -> Result<bool, OpenError> {
     connection.table_exists(None, name).map_err(|error| describe(path, &error))

@@ -1,0 +1,108 @@
+//! `grantex check`
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use grantex_core::env::Clock as _;
+use grantex_server::SystemClock;
+use grantex_store::sqlite::{self, Found, Problem};
+use serde_json::json;
+
+use crate::backup::DEFAULT_LARGEST_WAL;
+use crate::{Failure, print};
+
+/// Look at everything that a data directory holds, and report what is damaged or missing
+///
+/// It reads all of it: each page of the database, each event with its checksum and its place in the log, budgets against
+/// their debits, grants against what they were delegated from, the keys against what the database remembers of them, and
+/// how far the database is against its mark. It changes nothing, and the service can run meanwhile. It ends with 1 if
+/// anything is wrong.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  grantex check                                       the data directory of the service that runs here, or ran
+  grantex check --data-dir ./backups/2026-03-01       a backup
+  grantex check --data-dir ./grantex-data --json | jq '.problems[].place'")]
+pub(crate) struct Check {
+    /// The data directory to look at
+    #[arg(long, env = "GRANTEX_DATA_DIR", default_value = "./grantex-data", value_name = "FOLDER")]
+    data_dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Pass over a table's pages when the service's write-ahead log grows larger meanwhile, in bytes; 0 for no limit
+    #[arg(long, env = "GRANTEX_MAX_WAL", value_name = "BYTES", default_value_t = DEFAULT_LARGEST_WAL)]
+    max_wal: u64,
+}
+
+pub(crate) fn run(check: &Check) -> Result<(), Failure> {
+    let mut report = Report { json: check.json, ..Report::default() };
+    let keys = |store: &dyn grantex_core::store::Read| {
+        let wrong = grantex_server::wrong_keys(store, &check.data_dir);
+        let wrong = wrong.unwrap_or_else(|error| vec![error.to_string()]);
+        let place = check.data_dir.display().to_string();
+        wrong.into_iter().map(|detail| Problem { kind: "key", place: place.clone(), detail }).collect()
+    };
+    sqlite::check(&check.data_dir, SystemClock.now(), check.max_wal, &mut |found| report.add(found), keys)?;
+    report.clear();
+    let Report { problems, .. } = report;
+    if check.json {
+        let problems: Vec<_> = problems
+            .iter()
+            .map(|Problem { kind, place, detail }| json!({ "kind": kind, "place": place, "detail": detail }))
+            .collect();
+        print::pretty(&json!({ "dataDir": check.data_dir, "problems": problems }))?;
+    }
+    match problems.len() {
+        0 => {
+            print::note(format_args!("nothing is damaged or missing in {}", check.data_dir.display()));
+            Ok(())
+        }
+        1 => Err("one thing is damaged or missing; a backup has it as it was".into()),
+        count => Err(format!("{count} things are damaged or missing; a backup has them as they were").into()),
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    json: bool,
+    problems: Vec<Problem>,
+    /// What it looks at now, as far as somebody watches.
+    looking: Option<String>,
+}
+
+impl Report {
+    fn add(&mut self, found: Found) {
+        match found {
+            Found::Looking(what) => self.progress(what, None),
+            Found::Rows(rows) => {
+                if let Some(what) = self.looking.take() {
+                    self.progress(what, Some(rows));
+                }
+            }
+            Found::Problem(problem) => {
+                self.clear();
+                if !self.json {
+                    print::line(format_args!("{}  {}  {}", problem.kind, problem.place, problem.detail));
+                }
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    /// One line that is written over, on a terminal only.
+    fn progress(&mut self, what: String, rows: Option<u64>) {
+        if std::io::stderr().is_terminal() {
+            let rows = rows.map_or(String::new(), |rows| format!(": {rows}"));
+            print::over(format_args!("checking {what}{rows} …"));
+            self.looking = Some(what);
+        }
+    }
+
+    /// Takes the line away.
+    fn clear(&self) {
+        if self.looking.is_some() {
+            print::over("");
+        }
+    }
+}
