@@ -16,7 +16,7 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
 /// notices.
 const MAINTENANCE_ROWS: u32 = 250;
 /// Events of a former release that get their checksums in one transaction: some milliseconds too.
-const SUMMED_ROWS: u32 = 500;
+const SUMMED_ROWS: u32 = 200;
 /// After this long a slice of a cascade takes no further grant, however many it may: no other write waits
 /// for longer.
 const SLICE_TIME: Duration = Duration::from_millis(20);
