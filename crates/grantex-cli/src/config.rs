@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use grantex_core::usecase::maintenance::Retention;
 use grantex_server::{
-    ConnectionSettings, NewKeys, Rate, Rates, RequestSettings, Settings, StreamSettings, allowed_origin,
+    ConnectionSettings, NewKeys, Quotas, Rate, Rates, RequestSettings, Settings, StreamSettings,
+    allowed_origin,
 };
 use grantex_store::sqlite::Loss;
 use grantex_types::Lifetime;
@@ -117,6 +118,18 @@ pub(crate) struct Options {
     #[arg(long, env = "GRANTEX_STALL_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     stall_timeout: Option<Duration>,
+    /// Agents a developer may have; 0 for no limit [default: 100000]
+    #[arg(long, env = "GRANTEX_MAX_AGENTS", value_name = "N")]
+    max_agents: Option<u64>,
+    /// Grants in force a developer may have; 0 for no limit [default: 1000000]
+    #[arg(long, env = "GRANTEX_MAX_GRANTS", value_name = "N")]
+    max_grants: Option<u64>,
+    /// Working API keys a developer may have; 0 for no limit [default: 100]
+    #[arg(long, env = "GRANTEX_MAX_API_KEYS", value_name = "N")]
+    max_api_keys: Option<u32>,
+    /// About how many bytes a developer may have stored; 0 for no limit [default: 10737418240]
+    #[arg(long, env = "GRANTEX_MAX_STORED_BYTES", value_name = "BYTES")]
+    max_stored_bytes: Option<u64>,
     /// Open streams a developer may have; 0 for no limit [default: 10000, at most half of all]
     #[arg(long, env = "GRANTEX_MAX_STREAMS", value_name = "N")]
     pub(crate) max_streams: Option<usize>,
@@ -261,7 +274,7 @@ impl Options {
             listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, token_lifetime, cors_origins,
             metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst, key_rate_limit, signup_rate,
             signup_burst, signup_rate_in_all, retention_age, retention_count, history_age, keep_alive,
-            stall_timeout, max_streams, max_ticket_streams, max_streams_per_ticket, ticket_rate_limit, max_streams_in_all, max_connections, max_connections_per_address,
+            stall_timeout, max_agents, max_grants, max_api_keys, max_stored_bytes, max_streams, max_ticket_streams, max_streams_per_ticket, ticket_rate_limit, max_streams_in_all, max_connections, max_connections_per_address,
             first_request_timeout, idle_timeout, body_timeout, body_bytes, max_requests, tail_bytes, drain, log_format, log))
     }
 
@@ -388,6 +401,12 @@ impl Options {
                 count: self.retention_count.unwrap_or(base.retention.count),
             },
             history_age: self.history_age.unwrap_or(base.history_age),
+            quotas: Quotas {
+                agents: self.max_agents.unwrap_or(base.quotas.agents),
+                grants: self.max_grants.unwrap_or(base.quotas.grants),
+                keys: self.max_api_keys.unwrap_or(base.quotas.keys),
+                bytes: self.max_stored_bytes.unwrap_or(base.quotas.bytes),
+            },
             streams: StreamSettings {
                 keep_alive,
                 ping: base.streams.ping,

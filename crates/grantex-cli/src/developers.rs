@@ -189,6 +189,9 @@ fn print_detail(detail: &DeveloperDetail) {
         ("state", state(developer)),
         ("open streams", detail.open_streams.to_string()),
         ("events kept", detail.events.to_string()),
+        ("agents", detail.agents.to_string()),
+        ("grants", detail.grants.to_string()),
+        ("bytes, about", detail.bytes.to_string()),
     ] {
         print::line(format_args!("{name:<13} {value}"));
     }

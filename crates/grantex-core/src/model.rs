@@ -36,6 +36,17 @@ pub struct Tenant {
     pub suspended_at: Option<Timestamp>,
 }
 
+/// What a developer has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Agents that were not deleted.
+    pub agents: u64,
+    /// Grants that were not revoked, and not put aside as expired: maintenance does that every minute.
+    pub grants: u64,
+    /// About how many bytes its rows take.
+    pub bytes: u64,
+}
+
 /// SHA-256 of an API key's secret.
 pub type KeyHash = [u8; 32];
 

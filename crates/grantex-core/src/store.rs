@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::log::{Bounds, EventRef, Position, StoredEvent, Subject};
 use crate::model::{
     Agent, AgentChange, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer,
-    Grant, KeyHash, PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction,
+    Grant, KeyHash, PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction, Usage,
 };
 use crate::{Error, Result, StoreError};
 
@@ -113,6 +113,8 @@ pub trait Read {
     fn tenant(&self, id: DeveloperId) -> StoreResult<Option<Tenant>>;
     /// All developers, with whether they are suspended.
     fn tenants(&self, page: Page<DeveloperId>) -> StoreResult<Vec<Tenant>>;
+    /// What a developer has: kept, not counted. Its bytes may lag by some ten thousand, and are rounded.
+    fn usage(&self, id: DeveloperId) -> StoreResult<Usage>;
     /// Whether a developer has this (lower-case) address.
     fn email_taken(&self, email: &str) -> StoreResult<bool>;
     /// A key by the hash of its secret, revoked or not.

@@ -1,5 +1,6 @@
 //! What handlers share: the store, the keys, and the memory that commits keep true.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -151,6 +152,8 @@ pub struct App {
     pub(crate) address_rates: Buckets<ClientAddress>,
     pub(crate) ticket_rates: Buckets<TicketId>,
     pub(crate) signups: Signups,
+    /// Developers whose rows take as much as they may, as maintenance saw it last.
+    pub(crate) full: RwLock<HashSet<DeveloperId>>,
     pub(crate) shares: Arc<Shares>,
     pub(crate) jwks: RwLock<KeySet>,
     pub(crate) prometheus: Option<PrometheusHandle>,
@@ -195,6 +198,7 @@ impl App {
             key_rates: Buckets::new("requests with this API key", settings.rates.key),
             address_rates: Buckets::new("requests from this address", settings.rates.address),
             ticket_rates: Buckets::new("streams opened with this ticket", settings.rates.ticket),
+            full: RwLock::default(),
             signups: Signups::new(&settings.rates),
             shares: Shares::new(&settings.requests),
             settings,

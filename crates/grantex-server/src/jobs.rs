@@ -1,10 +1,11 @@
 //! What the service does by itself, beside requests.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grantex_core::store::{Scope, Tx};
-use grantex_core::usecase::{cascade, maintenance};
+use grantex_core::usecase::{cascade, maintenance, quotas};
 use grantex_types::{DeveloperId, ErrorCode};
 
 use crate::App;
@@ -98,12 +99,13 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
     work_off(app, Scope::Global, "tidy_tree", |tx| Ok(tx.tidy_tree(MAINTENANCE_ROWS)?)).await?;
     work_off(app, Scope::Global, "purge", move |tx| maintenance::purge(tx, history_age, MAINTENANCE_ROWS))
         .await?;
+    let (quotas, mut full) = (app.settings.quotas, HashSet::new());
     let mut after: Option<DeveloperId> = None;
     loop {
-        let (trims, grants, last) = app
+        let (trims, grants, filled, last) = app
             .read(Scope::Global, move |store| {
                 let page = store.developers_with_events(after, DEVELOPERS_PAGE)?;
-                let (mut trims, mut grants) = (Vec::new(), Vec::new());
+                let (mut trims, mut grants, mut filled) = (Vec::new(), Vec::new(), Vec::new());
                 for developer in &page {
                     if maintenance::trim_due(store, *developer, retention)?.is_some() {
                         trims.push(*developer);
@@ -111,8 +113,11 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
                     if maintenance::grants_due(store, *developer, history_age)?.is_some() {
                         grants.push(*developer);
                     }
+                    if quotas::is_full(store, *developer, &quotas)? {
+                        filled.push(*developer);
+                    }
                 }
-                Ok((trims, grants, page.last().copied()))
+                Ok((trims, grants, filled, page.last().copied()))
             })
             .await?;
         for developer in trims {
@@ -125,7 +130,9 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
                 move |tx: &mut dyn Tx| maintenance::tend_grants(tx, developer, history_age, MAINTENANCE_ROWS);
             work_off(app, developer.into(), "tend_grants", tend).await?;
         }
+        full.extend(filled);
         if last.is_none() {
+            *app.full.write() = full;
             return Ok(());
         }
         after = last;

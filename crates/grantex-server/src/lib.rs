@@ -24,6 +24,7 @@ pub use crypto::{
     KeyError, KeyFileError, NewKeys, Secrets, SigningKeys, SystemRng, load_keys,
     rotate as rotate_signing_key, wrong_keys,
 };
+pub use grantex_core::usecase::quotas::Quotas;
 pub use http::origin::allowed_origin;
 pub use http::serve::{Tls, serve, serve_metrics};
 pub use jobs::Jobs;

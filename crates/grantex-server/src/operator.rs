@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantex_core::model::{Actor, Tenant};
+use grantex_core::model::{Actor, Tenant, Usage};
 use grantex_core::store::{Page, Scope};
 use grantex_core::usecase::operators;
 use grantex_types::api::developers::Mode;
@@ -120,6 +120,12 @@ pub struct DeveloperDetail {
     pub open_streams: usize,
     /// Events that are retained.
     pub events: u64,
+    /// Agents that were not deleted.
+    pub agents: u64,
+    /// Grants in force, and those that expired within the last minute.
+    pub grants: u64,
+    /// About how many bytes its rows take.
+    pub bytes: u64,
 }
 
 impl From<Tenant> for DeveloperRow {
@@ -266,12 +272,19 @@ async fn perform(app: &App, request: OperatorRequest, by: &Actor) -> ApiResult<O
 }
 
 async fn detail(app: &App, id: DeveloperId) -> ApiResult<OperatorAnswer> {
-    let (tenant, bounds) =
-        app.read(Scope::Global, move |store| Ok((operators::get(store, id)?, store.log_bounds(id)?))).await?;
+    let (tenant, bounds, usage) = app
+        .read(Scope::Global, move |store| {
+            Ok((operators::get(store, id)?, store.log_bounds(id)?, store.usage(id)?))
+        })
+        .await?;
+    let Usage { agents, grants, bytes } = usage;
     Ok(OperatorAnswer::Developer(DeveloperDetail {
         developer: tenant.into(),
         open_streams: app.memory.streams.count_of(id),
         events: bounds.head.saturating_sub(bounds.trimmed),
+        agents,
+        grants,
+        bytes,
     }))
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use grantex_core::usecase::maintenance::Retention;
+use grantex_core::usecase::quotas::Quotas;
 use grantex_types::Lifetime;
 
 use crate::stream::Limits;
@@ -43,6 +44,8 @@ pub struct Settings {
     /// How long the history of what ended is kept: requests that became grants, grants, their tokens and debits,
     /// revoked keys. `None` for ever.
     pub history_age: Option<Lifetime>,
+    /// How much one developer may have.
+    pub quotas: Quotas,
     /// The streams' settings.
     pub streams: StreamSettings,
 }
@@ -220,6 +223,7 @@ impl Default for Settings {
             connections: ConnectionSettings::default(),
             retention: Retention { age: Lifetime::from_seconds(30 * 24 * 3600), count: 1_000_000 },
             history_age: None,
+            quotas: Quotas::default(),
             streams: StreamSettings::default(),
         }
     }

@@ -379,4 +379,50 @@ mod tests {
             assert_eq!(EventType::from_code(kind.code()), Some(kind));
         }
     }
+
+    /// Invariant: an envelope stays below 65,535 bytes, with the largest of everything and with what JSON escapes.
+    #[test]
+    fn the_largest_envelope_is_below_64_kib() {
+        use crate::scope::LARGEST_SCOPES;
+        use crate::{AgentId, Amount, EventId, GrantId, Scopes, Timestamp, TokenId};
+        let largest = |data| {
+            let id = EventId::from_parts(u64::MAX, u128::MAX);
+            let created_at = Timestamp::from_millis(253_402_300_799_999);
+            serde_json::to_vec(&Event { id, created_at, data }).unwrap().len()
+        };
+        let grant_id = GrantId::from_parts(u64::MAX, u128::MAX);
+        let created = |principal_id: String, scopes: Scopes| EventData::GrantCreated {
+            grant_id,
+            agent_id: AgentId::from_parts(u64::MAX, u128::MAX),
+            principal_id,
+            scopes,
+        };
+        // A character of a principal takes four bytes at most, and six where JSON escapes it.
+        let escaped = serde_json::to_string("\u{1}").unwrap().len() - 2;
+        assert_eq!((escaped, "\u{10FFFF}".len()), (6, 4));
+        let principal = "\u{1}".repeat(256);
+        // What older lists may hold: quotes, which JSON escapes.
+        let mut older = vec!["\"".repeat(256); 63];
+        older.push("x".repeat(LARGEST_SCOPES - 63 * (512 + 3) - 2 - 2));
+        let older: Scopes = serde_json::from_value(older.into()).unwrap();
+        assert_eq!(older.json_bytes(), LARGEST_SCOPES);
+        let bytes = largest(created(principal, older));
+        let fixed = largest(created(String::new(), Scopes::default()));
+        assert_eq!(bytes, fixed + 256 * 6 + LARGEST_SCOPES - 2);
+        assert!(bytes < 65_535 && fixed < 300, "{bytes}");
+
+        let number = || Amount::MAX.as_number();
+        for data in [
+            EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::Developer },
+            EventData::TokenIssued {
+                grant_id,
+                token_id: TokenId::from_parts(u64::MAX, u128::MAX),
+                method: IssueMethod::Exchange,
+            },
+            EventData::BudgetThreshold { grant_id, percentage: 80, remaining: number(), initial: number() },
+            EventData::BudgetExhausted { grant_id, initial: number() },
+        ] {
+            assert!(largest(data) < 300);
+        }
+    }
 }

@@ -7,6 +7,14 @@ pub const MOST_SCOPES: usize = 100;
 /// The longest scope, in characters.
 pub const LONGEST_SCOPE: usize = 256;
 
+/// The most bytes that the scopes of one grant take as JSON. Lists that are made today stay below it; older ones, whose
+/// scopes may have any characters, may not. So every event has an envelope of less than 65,535 bytes (a test of
+/// `event.rs` has the arithmetic), which some receivers take as their limit.
+pub const LARGEST_SCOPES: usize = 32 << 10;
+
+// Each with its quotes and its comma, and the brackets.
+const _: () = assert!(MOST_SCOPES * (LONGEST_SCOPE + 3) + 2 <= LARGEST_SCOPES);
+
 /// Scopes without repeats, in the order they were given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(transparent)]
@@ -66,6 +74,11 @@ impl Scopes {
             }
         }
         Some(Self(scopes))
+    }
+
+    /// How many bytes the scopes take as JSON.
+    pub fn json_bytes(&self) -> usize {
+        serde_json::to_string(self).map_or(usize::MAX, |json| json.len())
     }
 
     /// The scopes as OAuth writes them, with spaces between; `None` if an older one does not fit in.

@@ -4,6 +4,7 @@ use grantex_types::api::agents::{AgentStatus, CreateAgentRequest, UpdateAgentReq
 use grantex_types::{AgentId, DeveloperId};
 
 use super::cascade;
+use super::quotas::{self, Quotas};
 use crate::model::{Agent, AgentChangeKind, Caller};
 use crate::store::{Page, Read, Tx};
 use crate::{Error, Result, validate};
@@ -11,7 +12,12 @@ use crate::{Error, Result, validate};
 const LONGEST_DESCRIPTION: usize = 2000;
 
 /// Registers an agent.
-pub fn create(tx: &mut dyn Tx, caller: &Caller, request: CreateAgentRequest) -> Result<Agent> {
+pub fn create(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    request: CreateAgentRequest,
+    quotas: &Quotas,
+) -> Result<Agent> {
     let now = tx.now();
     let agent_id = AgentId::from_parts(now.millis(), tx.random());
     let agent = Agent {
@@ -29,6 +35,7 @@ pub fn create(tx: &mut dyn Tx, caller: &Caller, request: CreateAgentRequest) -> 
         created_at: now,
         updated_at: now,
     };
+    quotas::require_room_for_agent(tx, caller.developer_id, quotas)?;
     tx.insert_agent(&agent)?;
     Ok(agent)
 }

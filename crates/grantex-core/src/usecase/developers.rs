@@ -5,13 +5,10 @@ use grantex_types::{DeveloperId, ErrorCode, KeyId};
 
 use super::audit::{self, Action};
 use super::operators;
+use super::quotas::{self, Quotas};
 use crate::model::{Actor, ApiKey, Caller, Developer, KeyHash};
 use crate::store::{Page, Read, Tx};
 use crate::{Error, Result, validate};
-
-/// Working keys a developer may have: enough for every service of a large team, and a bound on
-/// what one call to list them costs.
-pub const MOST_KEYS: u32 = 100;
 
 /// What is kept of a new key's secret.
 #[derive(Debug, Clone)]
@@ -62,14 +59,15 @@ pub fn me(store: &dyn Read, caller: &Caller) -> Result<Developer> {
 }
 
 /// Adds a key.
-pub fn create_key(tx: &mut dyn Tx, caller: &Caller, name: &str, secret: NewSecret) -> Result<ApiKey> {
+pub fn create_key(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    name: &str,
+    secret: NewSecret,
+    quotas: &Quotas,
+) -> Result<ApiKey> {
     let name = validate::name(name)?;
-    if tx.working_keys(caller.developer_id, MOST_KEYS)? >= MOST_KEYS {
-        return Err(Error::refused(
-            ErrorCode::Conflict,
-            format!("a developer has at most {MOST_KEYS} working keys; revoke one first"),
-        ));
-    }
+    quotas::require_room_for_key(tx, caller.developer_id, quotas)?;
     let key = add_key(tx, caller.developer_id, caller.mode, name, secret)?;
     let by = Actor::api_key(caller.key_id);
     audit::note(

@@ -5,6 +5,7 @@ use grantex_types::api::tokens::{Claims, InactiveReason};
 use grantex_types::event::RevokedBy;
 use grantex_types::{DeveloperId, ErrorCode, GrantId, Lifetime};
 
+use super::quotas::Quotas;
 use super::tokens::{self, Issued, Signer, Standing};
 use super::{agents, cascade};
 use crate::model::{Caller, Grant};
@@ -82,6 +83,7 @@ pub fn delegate(
     request: DelegateRequest,
     depth_limit: u8,
     signer: &Signer,
+    quotas: &Quotas,
 ) -> Result<Issued> {
     if request.scopes.is_empty() {
         return Err(Error::bad_request("scopes must name at least one scope"));
@@ -127,5 +129,5 @@ pub fn delegate(
         parent_id: Some(parent_grant.id),
         depth,
     };
-    tokens::create_grant(tx, &grant, Some(&parent_grant), signer)
+    tokens::create_grant(tx, &grant, Some(&parent_grant), signer, quotas)
 }

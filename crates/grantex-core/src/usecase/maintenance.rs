@@ -47,7 +47,11 @@ pub fn purge(tx: &mut dyn Tx, history_age: Option<Lifetime>, limit: u32) -> Resu
     };
     let now = tx.now();
     let sessions = tx.purge_sessions(now, limit)?;
-    Ok(tx.purge(&ended, limit)?.saturating_add(sessions))
+    let entries = match ended.history {
+        Some(before) => tx.purge_audit(before, limit)?,
+        None => 0,
+    };
+    Ok(tx.purge(&ended, limit)?.saturating_add(sessions).saturating_add(entries))
 }
 
 /// What one developer's grants need of maintenance.

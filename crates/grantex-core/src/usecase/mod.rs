@@ -11,5 +11,6 @@ pub mod grants;
 pub mod idempotency;
 pub mod maintenance;
 pub mod operators;
+pub mod quotas;
 pub mod sessions;
 pub mod tokens;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::api::tokens::{ActingAgent, Claims, GrantClaim, InactiveReason};
 use grantex_types::event::{IssueMethod, RevokedBy};
+use grantex_types::scope::LARGEST_SCOPES;
 use grantex_types::{
     AgentId, AuthRequestId, DeveloperId, EventData, GrantId, Lifetime, RefreshId, Timestamp, TokenId,
 };
 use serde::{Deserialize, Serialize};
 
+use super::quotas::{self, Quotas};
 use super::{agents, cascade};
 use crate::model::{Caller, Grant, RefreshToken, Token};
 use crate::store::{Read, Tx};
@@ -73,7 +75,13 @@ pub const REFRESH_REFUSED: &str = "the refresh token is invalid, used, expired, 
 ///
 /// A code that comes again, with all that made it good the first time, is in two hands: the grant that it
 /// became is revoked, with everything delegated from it (RFC 6749 §4.1.2).
-pub fn exchange(tx: &mut dyn Tx, caller: &Caller, shown: &Exchange, signer: &Signer) -> Result<Issuance> {
+pub fn exchange(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    shown: &Exchange,
+    signer: &Signer,
+    quotas: &Quotas,
+) -> Result<Issuance> {
     let invalid = || Error::bad_request(CODE_REFUSED);
     let now = tx.now();
     let mut request = tx
@@ -114,7 +122,7 @@ pub fn exchange(tx: &mut dyn Tx, caller: &Caller, shown: &Exchange, signer: &Sig
     request.status = ConsentStatus::Exchanged;
     request.grant_id = Some(grant.id);
     tx.update_auth_request(&request)?;
-    let issued = create_grant(tx, &grant, None, signer)?;
+    let issued = create_grant(tx, &grant, None, signer, quotas)?;
     Ok(Issuance::Issued(Box::new(issued)))
 }
 
@@ -134,7 +142,14 @@ pub(super) fn create_grant(
     grant: &Grant,
     parent: Option<&Grant>,
     signer: &Signer,
+    quotas: &Quotas,
 ) -> Result<Issued> {
+    quotas::require_room_for_grant(tx, grant.developer_id, quotas)?;
+    if grant.scopes.json_bytes() > LARGEST_SCOPES {
+        return Err(Error::bad_request(format!(
+            "the scopes must take at most {LARGEST_SCOPES} bytes in all; name fewer"
+        )));
+    }
     tx.insert_grant(grant)?;
     let created = EventData::GrantCreated {
         grant_id: grant.id,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use grantex_core::model::Caller;
-use grantex_core::usecase::idempotency;
+use grantex_core::usecase::{idempotency, quotas};
 use grantex_types::ErrorCode;
 use http::request::Parts;
 use http::{HeaderMap, header};
@@ -52,6 +52,21 @@ impl FromRequestParts<Arc<App>> for Auth {
         }
         let entered = app.shares.enter(caller.developer_id)?;
         rate.enter(Payer::Developer(caller.developer_id), entered);
+        Ok(Self(caller))
+    }
+}
+
+/// Like [`Auth`], for calls that store something: refused while the developer stores as much as it may.
+pub(crate) struct Storing(pub(crate) Caller);
+
+impl FromRequestParts<Arc<App>> for Storing {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let Auth(caller) = Auth::from_request_parts(parts, app).await?;
+        if app.full.read().contains(&caller.developer_id) {
+            return Err(quotas::full().into());
+        }
         Ok(Self(caller))
     }
 }

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Storing};
 use crate::http::page::{ListQuery, next_cursor};
 use crate::http::query::ListParams;
 
@@ -25,16 +25,17 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[utoipa::path(post, path = "/v1/agents", tag = "Agents", request_body = CreateAgentRequest,
     responses((status = 201, description = "The agent", body = Agent)))]
 async fn create(
-    Auth(caller): Auth,
+    Storing(caller): Storing,
     State(app): State<Arc<App>>,
     key: IdempotencyKey,
     Json { value: request, hash }: Json<CreateAgentRequest>,
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
+    let quotas = app.settings.quotas;
     let key = key.on("POST /v1/agents", hash);
     let agent = app
         .write(caller.developer_id, "create_agent", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
-                agents::create(tx, &caller, request)
+                agents::create(tx, &caller, request, &quotas)
             })
         })
         .await?;

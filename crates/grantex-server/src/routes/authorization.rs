@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Public};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Public, Storing};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -46,7 +46,7 @@ struct Authorized {
 #[utoipa::path(post, path = "/v1/authorize", tag = "Authorization", request_body = AuthorizeRequest,
     responses((status = 201, description = "The request", body = AuthorizeResponse)))]
 async fn authorize(
-    Auth(caller): Auth,
+    Storing(caller): Storing,
     State(app): State<Arc<App>>,
     key: IdempotencyKey,
     Json { value: request, hash }: Json<AuthorizeRequest>,

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Storing};
 use crate::http::page::{ListQuery, next_cursor};
 use crate::http::query::ListParams;
 
@@ -36,7 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[utoipa::path(post, path = "/v1/budget/allocate", tag = "Budgets", request_body = AllocateRequest,
     responses((status = 201, description = "The budget", body = Budget)))]
 async fn allocate(
-    Auth(caller): Auth,
+    Storing(caller): Storing,
     State(app): State<Arc<App>>,
     key: IdempotencyKey,
     Json { value: request, hash }: Json<AllocateRequest>,
@@ -59,7 +59,7 @@ async fn allocate(
 #[utoipa::path(post, path = "/v1/budget/debit", tag = "Budgets", request_body = DebitRequest,
     responses((status = 200, description = "What is left", body = DebitResponse)))]
 async fn debit(
-    Auth(caller): Auth,
+    Storing(caller): Storing,
     State(app): State<Arc<App>>,
     key: IdempotencyKey,
     Json { value: request, hash }: Json<DebitRequest>,

@@ -106,10 +106,11 @@ async fn create_key(
     State(app): State<Arc<App>>,
     Json { value: request, .. }: Json<CreateKeyRequest>,
 ) -> ApiResult<(StatusCode, Body<CreateKeyResponse>)> {
+    let quotas = app.settings.quotas;
     let (api_key, secret) = new_api_key(caller.mode);
     let key = app
         .write(caller.developer_id, "create_key", move |tx| {
-            developers::create_key(tx, &caller, &request.name, secret)
+            developers::create_key(tx, &caller, &request.name, secret, &quotas)
         })
         .await?;
     let answer = CreateKeyResponse {

@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json};
+use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Storing};
 use crate::http::page::{ListQuery, next_sifted};
 use crate::http::query::{Known, ListParams};
 
@@ -109,11 +109,12 @@ async fn revoke(
 #[utoipa::path(post, path = "/v1/grants/delegate", tag = "Grants", request_body = DelegateRequest,
     responses((status = 201, description = "A token of the new grant", body = TokenResponse)))]
 async fn delegate(
-    Auth(caller): Auth,
+    Storing(caller): Storing,
     State(app): State<Arc<App>>,
     key: IdempotencyKey,
     Json { value: request, hash }: Json<DelegateRequest>,
 ) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
+    let quotas = app.settings.quotas;
     let key = key.on("POST /v1/grants/delegate", hash);
     let parent = app
         .read_token(request.parent_grant_token.clone())
@@ -123,7 +124,7 @@ async fn delegate(
     let issued = app
         .write(caller.developer_id, "delegate_grant", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
-                grants::delegate(tx, &caller, &parent, request, depth_limit, &signer)
+                grants::delegate(tx, &caller, &parent, request, depth_limit, &signer, &quotas)
             })
         })
         .await?;

@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, Json, Public, bearer};
+use crate::http::extract::{Auth, Id, Json, Public, Storing, bearer};
 use crate::http::page::{ListQuery, next_cursor, next_sifted};
 use crate::http::query::{Known, ListParams, Params};
 
@@ -103,7 +103,7 @@ impl FromRequestParts<Arc<App>> for Principal {
 #[utoipa::path(post, path = "/v1/principal-sessions", tag = "Principals", request_body = PrincipalSessionRequest,
     responses((status = 201, description = "The session", body = PrincipalSessionResponse)))]
 async fn create_session(
-    Auth(caller): Auth,
+    Storing(caller): Storing,
     State(app): State<Arc<App>>,
     Json { value: request, .. }: Json<PrincipalSessionRequest>,
 ) -> ApiResult<(StatusCode, Body<PrincipalSessionResponse>)> {

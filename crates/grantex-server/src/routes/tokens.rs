@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use crate::App;
 use crate::crypto::{base64url, sha256};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, IdempotencyKey, Json};
+use crate::http::extract::{Auth, IdempotencyKey, Json, Storing};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -45,11 +45,12 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[utoipa::path(post, path = "/v1/token", tag = "Tokens", request_body = ExchangeRequest,
     responses((status = 201, description = "The token", body = TokenResponse)))]
 async fn exchange(
-    Auth(caller): Auth,
+    Storing(caller): Storing,
     State(app): State<Arc<App>>,
     key: IdempotencyKey,
     Json { value: request, hash }: Json<ExchangeRequest>,
 ) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
+    let quotas = app.settings.quotas;
     let key = key.on("POST /v1/token", hash);
     let auth_request_id =
         app.secrets.read_code(&request.code).ok_or_else(|| ApiError::bad_request(CODE_REFUSED))?;
@@ -60,7 +61,7 @@ async fn exchange(
         challenge: verifier.map(|verifier| base64url(&sha256(verifier.as_bytes()))),
     };
     let signer = app.signer();
-    let exchange = move |tx: &mut dyn Tx| tokens::exchange(tx, &caller, &shown, &signer);
+    let exchange = move |tx: &mut dyn Tx| tokens::exchange(tx, &caller, &shown, &signer, &quotas);
     let issued = issue_once(&app, &caller, "exchange_code", key, exchange).await?;
     Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
 }
@@ -101,7 +102,7 @@ where
 #[utoipa::path(post, path = "/v1/token/refresh", tag = "Tokens", request_body = RefreshRequest,
     responses((status = 201, description = "The token", body = TokenResponse)))]
 async fn refresh(
-    Auth(caller): Auth,
+    Storing(caller): Storing,
     State(app): State<Arc<App>>,
     key: IdempotencyKey,
     Json { value: request, hash }: Json<RefreshRequest>,

@@ -31,6 +31,7 @@ mod operations;
 mod operators;
 mod principals;
 mod properties;
+mod quotas;
 mod rates;
 mod shutdown;
 mod streams;

@@ -8,6 +8,7 @@ use rusqlite::Row;
 
 use super::read::NEWEST;
 use super::session::{Session, int, time, unreadable};
+use super::usage::{AUDIT_SIZE, ROW, text};
 
 impl Session<'_> {
     pub(super) fn read_audit(
@@ -27,7 +28,7 @@ impl Session<'_> {
         )
     }
 
-    pub(super) fn write_audit(&self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<()> {
+    pub(super) fn write_audit(&self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<u64> {
         let details = serde_json::to_string(&entry.details)
             .map_err(|error| StoreError::Internal(format!("audit details: {error}")))?;
         self.execute(
@@ -41,19 +42,19 @@ impl Session<'_> {
                 &entry.actor.id,
                 &entry.action,
                 &entry.target,
-                details,
+                &details,
             ),
         )?;
-        Ok(())
+        Ok(ROW.saturating_add(text(&details)))
     }
 
     pub(super) fn remove_audit(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
-        let rows = self.execute(
+        self.remove_counted(
             "DELETE FROM audit_entries WHERE (developer_id, id) IN
              (SELECT developer_id, id FROM audit_entries WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
+            AUDIT_SIZE,
             (int(before.millis()), limit),
-        )?;
-        Ok(rows.try_into().unwrap_or(u64::MAX))
+        )
     }
 }
 

@@ -10,6 +10,7 @@ use grantex_core::env::Rng;
 use grantex_core::model::{Actor, ApiKey, Caller, Grant};
 use grantex_core::store::{GrantFilter, Page, Tx};
 use grantex_core::usecase::developers::NewSecret;
+use grantex_core::usecase::quotas::Quotas;
 use grantex_core::usecase::{agents, cascade, developers, grants, maintenance};
 use grantex_types::api::agents::CreateAgentRequest;
 use grantex_types::api::developers::{Mode, SignupRequest};
@@ -85,7 +86,7 @@ fn secret(tx: &dyn Tx) -> NewSecret {
 
 fn agent(tx: &mut dyn Tx, caller: &Caller) -> Result<AgentId> {
     let request = CreateAgentRequest { name: "Agent".into(), description: None, scopes: None };
-    Ok(agents::create(tx, caller, request)?.agent_id)
+    Ok(agents::create(tx, caller, request, &Quotas::OFF)?.agent_id)
 }
 
 fn grant(
@@ -162,7 +163,7 @@ fn steps(ended: u32) -> Vec<(&'static str, u64)> {
         world
             .run(|tx| {
                 let secret = secret(tx);
-                developers::create_key(tx, &caller, "another", secret)
+                developers::create_key(tx, &caller, "another", secret, &Quotas::default())
             })
             .1,
     );

@@ -220,10 +220,16 @@ impl Session<'_> {
         id: GrantId,
         at: Timestamp,
     ) -> StoreResult<()> {
-        self.execute(
-            "UPDATE grants SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
-            (developer.to_bytes(), id.to_bytes(), int(at.millis())),
+        let grant = (developer.to_bytes(), id.to_bytes(), int(at.millis()));
+        let live = self.execute(
+            "UPDATE grants SET revoked_at = ?3
+             WHERE developer_id = ?1 AND id = ?2 AND revoked_at IS NULL AND lapsed = 0",
+            grant,
         )?;
+        if live == 0 {
+            self.execute("UPDATE grants SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2", grant)?;
+        }
+        self.fewer_grants(developer, live)?;
         self.leave_tree_as(developer, id)
     }
 

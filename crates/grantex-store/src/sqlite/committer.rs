@@ -16,6 +16,7 @@ use super::inbox::{Inbox, Next};
 use super::mark::Progress;
 use super::open::{self, OpenError};
 use super::session::{Effects, Session, Writing, int, store_error};
+use super::usage::Gathering;
 use super::wal::Upkeep;
 use super::{Common, Environment};
 
@@ -60,6 +61,7 @@ impl Committer {
             shared: Arc::clone(&shared),
             common: Arc::clone(common),
             upkeep,
+            gathering: Gathering::default(),
         };
         let thread = std::thread::Builder::new()
             .name("committer".into())
@@ -119,6 +121,7 @@ struct Writer {
     shared: Arc<Shared>,
     common: Arc<Common>,
     upkeep: Upkeep,
+    gathering: Gathering,
 }
 
 impl Writer {
@@ -198,6 +201,7 @@ impl Writer {
                 None => break,
             }
         }
+        self.gathering.gather(connection, &effects.stored)?;
         let marked = self.upkeep.before_commit(connection)?;
         execute(connection, "COMMIT")?;
         Ok(marked)
@@ -275,7 +279,7 @@ fn run_in_savepoint(
     effects: &mut Effects,
 ) -> StoreResult<()> {
     let started = Instant::now();
-    let (changes, events) = (effects.changes.len(), effects.events.len());
+    let (changes, events, stored) = (effects.changes.len(), effects.events.len(), effects.stored.len());
     execute(connection, "SAVEPOINT command")?;
     let mut session = Session {
         connection,
@@ -299,6 +303,7 @@ fn run_in_savepoint(
     }
     effects.changes.truncate(changes);
     effects.events.truncate(events);
+    effects.stored.truncate(stored);
     execute(connection, "ROLLBACK TO command")?;
     execute(connection, "RELEASE command")
 }

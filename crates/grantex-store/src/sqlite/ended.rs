@@ -5,6 +5,7 @@ use grantex_types::{DeveloperId, GrantId, Timestamp};
 
 use super::cascade::LIVE;
 use super::session::{Session, int, optional_time};
+use super::usage::{ANSWER_SIZE, DEBIT_SIZE, GRANT_SIZE, REQUEST_SIZE, ROW_SIZE};
 
 /// A grant that ended: revoked, or put aside as expired. Spelled as its index is.
 const ENDED: &str = "(revoked_at IS NOT NULL OR lapsed = 1) AND coalesce(revoked_at, expires_at)";
@@ -56,6 +57,7 @@ impl Session<'_> {
             (developer.to_bytes(), int(up_to.millis()), limit),
             |row| Ok(GrantId::from_bytes(row.get("id")?)),
         )?;
+        self.fewer_grants(developer, expired.len())?;
         for id in &expired {
             self.execute(
                 "UPDATE grants SET lapsed = 1 WHERE developer_id = ?1 AND id = ?2",
@@ -72,17 +74,20 @@ impl Session<'_> {
             (
                 "DELETE FROM kept_answers WHERE (developer_id, route, key) IN
                  (SELECT developer_id, route, key FROM kept_answers WHERE created_at < ?1 LIMIT ?2)",
+                ANSWER_SIZE,
                 ended.answers,
             ),
             (
                 "DELETE FROM refresh_tokens WHERE (developer_id, id) IN
                  (SELECT developer_id, id FROM refresh_tokens WHERE expires_at < ?1 LIMIT ?2)",
+                ROW_SIZE,
                 ended.answers,
             ),
             (
                 "DELETE FROM auth_requests WHERE id IN
                  (SELECT id FROM auth_requests INDEXED BY auth_requests_by_end
                   WHERE status != 3 AND expires_at < ?1 LIMIT ?2)",
+                REQUEST_SIZE,
                 ended.requests,
             ),
         ];
@@ -91,26 +96,29 @@ impl Session<'_> {
                 (
                     "DELETE FROM tokens WHERE (developer_id, id) IN
                      (SELECT developer_id, id FROM tokens WHERE expires_at < ?1 LIMIT ?2)",
+                    ROW_SIZE,
                     history.min(ended.answers),
                 ),
                 (
                     "DELETE FROM auth_requests WHERE id IN
                      (SELECT id FROM auth_requests INDEXED BY auth_requests_unnamed
                       WHERE status = 3 AND grant_id IS NULL AND expires_at < ?1 LIMIT ?2)",
+                    REQUEST_SIZE,
                     history.min(ended.requests),
                 ),
                 (
                     "DELETE FROM api_keys WHERE (developer_id, id) IN
                      (SELECT developer_id, id FROM api_keys INDEXED BY api_keys_revoked
                       WHERE revoked_at < ?1 LIMIT ?2)",
+                    ROW_SIZE,
                     history,
                 ),
             ]);
         }
         let mut left = u64::from(limit);
-        for (sql, before) in kinds {
-            let gone = self.execute(sql, (int(before.millis()), int(left)))?;
-            left = left.saturating_sub(count(gone));
+        for (sql, size, before) in kinds {
+            let gone = self.remove_counted(sql, size, (int(before.millis()), int(left)))?;
+            left = left.saturating_sub(gone);
         }
         Ok(u64::from(limit).saturating_sub(left))
     }
@@ -124,20 +132,21 @@ impl Session<'_> {
         let mut left = u64::from(limit);
         for id in self.ended_grants(developer, before, limit)? {
             let grant = (developer.to_bytes(), id.to_bytes());
-            let debits = self.execute(
+            let debits = self.remove_counted(
                 "DELETE FROM transactions WHERE developer_id = ?1 AND grant_id = ?2 AND id IN
                  (SELECT id FROM transactions WHERE developer_id = ?1 AND grant_id = ?2 LIMIT ?3)",
+                DEBIT_SIZE,
                 (grant.0, grant.1, int(left)),
             )?;
-            left = left.saturating_sub(count(debits));
+            left = left.saturating_sub(debits);
             // With none left over, all debits of this grant are gone.
             if left == 0 {
                 break;
             }
             self.execute("DELETE FROM budgets WHERE developer_id = ?1 AND grant_id = ?2", grant)?;
-            self.execute("DELETE FROM auth_requests WHERE grant_id = ?1", [grant.1])?;
+            self.remove_counted("DELETE FROM auth_requests WHERE grant_id = ?1", REQUEST_SIZE, [grant.1])?;
             self.execute("DELETE FROM grant_ancestry WHERE grant_id = ?1", [grant.1])?;
-            self.execute("DELETE FROM grants WHERE developer_id = ?1 AND id = ?2", grant)?;
+            self.remove_counted("DELETE FROM grants WHERE developer_id = ?1 AND id = ?2", GRANT_SIZE, grant)?;
             left = left.saturating_sub(1);
         }
         Ok(u64::from(limit).saturating_sub(left))

@@ -7,6 +7,7 @@ use grantex_types::{DeveloperId, Event, EventData, EventId};
 
 use super::checksum::{AFTER, AFTER_WITH_SUBJECTS, Sums};
 use super::session::{Session, int, is_damage, store_error, time, uint};
+use super::usage::{EVENT_SIZE, ROW};
 
 impl Session<'_> {
     pub(super) fn read_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds> {
@@ -103,14 +104,16 @@ impl Session<'_> {
             ),
         )?;
         self.execute(
-            "INSERT INTO logs (developer_id, head, head_id, head_at, trimmed, trimmed_id) VALUES (?1, ?2, ?3, ?4, 0, ?5)
-             ON CONFLICT (developer_id) DO UPDATE SET head = ?2, head_id = ?3, head_at = ?4",
+            "INSERT INTO logs (developer_id, head, head_id, head_at, trimmed, trimmed_id, bytes)
+             VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)
+             ON CONFLICT (developer_id) DO UPDATE SET head = ?2, head_id = ?3, head_at = ?4, bytes = bytes + ?6",
             (
                 developer.to_bytes(),
                 int(after.head),
                 id.to_bytes(),
                 int(created_at.millis()),
                 EventId::ZERO.to_bytes(),
+                int(u64::try_from(event.envelope.len()).unwrap_or(0).saturating_add(ROW)),
             ),
         )?;
         let effects = self.effects()?;
@@ -139,8 +142,9 @@ impl Session<'_> {
                 break;
             }
         }
-        self.execute(
+        self.remove_counted(
             "DELETE FROM events WHERE developer_id = ?1 AND position <= ?2",
+            EVENT_SIZE,
             (developer.to_bytes(), int(up_to)),
         )?;
         self.execute(

@@ -17,6 +17,7 @@
 //! | `checksum`, `backfill`, `damages` | what an event's row has to be, and which are not |
 //! | `plan` | in daily builds: the check that no statement of a transaction goes through a table |
 //! | `bounded` | the test that what has ended costs nothing |
+//! | `usage` | what a developer has, counted where it is written |
 //! | `rows` | rows as the rules' types |
 //! | `backup` | a consistent copy while the service runs |
 //! | `check` | looking at everything, while the service runs or not |
@@ -50,6 +51,7 @@ mod rows;
 mod schema;
 mod session;
 mod sessions;
+mod usage;
 mod wal;
 mod write;
 

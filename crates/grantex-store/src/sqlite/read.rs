@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
     Agent, AgentChange, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash,
-    PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction,
+    PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction, Usage,
 };
 use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, Sifted, StoreResult};
 use grantex_types::{
@@ -45,6 +45,10 @@ impl Read for Session<'_> {
             (page.after.map_or(NEWEST, DeveloperId::to_bytes), page.limit, int(page.offset)),
             tenant,
         )
+    }
+
+    fn usage(&self, id: DeveloperId) -> StoreResult<Usage> {
+        self.read_usage(id)
     }
 
     fn email_taken(&self, email: &str) -> StoreResult<bool> {

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_credentials.sql"),
     include_str!("migrations/0005_damage.sql"),
     include_str!("migrations/0006_writes.sql"),
+    include_str!("migrations/0007_quotas.sql"),
 ];
 
 /// Which of the migrations a database has had; refuses one of something else, or of a newer release.

@@ -16,6 +16,8 @@ use super::damages::Damages;
 pub(super) struct Effects {
     pub(super) changes: Vec<Change>,
     pub(super) events: Vec<(DeveloperId, StoredEvent)>,
+    /// Bytes that were stored beside the logs.
+    pub(super) stored: Vec<(DeveloperId, u64)>,
     /// How far the clock was behind a log, in milliseconds, at worst.
     pub(super) clock_behind_millis: u64,
     /// The commands that held the writer for too long, by name.

@@ -7,6 +7,7 @@ use rusqlite::{Row, named_params};
 
 use super::read::NEWEST;
 use super::session::{Session, int, time};
+use super::usage::ROW_SIZE;
 
 impl Session<'_> {
     pub(super) fn read_session(
@@ -72,8 +73,9 @@ impl Session<'_> {
     }
 
     pub(super) fn remove_session(&self, developer: DeveloperId, id: SessionId) -> StoreResult<bool> {
-        let rows = self.execute(
+        let rows = self.remove_counted(
             "DELETE FROM principal_sessions WHERE developer_id = ?1 AND id = ?2",
+            ROW_SIZE,
             (developer.to_bytes(), id.to_bytes()),
         )?;
         Ok(rows > 0)
@@ -85,21 +87,23 @@ impl Session<'_> {
         principal_id: &str,
         limit: u32,
     ) -> StoreResult<u64> {
-        let rows = self.execute(
+        let rows = self.remove_counted(
             "DELETE FROM principal_sessions WHERE developer_id = ?1 AND id IN
              (SELECT id FROM principal_sessions WHERE developer_id = ?1 AND principal_id = ?2 LIMIT ?3)",
+            ROW_SIZE,
             (developer.to_bytes(), principal_id, limit),
         )?;
-        Ok(rows.try_into().unwrap_or(u64::MAX))
+        Ok(rows)
     }
 
     pub(super) fn remove_expired_sessions(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
-        let rows = self.execute(
+        let rows = self.remove_counted(
             "DELETE FROM principal_sessions WHERE (developer_id, id) IN
              (SELECT developer_id, id FROM principal_sessions WHERE expires_at < ?1 LIMIT ?2)",
+            ROW_SIZE,
             (int(before.millis()), limit),
         )?;
-        Ok(rows.try_into().unwrap_or(u64::MAX))
+        Ok(rows)
     }
 }
 

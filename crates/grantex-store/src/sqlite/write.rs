@@ -12,10 +12,16 @@ use grantex_types::{
 };
 
 use super::rows::{agent_change_code, agent_status_code, consent_code, issue_method_code, mode_code};
-use super::session::{Session, int};
+use super::session::{Session, int, uint};
+use super::usage::{AGENT_SIZE, GRANT_ROW, ROW, maybe, text};
 
 fn scopes_json(scopes: &Scopes) -> StoreResult<String> {
     serde_json::to_string(scopes).map_err(|error| StoreError::Internal(format!("scopes: {error}")))
+}
+
+fn agent_bytes(agent: &Agent) -> StoreResult<u64> {
+    let texts = [text(&agent.name), text(&agent.description), text(&scopes_json(&agent.scopes)?)];
+    Ok(texts.into_iter().fold(ROW, u64::saturating_add))
 }
 
 impl Tx for Session<'_> {
@@ -60,7 +66,7 @@ impl Tx for Session<'_> {
                 int(key.created_at.millis()),
             ),
         )?;
-        Ok(())
+        self.stored(key.developer_id, ROW)
     }
 
     fn revoke_key(&mut self, key: &ApiKey, at: Timestamp) -> StoreResult<()> {
@@ -74,7 +80,8 @@ impl Tx for Session<'_> {
     }
 
     fn insert_session(&mut self, developer: DeveloperId, session: &PrincipalSession) -> StoreResult<()> {
-        self.write_session(developer, session)
+        self.write_session(developer, session)?;
+        self.stored(developer, ROW)
     }
 
     fn delete_session(&mut self, developer: DeveloperId, id: SessionId) -> StoreResult<bool> {
@@ -95,7 +102,8 @@ impl Tx for Session<'_> {
     }
 
     fn append_audit(&mut self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<()> {
-        self.write_audit(developer, entry)
+        let bytes = self.write_audit(developer, entry)?;
+        self.stored(developer, bytes)
     }
 
     fn purge_audit(&mut self, before: Timestamp, limit: u32) -> StoreResult<u64> {
@@ -117,10 +125,14 @@ impl Tx for Session<'_> {
                 int(agent.updated_at.millis()),
             ),
         )?;
-        Ok(())
+        self.one_agent_more(agent.developer_id)?;
+        self.stored(agent.developer_id, agent_bytes(agent)?)
     }
 
     fn update_agent(&mut self, agent: &Agent) -> StoreResult<()> {
+        let key = (agent.developer_id.to_bytes(), agent.agent_id.to_bytes());
+        let sql = format!("SELECT {AGENT_SIZE} AS bytes FROM agents WHERE developer_id = ?1 AND id = ?2");
+        let before = self.one(&sql, key, |row| uint(row, "bytes"))?.unwrap_or(0);
         self.execute(
             "UPDATE agents SET name = ?3, description = ?4, scopes = ?5, status = ?6, updated_at = ?7
              WHERE developer_id = ?1 AND id = ?2",
@@ -134,6 +146,8 @@ impl Tx for Session<'_> {
                 int(agent.updated_at.millis()),
             ),
         )?;
+        // One that shrinks keeps its place: only what is added is counted.
+        self.stored(agent.developer_id, agent_bytes(agent)?.saturating_sub(before))?;
         let change = Change::AgentChanged { developer_id: agent.developer_id, agent_id: agent.agent_id };
         self.effects()?.changes.push(change);
         Ok(())
@@ -144,6 +158,7 @@ impl Tx for Session<'_> {
             "UPDATE agents SET deleted_at = ?3 WHERE developer_id = ?1 AND id = ?2",
             (developer.to_bytes(), id.to_bytes(), int(at.millis())),
         )?;
+        self.one_agent_less(developer)?;
         self.effects()?.changes.push(Change::AgentChanged { developer_id: developer, agent_id: id });
         Ok(())
     }
@@ -186,7 +201,13 @@ impl Tx for Session<'_> {
                 request.decided_at.map(|at| int(at.millis())),
             ),
         )?;
-        Ok(())
+        let optional = [&request.redirect_uri, &request.state, &request.audience];
+        let bytes = optional
+            .into_iter()
+            .map(|value| maybe(value.as_deref()))
+            .chain([text(&scopes_json(&request.scopes)?), text(&request.principal_id)])
+            .fold(ROW, u64::saturating_add);
+        self.stored(request.developer_id, bytes)
     }
 
     fn update_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()> {
@@ -227,7 +248,12 @@ impl Tx for Session<'_> {
                 (parent.to_bytes(), grant.id.to_bytes(), int(grant.expires_at.millis())),
             )?;
         }
-        Ok(())
+        self.one_grant_more(grant.developer_id)?;
+        let bytes = GRANT_ROW
+            .saturating_add(text(&scopes_json(&grant.scopes)?))
+            .saturating_add(text(&grant.principal_id))
+            .saturating_add(maybe(grant.audience.as_deref()));
+        self.stored(grant.developer_id, bytes)
     }
 
     fn revoke_grant(&mut self, developer: DeveloperId, id: GrantId, at: Timestamp) -> StoreResult<()> {
@@ -279,7 +305,7 @@ impl Tx for Session<'_> {
              ON CONFLICT (kid) DO UPDATE SET expires_at = ?2 WHERE expires_at < ?2",
             (kid, expires_at),
         )?;
-        Ok(())
+        self.stored(token.developer_id, ROW)
     }
 
     fn revoke_token(&mut self, developer: DeveloperId, id: TokenId, at: Timestamp) -> StoreResult<()> {
@@ -301,7 +327,7 @@ impl Tx for Session<'_> {
                 int(token.expires_at.millis()),
             ),
         )?;
-        Ok(())
+        self.stored(token.developer_id, ROW)
     }
 
     fn spend_refresh_token(&mut self, token: &RefreshToken, at: Timestamp) -> StoreResult<()> {
@@ -367,7 +393,10 @@ impl Tx for Session<'_> {
                 int(transaction.created_at.millis()),
             ),
         )?;
-        Ok(())
+        let metadata = transaction.metadata.as_ref().map(|metadata| metadata.get());
+        let bytes =
+            ROW.saturating_add(maybe(transaction.description.as_deref())).saturating_add(maybe(metadata));
+        self.stored(developer, bytes)
     }
 
     fn keep_answer(
@@ -389,7 +418,8 @@ impl Tx for Session<'_> {
                 int(answer.created_at.millis()),
             ),
         )?;
-        Ok(())
+        let outcome = u64::try_from(answer.outcome.len()).unwrap_or(0);
+        self.stored(developer, ROW.saturating_add(outcome))
     }
 
     fn append(

@@ -9,6 +9,7 @@ use grantex_core::log::{StoredEvent, Subject};
 use grantex_core::model::{Actor, Agent, Caller, Developer, Grant};
 use grantex_core::store::{self, Change, Listener, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::developers::{NewSecret, sign_up};
+use grantex_core::usecase::quotas::Quotas;
 use grantex_types::api::agents::CreateAgentRequest;
 use grantex_types::api::developers::{Mode, SignupRequest};
 use grantex_types::event::{EventData, RevokedBy};
@@ -131,7 +132,7 @@ impl Harness {
     pub fn agent(&self, caller: Caller) -> Agent {
         self.write(move |tx| {
             let request = CreateAgentRequest { name: "Agent".into(), description: None, scopes: None };
-            grantex_core::usecase::agents::create(tx, &caller, request)
+            grantex_core::usecase::agents::create(tx, &caller, request, &Quotas::OFF)
         })
         .unwrap()
     }

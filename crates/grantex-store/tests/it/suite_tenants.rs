@@ -3,16 +3,17 @@
 use grantex_core::model::{Actor, ActorKind, Caller};
 use grantex_core::store::{Change, Page};
 use grantex_core::usecase::audit::{self, Action};
-use grantex_core::usecase::{developers, operators, sessions};
+use grantex_core::usecase::{agents, developers, operators, sessions};
 use grantex_types::{Lifetime, SessionId, Timestamp};
 
-use crate::harness::{Case, Harness};
+use crate::harness::{Case, Harness, grant};
 
 /// The cases about tenants, by name.
 pub const CASES: &[Case] = &[
     ("the audit trail is per developer and bounded", the_audit_trail_is_per_developer_and_bounded),
     ("sessions are listed ended and purged", sessions_are_listed_ended_and_purged),
     ("suspension is told and taken back", suspension_is_told_and_taken_back),
+    ("what a developer has is counted where it changes", what_a_developer_has_is_counted_where_it_changes),
 ];
 
 fn the_audit_trail_is_per_developer_and_bounded(harness: Harness) {
@@ -107,4 +108,57 @@ fn suspension_is_told_and_taken_back(harness: Harness) {
     assert!(!suspended());
     let all = harness.read(|store| operators::list(store, Page { after: None, offset: 0, limit: 10 }));
     assert_eq!(all.len(), 2);
+}
+
+fn what_a_developer_has_is_counted_where_it_changes(harness: Harness) {
+    let ((one, caller), (two, _)) = (harness.developer(), harness.developer());
+    let id = one.developer_id;
+    let usage = |developer| harness.read(move |store| Ok(store.usage(developer)?));
+    let agent = harness.agent(caller).agent_id;
+    let other = harness.agent(caller).agent_id;
+    let (first, second, third) = harness
+        .write(move |tx| {
+            let first = grant(tx, id, agent, None)?;
+            Ok((first.clone(), grant(tx, id, other, Some(&first))?, grant(tx, id, agent, None)?))
+        })
+        .unwrap();
+    assert_eq!((usage(id).agents, usage(id).grants), (2, 3));
+    // A command that fails counts nothing.
+    let failed = harness.write(move |tx| {
+        grant(tx, id, agent, None)?;
+        Err::<(), _>(grantex_core::Error::bad_request("no"))
+    });
+    assert!(failed.is_err() && usage(id).grants == 3);
+    for _ in 0..2 {
+        let now = first.issued_at;
+        harness.write(move |tx| Ok(tx.revoke_grant(id, second.id, now)?)).unwrap();
+        assert_eq!(usage(id).grants, 2, "once, however often");
+    }
+    harness.turn_clock(3_600_000);
+    let now = first.expires_at;
+    assert_eq!(harness.write(move |tx| Ok(tx.lapse(id, now, 10)?)).unwrap(), 2);
+    harness.write(move |tx| Ok(tx.revoke_grant(id, third.id, now)?)).unwrap();
+    assert_eq!(usage(id).grants, 0, "one that lapsed is not counted twice");
+    harness.write(move |tx| agents::delete(tx, &caller, other)).unwrap();
+    assert_eq!(usage(id).agents, 1);
+
+    let before = usage(id).bytes;
+    let events = harness.append(id, 10);
+    let size: u64 = events.iter().map(|event| event.envelope.len() as u64 + 200).sum();
+    assert_eq!(usage(id).bytes - before, size);
+    harness.write(move |tx| Ok(tx.trim(id, 4, 100)?)).unwrap();
+    let trimmed: u64 = events[..4].iter().map(|event| event.envelope.len() as u64 + 200).sum();
+    assert_eq!(usage(id).bytes - before, size - trimmed);
+    // What comes without an event gathers, and gets there with 64 KiB.
+    harness
+        .write(move |tx| {
+            for n in 0..400_u64 {
+                let by = Actor::api_key(caller.key_id);
+                audit::note(tx, id, by, Action::KeyRevoked, "key", &[("n", &n.to_string())])?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(usage(id).bytes - before > size - trimmed + (64 << 10));
+    assert_eq!(usage(two.developer_id).agents, 0);
 }
