@@ -92,6 +92,12 @@ struct List {
 impl Developers {
     async fn list(&self) -> Result<(), Failure> {
         let mut list = List { developers: Vec::new() };
+        if !self.json {
+            print::line(format_args!(
+                "{:<30}  {:<7}  {:<24}  {:<38}  NAME",
+                "DEVELOPER", "MODE", "CREATED", "STATE"
+            ));
+        }
         let mut after = None;
         loop {
             let OperatorAnswer::Developers { mut developers, next_cursor } =
@@ -162,7 +168,7 @@ fn state(developer: &DeveloperRow) -> String {
 
 fn print_row(developer: &DeveloperRow) {
     print::line(format_args!(
-        "{}  {:<7}  {}  {}  {}",
+        "{}  {:<7}  {}  {:<38}  {}",
         developer.developer_id,
         mode(developer),
         developer.created_at,

@@ -2,7 +2,7 @@
 //!
 //! Agents and grants are counted in the developer's row of `logs`, in the transaction that makes or ends them. Bytes
 //! of events are counted there too. Other rows come with commits that do not write that row, debits above all: their
-//! bytes gather in the writer's memory and get there with 64 KiB. So a crash forgets less than that of each
+//! bytes gather in the writer's memory and get there with 64 KiB. So a stop forgets less than that of each
 //! developer, and the count is a soft one.
 
 use std::collections::HashMap;
