@@ -29,6 +29,10 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         })
         .await
         .unwrap();
+        // The commit after the filling copies all of it into the database.
+        store::write(store.as_ref(), Scope::Global, "settle", |tx| developer_with_tree(tx, 0, 0))
+            .await
+            .unwrap();
         let start = Instant::now();
         store::write(store.as_ref(), developer, "revoke", move |tx| {
             grants::revoke(tx, developer, root, RevokedBy::Developer)

@@ -81,7 +81,7 @@ async fn rotate_key(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResul
 
 /// List keys
 ///
-/// The developer's keys, revoked ones included, without their secrets.
+/// The developer's keys, revoked ones included for as long as the service keeps history, without their secrets.
 #[utoipa::path(get, path = "/v1/keys", tag = "Developers", params(ListQuery, ("after" = Option<KeyId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The keys", body = KeyList)))]
 async fn list_keys(

@@ -88,7 +88,8 @@ async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<GrantId
 
 /// Revoke a grant
 ///
-/// With everything delegated from it, each with its own `grant.revoked`, parents before children.
+/// With everything delegated from it, each with its own `grant.revoked`, parents before children. All of them are
+/// inactive when the answer comes. So are the events of up to 1,000 below it written; those of more follow.
 #[utoipa::path(delete, path = "/v1/grants/{id}", tag = "Grants", params(("id" = GrantId, Path, description = "The grant")),
     responses((status = 204, description = "Revoked")))]
 async fn revoke(

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Client, Service};
+use crate::support::{Client, Service, until};
 
 #[tokio::test]
 async fn signing_up_gives_a_key_that_works() {
@@ -118,4 +118,26 @@ async fn what_happens_to_keys_is_written_down() {
     let theirs = stranger.get("/v1/audit/entries").await.ok(200);
     assert_eq!(theirs["entries"].as_array().unwrap().len(), 1);
     client.get("/v1/audit/entries?after=key_x").await.refused(400, "BAD_REQUEST");
+}
+
+#[tokio::test]
+async fn revoked_keys_are_listed_for_as_long_as_history_is_kept() {
+    for (age, listed) in [(None, 2), (Some("1d".parse().unwrap()), 1)] {
+        let mut service = Service::with(|settings| settings.history_age = age).await;
+        let client = service.sandbox().await;
+        let ticket = client.post("/v1/events/tickets", &json!({"expiresIn": "24h"})).await.ok(201);
+        let fresh = client.post("/v1/keys/rotate", &json!({})).await.ok(200)["apiKey"].clone();
+        let fresh = Client { key: fresh.as_str().unwrap().to_owned(), ..client.clone() };
+        service.clock.advance(86_400 - 60);
+        service.restart().await;
+        assert_eq!(fresh.get("/v1/keys").await.ok(200)["keys"].as_array().unwrap().len(), 2);
+        let path = format!("/v1/events/stream?ticket={}", ticket["ticket"].as_str().unwrap());
+        service.anonymous().get(&path).await.refused(401, "UNAUTHORIZED");
+        service.clock.advance(120);
+        service.restart().await;
+        let keys = || async { fresh.get("/v1/keys").await.ok(200)["keys"].as_array().unwrap().len() };
+        until("maintenance has come by", || async { keys().await == listed }).await;
+        client.get("/v1/me").await.refused(401, "UNAUTHORIZED");
+        fresh.get("/v1/me").await.ok(200);
+    }
 }
