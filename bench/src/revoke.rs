@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use grantex_core::model::Grant;
 use grantex_core::store::{self, QueryKind, Scope, Tx};
-use grantex_core::usecase::{cascade, grants};
+use grantex_core::usecase::{cascade, grants, maintenance};
 use grantex_types::api::developers::{Developer, Mode};
 use grantex_types::event::RevokedBy;
 use grantex_types::{AgentId, DeveloperId, GrantId, Lifetime, Scopes};
@@ -29,6 +29,14 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         })
         .await
         .unwrap();
+        // As maintenance does within a minute.
+        while store::write(store.as_ref(), developer, "lapse", move |tx| {
+            maintenance::tend_grants(tx, developer, None, 1000)
+        })
+        .await
+        .unwrap()
+            > 0
+        {}
         // The commit after the filling copies all of it into the database.
         store::write(store.as_ref(), Scope::Global, "settle", |tx| developer_with_tree(tx, 0, 0))
             .await
