@@ -103,7 +103,7 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
     let mut after: Option<DeveloperId> = None;
     loop {
         let (trims, grants, filled, last) = app
-            .read(Scope::Global, move |store| {
+            .read_long(Scope::Global, move |store| {
                 let page = store.developers_with_events(after, DEVELOPERS_PAGE)?;
                 let (mut trims, mut grants, mut filled) = (Vec::new(), Vec::new(), Vec::new());
                 for developer in &page {

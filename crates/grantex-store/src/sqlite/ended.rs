@@ -139,8 +139,12 @@ impl Session<'_> {
                 (grant.0, grant.1, int(left)),
             )?;
             left = left.saturating_sub(debits);
-            // With none left over, all debits of this grant are gone.
+            // With some left over, all debits of this grant are gone.
             if left == 0 {
+                self.execute(
+                    "UPDATE budgets SET debits = debits - ?3 WHERE developer_id = ?1 AND grant_id = ?2",
+                    (grant.0, grant.1, int(debits)),
+                )?;
                 break;
             }
             self.execute("DELETE FROM budgets WHERE developer_id = ?1 AND grant_id = ?2", grant)?;
