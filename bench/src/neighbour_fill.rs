@@ -39,7 +39,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) const FULL: Self = Self {
-        calls: 600,
+        calls: 400,
         events: [500_000, 20_000],
         revoked_keys: 30_000,
         agents: 3,

@@ -145,6 +145,9 @@ fn history_stays_for_its_age(harness: Harness) {
         })
         .unwrap();
     let (grant, token) = (issued.claims.grnt, issued.claims.jti);
+    let debits = move |store: &dyn Read| -> StoreResult<usize> {
+        Ok(store.transactions(id, grant, Page { after: None, offset: 0, limit: 100 })?.len())
+    };
     let maintain = |days: Option<u32>| {
         let age = days.map(|days| Lifetime::from_seconds(days * 24 * 3600));
         let mut slices = 0;
@@ -154,11 +157,10 @@ fn history_stays_for_its_age(harness: Harness) {
             > 0
         {
             slices += 1;
+            let counted = harness.read(move |store| Ok((store.transaction_count(id, grant)?, debits(store)?)));
+            assert_eq!(counted.0, counted.1 as u64, "the kept counter goes with the rows");
         }
         slices
-    };
-    let debits = move |store: &dyn Read| -> StoreResult<usize> {
-        Ok(store.transactions(id, grant, Page { after: None, offset: 0, limit: 100 })?.len())
     };
     harness.turn_clock(100 * 24 * 3_600_000);
     for days in [None, Some(101)] {
