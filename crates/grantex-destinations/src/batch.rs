@@ -147,9 +147,20 @@ impl Batch {
         }
     }
 
-    /// Two halves, which were not sent as such before; `None` for a single event.
-    pub(crate) fn halves(mut self) -> Result<(Self, Self), Box<Self>> {
+    /// Two halves, which were not sent as such before; the batch itself if it is a single event.
+    pub(crate) fn halves(self) -> Result<(Self, Self), Box<Self>> {
         let middle = self.events.len() / 2;
+        self.split_at(middle)
+    }
+
+    /// The first event and the others, which were not sent as such before; the batch itself if it is a single
+    /// event.
+    pub(crate) fn split_first(self) -> Result<(Self, Self), Box<Self>> {
+        let at = usize::from(self.events.len() > 1);
+        self.split_at(at)
+    }
+
+    fn split_at(mut self, middle: usize) -> Result<(Self, Self), Box<Self>> {
         if middle == 0 {
             return Err(Box::new(self));
         }

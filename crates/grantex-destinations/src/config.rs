@@ -1,5 +1,7 @@
 //! Destinations from a configuration: a map of options, as TOML and JSON have it.
 
+use std::hash::{Hash as _, Hasher as _};
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -10,6 +12,7 @@ use crate::error::ConfigError;
 use crate::http::HttpOptions;
 use crate::options::DeliveryOptions;
 use crate::source::EventSource;
+use crate::state::{State, StateError};
 
 /// The names that are common to all destinations.
 const DELIVERY_KEYS: [&str; 13] = [
@@ -47,6 +50,8 @@ pub struct Definition {
     kind: String,
     delivery: DeliveryOptions,
     destination: Configured,
+    /// Names the destination's own options.
+    configuration: String,
 }
 
 macro_rules! configured {
@@ -61,7 +66,7 @@ macro_rules! configured {
             pub fn add_to(self, source: &EventSource) -> Result<(), ConfigError> {
                 match self.destination {
                     $($(#[$gate])* Configured::$variant(destination) => {
-                        source.add_destination_with(*destination, &self.delivery)
+                        source.add_configured(*destination, &self.delivery, self.configuration)
                     })*
                 }
                 .map_err(|error| error.of(&self.name))
@@ -117,8 +122,9 @@ impl Definition {
         let parse = |mut options: Map<String, Value>| {
             let kind = text(&mut options, "type")?;
             let delivery = take(&mut options, &DELIVERY_KEYS)?;
+            let configuration = fingerprint(&kind, &options);
             let destination = configured(&kind, &name, options)?;
-            let definition = Self { name: name.clone(), kind, delivery, destination };
+            let definition = Self { name: name.clone(), kind, delivery, destination, configuration };
             definition.check()?;
             Ok(definition)
         };
@@ -139,6 +145,19 @@ impl Definition {
     pub fn delivery(&self) -> &DeliveryOptions {
         &self.delivery
     }
+
+    /// Says that the destination's refusals count although it has accepted nothing with this configuration:
+    /// events that it refuses become dead letters. A forwarder that runs hears of it within seconds.
+    pub async fn believe(&self, state: &State) -> Result<(), StateError> {
+        state.prove(&self.name, &self.configuration).await
+    }
+}
+
+/// Tells one configuration from another; keeps nothing of its secrets.
+fn fingerprint(kind: &str, options: &Map<String, Value>) -> String {
+    let mut hasher = std::hash::DefaultHasher::new();
+    (kind, Value::Object(options.clone()).to_string()).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 fn configured(kind: &str, name: &str, mut options: Map<String, Value>) -> Result<Configured, ConfigError> {

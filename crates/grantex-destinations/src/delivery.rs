@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use grantex::EventId;
@@ -36,63 +37,195 @@ pub(crate) struct Delivery<D> {
     pub(crate) stats: Arc<Stats>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) retry: RetryPolicy,
+    /// Whether the destination has accepted anything since its configuration changed.
+    pub(crate) proof: Proof,
     /// Cancelled when waiting has no more time.
     pub(crate) cut: CancellationToken,
 }
 
-struct Piece {
+/// Whether a destination has accepted anything with this configuration; only then its refusals count.
+#[derive(Debug, Default)]
+pub(crate) struct Proof {
+    /// Names the configuration.
+    pub(crate) configuration: String,
+    is_given: AtomicBool,
+}
+
+impl Proof {
+    /// None is given yet, if one is needed.
+    pub(crate) fn of(configuration: String, is_needed: bool) -> Self {
+        Self { configuration, is_given: AtomicBool::new(!is_needed) }
+    }
+}
+
+/// Single events that are tried before a destination counts as one that refuses everything.
+pub(crate) const PROBES: usize = 5;
+
+/// A batch, or a part of one.
+#[derive(Debug)]
+pub(crate) struct Piece {
     batch: Batch,
     /// Its place is known and written down.
     is_recorded: bool,
 }
 
-impl<D: EventDestination> Delivery<D> {
-    /// Delivers a batch that is new.
-    pub(crate) async fn deliver(&self, batch: Batch) -> Result<(), Cut> {
-        self.deliver_piece(Piece { batch, is_recorded: false }).await
+impl Piece {
+    /// A batch that is new.
+    pub(crate) fn new(batch: Batch) -> Self {
+        Self { batch, is_recorded: false }
     }
 
-    /// Delivers a batch that an earlier process had written down.
-    pub(crate) async fn deliver_again(&self, batch: Batch) -> Result<(), Cut> {
+    /// A batch that an earlier process had written down.
+    pub(crate) fn recovered(batch: Batch) -> Self {
         // A half that was never sent has no place yet.
         let is_recorded = !batch.place().is_null();
-        self.deliver_piece(Piece { batch, is_recorded }).await
+        Self { batch, is_recorded }
     }
 
-    async fn deliver_piece(&self, piece: Piece) -> Result<(), Cut> {
-        // The last is the next: halves of halves come before what follows them.
-        let mut pieces = vec![piece];
-        while let Some(mut piece) = pieces.pop() {
-            let mut tries = self.tries();
-            loop {
-                let Err(error) = self.attempt(&mut piece).await? else {
-                    self.settle(&piece.batch, Vec::new()).await?;
-                    break;
-                };
-                match error {
-                    // Else the same batch would come back at once, for ever.
-                    SendError::EventsRejected { events, .. }
-                        if events.iter().all(|(index, _)| *index >= piece.batch.len()) =>
-                    {
-                        let reason = "the destination condemns events that are not in the batch";
-                        pieces.extend(self.split(piece.batch, reason).await?);
-                        break;
-                    }
-                    SendError::TooLarge(reason) | SendError::Rejected(reason) => {
-                        pieces.extend(self.split(piece.batch, &reason).await?);
-                        break;
-                    }
-                    SendError::EventsRejected { events, others_delivered } => {
-                        if self.exclude(&mut piece, &events, others_delivered).await? {
-                            break;
-                        }
-                    }
-                    passing => self.wait(&mut tries, &passing).await?,
-                }
-            }
-            tries.over();
+    /// Its first event.
+    pub(crate) fn first(&self) -> EventId {
+        self.batch.first()
+    }
+}
+
+/// What came of pieces that were to be delivered.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Every event is acknowledged or among the dead letters.
+    Settled,
+    /// The destination refuses, and has accepted nothing since its configuration changed: it may not be the
+    /// destination at all that answers. These are still to be delivered, in log order; and what it said.
+    Held(Vec<Piece>, String),
+}
+
+impl<D: EventDestination> Delivery<D> {
+    /// Whether the destination's refusals count.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proof.is_given.load(Relaxed)
+    }
+
+    /// Looks whether an earlier process, or an operator, has settled that the refusals count.
+    pub(crate) async fn look_for_proof(&self) -> Result<bool, StateError> {
+        if !self.is_proven() {
+            let is_given = self.state.is_proven(&self.name, &self.proof.configuration).await?;
+            self.proof.is_given.store(is_given, Relaxed);
+        }
+        Ok(self.is_proven())
+    }
+
+    async fn accepted(&self) -> Result<(), Cut> {
+        if !self.proof.is_given.swap(true, Relaxed) {
+            self.keep(|| self.state.prove(&self.name, &self.proof.configuration)).await?;
         }
         Ok(())
+    }
+
+    /// Delivers pieces, which are in log order.
+    pub(crate) async fn deliver(&self, pieces: Vec<Piece>) -> Result<Outcome, Cut> {
+        // The last is the next: halves of halves come before what follows them.
+        let mut pieces = pieces;
+        pieces.reverse();
+        // Single events that were refused before anything was accepted, and what was said of the last.
+        let (mut refused, mut said) = (Vec::new(), String::new());
+        while let Some(mut piece) = pieces.pop() {
+            if !refused.is_empty() && !self.is_proven() {
+                if refused.len() >= PROBES {
+                    pieces.push(piece);
+                    break;
+                }
+                piece = self.first_alone(piece, &mut pieces).await?;
+            }
+            match self.deliver_piece(piece, &mut pieces).await? {
+                None if !refused.is_empty() && self.is_proven() => {
+                    pieces.extend(refused.drain(..).rev());
+                }
+                None => {}
+                Some((piece, reason)) => {
+                    refused.push(piece);
+                    said = reason;
+                }
+            }
+        }
+        if refused.is_empty() {
+            return Ok(Outcome::Settled);
+        }
+        refused.extend(pieces.into_iter().rev());
+        Ok(Outcome::Held(refused, said))
+    }
+
+    /// The first event of a piece as a piece of its own; the others are next.
+    async fn first_alone(&self, piece: Piece, pieces: &mut Vec<Piece>) -> Result<Piece, Cut> {
+        let before = piece.batch.record().first;
+        match piece.batch.split_first() {
+            Err(single) => Ok(Piece { batch: *single, is_recorded: piece.is_recorded }),
+            Ok((one, others)) => {
+                let records = vec![one.record(), others.record()];
+                self.keep(|| self.state.replace(&self.name, before, records.clone(), Vec::new())).await?;
+                pieces.push(Piece::new(others));
+                Ok(Piece::new(one))
+            }
+        }
+    }
+
+    /// Delivers one piece, or pushes what it falls into. Gives back a single event that was refused before
+    /// anything was accepted, with what was said.
+    async fn deliver_piece(
+        &self,
+        mut piece: Piece,
+        pieces: &mut Vec<Piece>,
+    ) -> Result<Option<(Piece, String)>, Cut> {
+        let mut tries = self.tries();
+        loop {
+            let Err(error) = self.attempt(&mut piece).await? else {
+                self.accepted().await?;
+                self.settle(&piece.batch, Vec::new()).await?;
+                break;
+            };
+            let reason = error.to_string();
+            match error {
+                // Else the same batch would come back at once, for ever.
+                SendError::EventsRejected { events, .. }
+                    if events.iter().all(|(index, _)| *index >= piece.batch.len()) =>
+                {
+                    let reason = "the destination condemns events that are not in the batch";
+                    pieces.extend(self.split(piece.batch, reason).await?);
+                    break;
+                }
+                SendError::EventsRejected { events, others_delivered: true }
+                    if events.len() < piece.batch.len() =>
+                {
+                    self.accepted().await?;
+                    self.exclude(&mut piece, &events, true).await?;
+                    break;
+                }
+                // Who names some of the events has read them; who refuses all may be anybody.
+                SendError::EventsRejected { events, others_delivered }
+                    if events.len() < piece.batch.len() || self.is_proven() =>
+                {
+                    if self.exclude(&mut piece, &events, others_delivered).await? {
+                        break;
+                    }
+                }
+                SendError::TooLarge(_) | SendError::Rejected(_) | SendError::EventsRejected { .. }
+                    if !self.is_proven() =>
+                {
+                    tries.over();
+                    if piece.batch.len() == 1 {
+                        return Ok(Some((piece, reason)));
+                    }
+                    let first = self.first_alone(piece, pieces).await?;
+                    pieces.push(first);
+                    break;
+                }
+                SendError::TooLarge(reason) | SendError::Rejected(reason) => {
+                    pieces.extend(self.split(piece.batch, &reason).await?);
+                    break;
+                }
+                passing => self.wait(&mut tries, &passing).await?,
+            }
+        }
+        tries.over();
+        Ok(None)
     }
 
     /// One try. The batch is written down before anything is sent.
@@ -132,8 +265,7 @@ impl<D: EventDestination> Delivery<D> {
                 tracing::debug!(destination = self.name, events = one.len(), reason, "a batch is halved");
                 let records = vec![one.record(), two.record()];
                 self.keep(|| self.state.replace(&self.name, first, records.clone(), Vec::new())).await?;
-                let piece = |batch| Piece { batch, is_recorded: false };
-                Ok(vec![piece(two), piece(one)])
+                Ok(vec![Piece::new(two), Piece::new(one)])
             }
             Err(single) => {
                 let letters: Vec<_> =
@@ -250,6 +382,7 @@ impl<D: EventDestination> Delivery<D> {
         };
         match self.unless_cut(attempt).await? {
             Ok(()) => {
+                self.accepted().await?;
                 self.keep(async || self.state.drop_dead_letters(&[number]).await).await?;
                 self.stats.read(1);
                 self.stats.delivered(1);

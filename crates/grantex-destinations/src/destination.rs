@@ -63,6 +63,12 @@ pub trait EventDestination: Send + Sync + 'static {
         true
     }
 
+    /// Whether what refuses may be something else than the receiver – a proxy, another server at a wrong
+    /// address – for as long as nothing was accepted. Until then a refusal condemns no event.
+    fn refusals_need_proof(&self) -> bool {
+        false
+    }
+
     /// Called before anything is sent, and again until it succeeds. `delivered` is the last event that
     /// is known to be there. A destination that itself keeps a checkpoint gives that one back, and it
     /// wins; others give `None`.

@@ -109,23 +109,43 @@ const MOST_ANSWER_BYTES: usize = 1 << 20;
 /// Characters of an answer that a message quotes.
 const QUOTED: usize = 500;
 
-/// Sends a request and reads the answer.
+/// Bytes of a body that says nothing, which are read so that the connection can be used again.
+const MOST_IGNORED_BYTES: usize = 64 << 10;
+
+/// How long such a body is waited for.
+const IGNORED_BODY_LIMIT: Duration = Duration::from_millis(500);
+
+/// Sends a request whose answer's body says what came of it. Of a success it must be whole.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, SendError> {
     let mut response = request.send().await.map_err(|error| SendError::retry(reason(error)))?;
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| SendError::retry(reason(error)))? {
-        let room = MOST_ANSWER_BYTES.saturating_sub(body.len());
+    let read = read_body(&mut response, &mut body, MOST_ANSWER_BYTES).await;
+    if response.status().is_success() {
+        read.map_err(|error| SendError::retry(format!("the answer is not whole: {}", reason(error))))?;
+    }
+    Ok(Answer::of(&response, &body))
+}
+
+/// Sends a request whose answer's status alone says what came of it: once that is a success, no body can undo
+/// it, be it broken, endless or compressed.
+pub(crate) async fn send_for_status(request: RequestBuilder) -> Result<Answer, SendError> {
+    let mut response = request.send().await.map_err(|error| SendError::retry(reason(error)))?;
+    let mut body = Vec::new();
+    // What came of it before it broke is quoted.
+    let reading = read_body(&mut response, &mut body, MOST_IGNORED_BYTES);
+    let _ = tokio::time::timeout(IGNORED_BODY_LIMIT, reading).await;
+    Ok(Answer::of(&response, &body))
+}
+
+async fn read_body(response: &mut Response, body: &mut Vec<u8>, most: usize) -> Result<(), reqwest::Error> {
+    while let Some(chunk) = response.chunk().await? {
+        let room = most.saturating_sub(body.len());
         body.extend(chunk.iter().take(room));
-        if body.len() >= MOST_ANSWER_BYTES {
+        if body.len() >= most {
             break;
         }
     }
-    Ok(Answer {
-        status: response.status(),
-        retry_after: retry_after(response.headers()),
-        cookies: cookies(&response),
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
+    Ok(())
 }
 
 /// A failure below HTTP in one sentence, without the URL, which may hold secrets.
@@ -140,10 +160,45 @@ pub(crate) fn reason(error: reqwest::Error) -> String {
         reason = inner.to_string();
         source = inner.source();
     }
-    format!("the connection failed: {}", tls::explained(reason))
+    let hint = hint(&reason);
+    format!("the connection failed: {}{hint}", tls::explained(reason))
+}
+
+/// What may be wrong where one side speaks TLS and the other does not.
+fn hint(reason: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    if says(&["InvalidContentType", "corrupt message"]) {
+        return "; this port speaks no TLS: are the scheme (https) and the port right?";
+    }
+    if says(&["invalid HTTP version", "invalid HTTP status"]) {
+        return "; what answers is not HTTP: are the scheme (http) and the port right?";
+    }
+    ""
 }
 
 impl Answer {
+    fn of(response: &Response, body: &[u8]) -> Self {
+        Self {
+            status: response.status(),
+            retry_after: retry_after(response.headers()),
+            cookies: cookies(response),
+            body: String::from_utf8_lossy(body).into_owned(),
+        }
+    }
+
+    /// A success that is not in the receiver's own words: somebody else answers there.
+    pub(crate) fn not_of(&self, receiver: &str) -> SendError {
+        SendError::refused(format!(
+            "this is no answer of {receiver}: {}; does a proxy or a sign-in page answer there?",
+            self.quote()
+        ))
+    }
+
+    /// The body, where it is a JSON object.
+    pub(crate) fn object(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        serde_json::from_str(&self.body).ok()
+    }
+
     /// The status and the beginning of the body, on one line.
     pub(crate) fn quote(&self) -> String {
         match first_line(&self.body) {

@@ -51,6 +51,7 @@ mod error;
 mod feed;
 mod format;
 mod gather;
+mod held;
 mod http;
 mod log;
 mod observer;

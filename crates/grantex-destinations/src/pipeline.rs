@@ -11,10 +11,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, BatchSettings};
-use crate::delivery::{Cut, Delivery};
+use crate::delivery::{Cut, Delivery, Outcome, Piece};
 use crate::destination::{BatchLimits, EventDestination, SendError};
 use crate::feed::Feed;
 use crate::gather::{Gather, Gathered};
+use crate::held::Held;
 use crate::log::{EventLog, LogError, Start};
 use crate::observer::Failure;
 use crate::options::OnLostPosition;
@@ -137,15 +138,15 @@ impl<D: EventDestination> Pipeline<D> {
         if let Some(cursor) = checkpoint.map(|checkpoint| checkpoint.cursor) {
             self.delivery.stats.at(cursor);
         }
-        if let Some(recovered) = self.recover(&start).await? {
-            start = recovered;
-        }
-        self.follow(start).await
+        let (recovered, held) = self.recover(&start).await?;
+        start = recovered.unwrap_or(start);
+        self.follow(start, held).await
     }
 
     /// Opens the destination and settles where to go on.
     async fn resume(&self) -> Result<Option<Checkpoint>, End> {
         let kept = self.delivery.state.checkpoint(self.name()).await.map_err(|error| self.broken(error))?;
+        self.delivery.look_for_proof().await.map_err(|error| self.broken(error))?;
         let delivered = kept.and_then(|checkpoint| checkpoint.delivered);
         let mut tries = self.delivery.tries();
         let own = loop {
@@ -162,10 +163,11 @@ impl<D: EventDestination> Pipeline<D> {
         Ok(Some(checkpoint))
     }
 
-    /// Sends what was in flight when the process before ended. Gives where to go on, if it moved.
-    async fn recover(&self, start: &Start) -> Result<Option<Start>, End> {
+    /// Sends what was in flight when the process before ended. Gives where to go on, if it moved, and what the
+    /// destination refuses without having accepted anything.
+    async fn recover(&self, start: &Start) -> Result<(Option<Start>, Vec<Piece>), End> {
         let records = self.delivery.state.in_flight(self.name()).await.map_err(|error| self.broken(error))?;
-        let mut place = None;
+        let (mut place, mut held) = (None, Vec::new());
         for record in records {
             let from = place.as_ref().unwrap_or(start);
             let next = Start::After(record.last);
@@ -178,13 +180,18 @@ impl<D: EventDestination> Pipeline<D> {
                         let after = self.lost(reason, from).await?;
                         let forget = || self.delivery.state.forget_in_flight(self.name());
                         self.delivery.keep(forget).await?;
-                        return Ok(Some(after));
+                        return Ok((Some(after), Vec::new()));
                     }
                 };
                 match Batch::recovered(events, record.clone()) {
                     Some(batch) => {
                         self.delivery.stats.read(batch.len());
-                        self.delivery.deliver_again(batch).await?;
+                        if let Outcome::Held(pieces, reason) =
+                            self.delivery.deliver(vec![Piece::recovered(batch)]).await?
+                        {
+                            tracing::warn!(destination = self.name(), reason, "a batch in flight is refused");
+                            held.extend(pieces);
+                        }
                     }
                     None => {
                         let settle = || {
@@ -196,7 +203,7 @@ impl<D: EventDestination> Pipeline<D> {
             }
             place = Some(next);
         }
-        Ok(place)
+        Ok((place, held))
     }
 
     /// The events of a batch that was in flight, as the log has them.
@@ -234,13 +241,14 @@ impl<D: EventDestination> Pipeline<D> {
     }
 
     /// Reads on, batch by batch.
-    async fn follow(&mut self, mut start: Start) -> Result<(), End> {
+    async fn follow(&mut self, mut start: Start, held: Vec<Piece>) -> Result<(), End> {
         let mut gather = self.open(&start);
         let mut on_their_way = FuturesUnordered::new();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reading = self.delivery.tries();
         let mut reporting = self.delivery.tries();
+        let mut held = Held::new(held, self.delivery.tries());
         let mut reopen_at: Option<Instant> = None;
         let mut wants_redelivery = true;
         let mut cursor_written: Option<Instant> = None;
@@ -261,9 +269,17 @@ impl<D: EventDestination> Pipeline<D> {
                 delivery.redeliver(&self.settings).await?;
                 wants_redelivery = false;
             }
-            let is_free = lost.is_none() && (is_stopping || !wants_redelivery);
+            if is_stopping && !held.is_empty() && on_their_way.is_empty() {
+                // They stay in flight: the next start tries them again.
+                return Ok(());
+            }
+            if delivery.is_proven() {
+                held.is_proven();
+            }
+            let is_free = lost.is_none() && (is_stopping || !wants_redelivery) && !held.is_full();
             let may_gather = is_free && on_their_way.len() < self.concurrency && reopen_at.is_none();
             let reopening = pin!(sleep_until(reopen_at));
+            let trying = pin!(sleep_until(held.try_at()));
             tokio::select! {
                 biased;
                 () = delivery.cut.cancelled() => return Err(End::Cut),
@@ -271,8 +287,13 @@ impl<D: EventDestination> Pipeline<D> {
                     (is_stopping, reopen_at) = (true, None);
                     gather.close();
                 }
-                Some(delivered) = on_their_way.next(), if !on_their_way.is_empty() => {
-                    let () = delivered?;
+                Some(outcome) = on_their_way.next(), if !on_their_way.is_empty() => {
+                    if let Outcome::Held(pieces, reason) = outcome? {
+                        self.hold(&mut held, pieces, &reason);
+                    }
+                }
+                () = trying, if !held.is_empty() && on_their_way.is_empty() => {
+                    on_their_way.push(delivery.deliver(held.take()));
                 }
                 () = reopening, if reopen_at.is_some() => {
                     reopen_at = None;
@@ -280,6 +301,7 @@ impl<D: EventDestination> Pipeline<D> {
                 }
                 _ = tick.tick() => {
                     wants_redelivery = true;
+                    self.look_for_proof(&held).await;
                     self.report(&mut reported, &mut reporting).await;
                 }
                 gathered = gather.next(&delivery.destination), if may_gather => match gathered {
@@ -287,43 +309,30 @@ impl<D: EventDestination> Pipeline<D> {
                         reading.over();
                         if let Some(batch) = Batch::new(events, self.settings.clone()) {
                             start = Start::After(batch.last());
-                            on_their_way.push(delivery.deliver(batch));
+                            on_their_way.push(delivery.deliver(vec![Piece::new(batch)]));
                         }
                     }
                     Gathered::Cursor(id) => {
                         reading.over();
                         start = Start::After(id);
                         let is_due = cursor_written.is_none_or(|at| at.elapsed() >= CURSOR_INTERVAL);
-                        if on_their_way.is_empty() {
+                        let nothing_waits = on_their_way.is_empty() && held.is_empty();
+                        if nothing_waits {
                             delivery.stats.at(id);
                         }
-                        if is_due && on_their_way.is_empty() {
+                        if is_due && nothing_waits {
                             self.move_to(id).await?;
                             cursor_written = Some(Instant::now());
                         }
                     }
-                    Gathered::Failed(error) => {
-                        let error = match error {
-                            LogError::Lost(reason) => {
-                                lost = Some(reason);
-                                continue;
-                            }
-                            LogError::Refused(reason) => SendError::Refused(reason),
-                            LogError::Broken(reason) => SendError::retry(reason),
-                        };
-                        let delay = reading.failed(&error);
-                        let (reason, needs_somebody) = (error.to_string(), matches!(error, SendError::Refused(_)));
-                        if needs_somebody {
-                            tracing::error!(destination = self.name(), %reason, "the service refuses to stream; manual action required");
-                        } else {
-                            tracing::warn!(destination = self.name(), %reason, "the stream of events ended; opening it again");
-                        }
-                        self.tell(&reason, reading.failures(), needs_somebody, Some(delay));
-                        reopen_at = Instant::now().checked_add(delay);
-                    }
+                    Gathered::Failed(error) => match self.stream_failed(&mut reading, error) {
+                        Ok(delay) => reopen_at = Instant::now().checked_add(delay),
+                        Err(reason) => lost = Some(reason),
+                    },
                     Gathered::Drained if is_stopping => {
-                        while let Some(delivered) = on_their_way.next().await {
-                            let () = delivered?;
+                        while let Some(outcome) = on_their_way.next().await {
+                            // What is held stays in flight.
+                            let _: Outcome = outcome?;
                         }
                         return Ok(());
                     }
@@ -334,6 +343,46 @@ impl<D: EventDestination> Pipeline<D> {
                 }
             }
         }
+    }
+
+    /// Looks whether an operator says that the refusals count.
+    async fn look_for_proof(&self, held: &Held) {
+        if !held.is_empty()
+            && let Err(error) = self.delivery.look_for_proof().await
+        {
+            tracing::warn!(destination = self.name(), %error, "the state cannot be read");
+        }
+    }
+
+    /// Keeps what is refused although nothing was accepted yet, and says so.
+    fn hold(&self, held: &mut Held, pieces: Vec<Piece>, reason: &str) {
+        let name = self.name();
+        let error = SendError::refused(format!(
+            "{reason}; nothing was accepted since the configuration changed, so no event is given up: is the \
+             address right? `grantex forward dead-letters condemn {name}` says that the refusals count"
+        ));
+        let (failures, delay) = held.add(pieces, &error);
+        let reason = error.to_string();
+        tracing::error!(destination = name, %reason, failures, ?delay, "failing: manual action required");
+        self.tell(&reason, failures, true, Some(delay));
+    }
+
+    /// Says why the stream ended, and gives how long to wait; or why the position is lost.
+    fn stream_failed(&self, reading: &mut Tries, error: LogError) -> Result<Duration, String> {
+        let error = match error {
+            LogError::Lost(reason) => return Err(reason),
+            LogError::Refused(reason) => SendError::Refused(reason),
+            LogError::Broken(reason) => SendError::retry(reason),
+        };
+        let delay = reading.failed(&error);
+        let (reason, needs_somebody) = (error.to_string(), matches!(error, SendError::Refused(_)));
+        if needs_somebody {
+            tracing::error!(destination = self.name(), %reason, "the service refuses to stream; manual action required");
+        } else {
+            tracing::warn!(destination = self.name(), %reason, "the stream of events ended; opening it again");
+        }
+        self.tell(&reason, reading.failures(), needs_somebody, Some(delay));
+        Ok(delay)
     }
 
     fn open(&self, start: &Start) -> Gather {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::instrument::WithSubscriber as _;
 
 use crate::batch::BatchSettings;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Proof};
 use crate::destination::EventDestination;
 use crate::error::{ConfigError, SourceError};
 use crate::format::Format;
@@ -107,6 +107,16 @@ impl EventSource {
         destination: impl EventDestination,
         options: &DeliveryOptions,
     ) -> Result<(), ConfigError> {
+        self.add_configured(destination, options, String::new())
+    }
+
+    /// The same; `configuration` names what the destination was configured with.
+    pub(crate) fn add_configured(
+        &self,
+        destination: impl EventDestination,
+        options: &DeliveryOptions,
+        configuration: String,
+    ) -> Result<(), ConfigError> {
         let inner = &self.inner;
         let name = destination.name().to_owned();
         if name.is_empty() {
@@ -123,6 +133,7 @@ impl EventSource {
             Format { kind: options.format.unwrap_or_default(), source: inner.log.source().to_owned() };
         let stats = Arc::new(Stats::new(name.clone()));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let proof = Proof::of(configuration, destination.refusals_need_proof());
         let pipeline = Pipeline {
             settings: BatchSettings { filter: options.filter(&inner.filter)?, format },
             limits: options.limits(&destination)?,
@@ -138,6 +149,7 @@ impl EventSource {
                 stats: Arc::clone(&stats),
                 observer: Arc::clone(&inner.observer),
                 retry: options.retry()?,
+                proof,
                 cut: cut.clone(),
             },
         };

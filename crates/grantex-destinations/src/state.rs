@@ -25,7 +25,7 @@ pub use report::{Gap, Report};
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Changes with every change of the tables; a folder of a later version is refused.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE checkpoint (
@@ -64,6 +64,14 @@ CREATE TABLE gap (
 CREATE TABLE report (
     destination TEXT PRIMARY KEY,
     report      TEXT NOT NULL
+) STRICT;
+";
+
+/// Which configuration of each destination has accepted something. Since version 2.
+const PROOF: &str = "
+CREATE TABLE proof (
+    destination   TEXT PRIMARY KEY,
+    configuration TEXT NOT NULL
 ) STRICT;
 ";
 
@@ -141,6 +149,7 @@ impl State {
     pub fn in_memory() -> Result<Self, StateError> {
         let connection = Connection::open_in_memory()?;
         connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(PROOF)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)), place: None })
     }
 
@@ -165,6 +174,28 @@ impl State {
             let with_checkpoint =
                 |name: String| Ok(checkpoint(connection, &name)?.map(|checkpoint| (name, checkpoint)));
             names.into_iter().filter_map(|name| with_checkpoint(name).transpose()).collect()
+        })
+        .await
+    }
+
+    /// Whether this configuration of a destination has accepted something, or an operator says that its
+    /// refusals count.
+    pub(crate) async fn is_proven(&self, destination: &str, configuration: &str) -> Result<bool, StateError> {
+        let (destination, configuration) = (destination.to_owned(), configuration.to_owned());
+        self.with(move |connection| {
+            let sql = "SELECT 1 FROM proof WHERE destination = ?1 AND configuration = ?2";
+            Ok(connection.prepare_cached(sql)?.exists([destination, configuration])?)
+        })
+        .await
+    }
+
+    /// Writes that down.
+    pub(crate) async fn prove(&self, destination: &str, configuration: &str) -> Result<(), StateError> {
+        let (destination, configuration) = (destination.to_owned(), configuration.to_owned());
+        self.with(move |connection| {
+            let sql = "INSERT OR REPLACE INTO proof (destination, configuration) VALUES (?1, ?2)";
+            connection.prepare_cached(sql)?.execute([destination, configuration])?;
+            Ok(())
         })
         .await
     }
@@ -209,12 +240,13 @@ fn connect(folder: &Path) -> Result<Connection, StateError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
-        0 => {
-            transaction.execute_batch(SCHEMA)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-        }
-        VERSION => {}
+        0 => transaction.execute_batch(SCHEMA)?,
+        1 | VERSION => {}
         later => return Err(StateError::Later { folder: folder.to_owned(), version: later }),
+    }
+    if version < VERSION {
+        transaction.execute_batch(PROOF)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
     }
     transaction.commit()?;
     Ok(connection)

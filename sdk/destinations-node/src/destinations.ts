@@ -103,6 +103,8 @@ export interface SplunkOptions extends CommonOptions, HttpOptions {
   ack?: boolean | undefined;
   /** How long to wait for that, in milliseconds; 300,000 unless given. */
   ackTimeoutMs?: number | undefined;
+  /** A success without a body counts too: some collectors that speak Splunk's protocol say no more. */
+  acceptEmptyAnswer?: boolean | undefined;
 }
 
 /**

@@ -64,8 +64,10 @@ export interface DestinationStats {
   name: string;
   /** It reads and delivers; it has ended in order; it has ended and needs somebody. */
   phase: 'running' | 'stopped' | 'failed';
-  /** Its batch failed and is tried again. */
+  /** Something failed and is tried again. */
   isRetrying: boolean;
+  /** What failed will not pass by itself: a credential, a permission, the configuration, the state folder. */
+  isFailing: boolean;
   /** Events that were delivered. */
   delivered: number;
   /** Batches that were delivered. */
@@ -85,4 +87,6 @@ export interface DestinationStats {
   cursor: string | null;
   /** What went wrong last; `null` if nothing did. */
   lastError: string | null;
+  /** Since when nothing is wrong any more, in milliseconds since 1970; `null` while it is. */
+  recoveredAtMs: number | null;
 }

@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
   grantex forward dead-letters show 7
   grantex forward dead-letters retry 7 8
   grantex forward dead-letters retry --all --destination siem
-  grantex forward dead-letters drop 7")]
+  grantex forward dead-letters drop 7
+  grantex forward dead-letters condemn hook   what it refuses from its first event on becomes dead letters")]
 pub(super) struct DeadLetters {
     #[command(subcommand)]
     command: Command,
@@ -50,6 +51,14 @@ enum Command {
     Retry(Which),
     /// Forget them
     Drop(Which),
+    /// Make dead letters of what a destination refuses although it has accepted nothing yet
+    ///
+    /// Until a destination has accepted something with its present configuration, a refusal may be another
+    /// server's, and makes no dead letter. This says that the destination's refusals count.
+    Condemn {
+        /// The destination's name
+        destination: String,
+    },
 }
 
 #[derive(Args)]
@@ -76,6 +85,15 @@ pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Failure
             let numbers = chosen(&state, &which).await?;
             state.drop_dead_letters(&numbers).await?;
             print::line(format_args!("{} dropped", numbers.len()));
+            Ok(())
+        }
+        Command::Condemn { destination } => {
+            let mut definitions = config.definitions()?.into_iter();
+            let Some(definition) = definitions.find(|definition| definition.name() == destination) else {
+                return Err(format!("there is no destination {destination:?} in the configuration").into());
+            };
+            definition.believe(&state).await?;
+            print::line(format_args!("what {destination} refuses becomes dead letters from now on"));
             Ok(())
         }
     }

@@ -177,7 +177,8 @@ fn table(rows: &[Status]) {
             let recovered = row.recovered_at.as_deref().and_then(|at| at.parse().ok());
             let over =
                 recovered.map_or(String::new(), |at: Timestamp| format!(" (recovered {} ago)", ago(at)));
-            print::line(format_args!("{:16} {at} {error}{over}", ""));
+            let call = if row.state == "failing" { "manual action required: " } else { "" };
+            print::line(format_args!("{:16} {at} {call}{error}{over}", ""));
         }
         if row.gaps > 0 {
             print::line(format_args!(

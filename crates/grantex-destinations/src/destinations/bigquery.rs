@@ -160,6 +160,10 @@ impl EventDestination for BigQueryDestination {
         &self.name
     }
 
+    fn refusals_need_proof(&self) -> bool {
+        true
+    }
+
     fn defaults(&self) -> BatchLimits {
         BatchLimits { events: 500, bytes: 2 << 20, age: Duration::from_secs(2) }
     }

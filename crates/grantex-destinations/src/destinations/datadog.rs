@@ -161,6 +161,10 @@ impl EventDestination for DatadogDestination {
         &self.name
     }
 
+    fn refusals_need_proof(&self) -> bool {
+        true
+    }
+
     fn defaults(&self) -> BatchLimits {
         BatchLimits { events: MOST_ENTRIES, bytes: 2 << 20, age: Duration::from_secs(2) }
     }
@@ -179,20 +183,30 @@ impl EventDestination for DatadogDestination {
         if body.len() > MOST_BYTES {
             return Err(SendError::TooLarge(format!("Datadog takes {MOST_BYTES} bytes at once")));
         }
-        self.post(&body).await?.check()
+        let answer = self.post(&body).await?;
+        answer.check()?;
+        if is_acknowledgement(&answer) { Ok(()) } else { Err(answer.not_of("Datadog")) }
     }
 
     async fn probe(&self) -> Result<String, SendError> {
         let answer = self.post(b"[]").await?;
         match answer.status.as_u16() {
             // It knows the key, and has nothing to take.
-            200..=299 | 400 => Ok(format!("{} accepts the API key", redacted_url(&self.url))),
+            202 | 400 if answer.object().is_some() => {
+                Ok(format!("{} accepts the API key", redacted_url(&self.url)))
+            }
             401 | 403 => Err(SendError::refused(format!(
                 "{}; is api_key a key of this site ({})?",
                 answer.quote(),
                 self.options.site.as_deref().unwrap_or(DEFAULT_SITE)
             ))),
+            200..=499 => Err(answer.not_of("Datadog")),
             _ => Err(answer.retry()),
         }
     }
+}
+
+/// Datadog's own word: 202 and a JSON object.
+fn is_acknowledgement(answer: &http::Answer) -> bool {
+    answer.status == reqwest::StatusCode::ACCEPTED && answer.object().is_some()
 }

@@ -36,7 +36,7 @@ pub struct WebhookOptions {
 /// Posts events to an endpoint. A batch of one event (the default) is that event's JSON object, with the
 /// event's id as `webhook-id`; a larger one is an array.
 ///
-/// 2xx acknowledges. 408, 409, 425, 429 and 5xx are tried again, 410 and other refusals too, slowly and
+/// 2xx acknowledges, whatever its body does. 408, 409, 425, 429 and 5xx are tried again, 410 and other refusals too, slowly and
 /// loudly; any other 4xx condemns the event.
 #[derive(Debug)]
 pub struct WebhookDestination {
@@ -102,6 +102,10 @@ impl EventDestination for WebhookDestination {
         &self.name
     }
 
+    fn refusals_need_proof(&self) -> bool {
+        true
+    }
+
     fn defaults(&self) -> BatchLimits {
         BatchLimits { events: 1, ..BatchLimits::default() }
     }
@@ -132,7 +136,7 @@ impl EventDestination for WebhookDestination {
         if !self.keys.is_empty() {
             request = request.header("webhook-signature", signatures(&self.keys, &id, timestamp, &body));
         }
-        let answer = http::send(request.body(body)).await?;
+        let answer = http::send_for_status(request.body(body)).await?;
         if answer.status == reqwest::StatusCode::GONE {
             return Err(SendError::refused(format!("the endpoint wants no more events: {}", answer.quote())));
         }
@@ -141,9 +145,17 @@ impl EventDestination for WebhookDestination {
 
     async fn probe(&self) -> Result<String, SendError> {
         // What an endpoint says to HEAD tells only that it is there: the first event tells the rest.
-        let answer = http::send(self.request(reqwest::Method::HEAD)).await?;
+        let answer = http::send_for_status(self.request(reqwest::Method::HEAD)).await?;
         if answer.status.is_server_error() {
             return Err(answer.retry());
+        }
+        // So does a port that wants TLS, whatever is asked.
+        if answer.status == reqwest::StatusCode::BAD_REQUEST {
+            return Err(SendError::refused(format!(
+                "{} answers {} to a HEAD: are the scheme and the port right?",
+                redacted_url(&self.url),
+                answer.quote()
+            )));
         }
         Ok(format!("{} answers", redacted_url(&self.url)))
     }

@@ -13,6 +13,7 @@ mod configuration;
 mod pipeline;
 mod support;
 
+mod answers;
 mod bigquery;
 mod datadog;
 mod file;

@@ -508,3 +508,88 @@ async fn memory_stays_bounded_while_a_destination_is_down() {
     source.stop().await;
     running.await.unwrap().unwrap();
 }
+
+/// A destination behind a network that refuses while it is told so.
+fn refusing() -> (Scripted, Arc<std::sync::atomic::AtomicBool>) {
+    let refuses = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let told = refuses.clone();
+    let destination = Scripted::judging("one", move |_| {
+        let is_refusing = told.load(std::sync::atomic::Ordering::SeqCst);
+        if is_refusing { Err(SendError::rejected("400 Bad Request")) } else { Ok(()) }
+    });
+    (destination.behind_a_network(), refuses)
+}
+
+#[tokio::test]
+async fn refusals_before_the_first_success_condemn_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log_of(30);
+    let (destination, refuses) = refusing();
+    let first = source(&log, folder.path());
+    let options = DeliveryOptions { batch_size: Some(3), ..quick() };
+    first.add_destination_with(destination.clone(), &options).unwrap();
+    let running = start(&first);
+    until("it is failing", || first.stats()[0].is_failing && first.stats()[0].retries > 3).await;
+    let stats = &first.stats()[0];
+    assert_eq!((stats.dead_letters, stats.delivered), (0, 0));
+    let error = stats.last_error.clone().unwrap();
+    assert!(error.starts_with("400 Bad Request; nothing was accepted"), "{error}");
+    let tried: std::collections::BTreeSet<_> =
+        destination.seen.lock().sent.iter().flat_map(|(ids, ..)| ids.clone()).collect();
+    assert!(tried.len() <= 3 * 5 + 3, "a few events are tried, not the whole log: {}", tried.len());
+    first.stop().await;
+    running.await.unwrap().unwrap();
+    drop(first);
+
+    // A new start knows no more, and when something is accepted everything arrives in order.
+    let second = source(&log, folder.path());
+    second.add_destination_with(destination.clone(), &options).unwrap();
+    let running = start(&second);
+    until("it is failing again", || second.stats()[0].is_failing).await;
+    refuses.store(false, std::sync::atomic::Ordering::SeqCst);
+    until("all arrive", || destination.accepted().len() == 30).await;
+    until("it is over", || !second.stats()[0].is_failing && second.stats()[0].recovered_at_ms.is_some())
+        .await;
+    assert_eq!(destination.accepted(), log.ids());
+
+    // From now on a refusal counts, also after a new start.
+    refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    log.append(2);
+    until("both are dead letters", || second.stats()[0].dead_letters == 2).await;
+    second.stop().await;
+    running.await.unwrap().unwrap();
+    drop(second);
+    let third = source(&log, folder.path());
+    third.add_destination_with(destination, &options).unwrap();
+    let running = start(&third);
+    log.append(2);
+    until("these too", || third.stats()[0].dead_letters == 2).await;
+    third.stop().await;
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn one_that_is_accepted_makes_the_refused_ones_dead_letters() {
+    for batch_size in [1, 10] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log_of(10);
+        let bad = log.ids()[..3].to_vec();
+        let destination = Scripted::judging("one", move |batch| {
+            let spoils = ids(batch).iter().any(|id| bad.contains(id));
+            if spoils { Err(SendError::rejected("422 no such grant")) } else { Ok(()) }
+        });
+        let destination = destination.behind_a_network();
+        let source = source(&log, folder.path());
+        let options = DeliveryOptions { batch_size: Some(batch_size), ..quick() };
+        source.add_destination_with(destination.clone(), &options).unwrap();
+        let running = start(&source);
+        until("all is settled", || source.stats()[0].cursor == Some(log.ids()[9])).await;
+        source.stop().await;
+        running.await.unwrap().unwrap();
+        let letters = source.state().dead_letters(DeadLetters::default()).await.unwrap();
+        let condemned: Vec<EventId> = letters.iter().map(|letter| letter.event_id).collect();
+        assert_eq!(condemned, log.ids()[..3]);
+        assert!(letters.iter().all(|letter| letter.reason == "422 no such grant"));
+        assert_eq!(destination.accepted(), log.ids()[3..], "in order, each once");
+    }
+}

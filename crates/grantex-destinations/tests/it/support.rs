@@ -60,6 +60,7 @@ pub struct Scripted {
     pub name: &'static str,
     pub seen: Arc<Mutex<Seen>>,
     judge: Arc<Mutex<Judge>>,
+    needs_proof: bool,
 }
 
 #[derive(Default)]
@@ -81,13 +82,18 @@ impl Scripted {
         name: &'static str,
         judge: impl FnMut(&Batch) -> Result<(), SendError> + Send + 'static,
     ) -> Self {
-        Self { name, seen: Arc::default(), judge: Arc::new(Mutex::new(Box::new(judge))) }
+        Self { name, seen: Arc::default(), judge: Arc::new(Mutex::new(Box::new(judge))), needs_proof: false }
     }
 
     /// One answer after the other, then `Ok`.
     pub fn answering(name: &'static str, answers: impl IntoIterator<Item = SendError>) -> Self {
         let mut answers: VecDeque<_> = answers.into_iter().collect();
         Self::judging(name, move |_| answers.pop_front().map_or(Ok(()), Err))
+    }
+
+    /// Its refusals may be somebody else's.
+    pub fn behind_a_network(self) -> Self {
+        Self { needs_proof: true, ..self }
     }
 
     pub fn accepted(&self) -> Vec<EventId> {
@@ -106,6 +112,10 @@ impl EventDestination for Scripted {
 
     fn defaults(&self) -> BatchLimits {
         BatchLimits { events: 10, bytes: 1 << 20, age: Duration::from_millis(20) }
+    }
+
+    fn refusals_need_proof(&self) -> bool {
+        self.needs_proof
     }
 
     async fn place(&self, batch: &Batch) -> Result<Place, SendError> {

@@ -56,6 +56,7 @@ pub(crate) struct Stats {
     name: String,
     phase: &'static str,
     is_retrying: bool,
+    is_failing: bool,
     delivered: u64,
     batches: u64,
     retries: u64,
@@ -64,6 +65,7 @@ pub(crate) struct Stats {
     rate: f64,
     cursor: Option<String>,
     last_error: Option<String>,
+    recovered_at_ms: Option<u64>,
 }
 
 impl Stats {
@@ -82,6 +84,7 @@ impl From<DestinationStats> for Stats {
             },
             name: stats.name,
             is_retrying: stats.is_retrying,
+            is_failing: stats.is_failing,
             delivered: stats.delivered,
             batches: stats.batches,
             retries: stats.retries,
@@ -90,6 +93,7 @@ impl From<DestinationStats> for Stats {
             rate: stats.rate,
             cursor: stats.cursor.map(|cursor| cursor.to_string()),
             last_error: stats.last_error,
+            recovered_at_ms: stats.recovered_at_ms,
         }
     }
 }

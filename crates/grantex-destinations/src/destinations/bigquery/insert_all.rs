@@ -17,6 +17,9 @@ use crate::destination::SendError;
 /// repeats of the others are dropped.
 const ROW_TRIES: u32 = 4;
 
+/// What every answer of `insertAll` is.
+const KIND: &str = "bigquery#tableDataInsertAllResponse";
+
 #[derive(Debug)]
 pub(super) struct InsertAll;
 
@@ -44,9 +47,10 @@ struct Columns<'a> {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 struct Inserted {
-    insert_errors: Vec<RowErrors>,
+    kind: Option<String>,
+    insert_errors: Option<Vec<RowErrors>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,9 +141,14 @@ async fn post(rest: &Rest, rows: &[&Row]) -> Result<Vec<RowErrors>, SendError> {
         }
         _ => {
             answer.check()?;
-            let inserted: Inserted = serde_json::from_str(&answer.body)
-                .map_err(|error| SendError::retry(format!("no answer of BigQuery: {error}")))?;
-            Ok(inserted.insert_errors)
+            // Whatever else there is in a 200, an error's document too, inserted nothing.
+            let inserted = answer.object().map(serde_json::Value::Object);
+            let inserted = inserted.and_then(|inserted| Inserted::deserialize(inserted).ok());
+            let inserted =
+                inserted.filter(|inserted| inserted.kind.as_deref().is_none_or(|kind| kind == KIND));
+            inserted
+                .map(|inserted| inserted.insert_errors.unwrap_or_default())
+                .ok_or_else(|| answer.not_of("BigQuery"))
         }
     }
 }

@@ -87,7 +87,10 @@ impl Rest {
             return Ok(None);
         }
         answer.check()?;
-        let table: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let Some(table) = answer.object().filter(|table| table.contains_key("tableReference")) else {
+            return Err(answer.not_of("BigQuery"));
+        };
+        let table = Value::Object(table);
         let fields = table.pointer("/schema/fields").and_then(Value::as_array).into_iter().flatten();
         let names = fields.filter_map(|field| field.get("name")?.as_str()).map(str::to_owned);
         Ok(Some(names.collect()))
