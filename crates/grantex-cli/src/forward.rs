@@ -12,6 +12,7 @@ mod watch;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use grantex_destinations::{PipelineError, SourceError};
 
 use crate::Failure;
 use crate::logging::LogFormat;
@@ -94,4 +95,9 @@ pub(crate) async fn run(forward: Forward) -> Result<(), Failure> {
         Some(Command::Status { json }) => status::run(&forward.config, json).await,
         Some(Command::DeadLetters(command)) => dead_letters::run(&forward.config, command).await,
     }
+}
+
+/// Whether a forwarder ended because its only output was a pipe that nobody reads any more.
+pub(crate) fn is_closed_pipe(failure: &Failure) -> bool {
+    matches!(failure.downcast_ref(), Some(SourceError::Destination(PipelineError::Over { .. })))
 }

@@ -26,6 +26,9 @@ use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How a command ends whose output was a pipe that nobody reads any more, as a shell reports it: 128 + SIGPIPE.
+const CLOSED_PIPE: u8 = 141;
+
 /// What a command ends with when it fails: a sentence for the person who typed it.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -91,7 +94,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             print::fail(&failure);
-            ExitCode::FAILURE
+            if forward::is_closed_pipe(&failure) { ExitCode::from(CLOSED_PIPE) } else { ExitCode::FAILURE }
         }
     }
 }

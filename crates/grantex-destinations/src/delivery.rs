@@ -25,9 +25,14 @@ const LONGEST_TRY: Duration = Duration::from_secs(900);
 /// Dead letters that are sent again in one go, between two batches.
 const REDELIVERIES: u32 = 100;
 
-/// The delivery was cut: the time to stop is over. The batch stays in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cut;
+/// The delivery was cut. The batch stays in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The time to stop is over.
+    Stopped,
+    /// The destination will never take anything any more.
+    Over(String),
+}
 
 /// What delivers to one destination.
 pub(crate) struct Delivery<D> {
@@ -221,6 +226,7 @@ impl<D: EventDestination> Delivery<D> {
                     pieces.extend(self.split(piece.batch, &reason).await?);
                     break;
                 }
+                SendError::Over(reason) => return Err(Cut::Over(reason)),
                 passing => self.wait(&mut tries, &passing).await?,
             }
         }
@@ -394,6 +400,7 @@ impl<D: EventDestination> Delivery<D> {
                 tracing::warn!(destination = self.name, %error, "dead letters wait; they are tried again soon");
                 Ok(false)
             }
+            Err(SendError::Over(reason)) => Err(Cut::Over(reason)),
             Err(error) => {
                 let letter = self.condemn(event, &error.to_string());
                 self.keep(|| self.state.condemn(&self.name, letter.clone())).await?;
@@ -449,6 +456,6 @@ impl<D: EventDestination> Delivery<D> {
     }
 
     pub(crate) async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Result<T, Cut> {
-        self.cut.run_until_cancelled(work).await.ok_or(Cut)
+        self.cut.run_until_cancelled(work).await.ok_or(Cut::Stopped)
     }
 }

@@ -146,6 +146,9 @@ pub enum SendError {
     /// The batch's place is of no use any more: it gets another one and is sent again.
     #[error("{}", redacted(.0))]
     Misplaced(String),
+    /// Nothing will ever be taken any more: the reader of a pipe is gone. The destination ends.
+    #[error("{}", redacted(.0))]
+    Over(String),
     /// Smaller batches would be taken. A single event that is too large is a dead letter.
     #[error("{}", redacted(.0))]
     TooLarge(String),

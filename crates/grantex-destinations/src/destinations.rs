@@ -24,7 +24,7 @@ pub use file::{FileDestination, FileOptions};
 #[cfg(feature = "kafka")]
 pub use kafka::{CloudEventsMode, KafkaDestination, KafkaKey, KafkaOptions};
 #[cfg(feature = "s3")]
-pub use s3::{S3Compression, S3Destination, S3Options, S3Provider};
+pub use s3::{S3Checksum, S3Compression, S3Destination, S3Options, S3Provider};
 #[cfg(feature = "splunk")]
 pub use splunk::{SplunkDestination, SplunkOptions};
 #[cfg(feature = "webhook")]

@@ -132,8 +132,8 @@ mod tests {
         let threshold = format!(r#"{{{grant},"percentage":80,"remaining":1.5,"initial":10}}"#);
         let cases = [
             ("grant.created", created, 300_501, 1),
-            ("grant.revoked", format!(r#"{{{grant},"revokedBy":"developer"}}"#), 300_502, 1),
-            ("token.issued", issued, 300_301, 1),
+            ("grant.revoked", format!(r#"{{{grant},"revokedBy":"developer"}}"#), 300_404, 1),
+            ("token.issued", issued, 300_401, 1),
             ("budget.threshold", threshold, 300_403, 2),
             ("budget.exhausted", format!(r#"{{{grant},"initial":10}}"#), 300_403, 3),
             ("grant.paused", format!("{{{grant}}}"), 300_499, 1),
@@ -149,8 +149,30 @@ mod tests {
             assert_eq!(ocsf["time"], 1_772_366_400_250_u64);
             assert_eq!(ocsf["metadata"]["uid"], format!("evt_{ID}"));
             assert_eq!(ocsf["metadata"]["event_code"], kind);
+            assert_eq!(ocsf["metadata"]["correlation_uid"], format!("grnt_{ID}"));
             assert_eq!(ocsf["raw_data"], event.json());
         }
+    }
+
+    #[test]
+    fn ocsf_says_who_acted_and_on_what() {
+        let grant = format!(r#""grantId":"grnt_{ID}""#);
+        let created = format!(r#"{{{grant},"agentId":"ag_{ID}","principalId":"user-123","scopes":["a:b"]}}"#);
+        let created = encoded(FormatKind::Ocsf, &event("grant.created", &created));
+        assert_eq!(created["user"]["uid"], format!("ag_{ID}"), "who gets the privileges");
+        assert_eq!(created["actor"]["user"]["uid"], "user-123", "who gives them");
+        assert_eq!(created["privileges"], serde_json::json!(["a:b"]));
+        for (by, type_id) in [("principal", 1), ("developer", 2), ("system", 3)] {
+            let revoked = event("grant.revoked", &format!(r#"{{{grant},"revokedBy":"{by}"}}"#));
+            let revoked = encoded(FormatKind::Ocsf, &revoked);
+            assert_eq!(revoked["actor"]["user"]["name"], by);
+            assert_eq!(revoked["actor"]["user"]["type_id"], type_id);
+            assert_eq!(revoked["entity"]["uid"], format!("grnt_{ID}"));
+        }
+        let issued = format!(r#"{{{grant},"tokenId":"tok_{ID}","method":"exchange"}}"#);
+        let issued = encoded(FormatKind::Ocsf, &event("token.issued", &issued));
+        assert_eq!(issued["entity"]["uid"], format!("tok_{ID}"));
+        assert_eq!(issued["entity"]["data"]["method"], "exchange");
     }
 
     #[test]

@@ -50,6 +50,14 @@ pub enum PipelineError {
         /// What the service said.
         reason: String,
     },
+    /// The destination will never take anything any more.
+    #[error("{destination}: {reason}; it gets no more events")]
+    Over {
+        /// The destination.
+        destination: String,
+        /// Why.
+        reason: String,
+    },
     /// The state cannot be read.
     #[error("{destination}: {source}")]
     State {
@@ -62,13 +70,13 @@ pub enum PipelineError {
 
 /// How a pipeline ends early.
 enum End {
-    Cut,
+    Cut(Cut),
     Failed(PipelineError),
 }
 
 impl From<Cut> for End {
-    fn from(_: Cut) -> Self {
-        Self::Cut
+    fn from(cut: Cut) -> Self {
+        Self::Cut(cut)
     }
 }
 
@@ -91,7 +99,10 @@ impl<D: EventDestination> Pipeline<D> {
         let stats = Arc::clone(&self.delivery.stats);
         stats.phase(Phase::Running);
         let ended = match self.deliver_all().await {
-            Ok(()) | Err(End::Cut) => Ok(()),
+            Ok(()) | Err(End::Cut(Cut::Stopped)) => Ok(()),
+            Err(End::Cut(Cut::Over(reason))) => {
+                Err(PipelineError::Over { destination: self.name().to_owned(), reason })
+            }
             Err(End::Failed(error)) => Err(error),
         };
         if let Err(error) = self.close().await {
@@ -282,7 +293,7 @@ impl<D: EventDestination> Pipeline<D> {
             let trying = pin!(sleep_until(held.try_at()));
             tokio::select! {
                 biased;
-                () = delivery.cut.cancelled() => return Err(End::Cut),
+                () = delivery.cut.cancelled() => return Err(Cut::Stopped.into()),
                 () = self.stop.cancelled(), if !is_stopping => {
                     (is_stopping, reopen_at) = (true, None);
                     gather.close();
@@ -458,7 +469,7 @@ impl<D: EventDestination> Pipeline<D> {
 
     /// For what happens before anything is in flight: stopping does not wait for it.
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, End> {
-        self.stop.run_until_cancelled(work).await.ok_or(End::Cut)
+        self.stop.run_until_cancelled(work).await.ok_or(End::Cut(Cut::Stopped))
     }
 }
 
@@ -474,8 +485,8 @@ impl From<End> for RangeError {
 }
 
 impl From<Cut> for RangeError {
-    fn from(_: Cut) -> Self {
-        Self::End(End::Cut)
+    fn from(cut: Cut) -> Self {
+        Self::End(cut.into())
     }
 }
 

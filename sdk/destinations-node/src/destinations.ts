@@ -145,6 +145,8 @@ export interface S3Options extends CommonOptions, HttpOptions {
   profile?: string | undefined;
   /** The KMS key that objects are encrypted with. */
   kmsKeyId?: string | undefined;
+  /** What uploads carry, so that the server can tell that they came whole; `sha256` unless given. */
+  checksum?: 'sha256' | 'none' | undefined;
   /** Whose API it is; `s3` unless given. The others take credentials and account from the environment. */
   provider?: 's3' | 'gcs' | 'azure' | undefined;
 }

@@ -27,11 +27,14 @@ impl FileOptions {
     }
 }
 
-/// Appends each event as one line to a file.
+/// Appends each event as one line to a file, a pipe or a device.
 ///
 /// A batch that was cut off – a killed process, a full disk – is cut back to where it began before it
 /// is written again, so that no line is torn or doubled. A file that was moved away (rotated) is made
-/// again, readable by its owner only, as each file that is made is. Standard output cannot be cut back: there, lines may be doubled after a crash.
+/// again, readable by its owner only, as each file that is made is.
+///
+/// Standard output, a pipe, a terminal and a device can be neither cut back nor synced: there, lines may be doubled
+/// after a crash. Once nobody reads from a pipe any more the destination ends.
 #[derive(Debug)]
 pub struct FileDestination {
     name: String,
@@ -58,7 +61,7 @@ struct Begin {
 impl FileDestination {
     /// A destination of this name.
     pub fn new(name: impl Into<String>, options: FileOptions) -> Result<Self, ConfigError> {
-        let output = if options.path == Path::new("-") {
+        let output = if options.path == Path::new("-") || is_standard_output(&options.path) {
             Output::Stdout
         } else if options.path.as_os_str().is_empty() {
             return Err(ConfigError::value("path", "names no file"));
@@ -75,7 +78,12 @@ impl FileDestination {
     {
         let output = Arc::clone(&self.output);
         let done = tokio::task::spawn_blocking(move || {
-            work(&output).map_err(|error| SendError::retry(format!("{output}: {error}")))
+            work(&output).map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => {
+                    SendError::Over(format!("{output}: nobody reads from this pipe any more"))
+                }
+                _ => SendError::retry(format!("{output}: {error}")),
+            })
         });
         done.await.unwrap_or_else(|error| Err(SendError::retry(error.to_string())))
     }
@@ -100,13 +108,76 @@ impl Output {
             _ => false,
         };
         if !is_current {
-            let is_new = !path.exists();
-            *open = Some(options().open(path)?);
-            if is_new {
-                sync_folder(path)?;
-            }
+            *open = Some(open_at(path)?);
         }
         open.as_mut().map(work).transpose()
+    }
+}
+
+impl Output {
+    /// What is there, in words.
+    fn probe(&self) -> io::Result<String> {
+        match self {
+            // To open a pipe and close it again would end its reader.
+            Self::File { path, .. } if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
+                Ok(format!("{self} is no file, so nothing in it is synced"))
+            }
+            _ => {
+                let size = self.with(|file| Ok(file.metadata()?.len()))?;
+                Ok(size
+                    .map_or(self.to_string(), |size| format!("{self} can be written; it has {size} bytes")))
+            }
+        }
+    }
+}
+
+/// A name of this process's own standard output, which leads to a pipe, a socket or a terminal: those are written
+/// to as they are, for not all of them can be opened by their names.
+fn is_standard_output(path: &Path) -> bool {
+    let names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+    names.iter().any(|name| path == Path::new(name))
+        && !std::fs::metadata(path).is_ok_and(|there| there.is_file())
+}
+
+fn open_at(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path) {
+        Ok(there) if !there.is_file() => open_stream(path),
+        Ok(_) => options().open(path),
+        Err(_) => {
+            let made = options().open(path)?;
+            sync_folder(path)?;
+            Ok(made)
+        }
+    }
+}
+
+/// Opens a pipe or a device to write only: whoever could also read from a pipe would not hear that its reader is
+/// gone. Does not wait for a reader; the next try finds one.
+#[cfg(unix)]
+fn open_stream(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let stream = rustix::fs::open(path, flags, Mode::empty())?;
+    rustix::fs::fcntl_setfl(&stream, OFlags::APPEND)?;
+    Ok(File::from(stream))
+}
+
+#[cfg(not(unix))]
+fn open_stream(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
+}
+
+/// Makes durable what was written, where that means anything.
+fn sync(file: &File) -> io::Result<()> {
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
+    match file.sync_data() {
+        // Some file systems know nothing of it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        synced => synced,
     }
 }
 
@@ -135,15 +206,19 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
 }
 
-fn begin(file: &mut File) -> io::Result<Begin> {
+/// Where a batch begins; nowhere in what is no file.
+fn begin(file: &mut File) -> io::Result<Option<Begin>> {
     let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
     let length = metadata.len();
     let mut last = [b'\n'];
     if length > 0 {
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
     }
-    Ok(Begin { length, file: identity(&metadata), ends_line: last == [b'\n'] })
+    Ok(Some(Begin { length, file: identity(&metadata), ends_line: last == [b'\n'] }))
 }
 
 fn write(file: &mut File, begin: Option<Begin>, lines: &[u8]) -> io::Result<()> {
@@ -174,7 +249,7 @@ impl EventDestination for FileDestination {
     }
 
     async fn place(&self, _: &Batch) -> Result<Place, SendError> {
-        let begin = self.blocking(|output| output.with(begin)).await?;
+        let begin = self.blocking(|output| Ok(output.with(begin)?.flatten())).await?;
         Ok(serde_json::to_value(begin).unwrap_or_default())
     }
 
@@ -192,7 +267,7 @@ impl EventDestination for FileDestination {
 
     async fn flush(&self) -> Result<(), SendError> {
         self.blocking(|output| {
-            if output.with(|file| file.sync_data())?.is_none() {
+            if output.with(|file| sync(file))?.is_none() {
                 io::stdout().lock().flush()?;
             }
             Ok(())
@@ -201,10 +276,6 @@ impl EventDestination for FileDestination {
     }
 
     async fn probe(&self) -> Result<String, SendError> {
-        let size = self.blocking(|output| output.with(|file| Ok(file.metadata()?.len()))).await?;
-        Ok(match size {
-            None => "standard output".to_owned(),
-            Some(size) => format!("{} can be written; it has {size} bytes", self.output),
-        })
+        self.blocking(Output::probe).await
     }
 }

@@ -55,6 +55,9 @@ pub struct S3Options {
     pub profile: Option<String>,
     /// The KMS key that objects are encrypted with.
     pub kms_key_id: Option<String>,
+    /// What uploads carry, so that the server can tell that they came whole; `sha256` unless given.
+    #[serde(default)]
+    pub checksum: S3Checksum,
     /// Whose API it is; `s3` unless given.
     #[serde(default)]
     pub provider: S3Provider,
@@ -75,6 +78,7 @@ impl S3Options {
             session_token: None,
             profile: None,
             kms_key_id: None,
+            checksum: S3Checksum::default(),
             provider: S3Provider::default(),
         }
     }
@@ -91,6 +95,17 @@ pub enum S3Compression {
     Gzip,
     /// `.ndjson.zst`
     Zstd,
+}
+
+/// The checksum that uploads to S3 carry. Buckets with Object Lock and a retention demand one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum S3Checksum {
+    /// `x-amz-checksum-sha256`; `AWS_CHECKSUM_ALGORITHM` wins where it is set.
+    #[default]
+    Sha256,
+    /// None, for servers that take none.
+    None,
 }
 
 /// Whose API an object store has.

@@ -1,14 +1,18 @@
 //! The Open Cybersecurity Schema Framework, 1.5: <https://schema.ocsf.io/1.5.0/>
 //!
-//! | Event | Class | Activity |
-//! |---|---|---|
-//! | `grant.created` | User Access Management (3005) | Assign Privileges (1) |
-//! | `grant.revoked` | User Access Management (3005) | Revoke Privileges (2) |
-//! | `token.issued` | Authorize Session (3003) | Assign Privileges (1) |
-//! | `budget.threshold`, `budget.exhausted` | Entity Management (3004) | Update (3) |
-//! | any other | Entity Management (3004) | Other (99) |
+//! | Event | Class | Activity | About |
+//! |---|---|---|---|
+//! | `grant.created` | User Access Management (3005) | Assign Privileges (1) | the agent, who gets them; the principal acts |
+//! | `grant.revoked` | Entity Management (3004) | Delete (4) | the grant; who revoked it acts |
+//! | `token.issued` | Entity Management (3004) | Create (1) | the token |
+//! | `budget.threshold`, `budget.exhausted` | Entity Management (3004) | Update (3) | the grant |
+//! | any other | Entity Management (3004) | Other (99) | the grant, if it names one |
+//!
+//! A revocation is no User Access event, because that has to name the agent and the scopes, which the event does
+//! not. Each is valid in 1.5.0 and in 1.8.0.
 
-use grantex::{EventData, GrantexEvent, Payload};
+use grantex::{EventData, GrantexEvent, Payload, RevokedBy};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// Identity & Access Management.
@@ -40,22 +44,30 @@ impl Kind {
 }
 
 const USER_ACCESS: (u64, &str) = (3005, "User Access Management");
-const SESSION: (u64, &str) = (3003, "Authorize Session");
 const ENTITY: (u64, &str) = (3004, "Entity Management");
 
+/// Success: the event is about what has happened.
+const SUCCESS: u64 = 1;
+
+/// Kinds of users: a person, one with more rights, the system itself, and what none of them is.
+const PERSON: u64 = 1;
+const ADMIN: u64 = 2;
+const SYSTEM: u64 = 3;
+const OTHER: u64 = 99;
+
 pub(super) fn event(event: &GrantexEvent) -> Value {
-    let assign = (1, "Assign Privileges");
     let kind = match &event.data {
-        Payload::Known(EventData::GrantCreated { .. }) => Kind::new(USER_ACCESS, assign, INFORMATIONAL),
-        Payload::Known(EventData::GrantRevoked { .. }) => {
-            Kind::new(USER_ACCESS, (2, "Revoke Privileges"), INFORMATIONAL)
+        Payload::Known(EventData::GrantCreated { .. }) => {
+            Kind::new(USER_ACCESS, (1, "Assign Privileges"), INFORMATIONAL)
         }
-        Payload::Known(EventData::TokenIssued { .. }) => Kind::new(SESSION, assign, INFORMATIONAL),
+        Payload::Known(EventData::GrantRevoked { .. }) => Kind::new(ENTITY, (4, "Delete"), INFORMATIONAL),
+        Payload::Known(EventData::TokenIssued { .. }) => Kind::new(ENTITY, (1, "Create"), INFORMATIONAL),
         Payload::Known(EventData::BudgetThreshold { .. }) => Kind::new(ENTITY, (3, "Update"), LOW),
         Payload::Known(EventData::BudgetExhausted { .. }) => Kind::new(ENTITY, (3, "Update"), MEDIUM),
         _ => Kind::new(ENTITY, (99, "Other"), INFORMATIONAL),
     };
-    let grant = super::grant_id(event).unwrap_or_default();
+    let grant = super::grant_id(event);
+    let data = super::data(event);
     let mut value = json!({
         "category_uid": CATEGORY,
         "category_name": "Identity & Access Management",
@@ -67,6 +79,8 @@ pub(super) fn event(event: &GrantexEvent) -> Value {
         "type_name": format!("{}: {}", kind.class_name, kind.activity_name),
         "severity_id": kind.severity,
         "severity": kind.severity_name,
+        "status_id": SUCCESS,
+        "status": "Success",
         "time": event.timestamp.millis(),
         "metadata": {
             "version": "1.5.0",
@@ -74,36 +88,48 @@ pub(super) fn event(event: &GrantexEvent) -> Value {
             "event_code": event.r#type,
             "product": {"name": "Grantex", "vendor_name": "Grantex"},
         },
-        "unmapped": super::data(event),
+        "unmapped": data,
         "raw_data": event.json(),
     });
-    let (name, about) = match &event.data {
+    if let (Some(grant), Some(metadata)) = (&grant, value.get_mut("metadata")) {
+        set(metadata, "correlation_uid", json!(grant));
+    }
+    match &event.data {
         Payload::Known(EventData::GrantCreated { agent_id, principal_id, scopes, .. }) => {
-            let user = json!({"uid": principal_id, "type_id": 1});
+            set(
+                &mut value,
+                "user",
+                json!({"uid": agent_id.to_string(), "type_id": OTHER, "type": "AI agent"}),
+            );
             set(&mut value, "privileges", json!(scopes));
-            set(&mut value, "actor", json!({"app_uid": agent_id.to_string()}));
-            set(&mut value, "resources", json!([resource(&grant)]));
-            ("user", user)
+            set(&mut value, "resources", json!([{"uid": grant, "type": "Grant"}]));
+            set(
+                &mut value,
+                "actor",
+                json!({"user": {"uid": principal_id, "type_id": PERSON, "type": "User"}}),
+            );
         }
         Payload::Known(EventData::GrantRevoked { revoked_by, .. }) => {
-            set(&mut value, "privileges", json!([]));
-            set(&mut value, "resources", json!([resource(&grant)]));
-            set(&mut value, "actor", json!({"user": {"type": revoked_by}}));
-            // Who had given the grant is in its `grant.created`.
-            ("user", json!({"uid": grant, "type_id": 99, "type": "Grant"}))
+            let (type_id, kind) = match revoked_by {
+                RevokedBy::Principal => (PERSON, "User"),
+                RevokedBy::Developer => (ADMIN, "Admin"),
+                RevokedBy::System => (SYSTEM, "System"),
+            };
+            set(&mut value, "actor", json!({"user": {"name": revoked_by, "type_id": type_id, "type": kind}}));
+            set(&mut value, "entity", entity(grant.as_deref(), "Grant", data));
         }
         Payload::Known(EventData::TokenIssued { token_id, .. }) => {
-            set(&mut value, "session", json!({"uid": token_id.to_string()}));
-            ("user", json!({"uid": grant, "type_id": 99, "type": "Grant"}))
+            set(&mut value, "entity", entity(Some(&token_id.to_string()), "Token", data));
         }
-        _ => ("entity", resource(&grant)),
-    };
-    set(&mut value, name, about);
+        _ if grant.is_some() => set(&mut value, "entity", entity(grant.as_deref(), "Grant", data)),
+        // One that names no grant is about itself.
+        _ => set(&mut value, "entity", entity(Some(&event.id.to_string()), "Event", data)),
+    }
     value
 }
 
-fn resource(grant: &str) -> Value {
-    json!({"uid": grant, "type": "Grant"})
+fn entity(uid: Option<&str>, kind: &str, data: &RawValue) -> Value {
+    json!({"uid": uid, "type_id": OTHER, "type": kind, "data": data})
 }
 
 fn set(value: &mut Value, name: &str, part: Value) {

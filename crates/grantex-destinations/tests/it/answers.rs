@@ -205,3 +205,44 @@ async fn a_port_that_wants_another_scheme_is_said_by_the_probe_and_condemns_noth
     let probed = definition(json!({"type": "webhook", "url": base})).probe().await.unwrap_err().to_string();
     assert!(probed.contains("scheme (http)"), "{probed}");
 }
+
+#[tokio::test]
+async fn uploads_carry_a_checksum_unless_told_otherwise() {
+    for (checksum, is_taken) in [(json!("sha256"), true), (json!("none"), false)] {
+        // As a bucket with a retention does: no upload without a checksum.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = Vec::new();
+                    while !is_whole(&request) {
+                        let mut part = [0; 4096];
+                        match socket.read(&mut part).await {
+                            Ok(0) | Err(_) => return,
+                            Ok(n) => request.extend_from_slice(&part[..n]),
+                        }
+                    }
+                    let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+                    let has_one = head.contains("\r\nx-amz-checksum-sha256: ") || !head.starts_with("put");
+                    let status = if has_one { "200 OK\r\netag: \"e\"" } else { "400 Bad Request" };
+                    socket.write_all(answer(status, "application/xml", "").as_bytes()).await.ok();
+                });
+            }
+        });
+        let options = json!({
+            "type": "s3", "bucket": "audit", "region": "us-east-1", "endpoint": endpoint, "checksum": checksum,
+            "access_key_id": "a", "secret_access_key": "b",
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let log = MemoryLog::default();
+        log.append(3);
+        let source = source(&log, folder.path());
+        definition(options).add_to(&source).unwrap();
+        let running = start(&source);
+        until("it is settled", || source.stats()[0].delivered == 3 || source.stats()[0].retries > 2).await;
+        assert_eq!(source.stats()[0].delivered == 3, is_taken);
+        source.stop().await;
+        running.await.unwrap().unwrap();
+    }
+}

@@ -120,3 +120,57 @@ async fn a_torn_batch_is_cut_back_before_it_is_written_again() {
     running.await.unwrap().unwrap();
     assert_eq!((receiver.received().await, stats[0].retries), (log.ids(), 1));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_cannot_be_synced_is_not_and_each_event_comes_once() {
+    use std::io::Read as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let log = MemoryLog::default();
+    log.append(30);
+    let source = source(&log, &folder.path().join("state"));
+    let destination = Lines(pipe.clone()).destination().await;
+    assert!(destination.probe().await.unwrap().contains("no file"), "a probe opens no pipe");
+    source.add_destination_with(destination, &quick()).unwrap();
+    let null = FileDestination::new("null", FileOptions::at("/dev/null")).unwrap();
+    source.add_destination_with(null, &quick()).unwrap();
+    let file = folder.path().join("file");
+    let private = FileDestination::new("private", FileOptions::at(&file)).unwrap();
+    source.add_destination_with(private, &quick()).unwrap();
+    let running = start(&source);
+    // Nobody reads from the pipe yet: it waits.
+    let retries = |name: &str| source.stats().iter().find(|stats| stats.name == name).unwrap().retries;
+    until("it tries again", || retries("file") > 0).await;
+    let reader = tokio::task::spawn_blocking(move || {
+        let (mut opened, mut text) = (fs::File::open(pipe).unwrap(), String::new());
+        let mut part = [0; 1024];
+        while text.lines().count() < 30 || !text.ends_with('\n') {
+            let n = opened.read(&mut part).unwrap();
+            text.push_str(std::str::from_utf8(&part[..n]).unwrap());
+        }
+        (opened, text)
+    });
+    let (opened, text) = reader.await.unwrap();
+    let read: Vec<EventId> = text.lines().map(|line| GrantexEvent::from_json(line).unwrap().id).collect();
+    assert_eq!(read, log.ids());
+    until("all is delivered", || source.stats().iter().all(|stats| stats.delivered == 30)).await;
+    assert_eq!((retries("null"), retries("private")), (0, 0));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // A pipe whose reader is gone does not heal: that destination ends, the others go on.
+    drop(opened);
+    log.append(1);
+    let ended = |name: &str| source.stats().iter().find(|stats| stats.name == name).unwrap().phase;
+    until("it ends", || ended("file") == grantex_destinations::Phase::Failed).await;
+    until("the others go on", || source.stats().iter().filter(|stats| stats.delivered == 31).count() == 2)
+        .await;
+    let told = source.stats().iter().find(|stats| stats.name == "file").unwrap().last_error.clone().unwrap();
+    assert!(told.contains("nobody reads from this pipe"), "{told}");
+    source.stop().await;
+    running.await.unwrap().unwrap();
+}

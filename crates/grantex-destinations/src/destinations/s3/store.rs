@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, Checksum, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{ClientOptions, HttpClient, HttpConnector};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{ObjectStore, RetryConfig};
 
-use super::{S3Options, S3Provider};
+use super::{S3Checksum, S3Options, S3Provider};
 use crate::error::ConfigError;
 use crate::http::{self, HttpOptions};
 
@@ -102,6 +102,10 @@ fn s3(options: &S3Options) -> Result<AmazonS3Builder, ConfigError> {
     };
     if let Some(token) = &options.session_token {
         builder = builder.with_token(token.expose());
+    }
+    // A bucket with a retention takes no upload without one.
+    if options.checksum == S3Checksum::Sha256 && std::env::var_os("AWS_CHECKSUM_ALGORITHM").is_none() {
+        builder = builder.with_checksum_algorithm(Checksum::SHA256);
     }
     if let Some(key) = &options.kms_key_id {
         builder = builder.with_sse_kms_encryption(key);
