@@ -16,7 +16,7 @@ use crate::{Failure, print};
 #[derive(Args)]
 #[command(after_help = "Examples:
   grantex backup --data-dir ./grantex-data --to ./backups/$(date +%F)
-  grantex serve --data-dir ./backups/2026-03-01        restore")]
+  cp -a ./backups/2026-03-01 ./restored && grantex serve --data-dir ./restored   restore")]
 pub(crate) struct Backup {
     /// The data directory to copy
     #[arg(long, env = "GRANTEX_DATA_DIR", default_value = "./grantex-data", value_name = "FOLDER")]

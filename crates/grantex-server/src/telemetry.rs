@@ -28,6 +28,10 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Taken)?;
     describe();
+    // An alert needs a zero before the first count.
+    for alerting in ["grantex_damaged_events_total", "grantex_commit_failures_total"] {
+        metrics::counter!(alerting).absolute(0);
+    }
     Ok(handle)
 }
 
