@@ -8,7 +8,7 @@
 //! | `committer` | the writer's thread: savepoints, group commit, recovery from failed writes |
 //! | `inbox` | what waits for the writer: a turn for each developer |
 //! | `readers` | the readers' threads: one snapshot per query |
-//! | `desk` | what waits for the readers: a turn for each developer, look-ups apart from long reads |
+//! | `desk` | what waits for the readers of a kind: a turn for each developer |
 //! | `wal`, `gate` | checkpoints, and room in the write-ahead log |
 //! | `mark` | what remembers how far the database was |
 //! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |

@@ -10,18 +10,23 @@ use grantex_core::store::{Query, QueryKind, Scope, StoreResult};
 use rusqlite::Connection;
 
 use super::Common;
-use super::desk::{Desk, Role, Shares};
+use super::desk::Desk;
 use super::open::{self, OpenError};
 use super::session::{Session, store_error};
 
-/// Reading is mostly from the page cache, so a thread a core keeps the cores busy; below four, a
-/// long page of history would hold up short look-ups.
-const LEAST_THREADS: usize = 4;
-const MOST_THREADS: usize = 16;
+/// Threads for each kind of query. Reading is mostly from the page cache, so a thread a core keeps the
+/// cores busy; with three, one developer has two of them, as many as the smallest machines have cores.
+const LEAST_THREADS: usize = 3;
+const MOST_THREADS: usize = 8;
+/// How much nicer the threads of long reads are: whatever answers somebody who waits for less goes
+/// before them, and where nothing else is to do they have the cores to themselves.
+#[cfg(target_os = "linux")]
+const LONG_NICENESS: i32 = 5;
 
 /// The handle on the readers' threads.
 pub(super) struct Readers {
-    desk: Arc<Desk>,
+    points: Arc<Desk>,
+    long: Arc<Desk>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -32,9 +37,11 @@ impl Readers {
         common: &Arc<Common>,
     ) -> Result<Self, OpenError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let shares = Shares::of(cores.clamp(LEAST_THREADS, MOST_THREADS));
-        let mut readers = Self { desk: Arc::new(Desk::new(shares)), threads: Vec::new() };
-        for (number, role) in shares.roles().enumerate() {
+        let of_a_kind = cores.clamp(LEAST_THREADS, MOST_THREADS);
+        let desk = || Arc::new(Desk::new(of_a_kind));
+        let mut readers = Self { points: desk(), long: desk(), threads: Vec::new() };
+        let kinds = [QueryKind::Point, QueryKind::Long].into_iter().flat_map(|kind| vec![kind; of_a_kind]);
+        for (number, kind) in kinds.enumerate() {
             let connection = open::reader(path)?;
             common.gate.introduce(number, connection.get_interrupt_handle());
             let reader = Reader {
@@ -44,10 +51,19 @@ impl Readers {
                 clock: Arc::clone(clock),
                 common: Arc::clone(common),
             };
-            let desk = Arc::clone(&readers.desk);
+            let desk = Arc::clone(readers.desk(kind));
+            let name = match kind {
+                QueryKind::Point => "reader",
+                QueryKind::Long => "long-reader",
+            };
             let thread = std::thread::Builder::new()
-                .name(format!("reader-{number}"))
-                .spawn(move || reader.run(&desk, role))
+                .name(format!("{name}-{number}"))
+                .spawn(move || {
+                    if kind == QueryKind::Long {
+                        step_back();
+                    }
+                    reader.run(&desk);
+                })
                 .map_err(|error| OpenError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
             readers.threads.push(thread);
         }
@@ -55,13 +71,29 @@ impl Readers {
     }
 
     pub(super) fn query(&self, scope: Scope, kind: QueryKind, query: Query) {
-        self.desk.query(scope, kind, query);
+        self.desk(kind).query(scope, query);
+    }
+
+    fn desk(&self, kind: QueryKind) -> &Arc<Desk> {
+        match kind {
+            QueryKind::Point => &self.points,
+            QueryKind::Long => &self.long,
+        }
+    }
+}
+
+/// Makes the calling thread nicer. Elsewhere than on Linux, that would be the whole process.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(LONG_NICENESS) {
+        tracing::warn!(%error, "the priority of long reads could not be lowered");
     }
 }
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        self.desk.close();
+        self.points.close();
+        self.long.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a reader thread panicked");
@@ -79,14 +111,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self, desk: &Desk, role: Role) {
+    fn run(mut self, desk: &Desk) {
         let mut done = None;
-        while let Some((place, query)) = desk.next(role, done) {
+        while let Some((scope, query)) = desk.next(done) {
             if let Err(error) = self.answer(query) {
                 tracing::warn!(%error, "a reader's connection failed and is opened again");
                 self.connection = None;
             }
-            done = Some(place);
+            done = Some(scope);
         }
     }
 

@@ -157,7 +157,8 @@ fn history_stays_for_its_age(harness: Harness) {
             > 0
         {
             slices += 1;
-            let counted = harness.read(move |store| Ok((store.transaction_count(id, grant)?, debits(store)?)));
+            let counted =
+                harness.read(move |store| Ok((store.transaction_count(id, grant)?, debits(store)?)));
             assert_eq!(counted.0, counted.1 as u64, "the kept counter goes with the rows");
         }
         slices
