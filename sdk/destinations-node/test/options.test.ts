@@ -37,6 +37,7 @@ const DATADOG: Names<DatadogOptions> = {
   url: 0,
 };
 const SPLUNK: Names<SplunkOptions> = {
+  acceptEmptyAnswer: 0,
   ack: 0,
   ackTimeoutMs: 0,
   hecToken: 0,
@@ -49,6 +50,7 @@ const SPLUNK: Names<SplunkOptions> = {
 const S3: Names<S3Options> = {
   accessKeyId: 0,
   bucket: 0,
+  checksum: 0,
   compression: 0,
   endpoint: 0,
   kmsKeyId: 0,
