@@ -1,5 +1,6 @@
 //! The forwarder's configuration file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ impl Config {
         let named =
             |error: &ConfigError| file.mistake(error.key.as_deref().unwrap_or_default(), &error.message);
         config.source()?.check().map_err(|error| named(&error))?;
-        let mut seen = std::collections::BTreeSet::new();
+        let (mut seen, mut files) = (BTreeSet::new(), BTreeSet::new());
         for (index, options) in config.destinations.iter().enumerate() {
             let wrong = |key: &str, message: String| {
                 let name = options.get("name").and_then(Value::as_str);
@@ -66,6 +67,12 @@ impl Config {
                 .map_err(|error| wrong(error.key.as_deref().unwrap_or_default(), error.message))?;
             if !seen.insert(definition.name().to_owned()) {
                 return Err(wrong("name", "there is another destination of this name".into()).into());
+            }
+            // Each truncates what it finds behind its own checkpoint: two would cut each other's events.
+            if let Some(path) = file_path(options)
+                && !files.insert(path)
+            {
+                return Err(wrong("path", "another destination writes this file".into()).into());
             }
         }
         Ok(config)
@@ -168,6 +175,17 @@ impl Key {
     }
 }
 
+/// The file that a destination writes, whatever way its path is written; `None` for other kinds and
+/// for what several may write to.
+fn file_path(options: &Map<String, Value>) -> Option<PathBuf> {
+    let is_file = options.get("type").and_then(Value::as_str) == Some("file");
+    let path = options.get("path").and_then(Value::as_str).filter(|_| is_file)?;
+    if path == "-" || path.starts_with("/dev/") {
+        return None;
+    }
+    std::path::absolute(path).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +221,10 @@ mod tests {
             ("api_key = \"${X\"", "line 1: api_key: a `${` without"),
             (key, "there is no [[destination]]"),
             (&format!("{key}{file}{file}"), "line 7: name: destination \"a\": there is another"),
+            (
+                &format!("{key}{file}{}", file.replace("\"a\"", "\"b\"")),
+                "path: destination \"b\": another destination writes this file",
+            ),
             (
                 &format!("{key}stat_dir = \"x\"\n{file}"),
                 "line 2: stat_dir: unknown field `stat_dir`, expected",
