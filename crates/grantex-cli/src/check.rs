@@ -51,7 +51,8 @@ pub(crate) fn run(check: &Check) -> Result<(), Failure> {
             .iter()
             .map(|Problem { kind, place, detail }| json!({ "kind": kind, "place": place, "detail": detail }))
             .collect();
-        print::pretty(&json!({ "dataDir": check.data_dir, "problems": problems }))?;
+        let report = json!({ "dataDir": check.data_dir, "problems": problems });
+        serde_json::to_string_pretty(&report)?.lines().for_each(print::report);
     }
     match problems.len() {
         0 => {
@@ -83,7 +84,7 @@ impl Report {
             Found::Problem(problem) => {
                 self.clear();
                 if !self.json {
-                    print::line(format_args!("{}  {}  {}", problem.kind, problem.place, problem.detail));
+                    print::report(format_args!("{}  {}  {}", problem.kind, problem.place, problem.detail));
                 }
                 self.problems.push(problem);
             }

@@ -25,6 +25,16 @@ pub(crate) fn line(text: impl Display) {
     pieces(&[(PLAIN, &text)]);
 }
 
+/// Prints a line to standard output for a command whose exit code is its answer: it goes on where
+/// the reader has gone.
+pub(crate) fn report(text: impl Display) {
+    let written = write(&mut anstream::stdout().lock(), &[(PLAIN, &text)]);
+    finish(written.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    }));
+}
+
 /// Prints a line of pieces to standard output.
 pub(crate) fn pieces(pieces: &[Piece<'_>]) {
     finish(write(&mut anstream::stdout().lock(), pieces));

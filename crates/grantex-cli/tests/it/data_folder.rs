@@ -318,6 +318,16 @@ async fn a_check_finds_each_damaged_or_missing_item() {
         ("budget", "the debits take", "UPDATE transactions SET amount = amount + 1"),
         ("budget", "debits are there", "UPDATE budgets SET debits = debits + 1"),
         ("grant", "is missing", "PRAGMA foreign_keys = OFF; DELETE FROM grants WHERE parent_id IS NULL"),
+        (
+            "grant",
+            "ends after",
+            "UPDATE grants SET expires_at = expires_at + 100000000 WHERE parent_id IS NOT NULL AND revoked_at IS NULL",
+        ),
+        (
+            "grant",
+            "has scopes that",
+            "UPDATE grants SET scopes = '[\"zzz\"]' WHERE parent_id IS NOT NULL AND revoked_at IS NULL",
+        ),
         ("grant", "a cascade would pass it over", "DELETE FROM grant_ancestry"),
         ("row", "is missing", "PRAGMA foreign_keys = OFF; DELETE FROM developers"),
     ];
@@ -348,6 +358,13 @@ async fn a_check_finds_each_damaged_or_missing_item() {
     fs::remove_dir_all(target.join("signing-keys")).unwrap();
     let found = check(&target);
     assert!(found.iter().filter(|(kind, _)| kind == "key").count() >= 3, "{found:#?}");
+    // Its exit code is its answer, also where nobody reads the rest.
+    for form in [&["check"][..], &["check", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let arguments = [form, &["--data-dir", target.to_str().unwrap()]].concat();
+        assert_eq!(grantex(&arguments).stdout(writer).status().unwrap().code(), Some(1), "{form:?}");
+    }
     // A page of it, as a bad sector would leave it.
     let mut bytes = fs::read(target.join("grantex.db")).unwrap();
     let middle = bytes.len() / 8192 * 4096;

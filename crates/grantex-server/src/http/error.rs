@@ -112,8 +112,11 @@ impl From<Error> for ApiError {
             .retry_after(1),
             // Logged once, where it was found.
             Error::Store(StoreError::Damaged(damage)) => {
-                let advice = "ask the operator to restore them from a backup, or go on after `resumeAfter`, without them";
-                let message = format!("{damage}; {advice}");
+                let pass_over = damage.resume_after.map_or(String::new(), |id| {
+                    format!(", or read on without what is damaged: after {id} (`resumeAfter`)")
+                });
+                let message =
+                    format!("{damage}; ask the operator to restore the log from a backup{pass_over}");
                 Self { resume_after: damage.resume_after, ..Self::new(ErrorCode::EventDamaged, message) }
             }
             Error::Store(error @ StoreError::Internal(_)) => Self::internal(&error),

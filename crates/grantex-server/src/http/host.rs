@@ -18,7 +18,16 @@ pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiErro
 
 /// A name, an address, or one in brackets, and perhaps a port: the characters of RFC 3986, section 3.2.2.
 fn can_be_host(value: &HeaderValue) -> bool {
-    value.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+    // RFC 9112, section 3.2: empty where the target has no authority.
+    if value.is_empty() {
+        return true;
+    }
+    let Ok(authority) = http::uri::Authority::try_from(value.as_bytes()) else { return false };
+    let host = authority.host();
+    let is_port_good = authority.port_u16().is_some() || authority.as_str() == host;
+    let is_name_good = host.starts_with('[') || !host.trim_end_matches('.').split('.').any(str::is_empty);
+    // Proxies read a user or a list in different ways.
+    is_port_good && is_name_good && !value.as_bytes().iter().any(|byte| b",@".contains(byte))
 }
 
 #[cfg(test)]
@@ -38,7 +47,18 @@ mod tests {
         {
             assert!(check(Version::HTTP_11, &[host]), "{host}");
         }
-        for host in ["a b", "a.example/", "user@a.example", "a.example, b.example", "a\\b"] {
+        for host in [
+            "a b",
+            "a.example/",
+            "user@a.example",
+            "a.example, b.example",
+            "a\\b",
+            "[::1",
+            "a:65536",
+            "a:b",
+            "a,b",
+            "..",
+        ] {
             assert!(!check(Version::HTTP_11, &[host]), "{host}");
         }
         assert!(!check(Version::HTTP_11, &[]) && check(Version::HTTP_10, &[]));

@@ -42,7 +42,7 @@ async fn history_ends_before_it_and_says_how_to_go_on() {
     let refused = client.get(&format!("/v1/events?after={cursor}")).await;
     let resume = refused.body["resumeAfter"].as_str().unwrap().to_owned();
     let message = refused.refused(500, "EVENT_DAMAGED");
-    assert!(message.contains("positions 5 to 6"), "{message}");
+    assert!(message.contains("positions 5 to 6") && message.contains(&resume), "{message}");
     let rest = client.get(&format!("/v1/events?after={resume}")).await.ok(200);
     assert_eq!(rest["events"].as_array().unwrap()[..], log[6..]);
     // Also where a filter hides all that comes before.

@@ -51,7 +51,13 @@ impl Checker<'_> {
                 (SELECT p.depth FROM grants p WHERE p.developer_id = g.developer_id AND p.id = g.parent_id) AS parent_depth,
                 (SELECT count(*) FROM grant_ancestry a WHERE a.grant_id = g.id) AS above,
                 EXISTS (SELECT 1 FROM agents a WHERE a.developer_id = g.developer_id AND a.id = g.agent_id) AS has_agent,
-                json_valid(g.scopes) AS has_scopes, g.revoked_at IS NULL AND g.expires_at > {now} AS in_force
+                json_valid(g.scopes) AS has_scopes,
+                EXISTS (SELECT 1 FROM grants p WHERE p.developer_id = g.developer_id AND p.id = g.parent_id
+                    AND p.expires_at < g.expires_at) AS outlives,
+                CASE WHEN json_valid(g.scopes) THEN EXISTS (SELECT 1 FROM grants p, json_each(g.scopes) s
+                    WHERE p.developer_id = g.developer_id AND p.id = g.parent_id AND json_valid(p.scopes)
+                    AND s.value NOT IN (SELECT value FROM json_each(p.scopes))) END AS exceeds,
+                g.revoked_at IS NULL AND g.expires_at > {now} AS in_force
             FROM grants g WHERE (g.developer_id, g.id) > (?1, ?2) ORDER BY 1, 2 LIMIT ?3"
         );
         self.rows("grants", &sql, sink, |row| {
@@ -68,6 +74,10 @@ impl Checker<'_> {
                 "the grant that it was delegated from is missing"
             } else if depth != parent_depth.map_or(0, |depth| depth.saturating_add(1)) {
                 "its depth is not one more than that of the grant that it was delegated from"
+            } else if row.get::<_, bool>("outlives")? {
+                "it ends after the grant that it was delegated from"
+            } else if row.get::<_, bool>("exceeds")? {
+                "it has scopes that the grant it was delegated from has not"
             } else if row.get::<_, i64>("above")? != depth {
                 "the grants above it are not all known, so that a cascade would pass it over"
             } else {
