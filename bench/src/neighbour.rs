@@ -19,8 +19,8 @@ use crate::report::{Report, Target};
 use crate::server::Server;
 use crate::stalled::stop_reading;
 
-/// B's calls of each kind come so far apart, whether or not the one before was answered in time: whoever is kept
-/// waiting for a second waits with forty calls. Longer than what is still [`FAST`], or calls would wait for each other.
+/// The time between two of B's calls of one kind. A call is sent when it is due, also while the one before is not
+/// answered: a stall of a second delays forty calls. The pace is slower than [`FAST`], so that fast calls do not queue.
 const PACE: Duration = Duration::from_millis(25);
 /// What is slower than so many times B alone is noticed,
 const SLOWER: f64 = 3.0;
@@ -243,7 +243,7 @@ fn cascade(place: &Place, running: &Running) {
     one_by_one(place, running, place.filled.roots.iter().map(|id| format!("DELETE /v1/grants/{id}")));
 }
 
-/// A few dear calls, spread over the time that is measured.
+/// A few expensive calls, spread over the measured time.
 fn one_by_one(place: &Place, running: &Running, calls: impl ExactSizeIterator<Item = String>) {
     let mut caller = Caller::new(place.address);
     let pause = PACE * place.sizes.calls / u32::try_from(calls.len()).unwrap();
