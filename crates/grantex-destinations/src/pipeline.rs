@@ -312,7 +312,7 @@ impl<D: EventDestination> Pipeline<D> {
                 }
                 _ = tick.tick() => {
                     wants_redelivery = true;
-                    self.look_for_proof(&held).await;
+                    self.look_for_proof(&mut held).await;
                     self.report(&mut reported, &mut reporting).await;
                 }
                 gathered = gather.next(&delivery.destination), if may_gather => match gathered {
@@ -357,11 +357,17 @@ impl<D: EventDestination> Pipeline<D> {
     }
 
     /// Looks whether an operator says that the refusals count.
-    async fn look_for_proof(&self, held: &Held) {
-        if !held.is_empty()
-            && let Err(error) = self.delivery.look_for_proof().await
-        {
-            tracing::warn!(destination = self.name(), %error, "the state cannot be read");
+    async fn look_for_proof(&self, held: &mut Held) {
+        if held.is_empty() {
+            return;
+        }
+        match self.delivery.look_for_proof().await {
+            // They would wait for minutes otherwise.
+            Ok(true) => held.is_proven(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(destination = self.name(), %error, "the state cannot be read");
+            }
         }
     }
 
@@ -370,7 +376,7 @@ impl<D: EventDestination> Pipeline<D> {
         let name = self.name();
         let error = SendError::refused(format!(
             "{reason}; nothing was accepted since the configuration changed, so no event is given up: is the \
-             address right? `grantex forward dead-letters condemn {name}` says that the refusals count"
+             address right? `grantex forward dead-letters set-aside {name}` makes dead letters of what it refuses"
         ));
         let (failures, delay) = held.add(pieces, &error);
         let reason = error.to_string();

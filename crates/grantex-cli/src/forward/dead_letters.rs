@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
   grantex forward dead-letters retry 7 8
   grantex forward dead-letters retry --all --destination siem
   grantex forward dead-letters drop 7
-  grantex forward dead-letters condemn hook   what it refuses from its first event on becomes dead letters")]
+  grantex forward dead-letters set-aside hook   what it refuses from its first event on becomes dead letters")]
 pub(super) struct DeadLetters {
     #[command(subcommand)]
     command: Command,
@@ -42,7 +42,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// One of them, with its event and the answer that condemned it
+    /// One of them, with its event and the answer of the destination
     Show {
         /// Its number, as `list` tells
         number: i64,
@@ -53,9 +53,9 @@ enum Command {
     Drop(Which),
     /// Make dead letters of what a destination refuses although it has accepted nothing yet
     ///
-    /// Until a destination has accepted something with its present configuration, a refusal may be another
-    /// server's, and makes no dead letter. This says that the destination's refusals count.
-    Condemn {
+    /// Until a destination has accepted an event with its present configuration, a refusal may come from another
+    /// server, and makes no dead letter. This command confirms that the destination itself refuses.
+    SetAside {
         /// The destination's name
         destination: String,
     },
@@ -87,7 +87,7 @@ pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Failure
             print::line(format_args!("{} dropped", numbers.len()));
             Ok(())
         }
-        Command::Condemn { destination } => {
+        Command::SetAside { destination } => {
             let mut definitions = config.definitions()?.into_iter();
             let Some(definition) = definitions.find(|definition| definition.name() == destination) else {
                 return Err(format!("there is no destination {destination:?} in the configuration").into());

@@ -276,3 +276,23 @@ async fn a_state_folder_that_disappears_is_said_and_nothing_more_is_delivered() 
     daemon.signal("-TERM");
     assert!(daemon.wait());
 }
+
+/// Until something was accepted a refusal may be another server's; the operator knows better.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
+    let (_data, server, client) = service().await;
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    let (hook, refuses) = receiver().await;
+    refuses.store(true, Ordering::SeqCst);
+    let destination = format!("[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{hook}\"\n");
+    let forward = Forward::new(&server.base, &client.key, &destination);
+    let _running = forward.start(&[]);
+    let failing = forward.wait_for(|status| status["state"] == "failing");
+    assert_eq!(failing["deadLetters"], 0, "{failing}");
+    let nobody = forward.run(&["dead-letters", "set-aside", "hok"]);
+    assert!(!nobody.status.success() && shown(&nobody).contains("\"hok\""), "{}", shown(&nobody));
+    let done = forward.run(&["dead-letters", "set-aside", "hook"]);
+    assert!(done.status.success(), "{}", shown(&done));
+    forward.wait_for(|status| status["deadLetters"] == 2);
+}
