@@ -115,12 +115,13 @@ func (e *APIError) kind() error {
 	return ErrAPI
 }
 
-// mayPass tells whether the same request may get another answer later; a 409 unless the service called it final.
+// mayPass tells whether the same request may get another answer later; a 409 unless the service called it final,
+// a 5xx except for a damaged event, which stays damaged.
 func (e *APIError) mayPass() bool {
 	if e.Status == 409 {
 		return e.Code != "CONFLICT" && e.Code != "GRANT_INACTIVE"
 	}
-	return e.Status == 408 || e.Status == 429 || e.Status >= 500
+	return e.Status == 408 || e.Status == 429 || (e.Status >= 500 && e.Code != "EVENT_DAMAGED")
 }
 
 // didNothing tells whether the answer says that nothing was done.

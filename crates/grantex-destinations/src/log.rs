@@ -40,7 +40,7 @@ pub enum LogError {
     /// The place is not in the log any more: events may be missing.
     #[error("{0}")]
     Lost(String),
-    /// The service refuses: a key that was revoked, a filter that it does not know.
+    /// The service refuses: a key that was revoked, a filter that it does not know, an event that is damaged.
     #[error("{0}")]
     Refused(String),
     /// It may pass.
@@ -98,6 +98,12 @@ impl EventLog for ServiceLog {
 
 fn log_error(error: &Error) -> LogError {
     let message = error.to_string();
+    // It does not pass by itself, but a repair may come while the forwarder runs.
+    if let Error::Api(api) = error
+        && api.code.as_deref() == Some("EVENT_DAMAGED")
+    {
+        return LogError::Refused(message);
+    }
     match error.kind() {
         ErrorKind::Gone => LogError::Lost(message),
         ErrorKind::BadRequest

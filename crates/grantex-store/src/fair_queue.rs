@@ -21,7 +21,7 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct FairQueue<K, T> {
     limits: Limits,
-    lanes: HashMap<K, Lane<T>>,
+    parts: HashMap<K, Part<T>>,
     /// The owners with something waiting and less than `lent_each` lent, each once.
     round: VecDeque<K>,
     waiting: usize,
@@ -29,14 +29,14 @@ pub(crate) struct FairQueue<K, T> {
 
 /// An owner's part; exists while something waits or is lent.
 #[derive(Debug)]
-struct Lane<T> {
+struct Part<T> {
     waiting: VecDeque<T>,
     lent: usize,
 }
 
 impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, lanes: HashMap::new(), round: VecDeque::new(), waiting: 0 }
+        Self { limits, parts: HashMap::new(), round: VecDeque::new(), waiting: 0 }
     }
 
     /// How many items wait.
@@ -51,15 +51,15 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
 
     /// Adds an item at the end of its owner's part; gives it back when there is no room.
     pub(crate) fn push(&mut self, owner: K, item: T) -> Result<(), T> {
-        let lane = self.lanes.get(&owner).map_or(0, |lane| lane.waiting.len());
-        let room = if lane == 0 { self.limits.waiting } else { self.limits.waiting / 2 };
-        if self.waiting >= room || lane >= self.limits.waiting_each {
+        let part = self.parts.get(&owner).map_or(0, |part| part.waiting.len());
+        let room = if part == 0 { self.limits.waiting } else { self.limits.waiting / 2 };
+        if self.waiting >= room || part >= self.limits.waiting_each {
             return Err(item);
         }
-        let lane = self.lanes.entry(owner).or_insert_with(|| Lane { waiting: VecDeque::new(), lent: 0 });
-        lane.waiting.push_back(item);
+        let part = self.parts.entry(owner).or_insert_with(|| Part { waiting: VecDeque::new(), lent: 0 });
+        part.waiting.push_back(item);
         self.waiting = self.waiting.saturating_add(1);
-        if lane.waiting.len() == 1 && lane.lent < self.limits.lent_each {
+        if part.waiting.len() == 1 && part.lent < self.limits.lent_each {
             self.round.push_back(owner);
         }
         Ok(())
@@ -77,12 +77,12 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
 
     /// One of the owner's items that were lent is done with.
     pub(crate) fn returned(&mut self, owner: K) {
-        let Some(lane) = self.lanes.get_mut(&owner) else { return };
-        let was_at_limit = lane.lent >= self.limits.lent_each;
-        lane.lent = lane.lent.saturating_sub(1);
-        if lane.waiting.is_empty() {
-            if lane.lent == 0 {
-                self.lanes.remove(&owner);
+        let Some(part) = self.parts.get_mut(&owner) else { return };
+        let was_at_limit = part.lent >= self.limits.lent_each;
+        part.lent = part.lent.saturating_sub(1);
+        if part.waiting.is_empty() {
+            if part.lent == 0 {
+                self.parts.remove(&owner);
             }
         } else if was_at_limit {
             self.round.push_back(owner);
@@ -91,15 +91,15 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
 
     fn next(&mut self, lend: usize) -> Option<(K, T)> {
         let owner = self.round.pop_front()?;
-        let lane = self.lanes.get_mut(&owner)?;
-        let item = lane.waiting.pop_front()?;
+        let part = self.parts.get_mut(&owner)?;
+        let item = part.waiting.pop_front()?;
         self.waiting = self.waiting.saturating_sub(1);
-        lane.lent = lane.lent.saturating_add(lend);
-        if lane.waiting.is_empty() {
-            if lane.lent == 0 {
-                self.lanes.remove(&owner);
+        part.lent = part.lent.saturating_add(lend);
+        if part.waiting.is_empty() {
+            if part.lent == 0 {
+                self.parts.remove(&owner);
             }
-        } else if lane.lent < self.limits.lent_each {
+        } else if part.lent < self.limits.lent_each {
             self.round.push_back(owner);
         }
         Some((owner, item))
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(queue.len(), 6);
         assert_eq!(all(&mut queue), [1, 10, 20, 2, 11, 3]);
         assert!(!queue.has_turn());
-        assert!(queue.lanes.is_empty(), "who has nothing waiting costs nothing");
+        assert!(queue.parts.is_empty(), "who has nothing waiting costs nothing");
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         for owner in ['a', 'a', 'b'] {
             queue.returned(owner);
         }
-        assert!(queue.lanes.is_empty());
+        assert!(queue.parts.is_empty());
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
                 let busy = (0..5u8).filter(|owner| {
                     waiting.get(owner).is_some_and(|own| !own.is_empty()) || lent.get(owner).is_some_and(|n| *n > 0)
                 });
-                prop_assert_eq!(queue.lanes.len(), busy.count());
+                prop_assert_eq!(queue.parts.len(), busy.count());
             }
         }
     }

@@ -140,10 +140,11 @@ impl ApiError {
     }
 
     /// Whether the same request may get another answer later: 408, 409 unless the service said that
-    /// it is final, 429, 5xx.
+    /// it is final, 429, 5xx except for a damaged event, which stays damaged.
     pub(crate) fn may_pass(&self) -> bool {
         match self.status {
-            408 | 429 | 500..=599 => true,
+            408 | 429 => true,
+            500..=599 => self.code.as_deref() != Some("EVENT_DAMAGED"),
             409 => !matches!(self.code.as_deref(), Some("CONFLICT" | "GRANT_INACTIVE")),
             _ => false,
         }

@@ -125,10 +125,13 @@ export function apiError(refusal: Refusal, ofStream = false): ApiError {
   return new kind(refusal, ofStream ? STREAM_HINTS[refusal.status] : undefined);
 }
 
-/** Whether the same request may get another answer later. A 409 may, unless the service said that it is final. */
+/**
+ * Whether the same request may get another answer later. A 409 may, unless the service said that it is final; a 5xx
+ * too, except for a damaged event, which stays damaged.
+ */
 export function mayPass({ status, code }: ApiError): boolean {
   if (status === 409) return code !== 'CONFLICT' && code !== 'GRANT_INACTIVE';
-  return status === 408 || status === 429 || status >= 500;
+  return status === 408 || status === 429 || (status >= 500 && code !== 'EVENT_DAMAGED');
 }
 
 /** Whether the answer says that nothing was done. */

@@ -296,3 +296,32 @@ async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
     assert!(done.status.success(), "{}", shown(&done));
     forward.wait_for(|status| status["deadLetters"] == 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_follows_says_where_an_event_is_damaged() {
+    let (data, mut server, client) = service().await;
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    client.token(&agent).await;
+    server.process.signal("-TERM");
+    assert!(server.process.wait());
+    rusqlite::Connection::open(data.path().join("grantex.db"))
+        .unwrap()
+        .execute("UPDATE events SET envelope = CAST('{}' AS BLOB) WHERE position = 3", [])
+        .unwrap();
+    let server = Server::start(data.path(), &[]);
+
+    let target = ["--url", server.base.as_str(), "--api-key", client.key.as_str()];
+    let tail =
+        output(&[&["events", "tail", "--json", "--since", "2026-01-01T00:00:00Z"], &target[..]].concat());
+    assert_eq!(String::from_utf8_lossy(&tail.stdout).lines().count(), 2, "{}", shown(&tail));
+    let said = |text: &str| text.contains("position 3") && text.contains("after evt_");
+    assert!(!tail.status.success() && said(&shown(&tail)), "{}", shown(&tail));
+
+    let audit = "[[destination]]\nname = \"audit\"\ntype = \"file\"\npath = \"-\"\n";
+    let forward = Forward::new(&server.base, &client.key, audit);
+    let running = forward.start(&["--log-format", "text"]);
+    let failing = forward.wait_for(|status| status["state"] == "failing" && status["delivered"] == 2);
+    assert!(said(failing["lastError"].as_str().unwrap()), "{failing}");
+    running.err.wait_for("manual action required");
+}

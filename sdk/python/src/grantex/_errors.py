@@ -166,7 +166,8 @@ def may_pass(error: ApiError) -> bool:
     """Whether the same request may get another answer later; a 409 unless the service called it final."""
     if error.status == 409:
         return error.code not in ("CONFLICT", "GRANT_INACTIVE")
-    return error.status in (408, 429) or error.status >= 500
+    # A damaged event stays damaged.
+    return error.status in (408, 429) or (error.status >= 500 and error.code != "EVENT_DAMAGED")
 
 
 def did_nothing(error: ApiError) -> bool:
