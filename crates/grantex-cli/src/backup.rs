@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use grantex_store::sqlite;
 
-use crate::{Failure, print};
+use crate::{Failure, check, print};
 
 /// Copy a data directory, consistently, while the service runs
 ///
-/// The copy has the database as it was at one instant, and the keys. It is a data directory
-/// itself: restore it by serving it. It holds secrets, like the original.
+/// The copy has the database as it was at one instant, and the keys. It is a data directory itself, and everything in
+/// it is checked as `grantex check` does: the command ends with 1 if anything is damaged. Restore it by serving a copy
+/// of it. It holds secrets, like the original.
 #[derive(Args)]
 #[command(after_help = "Examples:
   grantex backup --data-dir ./grantex-data --to ./backups/$(date +%F)
@@ -62,8 +63,17 @@ pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
     fs::rename(&unfinished, target)?;
     fs::File::open(parent)?.sync_all()?;
     let bytes = fs::metadata(target.join(sqlite::FILE_NAME))?.len();
-    print::line(format_args!("{} ({bytes} bytes, checked)", target.display()));
-    Ok(())
+    let problems = check::look(target, 0, false)?;
+    if problems.is_empty() {
+        print::line(format_args!("{} ({bytes} bytes, checked)", target.display()));
+        return Ok(());
+    }
+    Err(format!(
+        "the copy {} is made, and {} things in it are damaged or missing, as in the original; keep an older backup",
+        target.display(),
+        problems.len()
+    )
+    .into())
 }
 
 fn copy_keys(from: &Path, to: &Path) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `grantex check`
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use grantex_core::env::Clock as _;
@@ -36,16 +36,7 @@ pub(crate) struct Check {
 }
 
 pub(crate) fn run(check: &Check) -> Result<(), Failure> {
-    let mut report = Report { json: check.json, ..Report::default() };
-    let keys = |store: &dyn grantex_core::store::Read| {
-        let wrong = grantex_server::wrong_keys(store, &check.data_dir);
-        let wrong = wrong.unwrap_or_else(|error| vec![error.to_string()]);
-        let place = check.data_dir.display().to_string();
-        wrong.into_iter().map(|detail| Problem { kind: "key", place: place.clone(), detail }).collect()
-    };
-    sqlite::check(&check.data_dir, SystemClock.now(), check.max_wal, &mut |found| report.add(found), keys)?;
-    report.clear();
-    let Report { problems, .. } = report;
+    let problems = look(&check.data_dir, check.max_wal, check.json)?;
     if check.json {
         let problems: Vec<_> = problems
             .iter()
@@ -64,9 +55,23 @@ pub(crate) fn run(check: &Check) -> Result<(), Failure> {
     }
 }
 
+/// Looks at everything, shows how far it is on a terminal, and prints each problem unless `is_quiet`.
+pub(crate) fn look(data_dir: &Path, max_wal: u64, is_quiet: bool) -> Result<Vec<Problem>, Failure> {
+    let mut report = Report { is_quiet, ..Report::default() };
+    let keys = |store: &dyn grantex_core::store::Read| {
+        let wrong = grantex_server::wrong_keys(store, data_dir);
+        let wrong = wrong.unwrap_or_else(|error| vec![error.to_string()]);
+        let place = data_dir.display().to_string();
+        wrong.into_iter().map(|detail| Problem { kind: "key", place: place.clone(), detail }).collect()
+    };
+    sqlite::check(data_dir, SystemClock.now(), max_wal, &mut |found| report.add(found), keys)?;
+    report.clear();
+    Ok(report.problems)
+}
+
 #[derive(Default)]
 struct Report {
-    json: bool,
+    is_quiet: bool,
     problems: Vec<Problem>,
     /// What it looks at now, as far as somebody watches.
     looking: Option<String>,
@@ -83,7 +88,7 @@ impl Report {
             }
             Found::Problem(problem) => {
                 self.clear();
-                if !self.json {
+                if !self.is_quiet {
                     print::report(format_args!("{}  {}  {}", problem.kind, problem.place, problem.detail));
                 }
                 self.problems.push(problem);

@@ -358,6 +358,20 @@ async fn a_check_finds_each_damaged_or_missing_item() {
     fs::remove_dir_all(target.join("signing-keys")).unwrap();
     let found = check(&target);
     assert!(found.iter().filter(|(kind, _)| kind == "key").count() >= 3, "{found:#?}");
+    // A backup of what is damaged says so.
+    let again = copy.path().join("again");
+    Connection::open(target.join("grantex.db"))
+        .unwrap()
+        .execute("UPDATE events SET checksum = checksum + 1 WHERE position = 3", [])
+        .unwrap();
+    fs::write(target.join("master.key"), [1; 32]).unwrap();
+    fs::create_dir(target.join("signing-keys")).unwrap();
+    let end = output(&["backup", "--data-dir", target.to_str().unwrap(), "--to", again.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&[end.stdout, end.stderr].concat()).into_owned();
+    assert!(
+        !end.status.success() && said.contains("position 3 is damaged") && said.contains("older backup"),
+        "{said}"
+    );
     // Its exit code is its answer, also where nobody reads the rest.
     for form in [&["check"][..], &["check", "--json"]] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -371,6 +385,8 @@ async fn a_check_finds_each_damaged_or_missing_item() {
     bytes[middle..middle + 4096].fill(0xAB);
     fs::write(target.join("grantex.db"), bytes).unwrap();
     assert!(check(&target).iter().any(|(kind, _)| kind == "page"));
+    fs::write(target.join("grantex.db"), []).unwrap();
+    assert!(matches!(&check(&target)[..], [(kind, all)] if kind == "loss" && all.contains("gone or empty")));
     let nothing = output(&["check", "--data-dir", copy.path().to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("--data-dir"));
 }

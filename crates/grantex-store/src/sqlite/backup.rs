@@ -64,7 +64,12 @@ pub fn backup(data_dir: &Path, target: &Path, largest_wal: u64) -> Result<(), Ba
     let copied = while_wal_is_small(&connection, data_dir, largest_wal, |connection| {
         connection.execute("VACUUM INTO ?1", [target.to_string_lossy()])
     });
-    copied.map_err(|_| BackupError::TooMuchWritten(largest_wal))?.map_err(|error| failed(&error))?;
+    copied.map_err(|_| BackupError::TooMuchWritten(largest_wal))?.map_err(|error| {
+        match open::describe(&source, &error) {
+            damaged @ open::OpenError::Damaged { .. } => BackupError::Open(damaged),
+            _ => failed(&error),
+        }
+    })?;
     let file = File::open(target).map_err(|error| failed(&error))?;
     file.sync_all().map_err(|error| failed(&error))?;
     mark::seal(target)?;

@@ -76,15 +76,22 @@ pub fn check(
     // Before the database: what runs beside this goes on meanwhile.
     let mark = mark::Mark::read(data_dir)?;
     let connection = open::untouching(&path)?;
-    if schema::version(&connection, &path)? < schema::newest() {
-        return Err(CheckError::Older(path));
+    let loss = |detail| Found::Problem(Problem { kind: "loss", place: path.display().to_string(), detail });
+    match schema::version(&connection, &path)? {
+        // Where a database was, an empty one is a loss and no older version.
+        0 if mark.is_some() => {
+            mark::missing(data_dir, mark.as_ref(), None).map(loss).into_iter().for_each(sink);
+            return Ok(());
+        }
+        version if version < schema::newest() => return Err(CheckError::Older(path)),
+        _ => {}
     }
     let damages = Damages::default();
     let checker = Checker { connection: &connection, path: &path, damages: &damages, now };
     let progress = mark::Progress::read(&connection).map_err(|error| describe(&path, &error))?;
     if let Some(detail) = mark::missing(data_dir, mark.as_ref(), Some(&progress)) {
         // A service that runs has not stopped; its mark is there.
-        sink(Found::Problem(Problem { kind: "loss", place: path.display().to_string(), detail }));
+        sink(loss(detail));
     }
     checker.pages(data_dir, largest_wal, sink);
     checker.logs(sink);

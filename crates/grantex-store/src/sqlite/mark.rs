@@ -234,11 +234,16 @@ pub(super) fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>)
             mark.at, mark.progress.events
         )),
         (Some(mark), Some(found)) if found.sequence < mark.progress.sequence => {
-            let lost = mark.progress.events.saturating_sub(found.events);
-            Some(format!(
-                "at {} it had {} events and now has {}: {lost} events are missing, and what else was written since its mark {}, up to mark {}",
-                mark.at, mark.progress.events, found.events, found.sequence, mark.progress.sequence
-            ))
+            Some(match mark.progress.events.saturating_sub(found.events) {
+                0 => format!(
+                    "no event is missing, but what else was committed until {} is, such as API keys, agents and debits",
+                    mark.at
+                ),
+                lost => format!(
+                    "at {} it had {} events and now has {}: {lost} events are missing, and what else was committed with them",
+                    mark.at, mark.progress.events, found.events
+                ),
+            })
         }
         _ => None,
     }
