@@ -48,6 +48,18 @@ pub(crate) fn give_to_owner(file: &File, folder: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Whoever can write here can put other keys and other data in their place. No reason to refuse: volumes of
+/// containers belong to a group that may write.
+fn warn_of_other_writers(place: &Path) {
+    const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
+    if let Ok(found) = fs::metadata(place)
+        && found.mode() & GROUP_OR_OTHERS_WRITE != 0
+    {
+        let (path, mode) = (place.display(), format!("{:03o}", found.mode() & 0o777));
+        tracing::warn!(%path, mode, "others than its owner can write here; if they should not: chmod go-w");
+    }
+}
+
 impl DataDir {
     /// Makes the directory if it is not there (readable by its owner only) and locks it. The lock
     /// ends with the process, however it ends.
@@ -78,6 +90,9 @@ impl DataDir {
         // Only for the message above: the lock itself is the operating system's.
         if lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).is_err() {
             tracing::debug!("the lock file does not take the process id");
+        }
+        for place in [path.to_owned(), path.join("signing-keys"), path.join(crate::sqlite::FILE_NAME)] {
+            warn_of_other_writers(&place);
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }

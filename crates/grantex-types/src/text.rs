@@ -41,24 +41,38 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}')
 }
 
+/// Whether a character has no meaning that two programs agree on: noncharacters and private use.
+fn is_unassigned(c: char) -> bool {
+    let code = u32::from(c);
+    matches!(c, '\u{E000}'..='\u{F8FF}' | '\u{FDD0}'..='\u{FDEF}')
+        || code >= 0xF_0000
+        || code & 0xFFFE == 0xFFFE
+}
+
+/// Whether a joiner may stand after a character. Latin, Greek and Cyrillic letters, all below Armenian, join
+/// nothing: there it would only make one name look like another. Digits, `#` and `*` begin keycap emoji.
+fn takes_joiner(c: char) -> bool {
+    is_visible(c) && (c >= '\u{0530}' || matches!(c, '0'..='9' | '#' | '*' | '\u{00A9}' | '\u{00AE}'))
+}
+
 fn is_visible(c: char) -> bool {
-    !c.is_control() && !c.is_whitespace() && !is_invisible(c)
+    !c.is_control() && !c.is_whitespace() && !is_invisible(c) && !is_unassigned(c)
 }
 
 /// The first character that may not stand in a text that people read.
 ///
-/// Line breaks and tabs may, where the text has `lines`. A joiner may follow what it joins: a visible character, or
-/// one with a variation selector. A row of joiners, which could carry a hidden message, may not.
+/// Line breaks and tabs may, where the text has `lines`. A joiner may follow what it joins: a character that
+/// [takes one](takes_joiner), or one with a variation selector. A row of joiners, which could carry a hidden message, may not.
 fn hidden(text: &str, lines: bool) -> Option<char> {
     let (mut one_back, mut two_back) = (' ', ' ');
     for c in text.chars() {
-        let selected = matches!(one_back, '\u{FE00}'..='\u{FE0F}') && is_visible(two_back);
+        let selected = matches!(one_back, '\u{FE00}'..='\u{FE0F}') && takes_joiner(two_back);
         let allowed = if is_joiner(c) {
-            is_visible(one_back) || selected && matches!(c, '\u{200C}' | '\u{200D}')
+            takes_joiner(one_back) || selected && matches!(c, '\u{200C}' | '\u{200D}')
         } else if c.is_control() {
             lines && matches!(c, '\n' | '\r' | '\t')
         } else {
-            !is_invisible(c)
+            !is_invisible(c) && !is_unassigned(c)
         };
         if !allowed {
             return Some(c);
@@ -95,7 +109,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len().saturating_add(8));
     for c in text.chars() {
         let is_break = matches!(c, '\n' | '\r' | '\t');
-        if is_invisible(c) || c.is_control() && !is_break {
+        if is_invisible(c) || is_unassigned(c) || c.is_control() && !is_break {
             // Writing into a string cannot fail.
             let _ = write!(shown, "[U+{:04X}]", u32::from(c));
         } else {
@@ -122,6 +136,8 @@ mod tests {
             "👩\u{200D}💻",
             "❤\u{FE0F}\u{200D}🔥",
             "👍🏽",
+            "1\u{FE0F}\u{20E3}",
+            "©\u{FE0F}",
             "🇩🇪",
             "e\u{0301}",
             "a b",
@@ -161,6 +177,10 @@ mod tests {
             '\u{E0041}',
             '\u{E0100}',
             '\u{180E}',
+            '\u{E000}',
+            '\u{FDD0}',
+            '\u{FFFE}',
+            '\u{F0000}',
         ] {
             for text in [format!("a{c}b"), format!("{c}ab"), format!("ab{c}")] {
                 assert_eq!(check(&text), Err(TextError::Hidden(c.into())), "{c:?}");
@@ -171,8 +191,18 @@ mod tests {
         for text in ["", " ", "\u{3000}", "\u{A0} "] {
             assert_eq!(check(text), Err(TextError::NothingVisible), "{text:?}");
         }
-        // Joiners join; alone or in a row they only hide.
-        for text in ["\u{200D}a", "a \u{200D}b", "a\u{200C}\u{200D}b", "a\u{FE0F}\u{FE0F}", "\u{FE0F}"] {
+        // Joiners join; alone, in a row or among Latin letters they only hide.
+        for text in [
+            "pay\u{200D}pal",
+            "pay\u{200C}pal",
+            "a\u{FE0F}b",
+            "é\u{200D}",
+            "\u{200D}a",
+            "a \u{200D}b",
+            "a\u{200C}\u{200D}b",
+            "a\u{FE0F}\u{FE0F}",
+            "\u{FE0F}",
+        ] {
             assert!(matches!(check(text), Err(TextError::Hidden(_))), "{text:?}");
         }
     }

@@ -222,6 +222,21 @@ async fn a_key_that_others_can_read_is_refused_with_the_command_that_helps() {
         refused(folder.path(), &[&command, "mode 644"]);
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
+    // What others can only write may be a container's volume: it is said, and no reason to refuse.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o770)).unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.process.err.wait_for("chmod go-w");
+}
+
+#[tokio::test]
+async fn a_file_that_holds_no_key_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped(folder.path()).await;
+    let file = folder.path().join("signing-keys/0.pem");
+    fs::write(&file, "hi").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    refused(folder.path(), &["signing-keys/0.pem", "no RSA private key", "backup"]);
+    fs::remove_file(&file).unwrap();
     Server::start(folder.path(), &[]);
 }
 

@@ -209,11 +209,16 @@ fn read_folder(folder: &Path) -> Result<Keys, KeyFileError> {
 
 fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let failed = |detail: String| KeyFileError::new(path, detail);
+    let no_key = |error: &dyn std::fmt::Display| {
+        failed(format!(
+            "it holds no RSA private key ({error}); restore it from a backup, or remove it: a start then says whether it is needed"
+        ))
+    };
     let bytes = read_private(path).map_err(|error| failed(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| no_key(&error))?;
     let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    let der = STANDARD.decode(body).map_err(|error| failed(error.to_string()))?;
-    let pair = KeyPair::from_pkcs8(&der).map_err(|error| failed(error.to_string()))?;
+    let der = STANDARD.decode(body).map_err(|error| no_key(&error))?;
+    let pair = KeyPair::from_pkcs8(&der).map_err(|error| no_key(&error))?;
     let public = pair.public_key();
     let modulus = base64url(public.modulus().big_endian_without_leading_zero());
     let exponent = base64url(public.exponent().big_endian_without_leading_zero());
