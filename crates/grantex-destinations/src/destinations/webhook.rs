@@ -146,7 +146,8 @@ impl EventDestination for WebhookDestination {
     async fn probe(&self) -> Result<String, SendError> {
         // What an endpoint says to HEAD tells only that it is there: the first event tells the rest.
         let answer = http::send_for_status(self.request(reqwest::Method::HEAD)).await?;
-        if answer.status.is_server_error() {
+        // 501 says that it does not know HEAD, which it need not.
+        if answer.status.is_server_error() && answer.status != reqwest::StatusCode::NOT_IMPLEMENTED {
             return Err(answer.retry());
         }
         // So does a port that wants TLS, whatever is asked.

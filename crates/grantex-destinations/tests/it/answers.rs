@@ -11,15 +11,13 @@ use tokio::net::TcpListener;
 
 use crate::support::{source, start, until};
 
-/// A receiver that gives every request the same answer, whole or not, and counts the requests with a body.
-async fn answering(answer: &str, is_left_open: bool) -> (String, Arc<AtomicUsize>) {
+/// A receiver that answers each request as `answer` has it, and then closes the connection or leaves it open.
+async fn receiver(answer: impl Fn(&[u8]) -> String + Clone + Send + 'static, is_left_open: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let posts = Arc::new(AtomicUsize::new(0));
-    let (answer, counted) = (answer.to_owned(), posts.clone());
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            let (answer, counted) = (answer.clone(), counted.clone());
+            let answer = answer.clone();
             tokio::spawn(async move {
                 let mut request = Vec::new();
                 while !is_whole(&request) {
@@ -29,17 +27,27 @@ async fn answering(answer: &str, is_left_open: bool) -> (String, Arc<AtomicUsize
                         Ok(n) => request.extend_from_slice(&part[..n]),
                     }
                 }
-                if request.starts_with(b"POST") {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                }
-                socket.write_all(answer.as_bytes()).await.ok();
+                socket.write_all(answer(&request).as_bytes()).await.ok();
                 if is_left_open {
                     std::future::pending::<()>().await;
                 }
             });
         }
     });
-    (base, posts)
+    base
+}
+
+/// A receiver that gives every request the same answer, whole or not, and counts the requests with a body.
+async fn answering(answer: &str, is_left_open: bool) -> (String, Arc<AtomicUsize>) {
+    let posts = Arc::new(AtomicUsize::new(0));
+    let (answer, counted) = (answer.to_owned(), posts.clone());
+    let answer = move |request: &[u8]| {
+        if request.starts_with(b"POST") {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        answer.clone()
+    };
+    (receiver(answer, is_left_open).await, posts)
 }
 
 fn is_whole(request: &[u8]) -> bool {
@@ -198,6 +206,9 @@ async fn a_port_that_wants_another_scheme_is_said_by_the_probe_and_condemns_noth
     // An operator may say that it is the receiver indeed.
     definition(options.clone()).believe(&kept.state).await.unwrap();
 
+    let (without_head, _) = answering(&answer("501 Not Implemented", "text/html", ""), false).await;
+    definition(json!({"type": "webhook", "url": without_head})).probe().await.unwrap();
+
     let secure = json!({"type": "webhook", "url": base.replace("http://", "https://")});
     let probed = definition(secure).probe().await.unwrap_err().to_string();
     assert!(probed.contains("scheme (https)"), "{probed}");
@@ -210,26 +221,16 @@ async fn a_port_that_wants_another_scheme_is_said_by_the_probe_and_condemns_noth
 async fn uploads_carry_a_checksum_unless_told_otherwise() {
     for (checksum, is_taken) in [(json!("sha256"), true), (json!("none"), false)] {
         // As a bucket with a retention does: no upload without a checksum.
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((mut socket, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut request = Vec::new();
-                    while !is_whole(&request) {
-                        let mut part = [0; 4096];
-                        match socket.read(&mut part).await {
-                            Ok(0) | Err(_) => return,
-                            Ok(n) => request.extend_from_slice(&part[..n]),
-                        }
-                    }
-                    let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
-                    let has_one = head.contains("\r\nx-amz-checksum-sha256: ") || !head.starts_with("put");
-                    let status = if has_one { "200 OK\r\netag: \"e\"" } else { "400 Bad Request" };
-                    socket.write_all(answer(status, "application/xml", "").as_bytes()).await.ok();
-                });
-            }
-        });
+        let endpoint = receiver(
+            |request| {
+                let head = String::from_utf8_lossy(request).to_ascii_lowercase();
+                let has_one = head.contains("\r\nx-amz-checksum-sha256: ") || !head.starts_with("put");
+                let status = if has_one { "200 OK\r\netag: \"e\"" } else { "400 Bad Request" };
+                answer(status, "application/xml", "")
+            },
+            false,
+        )
+        .await;
         let options = json!({
             "type": "s3", "bucket": "audit", "region": "us-east-1", "endpoint": endpoint, "checksum": checksum,
             "access_key_id": "a", "secret_access_key": "b",
