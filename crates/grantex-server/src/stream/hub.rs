@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use grantex_core::env::Clock;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::frame::Framer;
 use super::places::{Limits, Places};
+use super::slot::{Figures, Slot};
 use super::tail::Tail;
 use super::ticket::Held;
 use crate::http::connection::Connection;
@@ -35,13 +35,6 @@ const TICKET_BEAT: Duration = Duration::from_millis(250);
 /// publication has to free.
 const FREE_TO: (usize, usize) = (9, 10);
 
-/// Memory that all streams which read the store share for what they have read, as long as each gets the smallest
-/// page: that is two thousand of them. More take the smallest page each.
-const REPLAY_BUDGET: usize = 128 << 20;
-/// Bytes that one of them reads at once: beyond the larger, asking for them costs nothing any more; below the
-/// smaller, it would be most of the work.
-const PAGE: (usize, usize) = (64 << 10, 512 << 10);
-
 /// How a stream's events are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
@@ -53,7 +46,7 @@ pub(crate) enum Transport {
 
 impl Transport {
     /// Its name in metrics.
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::Sse => "sse",
             Self::WebSocket => "ws",
@@ -90,9 +83,9 @@ pub(crate) struct Hub {
     has_ticket: Notify,
     draining: CancellationToken,
     /// How many streams read the store.
-    replaying: AtomicUsize,
+    pub(super) replaying: AtomicUsize,
     /// From the first delivery on, when whoever records them is there.
-    figures: OnceLock<Figures>,
+    pub(super) figures: OnceLock<Figures>,
     revoked: mpsc::UnboundedSender<Arc<Connection>>,
     revoked_inbox: Mutex<Option<mpsc::UnboundedReceiver<Arc<Connection>>>>,
 }
@@ -202,7 +195,7 @@ impl Hub {
             metrics::gauge!("grantex_ticket_streams_open").increment(1.0);
         }
         metrics::gauge!("grantex_streams_open", "transport" => transport.label()).increment(1.0);
-        Ok(Slot { hub: Arc::clone(self), developer, number, ends, tail, transport, is_replaying: false })
+        Ok(Slot::new(Arc::clone(self), developer, number, transport, (ends, tail)))
     }
 
     /// How many streams are open.
@@ -365,7 +358,7 @@ impl Hub {
         }
     }
 
-    fn close(&self, developer: DeveloperId, number: u64) {
+    pub(super) fn close(&self, developer: DeveloperId, number: u64) {
         let mut state = self.state.lock();
         state.open = state.open.saturating_sub(1);
         let Some(entry) = state.developers.get_mut(&developer) else { return };
@@ -380,92 +373,8 @@ impl Hub {
     }
 
     /// How many publications there were: the measure of how long ago a tail was read.
-    fn tick(&self) -> u64 {
-        self.tick.load(Ordering::Relaxed)
-    }
-}
-
-/// A stream's place; dropping it closes the stream's books at once.
-pub(crate) struct Slot {
-    hub: Arc<Hub>,
-    pub(super) developer: DeveloperId,
-    number: u64,
-    ends: Arc<Signal<End>>,
-    pub(super) tail: Arc<Tail>,
-    transport: Transport,
-    /// It counts among those that read the store.
-    is_replaying: bool,
-}
-
-impl Slot {
-    /// How many bytes to read from the store at once: the stream counts among those that do, from here on.
-    pub(super) fn page_bytes(&mut self) -> usize {
-        if !std::mem::replace(&mut self.is_replaying, true) {
-            self.hub.replaying.fetch_add(1, Ordering::Relaxed);
-        }
-        let streams = self.hub.replaying.load(Ordering::Relaxed);
-        REPLAY_BUDGET.checked_div(streams).unwrap_or(REPLAY_BUDGET).clamp(PAGE.0, PAGE.1)
-    }
-
-    /// The stream has no need of the store any more.
-    pub(super) fn has_caught_up(&mut self) {
-        if std::mem::take(&mut self.is_replaying) {
-            self.hub.replaying.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Ready when the stream has to end.
-    pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<End> {
-        self.ends.poll_heard(context)
-    }
-
-    /// Whether and why the stream has to end.
-    pub(super) fn has_ended(&self) -> Option<End> {
-        self.ends.said()
-    }
-
     pub(super) fn tick(&self) -> u64 {
-        self.hub.tick()
-    }
-
-    /// Counts events that were delivered.
-    pub(super) fn delivered(&self, events: u64) {
-        let counters = self.hub.figures.get_or_init(Figures::find);
-        match self.transport {
-            Transport::Sse => counters.sse.increment(events),
-            Transport::WebSocket => counters.ws.increment(events),
-        }
-    }
-
-    /// How late, in seconds, an event was that was delivered live.
-    pub(super) fn lagged(&self, seconds: f64) {
-        self.hub.figures.get_or_init(Figures::find).lag.record(seconds);
-    }
-}
-
-/// What every delivery counts; found by name once, not each time.
-struct Figures {
-    sse: metrics::Counter,
-    ws: metrics::Counter,
-    lag: metrics::Histogram,
-}
-
-impl Figures {
-    fn find() -> Self {
-        let delivered = |transport: Transport| metrics::counter!("grantex_events_delivered_total", "transport" => transport.label());
-        Self {
-            sse: delivered(Transport::Sse),
-            ws: delivered(Transport::WebSocket),
-            lag: metrics::histogram!("grantex_delivery_lag_seconds"),
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.has_caught_up();
-        self.hub.close(self.developer, self.number);
-        metrics::gauge!("grantex_streams_open", "transport" => self.transport.label()).decrement(1.0);
+        self.tick.load(Ordering::Relaxed)
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `frame` | events as ready-to-send bytes |
 //! | `tail` | the newest of them, by developer, while somebody subscribes |
 //! | `hub` | all tails and all open streams: publishing, limits, revocation, drain |
+//! | `slot` | one stream's place in the hub, and what its deliveries count |
 //! | `places` | how many streams a developer, and a ticket, may have open |
 //! | `filter` | what a subscriber wants to see |
 //! | `session` | a subscriber: a cursor that follows the log |
@@ -23,6 +24,7 @@ mod outlet;
 mod pipe;
 mod places;
 mod session;
+mod slot;
 pub(crate) mod sse;
 mod tail;
 mod taken;
@@ -31,7 +33,8 @@ pub(crate) mod ws;
 mod ws_frame;
 
 pub(crate) use filter::{Filter, FilterQuery};
-pub(crate) use hub::{End, Hub, Slot, Transport};
+pub(crate) use hub::{End, Hub, Transport};
 pub(crate) use places::Limits;
 pub(crate) use session::Session;
+pub(crate) use slot::Slot;
 pub(crate) use taken::Stream;

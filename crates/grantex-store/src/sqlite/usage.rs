@@ -107,11 +107,19 @@ impl Session<'_> {
     }
 
     pub(super) fn one_agent_more(&self, developer: DeveloperId) -> StoreResult<()> {
-        self.execute(
-            "INSERT INTO logs (developer_id, head, head_id, head_at, trimmed, trimmed_id, agents)
-             VALUES (?1, 0, ?2, 0, 0, ?2, 1) ON CONFLICT (developer_id) DO UPDATE SET agents = agents + 1",
-            (developer.to_bytes(), EventId::ZERO.to_bytes()),
-        )?;
+        self.one_more(developer, "agents")
+    }
+
+    pub(super) fn one_grant_more(&self, developer: DeveloperId) -> StoreResult<()> {
+        self.one_more(developer, "grants")
+    }
+
+    fn one_more(&self, developer: DeveloperId, what: &'static str) -> StoreResult<()> {
+        let sql = format!(
+            "INSERT INTO logs (developer_id, head, head_id, head_at, trimmed, trimmed_id, {what})
+             VALUES (?1, 0, ?2, 0, 0, ?2, 1) ON CONFLICT (developer_id) DO UPDATE SET {what} = {what} + 1"
+        );
+        self.execute(&sql, (developer.to_bytes(), EventId::ZERO.to_bytes()))?;
         Ok(())
     }
 
@@ -119,15 +127,6 @@ impl Session<'_> {
         self.execute(
             "UPDATE logs SET agents = max(0, agents - 1) WHERE developer_id = ?1",
             [developer.to_bytes()],
-        )?;
-        Ok(())
-    }
-
-    pub(super) fn one_grant_more(&self, developer: DeveloperId) -> StoreResult<()> {
-        self.execute(
-            "INSERT INTO logs (developer_id, head, head_id, head_at, trimmed, trimmed_id, grants)
-             VALUES (?1, 0, ?2, 0, 0, ?2, 1) ON CONFLICT (developer_id) DO UPDATE SET grants = grants + 1",
-            (developer.to_bytes(), EventId::ZERO.to_bytes()),
         )?;
         Ok(())
     }
