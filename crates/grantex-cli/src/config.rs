@@ -53,7 +53,7 @@ pub(crate) struct Options {
     /// Whether anybody may sign up [default: true]
     #[arg(long, env = "GRANTEX_SIGNUP", value_name = "BOOL", value_parser = boolean)]
     signup: Option<bool>,
-    /// Whether consent can be given through the public JSON door besides the page [default: true]
+    /// Allow consent through `/v1/consent/{id}` (JSON) as well as on the page [default: true]
     #[arg(long, env = "GRANTEX_CONSENT_API", value_name = "BOOL", value_parser = boolean)]
     consent_api: Option<bool>,
     /// Delegations in a row that are allowed, 1 to 10 [default: 3]
@@ -110,7 +110,7 @@ pub(crate) struct Options {
     #[arg(long, env = "GRANTEX_HISTORY_AGE", value_name = "DURATION", value_parser = age)]
     #[serde(deserialize_with = "de_age")]
     history_age: Option<Age>,
-    /// Longest silence of an SSE stream, below 5s [default: 4s]
+    /// Interval of keep-alive comments on an idle SSE stream, below 5s [default: 4s]
     #[arg(long, env = "GRANTEX_KEEP_ALIVE", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     keep_alive: Option<Duration>,
@@ -133,7 +133,7 @@ pub(crate) struct Options {
     /// Open streams a developer may have; 0 for no limit [default: 10000, at most half of all]
     #[arg(long, env = "GRANTEX_MAX_STREAMS", value_name = "N")]
     pub(crate) max_streams: Option<usize>,
-    /// Of these, streams that tickets may have opened; 0 for no limit [default: three quarters]
+    /// Open streams a developer may have by tickets; 0 for no limit [default: three quarters of --max-streams]
     #[arg(long, env = "GRANTEX_MAX_TICKET_STREAMS", value_name = "N")]
     max_ticket_streams: Option<usize>,
     /// Open streams one ticket may have; 0 for no limit [default: 32]
