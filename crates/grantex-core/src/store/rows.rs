@@ -230,7 +230,7 @@ pub trait Read {
     /// Shows the events that a scan asks for, in order and without a gap. None when it starts at the head; it
     /// starts at the oldest event when what it starts after was trimmed. An event that is missing or not as it was
     /// written is never shown: a scan ends before it, and one that begins with it fails with
-    /// [`StoreError::Damaged`].
+    /// [`StoreError::Damaged`](super::StoreError::Damaged).
     fn scan_events(
         &self,
         developer: DeveloperId,
@@ -274,11 +274,11 @@ pub trait Tx: Read {
 
     /// Adds a developer.
     fn insert_developer(&mut self, developer: &Developer) -> StoreResult<()>;
-    /// Suspends a developer since `at` ([`Change::DeveloperSuspended`]), or resumes it with `None`.
+    /// Suspends a developer since `at` ([`Change::DeveloperSuspended`](super::Change::DeveloperSuspended)), or resumes it with `None`.
     fn set_suspended(&mut self, id: DeveloperId, at: Option<Timestamp>) -> StoreResult<()>;
     /// Adds a key.
     fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()>;
-    /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`]) before the command is answered.
+    /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`](super::Change::KeyRevoked)) before the command is answered.
     fn revoke_key(&mut self, key: &ApiKey, at: Timestamp) -> StoreResult<()>;
 
     /// Adds a principal's session.
@@ -298,9 +298,9 @@ pub trait Tx: Read {
 
     /// Adds an agent.
     fn insert_agent(&mut self, agent: &Agent) -> StoreResult<()>;
-    /// Replaces what can change of an agent ([`Change::AgentChanged`]).
+    /// Replaces what can change of an agent ([`Change::AgentChanged`](super::Change::AgentChanged)).
     fn update_agent(&mut self, agent: &Agent) -> StoreResult<()>;
-    /// Hides an agent from every read ([`Change::AgentChanged`]).
+    /// Hides an agent from every read ([`Change::AgentChanged`](super::Change::AgentChanged)).
     fn delete_agent(&mut self, developer: DeveloperId, id: AgentId, at: Timestamp) -> StoreResult<()>;
 
     /// Writes down what happened to an agent.
@@ -319,16 +319,16 @@ pub trait Tx: Read {
 
     /// Adds a grant; one with a parent becomes a descendant of all the parent's ancestors.
     fn insert_grant(&mut self, grant: &Grant) -> StoreResult<()>;
-    /// Marks a grant's own row ([`Change::GrantEnded`]), and takes it out of what cascades and lists of grants in
+    /// Marks a grant's own row ([`Change::GrantEnded`](super::Change::GrantEnded)), and takes it out of what cascades and lists of grants in
     /// force look at.
     fn revoke_grant(&mut self, developer: DeveloperId, id: GrantId, at: Timestamp) -> StoreResult<()>;
     /// Adds a job, which makes everything it covers inactive at once
-    /// ([`Change::CascadeStarted`]). The job's `seq` is made here.
+    /// ([`Change::CascadeStarted`](super::Change::CascadeStarted)). The job's `seq` is made here.
     fn insert_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()>;
     /// Takes a grant that [is over](Reached::is_over) out of what cascades look at.
     fn leave_tree(&mut self, id: GrantId) -> StoreResult<()>;
     /// Takes up to `limit` grants that ended by `up_to`, the earliest first, out of what cascades and lists of
-    /// grants in force look at. They stay expired, whatever the clock says later ([`Change::GrantEnded`]). Only
+    /// grants in force look at. They stay expired, whatever the clock says later ([`Change::GrantEnded`](super::Change::GrantEnded)). Only
     /// while the developer has no unfinished cascade, which may have to revoke them. Returns how many it took.
     fn lapse(&mut self, developer: DeveloperId, up_to: Timestamp, limit: u32) -> StoreResult<u64>;
     /// Replaces how far a job is.
@@ -338,7 +338,7 @@ pub trait Tx: Read {
 
     /// Adds a token, and remembers until when its signing key is needed.
     fn insert_token(&mut self, token: &Token, kid: &str) -> StoreResult<()>;
-    /// Ends a token ([`Change::TokenRevoked`]).
+    /// Ends a token ([`Change::TokenRevoked`](super::Change::TokenRevoked)).
     fn revoke_token(&mut self, developer: DeveloperId, id: TokenId, at: Timestamp) -> StoreResult<()>;
     /// Adds a refresh token.
     fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()>;
