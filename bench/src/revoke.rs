@@ -14,7 +14,7 @@ use crate::filled::store as open;
 use crate::report::Report;
 
 /// As the service's job has it.
-const SLICE_TIME: Duration = Duration::from_millis(20);
+const SLICE_TIME: Duration = Duration::from_millis(5);
 
 pub(crate) async fn run(scale: Scale, report: &mut Report) {
     let folder = tempfile::tempdir().unwrap();

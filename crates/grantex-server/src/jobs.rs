@@ -20,7 +20,7 @@ const MAINTENANCE_ROWS: u32 = 250;
 const SUMMED_ROWS: u32 = 200;
 /// After this long a slice of a cascade takes no further grant, however many it may: no other write waits
 /// for longer.
-const SLICE_TIME: Duration = Duration::from_millis(20);
+const SLICE_TIME: Duration = Duration::from_millis(5);
 /// How long to wait when the store cannot be written.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often the metrics recorder tidies up its histograms.

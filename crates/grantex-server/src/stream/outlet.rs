@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Semaphore;
 
 /// Pieces that one call of the system takes at once. The kernel's limit is 1,024; more than these are more
 /// than a socket's buffer takes.
@@ -36,6 +37,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
     /// Writes all that waits. Dropping the future loses nothing: the next call goes on where it was.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_flush(context)).await
+    }
+
+    /// As [`flush`](Self::flush), but writes only while it holds a permit. A permit is held for one attempt to
+    /// write, never while the other end reads.
+    pub(super) async fn flush_by_turns(&mut self, turns: &Semaphore) -> io::Result<()> {
+        loop {
+            let turn = turns.acquire().await.map_err(io::Error::other)?;
+            let flushed = poll_fn(|context| Poll::Ready(self.poll_flush(context))).await;
+            drop(turn);
+            if let Poll::Ready(flushed) = flushed {
+                tokio::task::yield_now().await;
+                return flushed;
+            }
+            // The socket wakes this task when it takes more.
+            let mut was_polled = false;
+            poll_fn(|_| match std::mem::replace(&mut was_polled, true) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+        }
+    }
+
+    /// How many bytes wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.iter().fold(0, |sum, piece| sum.saturating_add(piece.len()))
     }
 
     /// Whether the other end has taken bytes since this was asked last.

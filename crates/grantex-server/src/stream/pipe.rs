@@ -30,6 +30,9 @@ pub(super) enum Framing {
 /// keeps its buffer alive, cost more than copying so many bytes.
 const COPIED_BELOW: usize = 1024;
 
+/// Bytes that are written in a turn: the kernel takes longer for them than a stream needs for everything else.
+const MUCH: usize = 16 << 10;
+
 /// Parts on their way to an outlet.
 struct Gather {
     copied: Vec<u8>,
@@ -96,6 +99,16 @@ pub(super) enum Served {
 impl<S: Duplex> Pipe<S> {
     pub(super) fn new(session: Session, outlet: Outlet<S>, framing: Framing) -> Self {
         Self { session, outlet, framing }
+    }
+
+    /// Sends what waits. Where that is much, the streams of a developer take turns: a thousand that replay at once
+    /// leave the runtime's threads to other developers' calls in between.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        if self.outlet.len() < MUCH {
+            return self.outlet.flush().await;
+        }
+        // On the heap: an idle stream would keep the room for it in its task.
+        Box::pin(self.outlet.flush_by_turns(&self.session.tail().turns)).await
     }
 
     /// Puts an item behind what waits.

@@ -64,7 +64,7 @@ where
 async fn follow<S: Duplex>(mut pipe: Box<Pipe<S>>) -> io::Result<()> {
     let place = Place::join(&pipe);
     loop {
-        pipe.outlet.flush().await?;
+        pipe.flush().await?;
         let heard;
         (pipe, heard) = place.attend(pipe).await?;
         match heard {

@@ -6,9 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantex_core::log::Position;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::frame::Chunk;
 use super::lane::Lanes;
+
+/// Streams of one log that write much at the same time: as many as the smallest machines have cores.
+const WRITING_AT_ONCE: usize = 2;
 
 /// A ring of chunks in log order. It may begin anywhere; what it lacks is in the store.
 pub(super) struct Tail {
@@ -17,6 +21,8 @@ pub(super) struct Tail {
     head: AtomicU64,
     /// Who delivers it.
     pub(super) lanes: Lanes,
+    /// Permits to write much to a stream of this log at a time ([`Pipe::flush`](super::pipe::Pipe::flush)).
+    pub(super) turns: Semaphore,
     /// When it was last read, in the hub's ticks: the least recently used tail is cut first.
     used: AtomicU64,
 }
@@ -67,6 +73,7 @@ impl Tail {
             ring: Mutex::default(),
             head: AtomicU64::new(0),
             lanes: Lanes::default(),
+            turns: Semaphore::new(WRITING_AT_ONCE),
             used: AtomicU64::new(0),
         }
     }

@@ -114,7 +114,7 @@ impl Terms {
             if let Some(farewell) = said {
                 break farewell;
             }
-            if let Some(farewell) = self.flush(&mut pipe.outlet).await? {
+            if let Some(farewell) = self.flush(&mut pipe).await? {
                 break farewell;
             }
             let heard;
@@ -130,22 +130,22 @@ impl Terms {
     }
 
     /// Sends what waits; gives a farewell for a client that takes nothing for too long.
-    async fn flush<S: Duplex>(&self, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>> {
+    async fn flush<S: Duplex>(&self, pipe: &mut Pipe<S>) -> io::Result<Option<Farewell>> {
         // Hardly ever is there anything to wait for, and a timer is large.
-        match outlet.flush().now_or_never() {
+        match pipe.flush().now_or_never() {
             Some(sent) => sent.map(|()| None),
-            None => Box::pin(self.flush_patiently(outlet)).await,
+            None => Box::pin(self.flush_patiently(pipe)).await,
         }
     }
 
     /// Waits until the client has taken what waits for it, as long as it takes something now and then.
-    async fn flush_patiently<S: Duplex>(&self, outlet: &mut Outlet<S>) -> io::Result<Option<Farewell>> {
+    async fn flush_patiently<S: Duplex>(&self, pipe: &mut Pipe<S>) -> io::Result<Option<Farewell>> {
         loop {
-            outlet.take_progress();
-            if let Ok(sent) = timeout(self.patience, outlet.flush()).await {
+            pipe.outlet.take_progress();
+            if let Ok(sent) = timeout(self.patience, pipe.flush()).await {
                 return sent.map(|()| None);
             }
-            if !outlet.take_progress() {
+            if !pipe.outlet.take_progress() {
                 metrics::counter!("grantex_readers_cut_total", "at" => "websocket").increment(1);
                 tracing::info!("a WebSocket reader that took no bytes was cut");
                 return Ok(Some(Farewell::new(close_code::AGAIN, "too slow; reconnect and resume")));

@@ -92,6 +92,16 @@ pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> OpenError {
     }
 }
 
+/// Sets what every connection has in common.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Without it SQLite looks at the value bound to a `LIMIT`, and plans the statement anew whenever that is bound,
+    // which costs more than most of these statements (`sqlite3ExprIsInteger`).
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// The connection that writes.
 pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
     // SQLite would make the file readable by everybody.
@@ -106,8 +116,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        prepare(&connection)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -125,8 +134,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        prepare(&connection)?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
     };
@@ -170,4 +178,26 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
         return Err(damaged(format!("{broken} event logs have missing events")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_planned_once_whatever_is_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let writing = writer(&path).unwrap();
+        writing.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+        for connection in [writing, reader(&path).unwrap()] {
+            let mut statement = connection.prepare("SELECT id FROM t WHERE id > ?1 LIMIT ?2").unwrap();
+            for limit in 1..10 {
+                assert!(statement.query((0, limit)).unwrap().next().unwrap().is_none());
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
 }
