@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::Deserialize;
-use tokio::net::{TcpListener, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::Failure;
 
@@ -70,6 +70,11 @@ impl fmt::Display for Listen {
     }
 }
 
+/// Connections that the kernel keeps until they are accepted; it lowers the figure to its own limit
+/// (`net.core.somaxconn`). When there is no room, a client's next attempt follows after a second, so a burst of one
+/// developer's connections must not fill it.
+const BACKLOG: u32 = 4096;
+
 impl Listen {
     /// Listens; `option` is what to change where that fails.
     pub(crate) async fn bind(&self, option: &str) -> Result<Listening, Failure> {
@@ -82,7 +87,7 @@ impl Listen {
     pub(crate) async fn open(&self) -> io::Result<Listening> {
         let (host, port) = match self {
             Self::Address(address) => {
-                let listener = TcpListener::bind(address).await?;
+                let listener = bind(*address)?;
                 let address = listener.local_addr()?;
                 return Ok(Listening { listeners: vec![listener], address, authority: address.to_string() });
             }
@@ -97,7 +102,7 @@ impl Listen {
         let mut tries = 0_usize;
         let listeners = loop {
             tries = tries.saturating_add(1);
-            match bind_all(&addresses).await {
+            match bind_all(&addresses) {
                 // The port that was free for one address was not for another.
                 Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {}
                 bound => break bound?,
@@ -109,8 +114,17 @@ impl Listen {
     }
 }
 
+/// Listens on an address.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A service that is started again takes the port although old connections still fade away.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Listens on all of them that this machine has, on one port.
-async fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut missing = None;
     for address in addresses {
@@ -118,7 +132,7 @@ async fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
         if let (0, Some(first)) = (address.port(), listeners.first()) {
             address.set_port(first.local_addr()?.port());
         }
-        match TcpListener::bind(address).await {
+        match bind(address) {
             Ok(listener) => listeners.push(listener),
             // A name may have an address of a family that is switched off here.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),

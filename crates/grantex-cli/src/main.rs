@@ -99,19 +99,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tasks that a thread of the runtime polls before it looks for sockets that became ready. The default, 61, delays a
-/// short call by tens of milliseconds while streams are written to (`bench`, `neighbour`); looking costs a
-/// microsecond.
-const TASKS_BETWEEN_SOCKETS: u32 = 8;
-
 fn run(command: Command) -> Result<(), Failure> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| "the cryptography provider is installed twice")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .event_interval(TASKS_BETWEEN_SOCKETS)
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
             Command::Dev(command) => dev::run(command).await,

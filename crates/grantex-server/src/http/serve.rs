@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::{Mutex, RwLock};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,7 @@ use super::connections::{Connections, Place};
 use super::reached::Reached;
 use super::takeover::{self, TakenOver};
 use crate::settings::ConnectionSettings;
+use crate::stream::Threads;
 use crate::{App, routes};
 
 static NOT_ACCEPTED: Reached = Reached::new("descriptors");
@@ -84,7 +86,8 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let places = Connections::new(&app.settings.connections, !app.settings.trust_forwarded_for);
-    serve_among(&places, listeners, router, app, tls, shutdown).await;
+    let streams = Threads::start();
+    serve_among(&places, listeners, router, app, tls, shutdown, streams.handle()).await;
 }
 
 /// Serves only metrics, on listeners of their own.
@@ -94,7 +97,7 @@ pub async fn serve_metrics(listeners: Vec<TcpListener>, app: Arc<App>, shutdown:
         false,
     );
     let router = routes::metrics_router(&app);
-    serve_among(&places, listeners, router, app, Tls::default(), shutdown).await;
+    serve_among(&places, listeners, router, app, Tls::default(), shutdown, Handle::current()).await;
 }
 
 async fn serve_among(
@@ -104,6 +107,7 @@ async fn serve_among(
     app: Arc<App>,
     tls: Tls,
     shutdown: CancellationToken,
+    streams: Handle,
 ) {
     let connections = TaskTracker::new();
     let (ending, cutting) = (CancellationToken::new(), CancellationToken::new());
@@ -124,7 +128,8 @@ async fn serve_among(
         let Some(place) = places.admit(address.ip(), tls.is_some()) else { continue };
         prepare(&stream, app.settings.streams.stall_timeout);
         let (router, app) = (router.clone(), Arc::clone(&app));
-        let tasks = Tasks { ending: ending.clone(), connections: connections.clone() };
+        let tasks =
+            Tasks { ending: ending.clone(), connections: connections.clone(), streams: streams.clone() };
         let serving = async move {
             let first = tokio::time::sleep(app.settings.connections.first_request);
             tokio::pin!(first);
@@ -197,6 +202,8 @@ fn prepare(stream: &TcpStream, stall_timeout: Duration) {
 struct Tasks {
     ending: CancellationToken,
     connections: TaskTracker,
+    /// Where streams run.
+    streams: Handle,
 }
 
 async fn connection<S>(
@@ -281,7 +288,8 @@ async fn connection<S>(
     // Hardly ever anything; but it would keep all of the buffer that the request was read into.
     let early = Bytes::copy_from_slice(&parts.read_buf);
     // A task of its own: this one is as large as what HTTP needs.
-    stream.spawn(parts.io.into_inner(), head, is_chunked, early, (&tasks.connections, shared));
+    let tasks = (&tasks.connections, &tasks.streams, shared);
+    stream.spawn(parts.io.into_inner(), head, is_chunked, early, tasks);
 }
 
 /// Reads what a client still sends after its last answer, so that it comes to read that answer.

@@ -51,12 +51,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
                 return flushed;
             }
             // The socket wakes this task when it takes more.
-            let mut was_polled = false;
-            poll_fn(|_| match std::mem::replace(&mut was_polled, true) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            })
-            .await;
+            let mut is_woken = false;
+            poll_fn(|_| if std::mem::replace(&mut is_woken, true) { Poll::Ready(()) } else { Poll::Pending })
+                .await;
         }
     }
 

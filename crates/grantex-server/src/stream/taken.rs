@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::{Session, sse, ws};
@@ -16,25 +17,25 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Writes the answer's head and the stream, in a task of its own, until one side ends it or it is cut.
-    /// `early` is what the client said after its request.
+    /// Writes the answer's head and the stream, in a task of its own on the threads of streams, until one side ends
+    /// it or it is cut. `early` is what the client said after its request.
     pub(crate) fn spawn<S>(
         self,
         socket: S,
         head: Bytes,
         is_chunked: bool,
         early: Bytes,
-        (tasks, connection): (&TaskTracker, Arc<Connection>),
+        (tasks, threads, connection): (&TaskTracker, &Handle, Arc<Connection>),
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Two kinds of tasks: one that could be either would be as large as the larger.
         match self {
             Self::Sse(session) => {
-                tasks.spawn(sse::run(socket, connection, head, is_chunked, session));
+                tasks.spawn_on(sse::run(socket, connection, head, is_chunked, session), threads);
             }
             Self::WebSocket(ws) => {
-                tasks.spawn(ws::run(ws, socket, connection, head, early));
+                tasks.spawn_on(ws::run(ws, socket, connection, head, early), threads);
             }
         }
     }
