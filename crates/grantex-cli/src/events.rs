@@ -111,6 +111,7 @@ impl Selection {
             grant_id: self.grant,
             limit: u32::try_from(limit.unwrap_or(PAGE).min(PAGE)).ok(),
             after: self.after,
+            ..HistoryParams::default()
         }
     }
 }

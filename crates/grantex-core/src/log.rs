@@ -117,6 +117,34 @@ pub struct Damage {
     pub last: Position,
     /// The cursor that leads past it, if the log's end or a readable event was found after it.
     pub resume_after: Option<EventId>,
+    /// The same for a reader who comes from the newest event: what to read on before, if a
+    /// readable event was looked for and found below it.
+    pub resume_before: Option<EventId>,
+}
+
+/// Which way a log is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As it was written.
+    #[default]
+    OldestFirst,
+    /// Backwards.
+    NewestFirst,
+}
+
+/// Which events of a log to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Scan {
+    /// Which way.
+    pub order: Order,
+    /// The position before the first, that way: with [`Order::NewestFirst`] the one above it.
+    pub after: Position,
+    /// How many at most.
+    pub limit: u32,
+    /// No more once their envelopes exceed this; the first is shown in any case.
+    pub max_bytes: usize,
+    /// Whether their subjects are asked for: reading them takes as long as all the rest.
+    pub with_subjects: bool,
 }
 
 impl std::fmt::Display for Damage {

@@ -9,7 +9,9 @@ use crate::log::StoredEvent;
 use crate::model::KeyHash;
 use crate::{Error, Result, StoreError};
 
-pub use rows::{Ended, GrantFilter, KeptAnswer, MOST_LOOKED_AT, Page, Reach, Read, Scan, Sifted, Tx};
+pub use rows::{Ended, GrantFilter, KeptAnswer, MOST_LOOKED_AT, Page, Reach, Read, Sifted, Tx};
+
+pub use crate::log::{Order, Scan};
 
 /// What a primitive of the store returns.
 pub type StoreResult<T> = std::result::Result<T, StoreError>;

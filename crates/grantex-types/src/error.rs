@@ -47,7 +47,7 @@ pub enum ErrorCode {
     RateLimited,
     /// 429: too many open streams.
     TooManyConnections,
-    /// 500: the next event of the log is damaged; `resumeAfter` leads past it.
+    /// 500: the next event of the log is damaged; `resumeAfter` or `resumeBefore` leads past it.
     EventDamaged,
     /// 500: a defect of the service.
     InternalError,
@@ -103,4 +103,8 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub resume_after: Option<EventId>,
+    /// With `EVENT_DAMAGED` where the newest come first: what to read on `before`, if anything can be read there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub resume_before: Option<EventId>,
 }

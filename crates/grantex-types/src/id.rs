@@ -174,6 +174,12 @@ impl EventId {
     pub fn predecessor(self) -> Self {
         Self(Ulid(self.0.0.saturating_sub(1)))
     }
+
+    /// The smallest id above this one: whoever goes on before it, backwards, goes on with this one.
+    #[must_use]
+    pub fn successor(self) -> Self {
+        Self(Ulid(self.0.0.saturating_add(1)))
+    }
 }
 
 impl AgentId {

@@ -100,6 +100,10 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// With 410 on a stream: the oldest event that is still there.
     pub oldest_event_id: Option<String>,
+    /// With `EVENT_DAMAGED`: the event to go on after, past what is damaged, if there is one.
+    pub resume_after: Option<String>,
+    /// With `EVENT_DAMAGED` where the newest come first: the event to go on before, if there is one.
+    pub resume_before: Option<String>,
     pub(crate) hint: Option<&'static str>,
 }
 

@@ -41,8 +41,8 @@ mod verify;
 pub use client::{Builder, Client, DEFAULT_BASE_URL};
 pub use error::{ApiError, Error, ErrorKind};
 pub use events::{
-    EventStream, GrantexEvent, HistoryParams, Payload, Progress, ProgressStream, Reconnect, StreamOptions,
-    Subscription, TicketParams,
+    EventStream, GrantexEvent, HistoryParams, Payload, PlacedEvent, Progress, ProgressStream, Reconnect,
+    StreamOptions, Subscription, TicketParams,
 };
 pub use grantex_types::api;
 pub use grantex_types::event::{IssueMethod, RevokedBy};

@@ -217,6 +217,8 @@ pub(crate) async fn refusal(response: Response) -> ApiError {
         request_id: text("requestId").or(header),
         retry_after,
         oldest_event_id: text("oldestEventId"),
+        resume_after: text("resumeAfter"),
+        resume_before: text("resumeBefore"),
         hint: None,
     }
 }

@@ -7,7 +7,7 @@ use grantex_types::{
 };
 
 use super::StoreResult;
-use crate::log::{Bounds, EventRef, Position, StoredEvent, Subject};
+use crate::log::{Bounds, EventRef, Order, Position, Scan, StoredEvent, Subject};
 use crate::model::{
     Agent, AgentChange, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer,
     Grant, KeyHash, PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction, Usage,
@@ -81,19 +81,6 @@ pub struct KeptAnswer {
     pub outcome: Vec<u8>,
     /// When it was kept.
     pub created_at: Timestamp,
-}
-
-/// Which events of a log to look at.
-#[derive(Debug, Clone, Copy)]
-pub struct Scan {
-    /// The position before the first.
-    pub after: Position,
-    /// How many at most.
-    pub limit: u32,
-    /// No more once their envelopes exceed this; the first is shown in any case.
-    pub max_bytes: usize,
-    /// Whether their subjects are asked for: reading them takes as long as all the rest.
-    pub with_subjects: bool,
 }
 
 /// Reading. Every method sees one snapshot: all of a committed transaction or nothing of it, and
@@ -227,10 +214,11 @@ pub trait Read {
 
     /// What the developer's log spans.
     fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds>;
-    /// Shows the events that a scan asks for, in order and without a gap. None when it starts at the head; it
-    /// starts at the oldest event when what it starts after was trimmed. An event that is missing or not as it was
-    /// written is never shown: a scan ends before it, and one that begins with it fails with
-    /// [`StoreError::Damaged`](super::StoreError::Damaged).
+    /// Shows the events that a scan asks for, in its order and without a gap. None when it starts at the head; it
+    /// starts at the oldest event when what it starts after was trimmed. [Newest first](Order::NewestFirst) it starts
+    /// at the head when what it starts after lies beyond, and shows none when that is the oldest event or was trimmed.
+    /// An event that is missing or not as it was written is never shown: a scan ends before it, and one that begins
+    /// with it fails with [`StoreError::Damaged`](super::StoreError::Damaged).
     fn scan_events(
         &self,
         developer: DeveloperId,
@@ -246,7 +234,7 @@ pub trait Read {
         max_bytes: usize,
     ) -> StoreResult<Vec<StoredEvent>> {
         let mut events = Vec::new();
-        let scan = Scan { after, limit, max_bytes, with_subjects: true };
+        let scan = Scan { order: Order::OldestFirst, after, limit, max_bytes, with_subjects: true };
         self.scan_events(developer, scan, &mut |event| events.extend(event.to_stored()))?;
         Ok(events)
     }
@@ -259,6 +247,15 @@ pub trait Read {
     /// The position of the last retained event before `at` that can be read: the head if all are
     /// earlier. Logarithmic like [`position_of`](Self::position_of).
     fn position_before(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position>;
+    /// The position of the last retained event before `at`, damaged or not, as far as those that can be read tell: a
+    /// damaged one counts as before `at` until one that can be read is not. Logarithmic.
+    fn position_until(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position>;
+    /// The position of the last event before the one with this id, `None` for an id that this log never had. A
+    /// [`Damage::resume_before`] has the position below the damage, and so has the id of a trimmed event that of the
+    /// last trimmed one. Logarithmic.
+    ///
+    /// [`Damage::resume_before`]: crate::log::Damage::resume_before
+    fn position_below(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>>;
     /// The id of a retained event or of the last trimmed one; [`EventId::ZERO`] for position 0.
     fn id_at(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>>;
     /// Developers that have events, in order of their ids, from after `after` on.

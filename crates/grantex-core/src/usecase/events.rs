@@ -2,8 +2,8 @@
 
 use grantex_types::{DeveloperId, ErrorCode, EventId, Timestamp};
 
-use crate::log::{Bounds, Position};
-use crate::store::{Read, Scan};
+use crate::log::{Bounds, Position, StoredEvent};
+use crate::store::{Order, Read, Scan};
 use crate::{Error, Result};
 
 /// Where a reader wants to start.
@@ -17,6 +17,17 @@ pub enum Start {
     Now,
     /// With the oldest event still there.
     Oldest,
+}
+
+/// Where a reader wants to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// With the newest event.
+    Newest,
+    /// With the last event before this one.
+    Before(EventId),
+    /// With the last event before this time.
+    Until(Timestamp),
 }
 
 /// A place in a log: everything up to here was seen or passed over.
@@ -45,10 +56,55 @@ pub fn locate(store: &dyn Read, developer: DeveloperId, start: Start) -> Result<
     Ok(Cursor { position, id })
 }
 
+/// The position of the last event before the place where a reader stops.
+///
+/// Nothing lies before an event that was trimmed; an id that the log never had is refused.
+pub fn locate_stop(store: &dyn Read, developer: DeveloperId, stop: Stop) -> Result<Position> {
+    match stop {
+        Stop::Newest => Ok(store.log_bounds(developer)?.head),
+        Stop::Until(at) => Ok(store.position_until(developer, at)?),
+        Stop::Before(id) => store.position_below(developer, id)?.ok_or_else(|| {
+            Error::refused(
+                ErrorCode::EventUnknown,
+                "this log never had an event with this id; read from the newest one, or with `until`",
+            )
+        }),
+    }
+}
+
+/// One event of the log. Whether an id that is not above the last trimmed one's belonged to an event is not known.
+pub fn find(store: &dyn Read, developer: DeveloperId, id: EventId) -> Result<StoredEvent> {
+    let bounds = store.log_bounds(developer)?;
+    if bounds.trimmed > 0 && id <= bounds.trimmed_id {
+        let oldest = store.events(developer, bounds.trimmed, 1, 0).unwrap_or_default();
+        return Err(Error::Refused {
+            code: ErrorCode::EventsExpired,
+            message: "events with such an old id are no longer retained".into(),
+            oldest: oldest.first().map(|event| event.id),
+        });
+    }
+    let Some(position) = store.position_of(developer, id)? else { return Err(Error::not_found("event")) };
+    // Where it lies in a stretch that is damaged, the position may be that of the event before the stretch: the
+    // scan after it then fails as a page there does.
+    for after in [position.saturating_sub(1), position] {
+        let found = store.events(developer, after, 1, 0)?;
+        if let Some(event) = found.into_iter().find(|event| event.id == id) {
+            return Ok(event);
+        }
+    }
+    Err(Error::not_found("event"))
+}
+
 /// The place where a stream starts. It is refused where a stream would end at once: before an event that is damaged.
 pub fn open(store: &dyn Read, developer: DeveloperId, start: Start) -> Result<Cursor> {
     let cursor = locate(store, developer, start)?;
-    let next = Scan { after: cursor.position, limit: 1, max_bytes: 0, with_subjects: false };
+    let next = Scan {
+        order: Order::OldestFirst,
+        after: cursor.position,
+        limit: 1,
+        max_bytes: 0,
+        with_subjects: false,
+    };
     store.scan_events(developer, next, &mut |_| {})?;
     Ok(cursor)
 }

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use grantex_core::log::Damage;
 use grantex_core::{Error, StoreError};
 use grantex_types::{ErrorBody, ErrorCode, EventId};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -17,13 +18,13 @@ pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
     oldest: Option<EventId>,
-    resume_after: Option<EventId>,
+    damage: Option<Box<Damage>>,
     retry_after_seconds: Option<u64>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), oldest: None, resume_after: None, retry_after_seconds: None }
+        Self { code, message: message.into(), oldest: None, damage: None, retry_after_seconds: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -75,7 +76,8 @@ impl ApiError {
             code: self.code,
             request_id: request_id.to_string(),
             oldest_event_id: self.oldest,
-            resume_after: self.resume_after,
+            resume_after: self.damage.as_ref().and_then(|damage| damage.resume_after),
+            resume_before: self.damage.as_ref().and_then(|damage| damage.resume_before),
         };
         let mut response = (status, Json(body)).into_response();
         response.headers_mut().extend(headers);
@@ -112,12 +114,16 @@ impl From<Error> for ApiError {
             .retry_after(1),
             // Logged once, where it was found.
             Error::Store(StoreError::Damaged(damage)) => {
-                let pass_over = damage.resume_after.map_or(String::new(), |id| {
-                    format!(", or read on without what is damaged: after {id} (`resumeAfter`)")
-                });
+                let mut ways = Vec::new();
+                ways.extend(damage.resume_before.map(|id| format!("before {id} (`resumeBefore`)")));
+                ways.extend(damage.resume_after.map(|id| format!("after {id} (`resumeAfter`)")));
+                let pass_over = match ways.join(" or ") {
+                    none if none.is_empty() => none,
+                    ways => format!(", or read on without what is damaged: {ways}"),
+                };
                 let message =
                     format!("{damage}; ask the operator to restore the log from a backup{pass_over}");
-                Self { resume_after: damage.resume_after, ..Self::new(ErrorCode::EventDamaged, message) }
+                Self { damage: Some(Box::new(damage)), ..Self::new(ErrorCode::EventDamaged, message) }
             }
             Error::Store(error @ StoreError::Internal(_)) => Self::internal(&error),
         }

@@ -1,4 +1,4 @@
-//! The event log: streams, history, tickets.
+//! The event log: streams and tickets.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,17 +10,14 @@ use axum::extract::{FromRequestParts, State};
 use axum::response::Response;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
-use grantex_core::StoreError;
-use grantex_core::store::{MOST_LOOKED_AT, Scan};
 use grantex_core::usecase::developers;
 use grantex_core::usecase::events::{self, Start};
 use grantex_core::validate;
-use grantex_types::api::events::{EventList, TicketRequest, TicketResponse};
+use grantex_types::api::events::{TicketRequest, TicketResponse};
 use grantex_types::{DeveloperId, EventId, KeyId, Timestamp};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -29,7 +26,7 @@ use crate::App;
 use crate::http::connection::Connection;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Auth, OptionalJson, Public, bearer};
-use crate::http::query::{Known, ListParams, Params};
+use crate::http::query::{Known, Params};
 use crate::stream::ticket::{self, Held, Ticket};
 use crate::stream::{Filter, FilterQuery, Session, Transport, sse, ws};
 
@@ -39,18 +36,8 @@ const WEBSOCKET_KEY: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-const DEFAULT_EVENTS: u32 = 100;
-const MOST_EVENTS: u32 = 1000;
-/// Bytes of the envelopes that one call looks at, and of those that it shows: a page of large events ends early.
-const MOST_BYTES_LOOKED_AT: usize = 4 << 20;
-const MOST_BYTES_SHOWN: usize = 1 << 20;
-
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(stream))
-        .routes(routes!(websocket))
-        .routes(routes!(create_ticket))
+    OpenApiRouter::new().routes(routes!(stream)).routes(routes!(websocket)).routes(routes!(create_ticket))
 }
 
 /// Where a stream starts, and the ticket that opens it.
@@ -82,7 +69,7 @@ impl StreamQuery {
         let id = [header, self.last_event_id.as_deref()].into_iter().flatten().find(|id| !id.is_empty());
         match (id, self.since.as_deref()) {
             (Some(id), _) => id.parse().map(Start::After).map_err(|_| bad_event_id()),
-            (None, Some(since)) => Ok(Start::Since(parse_since(since)?)),
+            (None, Some(since)) => Ok(Start::Since(parse_time("since", since)?)),
             (None, None) => Ok(Start::Now),
         }
     }
@@ -92,13 +79,14 @@ fn bad_event_id() -> ApiError {
     ApiError::bad_request("Last-Event-ID must be the id of an event: evt_ and an upper-case ULID")
 }
 
-fn parse_since(text: &str) -> ApiResult<Timestamp> {
+/// The time that a parameter says.
+pub(super) fn parse_time(parameter: &str, text: &str) -> ApiResult<Timestamp> {
     // A `+` that was not percent-encoded arrives as a space.
     let parsed = text.parse().or_else(|error| {
         let (head, tail) = text.split_at_checked(19).ok_or(error)?;
         format!("{head}{}", tail.replace(' ', "+")).parse()
     });
-    parsed.map_err(|error| ApiError::bad_request(format!("since: {error}")))
+    parsed.map_err(|error| ApiError::bad_request(format!("{parameter}: {error}")))
 }
 
 /// Who opens a stream: an API key in the header, or a ticket.
@@ -234,96 +222,6 @@ async fn open(
             Transport::WebSocket => app.settings.streams.ping,
         },
     ))
-}
-
-/// Where to read the history.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-struct HistoryQuery {
-    /// Only events from this time on (RFC 3339, inclusive).
-    #[param(value_type = Option<Timestamp>)]
-    since: Option<String>,
-    /// Only events after this one; wins over `since`.
-    #[param(value_type = Option<EventId>)]
-    after: Option<String>,
-    /// Most events to return.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-}
-
-impl Known for HistoryQuery {
-    const NAMES: &'static [&'static str] = &["since", "after", "limit"];
-}
-
-/// Read the history
-///
-/// Pages through the developer's log, oldest first: the same events as on the streams. A page ends before an event
-/// that is damaged in the store; the page that would begin with it is a 500 `EVENT_DAMAGED` that names its position,
-/// and whose `resumeAfter` is the `after` that leads past it.
-#[utoipa::path(get, path = "/v1/events", tag = "Events", params(FilterQuery, HistoryQuery),
-    responses((status = 200, description = "The events", body = EventList)))]
-async fn list(
-    Auth(caller): Auth,
-    State(app): State<Arc<App>>,
-    ListParams((filter, query)): ListParams<(FilterQuery, HistoryQuery)>,
-) -> ApiResult<Body<EventList>> {
-    let filter = filter.parse()?;
-    let limit = query.limit.unwrap_or(DEFAULT_EVENTS);
-    if !(1..=MOST_EVENTS).contains(&limit) {
-        return Err(ApiError::bad_request(format!("limit must be 1 to {MOST_EVENTS}")));
-    }
-    let start = match (query.after.as_deref(), query.since.as_deref()) {
-        (Some(id), _) => {
-            Start::After(id.parse().map_err(|_| ApiError::bad_request("after must be the id of an event"))?)
-        }
-        (None, Some(since)) => Start::Since(parse_since(since)?),
-        (None, None) => Start::Oldest,
-    };
-    let page = app.read_long(caller.developer_id, move |store| {
-        let mut cursor = events::locate(store, caller.developer_id, start)?;
-        let head = store.log_bounds(caller.developer_id)?.head;
-        let mut events: Vec<Box<RawValue>> = Vec::new();
-        let (mut looked_at, mut bytes, mut bytes_shown) = (0_u32, 0_usize, 0_usize);
-        while cursor.position < head
-            && looked_at < MOST_LOOKED_AT
-            && bytes < MOST_BYTES_LOOKED_AT
-            && bytes_shown < MOST_BYTES_SHOWN
-            && events.len() < limit as usize
-        {
-            let mut shown = Ok(());
-            let (after, with_subjects) = (cursor.position, filter.asks_for_subject());
-            let scan =
-                Scan { after, limit, max_bytes: MOST_BYTES_SHOWN.saturating_sub(bytes_shown), with_subjects };
-            let seen = looked_at;
-            let scanned = store.scan_events(caller.developer_id, scan, &mut |event| {
-                if events.len() >= limit as usize || shown.is_err() {
-                    return;
-                }
-                looked_at = looked_at.saturating_add(1);
-                bytes = bytes.saturating_add(event.envelope.len());
-                cursor = events::Cursor { position: event.position, id: event.id };
-                if filter.shows(event.kind, event.subject) {
-                    bytes_shown = bytes_shown.saturating_add(event.envelope.len());
-                    shown = raw(event.envelope).map(|event| events.push(event));
-                }
-            });
-            match scanned {
-                // The page ends before what is damaged; the next one says so.
-                Err(StoreError::Damaged(_)) if seen > 0 => break,
-                scanned => scanned?,
-            }
-            shown?;
-        }
-        Ok(EventList { events, next_cursor: (cursor.position < head).then_some(cursor.id) })
-    });
-    Ok(Body(page.await?))
-}
-
-fn raw(envelope: &[u8]) -> grantex_core::Result<Box<RawValue>> {
-    let damaged = |error: String| grantex_core::StoreError::Internal(format!("stored event: {error}"));
-    let text = String::from_utf8(envelope.to_vec()).map_err(|error| damaged(error.to_string()))?;
-    Ok(RawValue::from_string(text).map_err(|error| damaged(error.to_string()))?)
 }
 
 /// Create a stream ticket

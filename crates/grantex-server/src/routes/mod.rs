@@ -9,6 +9,8 @@ mod dashboard;
 mod developers;
 mod events;
 mod grants;
+mod history;
+mod home;
 mod operations;
 mod pages;
 mod principals;
@@ -38,7 +40,7 @@ const CORS_MAX_AGE: u64 = 3600;
 /// The whole service as a router.
 pub fn router(app: &Arc<App>) -> Router {
     let (router, _) = api().split_for_parts();
-    let mut router = router.merge(pages::router()).merge(operations::plain_router());
+    let mut router = router.merge(home::router()).merge(pages::router()).merge(operations::plain_router());
     if app.settings.serve_metrics {
         router = router.merge(operations::metrics_router());
     }
@@ -71,6 +73,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .merge(principals::router())
         .merge(budgets::router())
         .merge(events::router())
+        .merge(history::router())
         .merge(operations::router())
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use grantex_core::env::Clock;
 use grantex_core::log::Position;
-use grantex_core::store::{self, QueryKind, Scan, Store};
+use grantex_core::store::{self, Order, QueryKind, Scan, Store};
 use grantex_core::usecase::events::Cursor;
 use grantex_core::{Error, StoreError};
 use grantex_types::{EventId, TypeSet};
@@ -248,7 +248,7 @@ impl Session {
     async fn load(&mut self) -> Loaded {
         let (developer, after) = (self.slot.developer, self.cursor.position);
         let (max_bytes, with_subjects) = (self.slot.page_bytes(), self.filter.asks_for_subject());
-        let scan = Scan { after, limit: u32::MAX, max_bytes, with_subjects };
+        let scan = Scan { order: Order::OldestFirst, after, limit: u32::MAX, max_bytes, with_subjects };
         let page = store::read(self.store.as_ref(), developer, QueryKind::Long, move |snapshot| {
             let mut framer = Framer::default();
             snapshot.scan_events(developer, scan, &mut |event| framer.push(event))?;

@@ -67,6 +67,30 @@ async fn history_ends_before_it_and_says_how_to_go_on() {
 }
 
 #[tokio::test]
+async fn backwards_too_history_ends_before_it_and_says_how_to_go_on() {
+    let service = Service::start().await;
+    let (client, log) = damaged(&service).await;
+    let backwards = |range: std::ops::Range<usize>| log[range].iter().rev().cloned().collect::<Vec<_>>();
+    let page = client.get("/v1/events?order=desc").await.ok(200);
+    assert_eq!(page["events"], json!(backwards(6..8)));
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let refused = client.get(&format!("/v1/events?order=desc&before={cursor}")).await;
+    let resume = refused.body["resumeBefore"].as_str().unwrap().to_owned();
+    assert!(refused.body["resumeAfter"].is_string());
+    let message = refused.refused(500, "EVENT_DAMAGED");
+    assert!(message.contains("positions 5 to 6") && message.contains(&resume), "{message}");
+    let rest = client.get(&format!("/v1/events?order=desc&before={resume}")).await.ok(200);
+    assert_eq!((&rest["events"], &rest["nextCursor"]), (&json!(backwards(0..4)), &json!(null)));
+    // Upwards to there, nothing is missing.
+    let below = client.get(&format!("/v1/events?before={resume}")).await.ok(200);
+    assert_eq!((&below["events"], &below["nextCursor"]), (&json!(log[..4]), &json!(null)));
+    for id in [4, 5].map(|index| log[index]["id"].as_str().unwrap()) {
+        client.get(&format!("/v1/events/{id}")).await.refused(500, "EVENT_DAMAGED");
+    }
+    client.get(&format!("/v1/events/{}", log[3]["id"].as_str().unwrap())).await.ok(200);
+}
+
+#[tokio::test]
 async fn streams_end_before_it_and_others_go_on() {
     let service = Service::start().await;
     let (client, log) = damaged(&service).await;

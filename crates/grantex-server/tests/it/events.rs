@@ -55,9 +55,112 @@ async fn history_pages_filters_and_finds_by_time() {
         "agentId=x",
         "grantId=x",
         "types=,",
+        "order=newest",
+        "until=tomorrow",
+        "before=x",
     ] {
         client.get(&format!("/v1/events?{bad}")).await.refused(400, "BAD_REQUEST");
     }
+}
+
+#[tokio::test]
+async fn history_is_read_backwards_and_between_places() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    client.token_for(&agent, "user-1", &["a"], "24h").await;
+    service.clock.advance(60);
+    let middle = grantex_core::env::Clock::now(service.clock.as_ref());
+    client.token_for(&agent, "user-2", &["a"], "24h").await;
+    service.clock.advance(60);
+    client.token_for(&agent, "user-3", &["a"], "24h").await;
+    let log = ids(&client.log().await);
+    let page = async |query: String| {
+        let page = client.get(&format!("/v1/events?{query}")).await.ok(200);
+        assert_eq!((&page["oldest"], &page["head"]), (&json!(1), &json!(6)));
+        let shown = ids(page["events"].as_array().unwrap());
+        let positions: Vec<String> = page["positions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|position| log[usize::try_from(position.as_u64().unwrap()).unwrap() - 1].clone())
+            .collect();
+        assert_eq!(positions, shown);
+        (shown, page["nextCursor"].as_str().map(str::to_owned))
+    };
+    let backwards: Vec<String> = log.iter().rev().cloned().collect();
+    assert_eq!(page("order=desc".into()).await, (backwards.clone(), None));
+    assert_eq!(page("order=asc".into()).await, (log.clone(), None));
+    for limit in 1..=6 {
+        let (mut got, mut place) = (Vec::new(), String::new());
+        loop {
+            let (shown, next) = page(format!("order=desc&limit={limit}{place}")).await;
+            assert!(shown.len() <= limit && !shown.is_empty());
+            got.extend(shown);
+            let Some(next) = next else { break };
+            place = format!("&before={next}");
+        }
+        assert_eq!(got, backwards);
+    }
+    // The same part of the log both ways.
+    for (query, expected) in [
+        (format!("until={middle}"), &log[..2]),
+        (format!("since={middle}"), &log[2..]),
+        (format!("since={middle}&before={}", log[4]), &log[2..4]),
+        (format!("after={}&before={}", log[0], log[3]), &log[1..3]),
+        (format!("after={}&before={}", log[0], log[1]), &[]),
+        (format!("after={}&before={}", log[3], log[1]), &[]),
+        (format!("before={}&until=2000-01-01T00:00:00Z", log[1]), &log[..1]),
+        ("until=2999-01-01T00:00:00Z".into(), &log[..]),
+        (format!("before={}", log[0]), &[]),
+    ] {
+        assert_eq!(page(query.clone()).await, (expected.to_vec(), None), "{query}");
+        let (mut shown, next) = page(format!("order=desc&{query}")).await;
+        shown.reverse();
+        assert_eq!((shown, next), (expected.to_vec(), None), "{query}");
+    }
+    // The cursor goes on past what a filter hid.
+    let (shown, next) = page("order=desc&principalId=user-1&limit=1".into()).await;
+    assert_eq!((shown, next.as_deref()), (vec![log[1].clone()], Some(log[1].as_str())));
+    for query in ["before=evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), format!("before={}Z", &log[3][..29])] {
+        client.get(&format!("/v1/events?{query}")).await.refused(410, "EVENT_UNKNOWN");
+    }
+}
+
+#[tokio::test]
+async fn one_event_is_found_by_its_id_by_its_developer() {
+    let mut service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    for _ in 0..3 {
+        client.token(&agent).await;
+    }
+    let log = client.log().await;
+    for (event, position) in log.iter().zip(1..) {
+        let shown = client.get(&format!("/v1/events/{}", event["id"].as_str().unwrap())).await.ok(200);
+        assert_eq!(shown, json!({"position": position, "event": event}));
+    }
+    let id = log[4]["id"].as_str().unwrap();
+    for unknown in ["evt_00000000000000000000000000", "evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "x", &id[4..]] {
+        client.get(&format!("/v1/events/{unknown}")).await.refused(404, "NOT_FOUND");
+    }
+    let stranger = service.sandbox().await;
+    stranger.get(&format!("/v1/events/{id}")).await.refused(404, "NOT_FOUND");
+    service.anonymous().get(&format!("/v1/events/{id}")).await.refused(401, "UNAUTHORIZED");
+
+    service.settings_mut().retention.count = 2;
+    service.restart().await;
+    until("the log is trimmed", || async { client.log().await.len() == 2 }).await;
+    client.get(&format!("/v1/events/{id}")).await.ok(200);
+    for gone in &log[..4] {
+        let answer = client.get(&format!("/v1/events/{}", gone["id"].as_str().unwrap())).await;
+        assert_eq!(answer.body["oldestEventId"], *id);
+        answer.refused(410, "EVENTS_EXPIRED");
+    }
+    // Whoever reads backwards comes to the end of what is retained.
+    let gone = log[2]["id"].as_str().unwrap();
+    let page = client.get(&format!("/v1/events?order=desc&before={gone}")).await.ok(200);
+    assert_eq!(page, json!({"events": [], "positions": [], "nextCursor": null, "oldest": 5, "head": 6}));
 }
 
 #[tokio::test]

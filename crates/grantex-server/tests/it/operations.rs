@@ -32,6 +32,27 @@ async fn health_and_headers() {
 }
 
 #[tokio::test]
+async fn browsers_get_a_page_at_the_base_and_every_link_on_it_works() {
+    let service = Service::start().await;
+    let anybody = service.anonymous();
+    let refused = anybody.get("/").await;
+    assert_eq!(refused.headers["vary"], "accept");
+    refused.refused(404, "NOT_FOUND");
+    let request =
+        anybody.request(Method::GET, "/").header("Accept", "text/html,application/xml;q=0.9,*/*;q=0.8");
+    let page = anybody.send(request).await;
+    assert_eq!(page.status, 200);
+    assert!(page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    let links: Vec<&str> =
+        page.text.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(links.len() > 5 && page.text.contains(env!("CARGO_PKG_VERSION")), "{}", page.text);
+    for link in links {
+        let answer = anybody.get(link).await;
+        assert!([200, 401].contains(&answer.status.as_u16()), "{link}: {}", answer.status);
+    }
+}
+
+#[tokio::test]
 async fn cors_is_for_those_on_the_list() {
     let service = Service::with(|settings| settings.cors_origins = vec!["https://app.example".into()]).await;
     let client = service.anonymous();

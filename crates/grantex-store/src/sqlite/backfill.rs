@@ -64,7 +64,10 @@ impl Session<'_> {
                 found.push((event.position, sums.sum(&event, subject)));
                 due = event.position.saturating_add(1);
             } else {
-                self.damages.note(developer, &Damage { first: due, last: due, resume_after: None });
+                self.damages.note(
+                    developer,
+                    &Damage { first: due, last: due, resume_after: None, resume_before: None },
+                );
                 due = due.saturating_add(1);
             }
         }

@@ -17,6 +17,13 @@ pub(super) const AFTER: &str = "SELECT position, id, created_at, kind, envelope,
 pub(super) const AFTER_WITH_SUBJECTS: &str =
     "SELECT position, id, created_at, kind, envelope, checksum, grant_id, agent_id, principal_id FROM events
     WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
+/// Those before a position, newest first.
+pub(super) const BEFORE: &str = "SELECT position, id, created_at, kind, envelope, checksum FROM events
+    WHERE developer_id = ?1 AND position < ?2 ORDER BY position DESC LIMIT ?3";
+/// The same with subjects.
+pub(super) const BEFORE_WITH_SUBJECTS: &str =
+    "SELECT position, id, created_at, kind, envelope, checksum, grant_id, agent_id, principal_id FROM events
+    WHERE developer_id = ?1 AND position < ?2 ORDER BY position DESC LIMIT ?3";
 /// One row.
 pub(super) const AT: &str = "SELECT position, id, created_at, kind, envelope, checksum FROM events
     WHERE developer_id = ?1 AND position = ?2";

@@ -2,10 +2,10 @@
 
 use grantex_core::StoreError;
 use grantex_core::log::{Bounds, EventRef, Position, StoredEvent, Subject};
-use grantex_core::store::{Read as _, Scan, StoreResult, Tx as _};
+use grantex_core::store::{Order, Read as _, Scan, StoreResult, Tx as _};
 use grantex_types::{DeveloperId, Event, EventData, EventId};
 
-use super::checksum::{AFTER, AFTER_WITH_SUBJECTS, Sums};
+use super::checksum::{AFTER, AFTER_WITH_SUBJECTS, BEFORE, BEFORE_WITH_SUBJECTS, Sums};
 use super::session::{Session, int, is_damage, store_error, time, uint};
 use super::usage::{EVENT_SIZE, ROW};
 
@@ -34,11 +34,20 @@ impl Session<'_> {
         each: &mut dyn FnMut(EventRef<'_>),
     ) -> StoreResult<()> {
         let sums = Sums::of(developer);
-        let mut statement = self.statement(if scan.with_subjects { AFTER_WITH_SUBJECTS } else { AFTER })?;
+        let mut statement = self.statement(match (scan.order, scan.with_subjects) {
+            (Order::OldestFirst, false) => AFTER,
+            (Order::OldestFirst, true) => AFTER_WITH_SUBJECTS,
+            (Order::NewestFirst, false) => BEFORE,
+            (Order::NewestFirst, true) => BEFORE_WITH_SUBJECTS,
+        })?;
+        let next = |position: Position| match scan.order {
+            Order::OldestFirst => position.saturating_add(1),
+            Order::NewestFirst => position.saturating_sub(1),
+        };
         let mut rows = statement
             .query((developer.to_bytes(), int(scan.after), i64::from(scan.limit)))
             .map_err(store_error)?;
-        let mut due = scan.after.saturating_add(1);
+        let mut due = next(scan.after);
         let mut bytes: usize = 0;
         loop {
             let row = match rows.next() {
@@ -50,15 +59,21 @@ impl Session<'_> {
             let event = row.and_then(|row| sums.read(row, scan.with_subjects));
             if is_first && event.is_none_or(|event| event.position != due) {
                 let bounds = self.read_bounds(developer)?;
-                due = due.max(bounds.trimmed.saturating_add(1));
-                if due > bounds.head {
+                due = match scan.order {
+                    Order::OldestFirst => due.max(bounds.trimmed.saturating_add(1)),
+                    Order::NewestFirst => due.min(bounds.head),
+                };
+                if due > bounds.head || due <= bounds.trimmed {
                     return Ok(());
                 }
             }
             let Some(event) = event.filter(|event| event.position == due) else {
                 // What was shown is whole; the next scan begins here.
                 return if is_first {
-                    Err(StoreError::Damaged(self.damage_at(developer, due)?))
+                    Err(StoreError::Damaged(match scan.order {
+                        Order::OldestFirst => self.damage_at(developer, due)?,
+                        Order::NewestFirst => self.damage_below(developer, due)?,
+                    }))
                 } else {
                     Ok(())
                 };
@@ -68,7 +83,7 @@ impl Session<'_> {
                 return Ok(());
             }
             each(event);
-            due = due.saturating_add(1);
+            due = next(due);
         }
     }
 

@@ -16,6 +16,8 @@ const LONGEST_STRETCH: u64 = 10_000;
 struct Border {
     /// The last readable event before the place, or the last one that was trimmed.
     before: Position,
+    /// The last readable one's id, or that of the last that was trimmed.
+    before_id: EventId,
     /// The first readable event that is not, or the position after the head.
     after: Position,
     /// Its id, or the head's.
@@ -62,7 +64,8 @@ impl Session<'_> {
             }
         }
         if limit < end {
-            let damage = Damage { first: from, last: limit.saturating_sub(1), resume_after: None };
+            let last = limit.saturating_sub(1);
+            let damage = Damage { first: from, last, resume_after: None, resume_before: None };
             self.damages.note(developer, &damage);
             return Err(StoreError::Damaged(damage));
         }
@@ -76,13 +79,16 @@ impl Session<'_> {
         before: impl Fn(EventId, Timestamp) -> bool,
     ) -> StoreResult<Border> {
         let after = bounds.head.saturating_add(1);
-        let mut border = Border { before: bounds.trimmed, after, after_id: bounds.head_id };
+        let mut border =
+            Border { before: bounds.trimmed, before_id: bounds.trimmed_id, after, after_id: bounds.head_id };
         // Nothing from `end` up to the border's `after` is readable.
         let mut end = after;
         while end.saturating_sub(border.before) > 1 {
             let middle = border.before.midpoint(end);
             match self.first_readable(developer, middle, end)? {
-                Some((position, id, at)) if before(id, at) => border.before = position,
+                Some((position, id, at)) if before(id, at) => {
+                    (border.before, border.before_id) = (position, id);
+                }
                 Some((position, id, _)) => {
                     (border.after, border.after_id) = (position, id);
                     end = middle;
@@ -123,6 +129,30 @@ impl Session<'_> {
         Ok(self.border(developer, &bounds, |_, time| time < at)?.before)
     }
 
+    /// See [`Read::position_until`](grantex_core::store::Read::position_until).
+    pub(super) fn find_end(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position> {
+        let bounds = self.read_bounds(developer)?;
+        Ok(self.border(developer, &bounds, |_, time| time < at)?.after.saturating_sub(1))
+    }
+
+    /// See [`Read::position_below`](grantex_core::store::Read::position_below).
+    pub(super) fn find_below(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {
+        let bounds = self.read_bounds(developer)?;
+        if id <= bounds.trimmed_id {
+            return Ok(Some(bounds.trimmed));
+        }
+        let border = self.border(developer, &bounds, |event, _| event < id)?;
+        let last = border.after.saturating_sub(1);
+        if border.after <= bounds.head && border.after_id == id {
+            return Ok(Some(last));
+        }
+        if last <= border.before || id > bounds.head_id {
+            return Ok(None);
+        }
+        // It lies in a stretch that cannot be read: it leads past that, or stands before it.
+        Ok(Some(if id == border.before_id.successor() { border.before } else { last }))
+    }
+
     /// See [`Read::id_at`](grantex_core::store::Read::id_at).
     pub(super) fn read_id(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>> {
         let bounds = self.read_bounds(developer)?;
@@ -142,16 +172,42 @@ impl Session<'_> {
         let damage = match self.first_readable(developer, first, end) {
             // What is damaged is what only filters ask for.
             Ok(Some((position, id, _))) if position == first => {
-                Damage { first, last: first, resume_after: Some(id) }
+                Damage { first, last: first, resume_after: Some(id), resume_before: None }
             }
             Ok(Some((position, id, _))) => {
-                Damage { first, last: position.saturating_sub(1), resume_after: Some(id.predecessor()) }
+                let (last, resume_after) = (position.saturating_sub(1), Some(id.predecessor()));
+                Damage { first, last, resume_after, resume_before: None }
             }
-            Ok(None) => Damage { first, last: bounds.head, resume_after: Some(bounds.head_id) },
+            Ok(None) => {
+                let resume_after = Some(bounds.head_id);
+                Damage { first, last: bounds.head, resume_after, resume_before: None }
+            }
             Err(StoreError::Damaged(damage)) => damage,
             Err(error) => return Err(error),
         };
         self.damages.note(developer, &damage);
         Ok(damage)
+    }
+
+    /// The damage that ends at `last`, for a reader who comes from above.
+    pub(super) fn damage_below(&self, developer: DeveloperId, last: Position) -> StoreResult<Damage> {
+        let trimmed = self.read_bounds(developer)?.trimmed;
+        if let Some((id, _)) = self.readable(developer, last)? {
+            // What is damaged is what only filters ask for.
+            let damage = Damage { first: last, last, resume_after: Some(id), resume_before: Some(id) };
+            self.damages.note(developer, &damage);
+            return Ok(damage);
+        }
+        let mut first = last;
+        let mut resume_before = None;
+        let lowest = trimmed.saturating_add(1).max(last.saturating_sub(LONGEST_STRETCH));
+        for position in (lowest..last).rev() {
+            if let Some((id, _)) = self.readable(developer, position)? {
+                resume_before = Some(id.successor());
+                break;
+            }
+            first = position;
+        }
+        Ok(Damage { resume_before, ..self.damage_at(developer, first)? })
     }
 }

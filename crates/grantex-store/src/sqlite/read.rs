@@ -353,6 +353,14 @@ impl Read for Session<'_> {
         self.find_time(developer, at)
     }
 
+    fn position_until(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position> {
+        self.find_end(developer, at)
+    }
+
+    fn position_below(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {
+        self.find_below(developer, id)
+    }
+
     fn id_at(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>> {
         self.read_id(developer, position)
     }

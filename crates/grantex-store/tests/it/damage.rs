@@ -4,7 +4,7 @@ use std::path::Path;
 
 use grantex_core::StoreError;
 use grantex_core::log::{Damage, Position, StoredEvent};
-use grantex_core::store::Scan;
+use grantex_core::store::{Order, Scan};
 use grantex_core::usecase::events::{Start, locate};
 use grantex_store::sqlite::FILE_NAME;
 use grantex_types::{DeveloperId, EventId, Timestamp};
@@ -122,7 +122,13 @@ fn a_scan_without_subjects_does_not_care_about_them() {
     harm(folder.path(), "UPDATE events SET agent_id = randomblob(16) WHERE position = ?1", [30]);
     let shown = harness.read(move |store| {
         let mut shown = 0;
-        let whole = Scan { after: 0, limit: u32::MAX, max_bytes: usize::MAX, with_subjects: false };
+        let whole = Scan {
+            order: Order::OldestFirst,
+            after: 0,
+            limit: u32::MAX,
+            max_bytes: usize::MAX,
+            with_subjects: false,
+        };
         store.scan_events(id, whole, &mut |_| shown += 1)?;
         Ok(shown)
     });
@@ -237,5 +243,41 @@ proptest! {
             let _ = harness.read(move |store| Ok(locate(store, id, Start::After(event.id))));
             let _ = harness.read(move |store| Ok(locate(store, id, Start::Since(event.created_at))));
         }
+    }
+}
+
+#[test]
+fn backwards_damage_is_never_passed_over_unless_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (harness, id, log) = log(folder.path());
+    let ids: Vec<EventId> = log.iter().map(|event| event.id).collect();
+    harm(folder.path(), FLIP_A_BYTE, [6, 20, 21, 22]);
+    harm(folder.path(), LOSE, [40]);
+    let scan = |after| {
+        harness.read(move |store| {
+            let (limit, max_bytes) = (u32::MAX, usize::MAX);
+            let scan = Scan { order: Order::NewestFirst, after, limit, max_bytes, with_subjects: true };
+            let mut shown = Vec::new();
+            Ok(store.scan_events(id, scan, &mut |event| shown.push(event.position)).map(|()| shown))
+        })
+    };
+    let below = |id_: EventId| harness.read(move |store| Ok(store.position_below(id, id_)?));
+    assert_eq!(scan(61).unwrap(), (41..=60).rev().collect::<Vec<_>>());
+    for (after, first, last) in [(41, 40, 40), (23, 20, 22), (22, 20, 22), (21, 20, 22)] {
+        let Err(StoreError::Damaged(damage)) = scan(after) else { panic!("{after}") };
+        assert_eq!((damage.first, damage.last), (first, last));
+        // Its cursor leads past it, and past nothing else.
+        assert_eq!(below(damage.resume_before.unwrap()), Some(first - 1));
+    }
+    assert_eq!(scan(20).unwrap(), (7..=19).rev().collect::<Vec<_>>());
+    let Err(StoreError::Damaged(oldest)) = scan(7) else { panic!("the oldest is damaged") };
+    assert_eq!((oldest.first, oldest.last, oldest.resume_before), (6, 6, None));
+    // An event above the damage leads to the damage.
+    assert_eq!((below(ids[23 - 6]), below(ids[41 - 6])), (Some(22), Some(40)));
+    // Up to a time, damaged events are counted in: a page there meets them.
+    for at in log.iter().map(|event| event.created_at) {
+        let (before, until) =
+            harness.read(move |store| Ok((store.position_before(id, at)?, store.position_until(id, at)?)));
+        assert!((before..=before + 3).contains(&until), "{before} {until}");
     }
 }

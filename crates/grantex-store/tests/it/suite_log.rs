@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use grantex_core::log::{Bounds, StoredEvent};
-use grantex_core::store::{self, QueryKind};
+use grantex_core::store::{self, Order, QueryKind, Scan};
 use grantex_core::usecase::events::{Start, locate};
 use grantex_core::usecase::maintenance::{Retention, trim};
 use grantex_types::{DeveloperId, ErrorCode, Event, EventId, Lifetime, Timestamp};
@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("an empty log", an_empty_log),
     ("order survives a clock that jumps", order_survives_a_clock_that_jumps),
     ("pages have no gap", pages_have_no_gap),
+    ("backwards the same events come", backwards_the_same_events_come),
     ("places are found by id and by time", places_are_found_by_id_and_by_time),
     ("trimming keeps the newest and moves the bounds", trimming_keeps_the_newest_and_moves_the_bounds),
     ("cursors are refused only if something is missed", cursors_are_refused_only_if_something_is_missed),
@@ -78,6 +79,40 @@ fn pages_have_no_gap(harness: Harness) {
     }
 }
 
+fn backwards_the_same_events_come(harness: Harness) {
+    let (developer, _) = harness.developer();
+    let id = developer.developer_id;
+    let log = harness.append(id, 50);
+    harness.write(move |tx| Ok(tx.trim(id, 9, 100)?)).unwrap();
+    let size = log[0].envelope.len();
+    let page = |after, limit, max_bytes| {
+        harness.read(move |store| {
+            let scan = Scan { order: Order::NewestFirst, after, limit, max_bytes, with_subjects: true };
+            let mut shown = Vec::new();
+            store.scan_events(id, scan, &mut |event| shown.extend(event.to_stored()))?;
+            Ok(shown)
+        })
+    };
+    for (limit, max_bytes) in [(7, usize::MAX), (50, size * 3), (50, 0), (1, size)] {
+        let mut got = Vec::new();
+        loop {
+            let after = got.last().map_or(51, |event: &StoredEvent| event.position);
+            let page = page(after, limit, max_bytes);
+            if page.is_empty() {
+                break;
+            }
+            assert!(page.len() <= limit as usize && (page.len() == 1 || page.len() * size <= max_bytes));
+            got.extend(page);
+        }
+        got.reverse();
+        assert_eq!(got, log[9..]);
+    }
+    assert_eq!(page(60, 1, 0), log[49..], "from beyond the head it starts there");
+    for nothing_below in [0, 1, 9, 10] {
+        assert!(page(nothing_below, 10, usize::MAX).is_empty());
+    }
+}
+
 fn places_are_found_by_id_and_by_time(harness: Harness) {
     let (developer, _) = harness.developer();
     let id = developer.developer_id;
@@ -93,12 +128,16 @@ fn places_are_found_by_id_and_by_time(harness: Harness) {
         for event in &log {
             assert_eq!(store.position_of(id, event.id)?, Some(event.position));
             assert_eq!(store.id_at(id, event.position)?, Some(event.id));
-            assert_eq!(store.position_of(id, EventId::from_parts(event.id.millis(), 0))?, None);
+            assert_eq!(store.position_below(id, event.id)?, Some(event.position - 1));
+            let never = EventId::from_parts(event.id.millis(), 0);
+            assert_eq!((store.position_of(id, never)?, store.position_below(id, never)?), (None, None));
         }
+        assert_eq!(store.position_below(id, EventId::ZERO)?, Some(9), "nothing lies before what was trimmed");
         for probe in probes {
             let at = Timestamp::from_millis(probe);
             let expected = log.iter().filter(|event| event.created_at < at).count() as u64 + 9;
             assert_eq!(store.position_before(id, at)?, expected, "{probe}");
+            assert_eq!(store.position_until(id, at)?, expected, "{probe}");
         }
         Ok(())
     });

@@ -8,12 +8,33 @@ use crate::{EventId, EventType, Timestamp};
 bodies! {
     /// `GET /v1/events`
     pub struct EventList {
-        /// In log order, oldest first; each exactly as it was streamed.
+        /// In log order, oldest first unless asked for otherwise; each exactly as it was streamed.
         #[cfg_attr(feature = "openapi", schema(value_type = Vec<EventEnvelope>))]
         pub events: Vec<Box<RawValue>>,
-        /// Where to read on (`after`), also past events that the filter hid; `null` when the log
-        /// held nothing more at the time of the answer.
+        /// The position of each of `events` in the log: 1, 2, 3, … without a gap.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
+        pub positions: Vec<u64>,
+        /// Where to read on (`after`; `before` with `order=desc`), also past events that the filter hid; `null` when
+        /// the log held nothing more at the time of the answer.
         pub next_cursor: Option<EventId>,
+        /// The position of the oldest event that is retained; one above `head` while there is none.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
+        pub oldest: u64,
+        /// The position of the newest event; 0 while there never was one.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(required = true))]
+        pub head: u64,
+    }
+
+    /// `GET /v1/events/{id}`
+    pub struct PlacedEvent {
+        /// Its position in the log: 1, 2, 3, … without a gap.
+        pub position: u64,
+        /// The event, exactly as it was streamed.
+        #[cfg_attr(feature = "openapi", schema(value_type = EventEnvelope))]
+        pub event: Box<RawValue>,
     }
 
     /// An event as it is stored and sent.

@@ -22,6 +22,16 @@ pub struct GrantexEvent {
     json: Box<str>,
 }
 
+/// An event, and where it stands; from [`Events::get`](super::Events::get).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PlacedEvent {
+    /// Its position in the log: 1, 2, 3, … without a gap.
+    pub position: u64,
+    /// The event.
+    pub event: GrantexEvent,
+}
+
 /// What an event says.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -4,17 +4,19 @@ mod event;
 mod options;
 mod stream;
 
+use std::fmt::Display;
 use std::future::Future;
 
 use futures_util::{Stream, StreamExt as _};
 use grantex_types::api::events::{EventList, TicketRequest, TicketResponse};
 use tokio::task::JoinHandle;
 
-pub use event::{GrantexEvent, Payload};
+pub use event::{GrantexEvent, Payload, PlacedEvent};
 pub use options::{HistoryParams, Reconnect, StreamOptions, TicketParams};
 pub use stream::{EventStream, Progress, ProgressStream};
 
 use crate::page::{Page, walk};
+use crate::transport::segment;
 use crate::{Client, Error};
 
 /// The event log; from [`Client::events`].
@@ -75,22 +77,37 @@ impl<'a> Events<'a> {
         Subscription { task }
     }
 
-    /// One page of the history, oldest first. Its `next_cursor` is `None` when the log held nothing
-    /// more at the time of the answer.
+    /// One page of the history, oldest first unless the parameters say otherwise. Its `next_cursor` is `None` when the
+    /// log held nothing more at the time of the answer.
     pub async fn list(&self, params: &HistoryParams) -> Result<Page<GrantexEvent>, Error> {
         page(self.client, params).await
     }
 
-    /// The history from a place on, page by page as it is taken, up to what is there now.
+    /// The history from a place on, page by page as it is taken, up to what is there now; with
+    /// [`newest_first`](HistoryParams::newest_first) backwards.
     pub fn all(
         &self,
         params: HistoryParams,
     ) -> impl Stream<Item = Result<GrantexEvent, Error>> + Send + use<> {
         let client = self.client.clone();
-        walk(params.after.clone(), move |after| {
-            let (client, params) = (client.clone(), HistoryParams { after, ..params.clone() });
+        let start = if params.newest_first { &params.before } else { &params.after };
+        walk(start.clone(), move |place| {
+            let (client, mut params) = (client.clone(), params.clone());
+            if params.newest_first {
+                params.before = place;
+            } else {
+                params.after = place;
+            }
             async move { page(&client, &params).await }
         })
+    }
+
+    /// One event, and where it stands in the log. [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is
+    /// none, [`ErrorKind::Gone`](crate::ErrorKind::Gone) when the log does not go back that far any more.
+    pub async fn get(&self, id: impl Display) -> Result<PlacedEvent, Error> {
+        let call = self.client.transport.get(format!("/v1/events/{}", segment(id)));
+        let found: grantex_types::api::events::PlacedEvent = call.json().await?;
+        Ok(PlacedEvent { position: found.position, event: GrantexEvent::from_json(found.event.get())? })
     }
 
     /// A ticket that opens streams in a browser, where no header can be sent.
@@ -104,10 +121,13 @@ async fn page(client: &Client, params: &HistoryParams) -> Result<Page<GrantexEve
     let types = (!params.event_types.is_empty()).then(|| params.event_types.join(","));
     // A cursor wins over a time.
     let since = params.since.as_ref().filter(|_| params.after.is_none());
-    let call = client.transport.get("/v1/events").query("types", types);
+    let until = params.until.as_ref().filter(|_| params.before.is_none());
+    let order = params.newest_first.then_some("desc");
+    let call = client.transport.get("/v1/events").query("types", types).query("order", order);
     let call =
         call.query("agentId", params.agent_id.as_ref()).query("principalId", params.principal_id.as_ref());
     let call = call.query("grantId", params.grant_id.as_ref()).query("since", since);
+    let call = call.query("until", until).query("before", params.before.as_ref());
     let call = call.query("after", params.after.as_ref()).query("limit", params.limit);
     let list: EventList = call.json().await?;
     let events: Result<Vec<_>, Error> =

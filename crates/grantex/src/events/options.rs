@@ -175,6 +175,8 @@ pub struct HistoryParams {
     pub event_types: Vec<String>,
     /// From this time on (RFC 3339, inclusive).
     pub since: Option<String>,
+    /// Before this time (RFC 3339, exclusive).
+    pub until: Option<String>,
     /// Only events of this agent's grants.
     pub agent_id: Option<String>,
     /// Only events of grants that this principal gave.
@@ -183,8 +185,12 @@ pub struct HistoryParams {
     pub grant_id: Option<String>,
     /// How many events a page holds at most.
     pub limit: Option<u32>,
-    /// Right after this event; wins over `since`.
+    /// Only what was committed after this event; wins over `since`.
     pub after: Option<String>,
+    /// Only what was committed before this event; wins over `until`.
+    pub before: Option<String>,
+    /// The newest first. A page's `next_cursor` is then the next one's `before`.
+    pub newest_first: bool,
 }
 
 /// What a ticket opens, and for how long.

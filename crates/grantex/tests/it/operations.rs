@@ -51,6 +51,7 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         grant_id: maybe("grantId"),
         limit,
         after: maybe("after"),
+        ..HistoryParams::default()
     };
     let mut agents = client.agents();
     if let Some(key) = maybe("idempotencyKey") {

@@ -1,0 +1,47 @@
+//! What a browser shows at the service's base URL.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use http::{HeaderMap, HeaderValue, header};
+
+use super::pages::{STYLE, page};
+use crate::App;
+use crate::http::error::ApiError;
+use crate::http::origin::public_path;
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new().route("/", get(show))
+}
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct Home<'a> {
+    /// The path under which the service is reached.
+    base: &'a str,
+    version: &'static str,
+    serves_metrics: bool,
+    style: &'static str,
+}
+
+/// A page for browsers; for everyone else a path that does not exist, as any other.
+async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut response = if accepted.into_iter().any(|types| types.contains("text/html")) {
+        let home = Home {
+            base: public_path(&app.settings.public_base),
+            version: env!("CARGO_PKG_VERSION"),
+            serves_metrics: app.settings.serve_metrics,
+            style: STYLE,
+        };
+        page(&home, None)
+    } else {
+        ApiError::not_found("route").into_response()
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
