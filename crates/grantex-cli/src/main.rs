@@ -8,6 +8,10 @@ mod descriptors;
 mod dev;
 mod developers;
 mod events;
+#[cfg(feature = "forward")]
+mod forward;
+#[cfg(not(feature = "forward"))]
+#[path = "no_forward.rs"]
 mod forward;
 mod keys;
 mod listen;
