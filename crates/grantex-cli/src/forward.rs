@@ -24,7 +24,8 @@ use crate::logging::LogFormat;
     after_help = "The configuration is one TOML file:
 
   url = \"http://127.0.0.1:8080\"
-  api_key = \"${GRANTEX_API_KEY}\"       # ${file:/run/secrets/key} reads a file; $${ is ${ itself
+  api_key = \"${GRANTEX_API_KEY}\"       # ${file:secrets/key} reads a file beside this one; $${ is ${
+  ca_file = \"./ca.pem\"                # the service's private authority; default: the system's
   state_dir = \"./forward-state\"
   since = \"2026-01-01T00:00:00Z\"       # without a checkpoint; default: from now on
   listen = \"127.0.0.1:9464\"            # /healthz, /readyz, /metrics; default: none

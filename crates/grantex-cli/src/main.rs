@@ -22,6 +22,7 @@ mod serve;
 mod service;
 mod signals;
 mod target;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -1,5 +1,7 @@
 //! What is wrong in a TOML file, said on one line and without the file's own text, which may hold a secret.
 
+use grantex_types::nearest::nearest;
+
 /// The number of the line that holds the byte at `offset`.
 pub(crate) fn line_at(text: &str, offset: usize) -> usize {
     let (before, _) = text.split_at_checked(offset).unwrap_or((text, ""));
@@ -18,9 +20,10 @@ pub(crate) fn of(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The reader's words for what stands in a file, in those of the file.
+/// The reader's words for what stands in a file, in those of the file, with the name that an unknown one may mean.
 pub(crate) fn plain(message: &str) -> String {
-    message
+    let meant = meant(message).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    let message = message
         .replace("expected a sequence", "expected a list, such as [\"…\"]")
         .replace("invalid type: sequence", "invalid type: a list")
         .replace("expected a map", "expected a table, such as { name = \"…\" }")
@@ -28,7 +31,18 @@ pub(crate) fn plain(message: &str) -> String {
         .replace("expected a string", "expected a text in quotes")
         .replace("expected usize", "expected a whole number")
         .replace("expected u64", "expected a whole number")
-        .replace("expected a boolean", "expected true or false")
+        .replace("expected a boolean", "expected true or false");
+    message + &meant
+}
+
+/// Of the names that stand in backticks after an unknown one, the one that is nearest to it.
+fn meant(message: &str) -> Option<&str> {
+    if message.contains("did you mean") {
+        return None;
+    }
+    let (_, names) = message.split_once("unknown field `")?;
+    let mut names = names.split('`').step_by(2);
+    nearest(names.next()?, names)
 }
 
 #[cfg(test)]
@@ -40,6 +54,10 @@ mod tests {
         let text = "a = 1\n\"ü\" = [\"x\"]\n";
         let error = toml::from_str::<std::collections::BTreeMap<String, u64>>(text).unwrap_err();
         assert_eq!(of(text, &error), "line 2: \"ü\": invalid type: a list, expected a whole number");
+        assert_eq!(
+            plain("unknown field `listne`, expected one of `data_dir`, `listen`"),
+            "unknown field `listne`, expected one of `data_dir`, `listen`; did you mean `listen`?"
+        );
         assert_eq!((line_at(text, 0), line_at(text, 7), line_at(text, 99)), (1, 2, 3));
     }
 }

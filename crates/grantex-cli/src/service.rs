@@ -6,8 +6,6 @@ use std::sync::Arc;
 use grantex_server::{App, Jobs, Memory, OperatorSocket, Parts, SystemClock, SystemRng, Tls};
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, Loss, SqliteStore};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +42,7 @@ impl Service {
             tracing::warn!(%base, "nobody can reach this base of links and tokens; set --public-url");
         }
         let tls = Tls::default();
-        load_tls(options, &tls)?;
+        crate::tls::load(options, &tls)?;
 
         let data_dir = DataDir::lock(&options.data_dir())?;
         let clock = Arc::new(SystemClock);
@@ -122,28 +120,19 @@ pub(crate) fn open_store(
     Ok(Arc::new(SqliteStore::open_with(data_dir, &environment, loss)?))
 }
 
-fn load_tls(options: &Options, tls: &Tls) -> Result<(), Failure> {
-    let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else { return Ok(()) };
-    let named = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| named(certificate, &error))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| named(key, &error))?;
-    let mut config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    tls.set(config);
-    Ok(())
-}
-
 /// On SIGHUP: certificates were renewed, or signing keys rotated.
 fn reload_on_hangup(mut hangup: Signal, options: Options, tls: Tls, app: Arc<App>) {
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            if let Err(error) = load_tls(&options, &tls) {
-                tracing::error!(%error, "the TLS files are not usable; the ones before stay in force");
+            match crate::tls::load(&options, &tls) {
+                Ok(true) => tracing::info!("the TLS certificate was read again"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the TLS files are not usable; the ones before stay in force");
+                }
             }
             match app.reload_signing_keys() {
-                Ok(kid) => tracing::info!(%kid, "keys and certificates were read again"),
+                Ok(kid) => tracing::info!(%kid, "the signing keys were read again"),
                 Err(error) => {
                     tracing::error!(%error, "the signing keys are not usable; the ones before stay in force");
                 }

@@ -2,6 +2,7 @@
 
 use std::hash::{Hash as _, Hasher as _};
 
+use grantex::internal::nearest;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -123,7 +124,7 @@ impl Definition {
             let kind = text(&mut options, "type")?;
             let delivery = take(&mut options, &DELIVERY_KEYS)?;
             let configuration = fingerprint(&kind, &options);
-            let destination = configured(&kind, &name, options)?;
+            let destination = configured(&kind, &name, options).map_err(|error| with_common(error, &kind))?;
             let definition = Self { name: name.clone(), kind, delivery, destination, configuration };
             definition.check()?;
             Ok(definition)
@@ -195,6 +196,25 @@ fn configured(kind: &str, name: &str, mut options: Map<String, Value>) -> Result
     }
 }
 
+/// The names that every destination needs beside [`DELIVERY_KEYS`].
+const OWN_KEYS: [&str; 2] = ["name", "type"];
+
+/// An error about an option that does not exist names the destination's own options. Adds those that all have,
+/// and the one that may have been meant.
+fn with_common(mut error: ConfigError, kind: &str) -> ConfigError {
+    let Some(key) = error.key.as_deref().filter(|_| error.message.starts_with("unknown field")) else {
+        return error;
+    };
+    let over_http: &[&str] =
+        if matches!(kind, "file" | "kafka") { &[] } else { HttpOptions::KEYS.as_slice() };
+    let common: Vec<&str> = [&OWN_KEYS[..], &DELIVERY_KEYS, over_http].concat();
+    let own = error.message.split('`').skip(3).step_by(2);
+    let meant = nearest(key, own.chain(common.iter().copied()));
+    let meant = meant.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    error.message = format!("{}; and, as for every {kind}, `{}`{meant}", error.message, common.join("`, `"));
+    error
+}
+
 fn http(options: &mut Map<String, Value>) -> Result<HttpOptions, ConfigError> {
     take(options, &HttpOptions::KEYS)
 }
@@ -240,7 +260,19 @@ mod tests {
             (serde_json::json!({"name": "a", "type": "file", "path": 1}), "path: invalid type: integer `1`"),
             (
                 serde_json::json!({"name": "a", "type": "file", "path": "x", "pth": "y"}),
-                "pth: unknown field `pth`",
+                "pth: unknown field `pth`, expected `path`; and, as for every file, `name`, `type`, `types`",
+            ),
+            (
+                serde_json::json!({"name": "a", "type": "file", "path": "x", "pth": "y"}),
+                "; did you mean `path`?",
+            ),
+            (
+                serde_json::json!({"name": "a", "type": "file", "path": "x", "batchsize": 5}),
+                "; did you mean `batch_size`?",
+            ),
+            (
+                serde_json::json!({"name": "a", "type": "webhook", "url": "http://x", "cafile": "y"}),
+                "; did you mean `ca_file`?",
             ),
             (
                 serde_json::json!({"name": "a", "type": "file", "path": "x", "batch_size": 0}),

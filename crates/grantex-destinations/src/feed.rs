@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::instrument::WithSubscriber as _;
 
 use crate::log::{EventLog, Filter, LogError, Start};
-use crate::stats::Stats;
+use crate::stats::{CLOSED_FULL, Stats};
 
 /// Bytes of events that wait for a destination, at most: some seconds of a busy log, and what a
 /// destination that is down costs in memory.
@@ -106,7 +106,7 @@ impl Reader {
                 }
             };
             drop(steps);
-            metrics::counter!("grantex_forward_streams_closed_full_total").increment(1);
+            metrics::counter!(CLOSED_FULL).increment(1);
             tracing::debug!("the destination is behind; its stream is closed until there is room");
             // Half of the room, so that a slow destination reopens for many events, not for one.
             let (event, bytes) = full;

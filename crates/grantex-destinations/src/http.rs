@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use grantex::internal::{Escaped, redacted_url, retry_after};
+use grantex::internal::{Escaped, explained, redacted_url, retry_after};
 use reqwest::{Client, Identity, Proxy, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
 use crate::destination::SendError;
 use crate::error::ConfigError;
-use crate::tls::{self, Trust};
+use crate::tls::Trust;
 
 /// How to reach a receiver.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -161,7 +161,7 @@ pub(crate) fn reason(error: reqwest::Error) -> String {
         source = inner.source();
     }
     let hint = hint(&reason);
-    format!("the connection failed: {}{hint}", tls::explained(reason))
+    format!("the connection failed: {}{hint}", explained(&reason))
 }
 
 /// What may be wrong where one side speaks TLS and the other does not.

@@ -90,7 +90,8 @@ pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use source::{Builder, EventSource};
 pub use state::{Checkpoint, Condemned, DeadLetter, DeadLetters, FolderLock, Gap, Report, State, StateError};
-pub use stats::{DestinationStats, Phase};
+pub use stats::{DestinationStats, Phase, describe_metrics};
+pub use tls::trusting;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -40,6 +40,9 @@ pub enum LogError {
     /// The place is not in the log any more: events may be missing.
     #[error("{0}")]
     Lost(String),
+    /// The log never had the place: it was restored from an older copy, or it is another log.
+    #[error("{0}")]
+    Unknown(String),
     /// The service refuses: a key that was revoked, a filter that it does not know, an event that is damaged.
     #[error("{0}")]
     Refused(String),
@@ -105,7 +108,10 @@ fn log_error(error: &Error) -> LogError {
         return LogError::Refused(message);
     }
     match error.kind() {
-        ErrorKind::Gone => LogError::Lost(message),
+        ErrorKind::Gone => match error.api().and_then(|api| api.code.as_deref()) {
+            Some("EVENT_UNKNOWN") => LogError::Unknown(message),
+            _ => LogError::Lost(message),
+        },
         ErrorKind::BadRequest
         | ErrorKind::Unauthorized
         | ErrorKind::Forbidden

@@ -35,6 +35,14 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// A place that moves without events is written down this often: it only saves reading again.
 const CURSOR_INTERVAL: Duration = Duration::from_secs(10);
 
+/// What a gap says where events were deleted too early.
+const EVENTS_ARE_GONE: &str =
+    "events were deleted before they could be delivered; delivery goes on with the oldest event";
+
+/// What a gap says where the log was moved back or replaced.
+const LOG_IS_ANOTHER: &str = "the log does not know the last event that was delivered, so it was restored from an \
+     older copy or is another log; it is delivered from its oldest event, and what was delivered before arrives again";
+
 /// Why a pipeline ended for good.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +53,18 @@ pub enum PipelineError {
          Set on_lost_position = \"continue\" to go on from the oldest event, with the gap recorded"
     )]
     LostPosition {
+        /// The destination.
+        destination: String,
+        /// What the service said.
+        reason: String,
+    },
+    /// The log does not know the checkpoint, and the policy is to stop.
+    #[error(
+        "{destination}: the log does not know the last event that was delivered, so it was restored from an older \
+         copy or is another log: {reason}. Set on_lost_position = \"continue\" to deliver the log from its oldest \
+         event; what was delivered before then arrives again"
+    )]
+    UnknownPosition {
         /// The destination.
         destination: String,
         /// What the service said.
@@ -187,8 +207,8 @@ impl<D: EventDestination> Pipeline<D> {
                 let events = match self.read_range(&record, from).await {
                     Ok(events) => events,
                     Err(RangeError::End(end)) => return Err(end),
-                    Err(RangeError::Lost(reason)) => {
-                        let after = self.lost(reason, from).await?;
+                    Err(RangeError::Lost(error)) => {
+                        let after = self.lost(error, from).await?;
                         let forget = || self.delivery.state.forget_in_flight(self.name());
                         self.delivery.keep(forget).await?;
                         return Ok((Some(after), Vec::new()));
@@ -237,10 +257,13 @@ impl<D: EventDestination> Pipeline<D> {
                     }
                     // Trimmed events: the log begins after the batch.
                     Some(Ok(Progress::Cursor(id))) if id >= record.last => {
-                        return Err(RangeError::Lost("the log begins after the batch in flight".into()));
+                        let reason = "the log begins after the batch in flight";
+                        return Err(RangeError::Lost(LogError::Lost(reason.into())));
                     }
                     Some(Ok(Progress::Cursor(_))) => {}
-                    Some(Err(LogError::Lost(reason))) => return Err(RangeError::Lost(reason)),
+                    Some(Err(error @ (LogError::Lost(_) | LogError::Unknown(_)))) => {
+                        return Err(RangeError::Lost(error));
+                    }
                     Some(Err(LogError::Refused(reason))) => break SendError::Refused(reason),
                     Some(Err(LogError::Broken(reason))) => break SendError::retry(reason),
                     None => break SendError::retry("the stream ended"),
@@ -265,15 +288,15 @@ impl<D: EventDestination> Pipeline<D> {
         let mut cursor_written: Option<Instant> = None;
         let mut is_stopping = false;
         let mut reported = Report::default();
-        let mut lost: Option<String> = None;
+        let mut lost: Option<LogError> = None;
         let delivery = &self.delivery;
         loop {
             // What was read before the position was lost is delivered first.
-            if let Some(reason) = lost.take_if(|_| on_their_way.is_empty()) {
+            if let Some(error) = lost.take_if(|_| on_their_way.is_empty()) {
                 if is_stopping {
                     return Ok(());
                 }
-                start = self.lost(reason, &start).await?;
+                start = self.lost(error, &start).await?;
                 (gather, cursor_written) = (self.open(&start), None);
             }
             if wants_redelivery && on_their_way.is_empty() && !is_stopping {
@@ -338,7 +361,7 @@ impl<D: EventDestination> Pipeline<D> {
                     }
                     Gathered::Failed(error) => match self.stream_failed(&mut reading, error) {
                         Ok(delay) => reopen_at = Instant::now().checked_add(delay),
-                        Err(reason) => lost = Some(reason),
+                        Err(error) => lost = Some(error),
                     },
                     Gathered::Drained if is_stopping => {
                         while let Some(outcome) = on_their_way.next().await {
@@ -384,10 +407,10 @@ impl<D: EventDestination> Pipeline<D> {
         self.tell(&reason, failures, true, Some(delay));
     }
 
-    /// Says why the stream ended, and gives how long to wait; or why the position is lost.
-    fn stream_failed(&self, reading: &mut Tries, error: LogError) -> Result<Duration, String> {
+    /// Says why the stream ended, and gives how long to wait; or that the position is lost.
+    fn stream_failed(&self, reading: &mut Tries, error: LogError) -> Result<Duration, LogError> {
         let error = match error {
-            LogError::Lost(reason) => return Err(reason),
+            LogError::Lost(_) | LogError::Unknown(_) => return Err(error),
             LogError::Refused(reason) => SendError::Refused(reason),
             LogError::Broken(reason) => SendError::retry(reason),
         };
@@ -412,19 +435,21 @@ impl<D: EventDestination> Pipeline<D> {
         Gather::new(feed, self.limits)
     }
 
-    /// The log does not reach back to `from`: stops, or records the gap and says where to go on.
-    async fn lost(&self, reason: String, from: &Start) -> Result<Start, End> {
+    /// The log does not have `from`: stops, or records the gap and says where to go on.
+    async fn lost(&self, error: LogError, from: &Start) -> Result<Start, End> {
         let destination = self.name().to_owned();
+        let (is_unknown, reason) = (matches!(error, LogError::Unknown(_)), error.to_string());
         if self.on_lost_position == OnLostPosition::Stop {
-            return Err(End::Failed(PipelineError::LostPosition { destination, reason }));
+            return Err(End::Failed(if is_unknown {
+                PipelineError::UnknownPosition { destination, reason }
+            } else {
+                PipelineError::LostPosition { destination, reason }
+            }));
         }
-        tracing::error!(
-            destination,
-            reason,
-            "events are gone before they could be delivered; going on from the oldest"
-        );
-        metrics::counter!("grantex_forward_gaps_total", "destination" => destination.clone()).increment(1);
-        self.delivery.stats.note(&reason);
+        let what = if is_unknown { LOG_IS_ANOTHER } else { EVENTS_ARE_GONE };
+        tracing::error!(destination, reason, "{what}");
+        let reason = format!("{what}: {reason}");
+        self.delivery.stats.gap(&reason);
         let after = match from {
             Start::After(id) => Some(id.to_string()),
             _ => None,
@@ -480,7 +505,7 @@ impl<D: EventDestination> Pipeline<D> {
 }
 
 enum RangeError {
-    Lost(String),
+    Lost(LogError),
     End(End),
 }
 

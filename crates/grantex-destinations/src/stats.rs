@@ -9,6 +9,39 @@ use parking_lot::Mutex;
 
 use crate::state::{Condemned, Report};
 
+const DELIVERED: &str = "grantex_forward_events_delivered_total";
+const BATCHES: &str = "grantex_forward_batches_total";
+const RETRIES: &str = "grantex_forward_retries_total";
+const DEAD_LETTERS: &str = "grantex_forward_dead_letters_total";
+const GAPS: &str = "grantex_forward_gaps_total";
+const UP: &str = "grantex_forward_up";
+const RETRYING: &str = "grantex_forward_retrying";
+const FAILING: &str = "grantex_forward_failing";
+const PENDING: &str = "grantex_forward_pending_events";
+const POSITION: &str = "grantex_forward_position_seconds";
+/// Has no label: a stream knows its log, not its destination.
+pub(crate) const CLOSED_FULL: &str = "grantex_forward_streams_closed_full_total";
+
+/// Says what each metric of a pipeline means, for a process that shows them. Call it once, after the recorder
+/// is installed.
+pub fn describe_metrics() {
+    use metrics::{describe_counter, describe_gauge};
+    describe_counter!(DELIVERED, "Events that a destination acknowledged");
+    describe_counter!(BATCHES, "Batches that a destination acknowledged");
+    describe_counter!(RETRIES, "Tries that failed and are repeated");
+    describe_counter!(DEAD_LETTERS, "Events that a destination will never take");
+    describe_counter!(
+        GAPS,
+        "Times that delivery went on although the log did not have the position any more"
+    );
+    describe_gauge!(UP, "1 while the destination is delivered to; 0 when it has ended");
+    describe_gauge!(RETRYING, "1 while something failed and is tried again");
+    describe_gauge!(FAILING, "1 while what failed needs manual action");
+    describe_gauge!(PENDING, "Events that were read and are neither acknowledged nor dead letters");
+    describe_gauge!(POSITION, "The time of the event up to which everything is settled, in Unix seconds");
+    describe_counter!(CLOSED_FULL, "Streams that were closed because a destination was behind");
+}
+
 /// Figures of one destination, live.
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -93,7 +126,7 @@ pub struct DestinationStats {
 
 impl Stats {
     pub(crate) fn new(name: String) -> Self {
-        Self {
+        let stats = Self {
             name,
             read: AtomicU64::new(0),
             settled: AtomicU64::new(0),
@@ -110,7 +143,21 @@ impl Stats {
                 measured: (Instant::now(), 0),
                 rate: 0.0,
             }),
+        };
+        stats.register();
+        stats
+    }
+
+    /// Shows every metric from the start: an alert needs a zero before the first count. Adding nothing keeps
+    /// what an earlier pipeline of the same name has counted. The position comes with the first one.
+    fn register(&self) {
+        for counter in [DELIVERED, BATCHES, RETRIES, DEAD_LETTERS, GAPS] {
+            self.count(counter, 0);
         }
+        for gauge in [UP, RETRYING, FAILING, PENDING] {
+            metrics::gauge!(gauge, "destination" => self.name.clone()).increment(0.0);
+        }
+        metrics::counter!(CLOSED_FULL).increment(0);
     }
 
     /// Events that are on their way from now on.
@@ -122,14 +169,14 @@ impl Stats {
         self.settled.fetch_add(events as u64, Relaxed);
         self.delivered.fetch_add(events as u64, Relaxed);
         self.batches.fetch_add(1, Relaxed);
-        self.count("grantex_forward_events_delivered_total", events);
-        self.count("grantex_forward_batches_total", 1);
+        self.count(DELIVERED, events);
+        self.count(BATCHES, 1);
     }
 
     /// Something failed and is tried again; for the first time, or as the trouble of this number. Gives the number.
     pub(crate) fn in_trouble(&self, number: Option<u64>, error: &str, needs_somebody: bool) -> u64 {
         let tries = self.retries.fetch_add(1, Relaxed);
-        self.count("grantex_forward_retries_total", 1);
+        self.count(RETRIES, 1);
         let number = number.unwrap_or(tries);
         let mut changing = self.changing.lock();
         changing.troubles.insert(number, needs_somebody);
@@ -150,8 +197,8 @@ impl Stats {
     }
 
     fn tell_troubles(&self, changing: &Changing) {
-        self.gauge("grantex_forward_retrying", f64::from(changing.is_retrying()));
-        self.gauge("grantex_forward_failing", f64::from(changing.is_failing()));
+        self.gauge(RETRYING, f64::from(changing.is_retrying()));
+        self.gauge(FAILING, f64::from(changing.is_failing()));
     }
 
     pub(crate) fn condemned(&self, letters: &[Condemned]) {
@@ -159,7 +206,13 @@ impl Stats {
         self.settled.fetch_add(letters.len() as u64, Relaxed);
         self.dead_letters.fetch_add(letters.len() as u64, Relaxed);
         self.note(&last.reason);
-        self.count("grantex_forward_dead_letters_total", letters.len());
+        self.count(DEAD_LETTERS, letters.len());
+    }
+
+    /// A part of the log was gone, or the log is another one: a gap was recorded.
+    pub(crate) fn gap(&self, reason: &str) {
+        self.note(reason);
+        self.count(GAPS, 1);
     }
 
     /// Something went wrong that is not tried again.
@@ -172,14 +225,27 @@ impl Stats {
 
     pub(crate) fn at(&self, cursor: EventId) {
         self.changing.lock().cursor = Some(cursor);
+        // The beginning of an empty log is no time: it would look like decades of lag.
+        if cursor.millis() == 0 {
+            return;
+        }
         // Milliseconds of this century have no more than 53 bits.
         #[allow(clippy::cast_precision_loss)]
-        self.gauge("grantex_forward_position_seconds", cursor.millis() as f64 / 1000.0);
+        self.gauge(POSITION, cursor.millis() as f64 / 1000.0);
     }
 
+    /// A pipeline that has ended tries nothing again.
     pub(crate) fn phase(&self, phase: Phase) {
-        self.changing.lock().phase = phase;
-        self.gauge("grantex_forward_up", f64::from(phase == Phase::Running));
+        let mut changing = self.changing.lock();
+        changing.phase = phase;
+        if phase != Phase::Running {
+            changing.troubles.clear();
+        }
+        if phase == Phase::Failed {
+            changing.recovered_at = None;
+        }
+        self.tell_troubles(&changing);
+        self.gauge(UP, f64::from(phase == Phase::Running));
     }
 
     fn count(&self, name: &'static str, by: usize) {
@@ -201,7 +267,7 @@ impl Stats {
             changing.rate = delivered.saturating_sub(before) as f64 / seconds;
         }
         changing.measured = (now, delivered);
-        self.gauge("grantex_forward_pending_events", self.pending() as f64);
+        self.gauge(PENDING, self.pending() as f64);
     }
 
     fn pending(&self) -> u64 {

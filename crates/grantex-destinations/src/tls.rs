@@ -15,16 +15,15 @@ use rustls_platform_verifier::Verifier;
 use crate::error::ConfigError;
 use crate::http::read;
 
-/// How a certificate of one's own is made that every program takes.
-const HOW_TO_MAKE: &str = "the certificate says that it is an authority (CA:TRUE), which is not taken for a server's: make it with \
-     openssl req -x509 -addext basicConstraints=critical,CA:FALSE";
-
 /// What TLS found wrong with such a certificate.
 const AUTHORITY_AS_SERVER: &str = "CaUsedAsEndEntity";
 
-/// A failure of a connection, with what to do where that is known.
-pub(crate) fn explained(reason: String) -> String {
-    if reason.contains(AUTHORITY_AS_SERVER) { format!("{reason}: {HOW_TO_MAKE}") } else { reason }
+/// TLS that trusts the certificates in `ca_file` (PEM) besides the system's authorities: those of authorities,
+/// and servers' own. For [`grantex::Builder::tls`].
+pub fn trusting(ca_file: &Path) -> Result<ClientConfig, ConfigError> {
+    let mut config = Trust::in_file(ca_file)?.config(None)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// Trusts the system's authorities, those of a file, and servers that show one of the file's certificates itself.

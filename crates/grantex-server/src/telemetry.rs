@@ -28,11 +28,39 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Taken)?;
     describe();
-    // An alert needs a zero before the first count.
-    for alerting in ["grantex_damaged_events_total", "grantex_commit_failures_total"] {
-        metrics::counter!(alerting).absolute(0);
-    }
+    register();
     Ok(handle)
+}
+
+/// Shows every metric from the start, but those whose labels are not known before: an alert needs a zero before the
+/// first count. Adding nothing changes nothing.
+fn register() {
+    use metrics::{counter, gauge, histogram};
+    for name in [
+        "grantex_events_appended_total",
+        "grantex_events_trimmed_total",
+        "grantex_damaged_events_total",
+        "grantex_commit_failures_total",
+        "grantex_tickets_issued_total",
+        "grantex_ticket_streams_expired_total",
+    ] {
+        counter!(name).increment(0);
+    }
+    for at in ["socket", "websocket"] {
+        counter!("grantex_readers_cut_total", "at" => at).increment(0);
+    }
+    for limit in ["connections", "connections_of_address", "streams", "body_bytes", "descriptors"] {
+        counter!("grantex_limits_reached_total", "limit" => limit).increment(0);
+    }
+    for transport in ["sse", "ws"] {
+        counter!("grantex_events_delivered_total", "transport" => transport).increment(0);
+        gauge!("grantex_streams_open", "transport" => transport).increment(0.0);
+    }
+    gauge!("grantex_connections_open").increment(0.0);
+    gauge!("grantex_ticket_streams_open").increment(0.0);
+    for name in ["grantex_delivery_lag_seconds", "grantex_commit_seconds", "grantex_commit_batch_commands"] {
+        drop(histogram!(name));
+    }
 }
 
 fn describe() {

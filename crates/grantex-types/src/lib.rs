@@ -6,6 +6,7 @@
 //! | [`time`] | instants and durations as the API writes them |
 //! | [`amount`] | exact decimal amounts |
 //! | [`scope`] | scope lists |
+//! | [`nearest`] | the name that a mistyped one may mean |
 //! | [`text`] | what may stand in text that people read |
 //! | [`event`] | the event envelope and its five payloads |
 //! | [`sse`] | the Server-Sent Events encoder and an incremental decoder |
@@ -19,6 +20,7 @@ pub mod api;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod nearest;
 pub mod scope;
 pub mod sse;
 pub mod text;

@@ -140,6 +140,7 @@ pub struct Builder {
     pub(crate) retry_delay: Duration,
     developer_id: Option<String>,
     issuer: Option<String>,
+    tls: Option<rustls::ClientConfig>,
 }
 
 impl Default for Builder {
@@ -153,6 +154,7 @@ impl Default for Builder {
             retry_delay: Duration::from_millis(500),
             developer_id: None,
             issuer: None,
+            tls: None,
         }
     }
 }
@@ -220,6 +222,13 @@ impl Builder {
         self
     }
 
+    /// How TLS is spoken, such as with a private authority's certificates. Unless given, the system's authorities
+    /// are trusted, or those of `SSL_CERT_FILE`.
+    pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
     /// The client. Fails on a key or a base URL that cannot be right. Without a key only public calls work.
     pub fn build(self) -> Result<Client, Error> {
         let base =
@@ -230,12 +239,14 @@ impl Builder {
             Some(key) => key.map_err(Error::Configuration)?,
             None => KeySource::Missing,
         };
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(self.user_agent)
             .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| Error::Configuration(format!("no HTTP client: {error}")))?;
+            .tcp_nodelay(true);
+        if let Some(config) = self.tls {
+            http = http.tls_backend_preconfigured(config);
+        }
+        let http = http.build().map_err(|error| Error::Configuration(format!("no HTTP client: {error}")))?;
         let transport = Arc::new(Transport {
             http,
             base: base.trim_end_matches('/').to_owned(),

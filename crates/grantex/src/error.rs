@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::text::redacted;
+use crate::text::{explained, redacted};
 
 /// Why a call or a stream failed.
 ///
@@ -204,7 +204,7 @@ impl Error {
             reason = inner.to_string();
             source = inner.source();
         }
-        Self::Connection(format!("the connection to {base} failed: {}", redacted(&reason)))
+        Self::Connection(format!("the connection to {base} failed: {}", redacted(&explained(&reason))))
     }
 }
 

@@ -62,6 +62,7 @@ struct Readme;
 pub mod internal {
     pub use crate::backoff::{delay, random, retry_after};
     pub use crate::client::check_base_url;
-    pub use crate::text::{Escaped, is_harmful, redacted, redacted_url};
+    pub use crate::text::{Escaped, explained, is_harmful, redacted, redacted_url};
+    pub use grantex_types::nearest::nearest;
     pub use grantex_types::sse;
 }

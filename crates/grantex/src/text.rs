@@ -106,6 +106,20 @@ fn ends_url(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '<' | '>')
 }
 
+/// What a certificate that was refused means, after the words of TLS: the names that it has for two common mistakes
+/// say nothing to whoever set up a private authority.
+pub fn explained(reason: &str) -> String {
+    const CA_AS_SERVER: &str = "the server's certificate is a CA certificate (CA:TRUE), which is not taken for a \
+        server's: make it with openssl req -x509 -addext basicConstraints=critical,CA:FALSE";
+    const UNKNOWN_ISSUER: &str = "the server's certificate comes from an authority that is not trusted here: name the \
+        PEM file of its certificate in SSL_CERT_FILE, or as ca_file where there is such an option";
+    let meant = [("CaUsedAsEndEntity", CA_AS_SERVER), ("UnknownIssuer", UNKNOWN_ISSUER)];
+    match meant.iter().find(|(name, _)| reason.contains(name)) {
+        Some((_, meaning)) => format!("{reason}: {meaning}"),
+        None => reason.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

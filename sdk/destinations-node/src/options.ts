@@ -7,6 +7,11 @@ export interface EventSourceOptions {
   url?: string | undefined;
   /** The API key; or what gives one, which is asked again when the service refuses the one before. */
   apiKey: string | (() => string | Promise<string>);
+  /**
+   * PEM file with certificates to trust besides the system's, where the service's comes from a private authority or
+   * from itself.
+   */
+  caFile?: string | undefined;
   /** Only these types of events, for destinations that do not say otherwise; all when left out or empty. */
   types?: string[] | undefined;
   /** Only events of this agent's grants, for destinations that do not say otherwise. */

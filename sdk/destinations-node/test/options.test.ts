@@ -112,6 +112,7 @@ const DELIVERY: Names<DeliveryOptions, object> & { format: 0 } = {
 const SOURCE: Names<EventSourceOptions, { onError: 0; onDeadLetter: 0; onLog: 0 }> = {
   agentId: 0,
   apiKey: 0,
+  caFile: 0,
   grantId: 0,
   principalId: 0,
   since: 0,
@@ -148,7 +149,9 @@ async function mistake(
 /** The options that the native half says there are. */
 function known(error: ConfigError): string[] {
   assert.equal(error.option, 'unheardOf');
-  const [, ...names] = error.message.match(/`\w+`/g) ?? [];
+  // What comes after the destination's own options, every destination has.
+  const [own] = error.message.split('; and, as for every ');
+  const [, ...names] = own?.match(/`\w+`/g) ?? [];
   return names.map((name) => name.slice(1, -1)).sort();
 }
 

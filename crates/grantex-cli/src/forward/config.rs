@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use grantex::Client;
-use grantex_destinations::{Builder, ConfigError, Definition, EventSource, Filter, Secret};
+use grantex_destinations::{Builder, ConfigError, Definition, EventSource, Filter, Secret, trusting};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,6 +23,8 @@ pub(super) struct Config {
     /// Where a destination without a checkpoint starts; with what happens from then on unless given.
     since: Option<String>,
     filter: Filter,
+    /// What the service's certificate is trusted by, besides the system's authorities.
+    ca_file: Option<PathBuf>,
     /// Where health and metrics are served.
     pub(super) listen: Option<Listen>,
     stop_limit: Duration,
@@ -35,6 +37,7 @@ pub(super) struct Config {
 struct Keys {
     url: Option<String>,
     api_key: Option<Secret>,
+    ca_file: Option<PathBuf>,
     state_dir: Option<PathBuf>,
     since: Option<String>,
     types: Vec<String>,
@@ -100,6 +103,7 @@ impl Config {
                 principal_id: keys.principal_id,
                 grant_id: keys.grant_id,
             },
+            ca_file: keys.ca_file,
             listen: keys.listen,
             stop_limit: keys.stop_limit_ms.map_or(Duration::from_secs(10), Duration::from_millis),
             destinations: keys.destination,
@@ -108,6 +112,9 @@ impl Config {
         url.map_err(|error| file.mistake("url", error))?;
         let key = Client::builder().base_url(&config.url).api_key(config.api_key.expose()).build();
         key.map_err(|error| file.mistake("api_key", error))?;
+        if let Some(path) = &config.ca_file {
+            trusting(path).map_err(|error| file.mistake("ca_file", error.message))?;
+        }
         Ok(config)
     }
 
@@ -146,6 +153,7 @@ impl Config {
             && self.state_dir == other.state_dir
             && self.since == other.since
             && self.filter == other.filter
+            && self.ca_file == other.ca_file
             && self.listen == other.listen
             && self.stop_limit == other.stop_limit
     }
@@ -154,7 +162,11 @@ impl Config {
     pub(super) fn client(&self) -> Result<(Client, Key), Failure> {
         let key = Key(std::sync::Arc::new(Mutex::new(self.api_key.clone())));
         let asked = key.clone();
-        let client = Client::builder()
+        let mut client = Client::builder();
+        if let Some(path) = &self.ca_file {
+            client = client.tls(trusting(path)?);
+        }
+        let client = client
             .base_url(&self.url)
             .user_agent(concat!("grantex-forward/", env!("CARGO_PKG_VERSION")))
             .key_callback(move || {
@@ -209,6 +221,20 @@ mod tests {
         let config = load(&text).unwrap();
         assert_eq!(config.api_key.expose(), "from-a-file");
         assert_eq!(config.state_dir, Path::new("grantex-cli-state"));
+    }
+
+    #[test]
+    fn a_secret_s_file_is_looked_for_beside_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("secrets")).unwrap();
+        std::fs::write(folder.path().join("secrets/key"), "from-beside\n").unwrap();
+        let path = folder.path().join("forward.toml");
+        let file = "[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"x\"\n";
+        std::fs::write(&path, format!("api_key = \"${{file:secrets/key}}\"\n{file}")).unwrap();
+        assert_eq!(Config::load(&path).unwrap().api_key.expose(), "from-beside");
+        std::fs::write(&path, format!("api_key = \"${{file:secrets/none}}\"\n{file}")).unwrap();
+        let error = Config::load(&path).map(drop).unwrap_err().to_string();
+        assert!(error.contains(folder.path().join("secrets/none").to_str().unwrap()), "{error}");
     }
 
     #[test]

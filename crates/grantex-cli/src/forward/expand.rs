@@ -1,8 +1,10 @@
 //! Values from elsewhere in a configuration's texts.
 
-/// Puts `${NAME}` from the environment and `${file:PATH}` from a file in its place. `$${` is `${` itself: of the
-/// dollars before a brace, each pair is one dollar.
-pub(super) fn expand(text: &str) -> Result<String, String> {
+use std::path::Path;
+
+/// Puts `${NAME}` from the environment and `${file:PATH}` from a file in its place; a relative path begins at
+/// `folder`. `$${` is `${` itself: of the dollars before a brace, each pair is one dollar.
+pub(super) fn expand(text: &str, folder: &Path) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -20,7 +22,9 @@ pub(super) fn expand(text: &str) -> Result<String, String> {
         };
         match name.strip_prefix("file:") {
             Some(path) => {
-                let content = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+                let path = folder.join(path);
+                let content =
+                    std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
                 out.push_str(content.trim_end());
             }
             None => {
@@ -50,10 +54,10 @@ mod tests {
             ("$$$${CARGO_PKG_NAME}", "$${CARGO_PKG_NAME}".to_owned()),
             ("$${${CARGO_PKG_NAME}}", format!("${{{name}}}")),
         ] {
-            assert_eq!(expand(text).unwrap(), meant, "{text}");
+            assert_eq!(expand(text, Path::new("")).unwrap(), meant, "{text}");
         }
         for wrong in ["${", "a${X", "${GRANTEX_NO_SUCH}", "${}"] {
-            assert!(expand(wrong).unwrap_err().contains("`$${`"), "{wrong}");
+            assert!(expand(wrong, Path::new("")).unwrap_err().contains("`$${`"), "{wrong}");
         }
     }
 }

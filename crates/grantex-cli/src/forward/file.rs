@@ -69,7 +69,9 @@ impl File {
             number.map(Value::Number).ok_or_else(|| expected.to_owned())
         };
         let read = match value.get_ref() {
-            DeValue::String(text) => expand(text).map(Value::String),
+            DeValue::String(text) => {
+                expand(text, self.path.parent().unwrap_or(Path::new(""))).map(Value::String)
+            }
             DeValue::Integer(integer) => {
                 let integer = i64::from_str_radix(integer.as_str(), integer.radix());
                 number(integer.ok().map(Number::from), "expected a number of 64 bits")

@@ -19,6 +19,7 @@ pub(super) async fn run(path: &Path, format: LogFormat, filter: &str) -> Result<
     logging::start(format, filter)?;
     survive_file_size_limit()?;
     let prometheus = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    grantex_destinations::describe_metrics();
     let (client, key) = config.client()?;
     let source = config.source_of(client).build()?;
     for definition in config.definitions()? {
@@ -90,7 +91,7 @@ async fn apply(current: &Config, new: &Config, source: &EventSource, key: &Key) 
     key.set(&new.api_key);
     if !current.starts_like(new) {
         tracing::warn!(
-            "url, state_dir, since, filters, listen and stop_limit_ms take effect with a restart only"
+            "url, ca_file, state_dir, since, filters, listen and stop_limit_ms take effect with a restart only"
         );
     }
     let (before, after) = (by_name(current), by_name(new));

@@ -38,10 +38,28 @@ struct Status {
     retries: u64,
     dead_letters: u64,
     gaps: usize,
+    /// What was found last of these.
+    last_gap: Option<Gap>,
     last_error: Option<String>,
     last_error_at: Option<String>,
     /// Since when nothing is wrong any more; without it, `last_error` is what is wrong now.
     recovered_at: Option<String>,
+}
+
+/// A place at which delivery went on although the log did not have the position any more.
+#[derive(Serialize)]
+struct Gap {
+    /// The last event before it, if there was one.
+    after: Option<String>,
+    at: String,
+    reason: String,
+}
+
+impl Gap {
+    fn of(gap: &grantex_destinations::Gap) -> Self {
+        let at = Timestamp::from_millis(gap.at_ms).to_string();
+        Self { after: gap.after.clone(), at, reason: redacted(&gap.reason) }
+    }
 }
 
 pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
@@ -71,7 +89,9 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
             Err(error) => status.last_error = status.last_error.or(Some(error.to_string())),
         }
         status.dead_letters = state.count_dead_letters(name).await?;
-        status.gaps = gaps.iter().filter(|gap| gap.destination == name).count();
+        let mut own = gaps.iter().filter(|gap| gap.destination == name);
+        status.gaps = own.clone().count();
+        status.last_gap = own.next_back().map(Gap::of);
         rows.push(status);
     }
     if json {
@@ -149,6 +169,7 @@ fn describe(name: &str, kind: &str, checkpoint: Option<Checkpoint>, report: &Rep
         retries: report.retries,
         dead_letters: 0,
         gaps: 0,
+        last_gap: None,
         last_error: report.last_error.as_deref().map(redacted),
         last_error_at: report.last_error_at_ms.map(time),
         recovered_at: report.recovered_at_ms.map(time),
@@ -180,11 +201,9 @@ fn table(rows: &[Status]) {
             let call = if row.state == "failing" { "manual action required: " } else { "" };
             print::line(format_args!("{:16} {at} {call}{error}{over}", ""));
         }
-        if row.gaps > 0 {
-            print::line(format_args!(
-                "{:16} {} gaps: events were gone before they could be delivered",
-                "", row.gaps
-            ));
+        if let Some(Gap { at, reason, .. }) = &row.last_gap {
+            let count = if row.gaps == 1 { "1 gap".into() } else { format!("{} gaps, the last", row.gaps) };
+            print::line(format_args!("{:16} {count} at {at}: {reason}", ""));
         }
     }
 }

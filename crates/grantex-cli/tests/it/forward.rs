@@ -297,6 +297,45 @@ async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
     forward.wait_for(|status| status["deadLetters"] == 2);
 }
 
+/// A service that was restored from a backup does not know what came after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_a_restore_moved_back_is_said_in_the_log_and_the_status() {
+    let (data, mut server, client) = service().await;
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    let backup = data.path().join("backup");
+    let made =
+        output(&["backup", "--data-dir", data.path().to_str().unwrap(), "--to", backup.to_str().unwrap()]);
+    assert!(made.status.success(), "{}", shown(&made));
+    client.token(&agent).await;
+    let file = data.path().join("events.ndjson");
+    let audit = format!("[[destination]]\nname = \"audit\"\ntype = \"file\"\npath = {file:?}\n");
+    let forward = Forward::new(&client.base, &client.key, &audit);
+    let mut running = forward.start(&[]);
+    forward.wait_for(|status| status["delivered"] == 4);
+    running.signal("-TERM");
+    assert!(running.wait());
+    server.process.signal("-TERM");
+    assert!(server.process.wait());
+
+    let restored = Server::start(&backup, &[]);
+    let config = forward.path().join("forward.toml");
+    let text = fs::read_to_string(&config).unwrap().replace(&server.base, &restored.base);
+    fs::write(&config, &text).unwrap();
+    let refused = forward.run(&["--log-format", "text"]);
+    assert!(!refused.status.success() && shown(&refused).contains("restored from an older copy"));
+    fs::write(&config, format!("{text}on_lost_position = \"continue\"\n")).unwrap();
+    let running = forward.start(&["--log-format", "text"]);
+    running.err.wait_for("what was delivered before arrives again");
+    let status = forward.wait_for(|status| status["delivered"] == 2);
+    let reason = status["lastGap"]["reason"].as_str().unwrap();
+    assert!(status["gaps"] == 1 && reason.contains("arrives again"), "{status}");
+    assert!(status["lastGap"]["after"].is_string(), "{status}");
+    let table = shown(&forward.run(&["status"]));
+    assert!(table.contains("1 gap at ") && table.contains("arrives again"), "{table}");
+    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 6);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_follows_says_where_an_event_is_damaged() {
     let (data, mut server, client) = service().await;

@@ -18,5 +18,6 @@ mod data_folder;
 mod descriptors;
 mod faults;
 mod forward;
+mod metrics;
 mod serving;
 mod starting;

@@ -78,6 +78,74 @@ async fn tls_by_files() {
     assert!(!half.status.success());
 }
 
+/// A mistake in the files is said with the file and the reason, at the start and at a reload; after a reload that
+/// failed the certificate before stays in force, and no success is logged for it.
+#[tokio::test]
+async fn mistakes_in_the_tls_files_name_the_file_and_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+    let mut authority = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let authority = authority.self_signed(&authority_key).unwrap();
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (name, text) in [
+        ("chain.pem", made.cert.pem()),
+        ("key.pem", made.signing_key.serialize_pem()),
+        ("other-key.pem", other.signing_key.serialize_pem()),
+        ("authority.pem", authority.pem()),
+        ("authority-key.pem", authority_key.serialize_pem()),
+        ("encrypted.pem", encrypted.into()),
+        ("garbage.pem", garbage.into()),
+        ("empty.pem", String::new()),
+    ] {
+        fs::write(path(name), text).unwrap();
+    }
+    for (chain, key, file, reason) in [
+        ("empty.pem", "key.pem", "empty.pem", "holds no PEM certificate"),
+        ("key.pem", "chain.pem", "key.pem", "holds no PEM certificate"),
+        ("garbage.pem", "key.pem", "garbage.pem", "is not an X.509 certificate"),
+        ("none.pem", "key.pem", "none.pem", "No such file"),
+        ("chain.pem", "empty.pem", "empty.pem", "holds no PEM private key"),
+        ("chain.pem", "encrypted.pem", "encrypted.pem", "is encrypted"),
+        ("chain.pem", "other-key.pem", "other-key.pem", "does not belong to the first certificate in"),
+    ] {
+        let data = path("data");
+        let failed = output(&[
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            &data,
+            "--tls-cert",
+            &path(chain),
+            "--tls-key",
+            &path(key),
+        ]);
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(!failed.status.success() && said.contains(&path(file)) && said.contains(reason), "{said}");
+    }
+
+    let data = folder.path().join("data");
+    let files = ["--tls-cert", &path("authority.pem"), "--tls-key", &path("authority-key.pem")];
+    let mut server = Server::start(&data, &files);
+    server.process.err.wait_for("the server's certificate is a CA certificate");
+    fs::write(path("authority.pem"), "").unwrap();
+    server.process.signal("-HUP");
+    let failed = server.process.err.wait_for("the TLS files are not usable");
+    assert!(failed.contains("authority.pem") && failed.contains("holds no PEM certificate"), "{failed}");
+    server.process.err.wait_for("the signing keys were read again");
+    assert!(!server.process.err.all().join("\n").contains("certificate was read again"));
+    fs::write(path("authority.pem"), authority.pem()).unwrap();
+    server.process.signal("-HUP");
+    server.process.err.wait_for("the TLS certificate was read again");
+    server.process.signal("-TERM");
+    assert!(server.process.wait());
+}
+
 #[tokio::test]
 async fn a_backup_is_a_data_directory() {
     let folder = tempfile::tempdir().unwrap();

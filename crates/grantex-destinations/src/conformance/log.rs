@@ -91,6 +91,13 @@ impl MemoryLog {
         *self.inner.trimmed.lock() = up_to;
     }
 
+    /// Forgets all events after this one, as a log that was restored from an older copy.
+    pub fn restore(&self, up_to: EventId) {
+        let mut events = self.inner.events.lock();
+        events.retain(|event| event.id <= up_to);
+        self.inner.length.send_replace(events.len());
+    }
+
     /// Ends every stream that is open, as a service that restarts does.
     pub fn fail(&self) {
         self.inner.failures.send_modify(|count| *count = count.wrapping_add(1));
@@ -99,6 +106,11 @@ impl MemoryLog {
     /// Waits until nobody reads the log.
     pub async fn all_readers_gone(&self) {
         self.inner.length.closed().await;
+    }
+
+    /// Whether a stream can begin after this place: the beginning, where it was trimmed, or an event.
+    fn knows(&self, place: EventId, trimmed: EventId) -> bool {
+        place == EventId::ZERO || place == trimmed || self.ids().contains(&place)
     }
 
     fn next(&self, after: EventId) -> Option<GrantexEvent> {
@@ -122,6 +134,10 @@ impl EventLog for MemoryLog {
             Start::After(id) if *id < trimmed => {
                 let lost = LogError::Lost(format!("the log does not reach back to {id}"));
                 return stream::once(async { Err(lost) }).boxed();
+            }
+            Start::After(id) if !self.knows(*id, trimmed) => {
+                let unknown = LogError::Unknown(format!("the log never had {id}"));
+                return stream::once(async { Err(unknown) }).boxed();
             }
             Start::After(id) => *id,
         };

@@ -7,6 +7,7 @@ mod options;
 use std::sync::Arc;
 use std::time::Duration;
 
+use grantex::internal::explained;
 use grantex::{EventId, GrantexEvent};
 use krafka::error::ErrorCode;
 use krafka::producer::{Producer, TransactionalProducer};
@@ -17,7 +18,6 @@ use crate::batch::Batch;
 use crate::destination::{BatchLimits, EventDestination, SendError};
 use crate::error::ConfigError;
 use crate::format::{self, FormatKind};
-use crate::tls;
 use checkpoint::Checkpoints;
 
 pub use options::{CloudEventsMode, KafkaKey, KafkaOptions};
@@ -190,7 +190,7 @@ impl KafkaDestination {
     }
 
     fn error(&self, error: &KrafkaError) -> SendError {
-        let message = tls::explained(error.to_string());
+        let message = explained(&error.to_string());
         match error {
             KrafkaError::UnknownTopic { topic } => SendError::refused(format!(
                 "{message}; create it, for instance with: kafka-topics.sh --create --topic {topic} --bootstrap-server {}",

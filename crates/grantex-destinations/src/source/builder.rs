@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::log::{EventLog, Filter, ServiceLog, Start};
 use crate::observer::{Nobody, Observer};
 use crate::options::{check_since, check_types};
 use crate::state::State;
+use crate::tls::trusting;
 
 /// How long `stop` lets destinations finish unless told otherwise.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -27,6 +28,7 @@ pub struct Builder {
     url: Option<String>,
     api_key: Option<String>,
     client: Option<Client>,
+    ca_file: Option<PathBuf>,
     log: Option<Arc<dyn EventLog>>,
     filter: Filter,
     since: Option<String>,
@@ -45,6 +47,13 @@ impl Builder {
     /// The API key.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(key.into());
+        self
+    }
+
+    /// PEM file with certificates to trust besides the system's, where the service's comes from a private
+    /// authority or from itself. Not for a [`client`](Self::client), which has its own.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
         self
     }
 
@@ -116,7 +125,7 @@ impl Builder {
                 let url = url.unwrap_or_else(|| grantex::DEFAULT_BASE_URL.to_owned());
                 let client = match self.client {
                     Some(client) => client,
-                    None => client(&url, self.api_key.as_deref())?,
+                    None => client(&url, self.api_key.as_deref(), self.ca_file.as_deref())?,
                 };
                 let url = url.trim_end_matches('/').into();
                 (Some(client.clone()), Arc::new(ServiceLog { client, url }) as Arc<dyn EventLog>)
@@ -150,11 +159,14 @@ impl Builder {
     }
 }
 
-fn client(url: &str, key: Option<&str>) -> Result<Client, ConfigError> {
+fn client(url: &str, key: Option<&str>, ca_file: Option<&Path>) -> Result<Client, ConfigError> {
     let Some(key) = key.filter(|key| !key.is_empty()) else {
         return Err(ConfigError::value("api_key", "there is none; the service needs one"));
     };
-    let client = Client::builder().base_url(url).api_key(key);
+    let mut client = Client::builder().base_url(url).api_key(key);
+    if let Some(path) = ca_file {
+        client = client.tls(trusting(path)?);
+    }
     let client = client.user_agent(concat!("grantex-destinations/", env!("CARGO_PKG_VERSION"))).build();
     client.map_err(|error| ConfigError::whole(error.to_string()))
 }

@@ -402,6 +402,85 @@ async fn a_lost_position_stops_the_destination_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_moved_back_is_delivered_again_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log_of(10);
+    let all = log.ids();
+    let first = source(&log, folder.path());
+    first.add_destination_with(Scripted::new("one"), &quick()).unwrap();
+    let running = start(&first);
+    until("all arrive", || first.stats()[0].cursor == all.last().copied()).await;
+    first.stop().await;
+    running.await.unwrap().unwrap();
+    drop(first);
+    log.restore(all[6]);
+
+    let stopped = source(&log, folder.path());
+    stopped.add_destination_with(Scripted::new("one"), &quick()).unwrap();
+    let error = start(&stopped).await.unwrap().unwrap_err();
+    assert!(matches!(error, SourceError::Destination(PipelineError::UnknownPosition { .. })), "{error}");
+    assert!(error.to_string().contains("what was delivered before then arrives again"), "{error}");
+    drop(stopped);
+
+    let destination = Scripted::new("one");
+    let options = DeliveryOptions { on_lost_position: Some(OnLostPosition::Continue), ..quick() };
+    let going_on = source(&log, folder.path());
+    going_on.add_destination_with(destination.clone(), &options).unwrap();
+    let running = start(&going_on);
+    until("the log arrives again", || destination.accepted() == all[..7]).await;
+    let stats = going_on.stop().await;
+    running.await.unwrap().unwrap();
+    let said = "restored from an older copy or is another log";
+    assert!(stats[0].last_error.as_ref().unwrap().contains(said), "{stats:?}");
+    let gaps = going_on.state().gaps().await.unwrap();
+    assert_eq!(gaps.len(), 1);
+    assert!(gaps[0].reason.contains(said) && gaps[0].reason.contains("arrives again"), "{gaps:?}");
+    assert_eq!(gaps[0].after, Some(all[9].to_string()));
+}
+
+/// Whatever ends it: a delivery, a dead letter after failures, or the end of the destination itself.
+#[tokio::test]
+async fn nothing_is_retrying_once_everything_is_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = log_of(3);
+    let poison = log.ids()[1];
+    let mut failures = 2;
+    let destination = Scripted::judging("one", move |batch| {
+        let is_poison = ids(batch) == [poison];
+        if is_poison && failures > 0 {
+            failures -= 1;
+            return Err(SendError::retry("500"));
+        }
+        if is_poison { Err(SendError::rejected("400")) } else { Ok(()) }
+    });
+    let first = source(&log, folder.path());
+    let options = DeliveryOptions { batch_size: Some(1), ..quick() };
+    first.add_destination_with(destination.clone(), &options).unwrap();
+    let running = start(&first);
+    until("it is a dead letter", || first.stats()[0].cursor == Some(log.ids()[2])).await;
+    let stats = first.stats()[0].clone();
+    assert_eq!((stats.retries, stats.dead_letters), (2, 1));
+    assert!(!stats.is_retrying && !stats.is_failing && stats.recovered_at_ms.is_some(), "{stats:?}");
+    first.stop().await;
+    running.await.unwrap().unwrap();
+    drop(first);
+
+    // One that is stopped while it fails, or that ends for good, tries nothing again either.
+    log.append(1);
+    let second = source(&log, folder.path());
+    let down = Scripted::judging("one", |_| Err(SendError::refused("no key")));
+    second.add_destination_with(down, &options).unwrap();
+    let running = start(&second);
+    until("it fails", || second.stats()[0].is_failing).await;
+    let stats = second.stop().await;
+    running.await.unwrap().unwrap();
+    assert_eq!((stats[0].phase, stats[0].is_retrying, stats[0].is_failing), (Phase::Stopped, false, false));
+    assert_eq!(stats[0].recovered_at_ms, None, "what was wrong is not over");
+    let reports = second.state().reports().await.unwrap();
+    assert_eq!((reports[0].1.state.as_str(), reports[0].1.recovered_at_ms), ("stopped", None));
+}
+
+#[tokio::test]
 async fn what_was_read_before_the_position_was_lost_is_delivered_first() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(10);

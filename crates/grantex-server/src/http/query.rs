@@ -1,6 +1,7 @@
 //! Query parameters.
 
 use axum::extract::{FromRequestParts, Query};
+use grantex_types::nearest::nearest;
 use http::Uri;
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
@@ -103,33 +104,12 @@ fn decoded(part: &str) -> Option<String> {
 
 fn unknown(name: &str, known: &[&str]) -> ApiError {
     let shown: String = name.chars().take(SHOWN_CHARS).collect();
-    let nearest = known.iter().min_by_key(|known| distance(&shown, known));
-    let nearest = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    let meant = nearest(&shown, known.iter().copied());
+    let meant = meant.map_or(".".to_owned(), |name| format!("; did you mean {name}?"));
     ApiError::bad_request(format!(
-        "there is no query parameter {shown:?}{nearest} There are {}",
+        "there is no query parameter {shown:?}{meant} There are {}",
         known.join(", ")
     ))
-}
-
-/// How many characters have to be put in, taken out or replaced to make one name of the other. Case does not count.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for char in one.to_lowercase().chars() {
-        let mut next = vec![row.first().map_or(0, |first| first.saturating_add(1))];
-        for ((index, wanted), pair) in other.iter().enumerate().zip(row.windows(2)) {
-            let (replaced, taken_out) = match pair {
-                [before, above] => {
-                    (before.saturating_add(usize::from(*wanted != char)), above.saturating_add(1))
-                }
-                _ => continue,
-            };
-            let put_in = next.get(index).map_or(usize::MAX, |left| left.saturating_add(1));
-            next.push(replaced.min(taken_out).min(put_in));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -137,16 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_name_is_the_one_with_the_fewest_differences() {
-        for (one, other, count) in [
-            ("", "abc", 3),
-            ("type", "types", 1),
-            ("grant_id", "grantId", 1),
-            ("LIMIT", "limit", 0),
-            ("kitten", "sitting", 3),
-        ] {
-            assert_eq!((distance(one, other), distance(other, one)), (count, count), "{one} {other}");
-        }
+    fn an_unknown_name_is_answered_with_the_nearest() {
         let error = unknown("pagesize", &["limit", "after", "page", "pageSize"]);
         assert!(error.message.contains("did you mean pageSize?"), "{}", error.message);
     }

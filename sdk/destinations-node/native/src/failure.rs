@@ -65,6 +65,14 @@ impl From<SourceError> for Failure {
                 );
                 Self::new("lost_position", message).of(&destination)
             }
+            SourceError::Destination(PipelineError::UnknownPosition { destination, reason }) => {
+                let message = format!(
+                    "the log does not know the last event that was delivered, so it was restored from an older copy \
+                     or is another log: {reason}. Set onLostPosition: 'continue' to deliver the log from its oldest \
+                     event; what was delivered before then arrives again"
+                );
+                Self::new("lost_position", message).of(&destination)
+            }
             SourceError::Destination(PipelineError::State { destination, source }) => {
                 Self::new("state_unusable", source.to_string()).of(&destination)
             }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantex::Client;
-use grantex_destinations::{ConfigError, Definition, DeliveryOptions, EventSource, Filter, SourceError};
+use grantex_destinations::{
+    ConfigError, Definition, DeliveryOptions, EventSource, Filter, SourceError, trusting,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -18,6 +20,7 @@ use crate::told::Teller;
 struct SourceOptions {
     url: Option<String>,
     api_key: Option<String>,
+    ca_file: Option<PathBuf>,
     #[serde(default)]
     types: Vec<String>,
     agent_id: Option<String>,
@@ -37,6 +40,9 @@ pub(crate) fn source(options: &str, asks_for_key: bool, calls: &Arc<Calls>) -> R
     let url = url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok());
     let url = url.unwrap_or_else(|| grantex::DEFAULT_BASE_URL.to_owned());
     let mut client = Client::builder().base_url(&url).user_agent(USER_AGENT);
+    if let Some(path) = &options.ca_file {
+        client = client.tls(trusting(path)?);
+    }
     client = if asks_for_key {
         let calls = Arc::clone(calls);
         client.key_callback(move || ask_for_key(Arc::clone(&calls)))
