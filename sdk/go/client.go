@@ -48,7 +48,7 @@ type settings struct {
 // Option is a setting of a Client.
 type Option func(*settings)
 
-// WithBaseURL says where the service is; over GRANTEX_BASE_URL.
+// WithBaseURL says where the service is; GRANTEX_BASE_URL, or DefaultBaseURL, unless given.
 func WithBaseURL(url string) Option { return func(s *settings) { s.transport.baseURL = url } }
 
 // WithKeyFunc asks for the API key: before the first call, and again whenever the service refuses the key with
@@ -118,7 +118,7 @@ func NewClient(apiKey string, opts ...Option) *Client {
 		Agents:            &AgentsService{t},
 		Authorizations:    &AuthorizationsService{t},
 		Budgets:           &BudgetsService{t},
-		Events:            &EventsService{t},
+		Events:            &EventsService{transport: t},
 		Grants:            &GrantsService{t},
 		Keys:              &KeysService{t},
 		PrincipalSessions: &PrincipalSessionsService{t},

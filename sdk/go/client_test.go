@@ -79,6 +79,40 @@ func TestASubscriptionEndsWithItsConnection(t *testing.T) {
 	cancel()
 }
 
+func TestWaitReturnsWhenTheHandlerOfAnEndedSubscriptionHas(t *testing.T) {
+	url, closed := endless(t)
+	client := NewClient("k", WithBaseURL(url))
+	client.Events.Wait()
+	begun, mayEnd := make(chan struct{}), make(chan struct{})
+	var handled []string
+	cancel, err := client.Events.Subscribe(context.Background(), func(event GrantexEvent) {
+		begun <- struct{}{}
+		<-mayEnd
+		handled = append(handled, event.ID)
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	cancel()
+	<-closed
+	waited := make(chan struct{})
+	go func() {
+		client.Events.Wait()
+		close(waited)
+	}()
+	select {
+	case <-waited:
+		t.Fatal("it did not wait for the handler")
+	case mayEnd <- struct{}{}:
+	}
+	<-waited
+	// The race detector sees whether it was still written to; no further event was handed on.
+	if len(handled) != 1 {
+		t.Errorf("handled %v", handled)
+	}
+}
+
 func TestASubscriptionTellsWhatEndedIt(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Last-Event-ID") == "" {

@@ -51,6 +51,31 @@ func decode(limit int, chunks ...[]byte) (plain []any, tooLong bool) {
 	return plain, tooLong
 }
 
+func TestAnEventEncodesToItsEnvelope(t *testing.T) {
+	const text = `{"id":"evt_1","type":"t","createdAt":"2026-03-01T12:00:00.000Z","data":{"n":9007199254740993}}`
+	event, err := parseEvent([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rebuilt := event
+	rebuilt.JSON = nil
+	for _, one := range []any{event, &event, rebuilt} {
+		if encoded, err := json.Marshal(one); err != nil || string(encoded) != text {
+			t.Errorf("%s, %v", encoded, err)
+		}
+	}
+	var read []GrantexEvent
+	if err := json.Unmarshal([]byte("["+text+","+text+"]"), &read); err != nil {
+		t.Fatal(err)
+	}
+	if len(read) != 2 || !reflect.DeepEqual(read[0], event) {
+		t.Errorf("%+v", read)
+	}
+	if err := json.Unmarshal([]byte(`{"type":"t"}`), &event); !strings.Contains(err.Error(), "lacks its id") {
+		t.Error(err)
+	}
+}
+
 func TestEveryStreamReadsTheSameWhereverItIsCut(t *testing.T) {
 	var file struct {
 		Cases []struct {

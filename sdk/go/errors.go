@@ -41,7 +41,7 @@ var (
 		"whatever answers there (a proxy?) says that it has no more")
 	// ErrInvalidToken is a token that must not be accepted.
 	ErrInvalidToken = errors.New("the token is not valid")
-	// ErrConfiguration says that the client was set up wrongly.
+	// ErrConfiguration says that the client was set up wrongly, or a call was given what cannot work.
 	ErrConfiguration = errors.New("configuration error")
 )
 

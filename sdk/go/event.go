@@ -29,7 +29,8 @@ type GrantexEvent struct {
 	// Data is the payload; Payload gives it with types. A number is a float64; a whole one from 2^53 on, which a
 	// float64 does not hold exactly, is a json.Number.
 	Data map[string]any
-	// JSON is the event's envelope as the service sent it.
+	// JSON is the event's envelope as the service sent it. It is also what the event encodes to: clear it where you
+	// change another field.
 	JSON json.RawMessage
 }
 
@@ -108,6 +109,28 @@ type envelope struct {
 	Type      string          `json:"type"`
 	CreatedAt string          `json:"createdAt"`
 	Data      json.RawMessage `json:"data"`
+}
+
+// MarshalJSON gives the event's envelope (id, type, createdAt, data): as the service sent it, where JSON is there.
+func (e GrantexEvent) MarshalJSON() ([]byte, error) {
+	if len(e.JSON) > 0 {
+		return e.JSON, nil
+	}
+	data, err := json.Marshal(e.Data)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(envelope{ID: e.ID, Type: e.Type, CreatedAt: e.Timestamp, Data: data})
+}
+
+// UnmarshalJSON reads an event from its envelope.
+func (e *GrantexEvent) UnmarshalJSON(text []byte) error {
+	// The decoder keeps the text's memory for itself.
+	read, err := parseEvent(bytes.Clone(text))
+	if err == nil {
+		*e = read
+	}
+	return err
 }
 
 // parseEvent reads an event from its envelope, which the event keeps.

@@ -6,11 +6,15 @@ import (
 	"log"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
 // EventsService handles the event log: streams, subscriptions, the history.
-type EventsService struct{ transport *transport }
+type EventsService struct {
+	transport *transport
+	running   subscriptions
+}
 
 // StreamOptions says what to stream, and how. The zero value streams all events from now on.
 type StreamOptions struct {
@@ -84,6 +88,17 @@ func (s *EventsService) Stream(ctx context.Context, opts *StreamOptions) (<-chan
 
 // Subscribe calls handler for each event, one at a time, on a goroutine of its own. It ends with ctx, with the
 // function that it returns, which closes the connection at once, or with the stream's error, which OnError is told.
+//
+// A handler that runs at that moment goes on to its end, and no further one is called. A program that must not exit
+// before it has returned calls Wait:
+//
+//	cancel, err := client.Events.Subscribe(ctx, handler, nil)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	<-ctx.Done()
+//	cancel()
+//	client.Events.Wait()
 func (s *EventsService) Subscribe(ctx context.Context, handler func(GrantexEvent), opts *StreamOptions) (func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
 	events, errs, err := s.Stream(ctx, opts)
@@ -95,7 +110,9 @@ func (s *EventsService) Subscribe(ctx context.Context, handler func(GrantexEvent
 	if onError == nil {
 		onError = func(err error) { log.Printf("grantex: a subscription ended: %v", err) }
 	}
+	s.running.begin()
 	go func() {
+		defer s.running.end()
 		defer cancel()
 		for {
 			select {
@@ -113,6 +130,46 @@ func (s *EventsService) Subscribe(ctx context.Context, handler func(GrantexEvent
 		}
 	}()
 	return cancel, nil
+}
+
+// Wait waits until every subscription of this client has ended, and its handler has returned. End them first: by
+// their contexts, or by the functions that Subscribe gave. A handler that calls it waits for itself.
+func (s *EventsService) Wait() { s.running.wait() }
+
+// subscriptions counts those that run. Unlike a sync.WaitGroup it may count a new one while somebody waits.
+type subscriptions struct {
+	mutex sync.Mutex
+	count int
+	// none is closed when count returns to 0; nil while it is 0.
+	none chan struct{}
+}
+
+func (s *subscriptions) begin() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.count == 0 {
+		s.none = make(chan struct{})
+	}
+	s.count++
+}
+
+func (s *subscriptions) end() {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.count--
+	if s.count == 0 {
+		close(s.none)
+		s.none = nil
+	}
+}
+
+func (s *subscriptions) wait() {
+	s.mutex.Lock()
+	none := s.none
+	s.mutex.Unlock()
+	if none != nil {
+		<-none
+	}
 }
 
 // HistoryParams says which part of the history.

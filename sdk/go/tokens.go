@@ -2,7 +2,9 @@ package grantex
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 )
 
 // TokensService handles grant tokens.
@@ -17,8 +19,16 @@ type OfflineParams struct {
 	Audience string
 }
 
-// Exchange exchanges the code of an approved request for a grant and its first token.
+// codePrefix is what every authorization code begins with.
+const codePrefix = "gxc_"
+
+// Exchange exchanges the code of an approved request for a grant and its first token. What does not begin with gxc_
+// is no code: it is ErrConfiguration, and no request is made.
 func (s *TokensService) Exchange(ctx context.Context, request *ExchangeRequest, opts ...CallOption) (*TokenResponse, error) {
+	if !strings.HasPrefix(orZero(request).Code, codePrefix) {
+		return nil, fmt.Errorf("%w: the authorization code does not begin with %s: give the code of the redirect, or in "+
+			"a sandbox that of the request", ErrConfiguration, codePrefix)
+	}
 	return send[TokenResponse](ctx, s.transport, creating("/v1/token", request, opts))
 }
 

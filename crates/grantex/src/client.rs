@@ -160,7 +160,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Where the service is; over `GRANTEX_BASE_URL`, over [`DEFAULT_BASE_URL`].
+    /// Where the service is; `GRANTEX_BASE_URL`, or [`DEFAULT_BASE_URL`], unless given.
     pub fn base_url(mut self, url: impl Display) -> Self {
         self.base_url = Some(url.to_string());
         self

@@ -38,7 +38,7 @@ pub enum Error {
     /// A token that must not be accepted, and why.
     #[error("the token is not valid: {0}")]
     InvalidToken(String),
-    /// The client was set up wrongly.
+    /// The client was set up wrongly, or a call was given what cannot work.
     #[error("{0}")]
     Configuration(String),
     /// The key callback failed.

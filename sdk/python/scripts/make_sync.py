@@ -19,6 +19,8 @@ WORDS = [
         r"\n    def forget\(self\) -> None:\n.+?\n        self\._connection = None\n",
         "",
     ),
+    (r"\n    def aclose\(self\) -> None:\n +\"\"\"The same as `close`\..+?self\.close\(\)\n", ""),
+    (r"Leaving `async with`", "Leaving `with`"),
     (r"from collections.abc import Awaitable\n", ""),
     (r"Awaitable\[None\]", "None"),
     (r"httpx\.Async(Client|HTTPTransport)", r"httpx.\1"),

@@ -230,6 +230,38 @@ def test_closing_the_client_ends_its_subscriptions_without_a_word(
     assert caplog.text == ""
 
 
+def test_a_client_can_be_closed_without_a_with_block(service: Service) -> None:
+    async def main() -> None:
+        client = Grantex(api_key="k", base_url=service.base)
+        client.grants.revoke("grnt_1")
+        await asyncio.get_running_loop().run_in_executor(None, service.may_revoke.set)
+        await client.close()
+        with pytest.raises(grantex.ConfigurationError, match="closed"):
+            await client.me()
+        await client.aclose()
+
+    in_time(main())
+    assert service.revoked == ["grnt_1"]
+    client = SyncGrantex(api_key="k", base_url=service.base)
+    client.close()
+    with pytest.raises(grantex.ConfigurationError, match="closed"):
+        client.me()
+
+
+@pytest.mark.parametrize("client", [Grantex, SyncGrantex])
+def test_what_is_easily_swapped_is_named(client: Any) -> None:
+    made = client(api_key="k")
+    for method in (
+        made.authorize,
+        made.authorizations.create,
+        made.tokens.exchange,
+        made.tokens.refresh,
+        made.grants.delegate,
+    ):
+        with pytest.raises(TypeError, match="positional"):
+            method("one", "two", ["three"])
+
+
 def test_amounts_are_sent_exactly() -> None:
     texts = [amount_text(amount) for amount in (100, 12.5, 0.1, "12.50", Decimal("99999999999.9999"), 1e-4)]
     assert texts == ["100", "12.5", "0.1", "12.50", "99999999999.9999", "0.0001"]

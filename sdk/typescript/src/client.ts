@@ -28,7 +28,7 @@ export interface GrantexOptions {
    * whenever the service refuses the key with 401.
    */
   apiKey?: string | (() => string | Promise<string>) | undefined;
-  /** Where the service is; over `GRANTEX_BASE_URL`. */
+  /** Where the service is; `GRANTEX_BASE_URL`, or {@link DEFAULT_BASE_URL}, unless given. */
   baseUrl?: string | undefined;
   /** How long one try of a call may take; 30 s unless given. Streams have `silenceTimeoutMs`. */
   timeoutMs?: number | undefined;

@@ -5,7 +5,7 @@ export class GrantexError extends Error {
   }
 }
 
-/** The client was set up wrongly. */
+/** The client was set up wrongly, or a call was given what cannot work. */
 export class ConfigurationError extends GrantexError {}
 
 /** The connection could not be made, or broke. */

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
+use grantex_types::api::authorization::CODE_PREFIX;
 use grantex_types::{AuthRequestId, RefreshId, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -86,12 +87,12 @@ impl Secrets {
 
     /// The code of an approved authorization request.
     pub fn code(&self, id: AuthRequestId) -> String {
-        self.derive("gxc_", AuthRequestId::PREFIX, &id.to_string())
+        self.derive(CODE_PREFIX, AuthRequestId::PREFIX, &id.to_string())
     }
 
     /// The request that a code belongs to, if it is a code of ours.
     pub fn read_code(&self, code: &str) -> Option<AuthRequestId> {
-        self.read_derived("gxc_", AuthRequestId::PREFIX, code)?.parse().ok()
+        self.read_derived(CODE_PREFIX, AuthRequestId::PREFIX, code)?.parse().ok()
     }
 
     /// The refresh token with this public name.

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::bodies;
 use crate::{AuthRequestId, Scopes, Timestamp};
 
+/// What every authorization code begins with, so that a client recognises what is none before it sends it.
+pub const CODE_PREFIX: &str = "gxc_";
+
 /// Where an authorization request stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,7 +78,7 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub sandbox: Option<bool>,
-        /// With `sandbox`: the code, ready to be exchanged.
+        /// With `sandbox`: the code, ready to be exchanged. It begins with `gxc_`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub code: Option<String>,
@@ -103,7 +106,7 @@ bodies! {
 
     /// The answer to an approval.
     pub struct ApproveResponse {
-        /// The code to exchange for a grant.
+        /// The code to exchange for a grant. It begins with `gxc_`.
         pub code: String,
         /// Where to go next, if the request said.
         #[serde(default, skip_serializing_if = "Option::is_none")]

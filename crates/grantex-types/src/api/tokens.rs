@@ -10,7 +10,7 @@ bodies! {
     /// `POST /v1/token`
     #[derive(Default)]
     pub struct ExchangeRequest {
-        /// The code of an approved authorization request.
+        /// The code of an approved authorization request, which begins with `gxc_`.
         pub code: String,
         /// The agent that the request was made for.
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]

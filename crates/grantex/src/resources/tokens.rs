@@ -1,5 +1,6 @@
 use std::fmt::Display;
 
+use grantex_types::api::authorization::CODE_PREFIX;
 use grantex_types::api::tokens::{
     Claims, ExchangeRequest, RefreshRequest, RevokeTokenRequest, TokenResponse, VerifyRequest,
     VerifyTokenResponse,
@@ -30,8 +31,15 @@ pub struct OfflineParams {
 }
 
 impl Tokens<'_> {
-    /// Exchanges the code of an approved request for a grant and its first token.
+    /// Exchanges the code of an approved request for a grant and its first token. What does not begin with
+    /// [`CODE_PREFIX`] is no code: it is an [`Error::Configuration`], and no request is made.
     pub async fn exchange(self, request: &ExchangeRequest) -> Result<TokenResponse, Error> {
+        if !request.code.starts_with(CODE_PREFIX) {
+            return Err(Error::Configuration(format!(
+                "the authorization code does not begin with {CODE_PREFIX}: give the `code` of the redirect, or in \
+                 a sandbox that of the request"
+            )));
+        }
         self.client.transport.post("/v1/token").idempotent(self.idempotency_key).body(request)?.json().await
     }
 

@@ -21,7 +21,7 @@ def _restored(kind: type[GrantexError], args: tuple[Any, ...], fields: dict[str,
 
 
 class ConfigurationError(GrantexError):
-    """The client was set up wrongly."""
+    """The client was set up wrongly, or a call was given what cannot work."""
 
 
 class ConnectionError(GrantexError):

@@ -127,7 +127,8 @@ GrantexEvent = Union[
 ]
 """An event: `id`, `type`, `timestamp`, `data`, and `json`, its envelope as it came.
 
-Comparing `type` narrows `data` for type checkers."""
+`isinstance(event, BudgetExhaustedEvent)` narrows `data` in every type checker. pyright narrows by a
+comparison of `type` too; mypy does not, because an `UnknownEvent` may have any type."""
 
 _CLASSES: dict[str, Any] = {
     "grant.created": GrantCreatedEvent,

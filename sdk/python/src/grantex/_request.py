@@ -20,6 +20,8 @@ from ._version import VERSION
 DEFAULT_BASE_URL = "https://api.grantex.dev"
 """Where the public service is; `base_url` or `GRANTEX_BASE_URL` name another one."""
 USER_AGENT = f"grantex-python/{VERSION}"
+CODE_PREFIX = "gxc_"
+"""What every authorization code begins with."""
 MAX_RETRY_DELAY = 8.0
 """The longest delay between two tries of a call, in seconds."""
 MAX_RETRY_AFTER = 60.0
@@ -79,6 +81,17 @@ def segment(text: str) -> str:
 def types_text(event_types: Optional[list[str]]) -> Optional[str]:
     """The `types` parameter; none for all types."""
     return ",".join(event_types) if event_types else None
+
+
+def check_code(code: str) -> str:
+    """The authorization code, if it can be one: what is not one is refused before it is sent."""
+    # In an untyped program it may be the `None` of a request that waits for its principal.
+    if not str(code).startswith(CODE_PREFIX):
+        raise ConfigurationError(
+            f"the authorization code does not begin with {CODE_PREFIX}: give the `code` of the redirect, "
+            "or in a sandbox that of the request"
+        )
+    return code
 
 
 def check_key(key: str) -> str:

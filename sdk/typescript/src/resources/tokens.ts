@@ -1,6 +1,10 @@
+import { ConfigurationError } from '../errors.js';
 import type { CreateOptions, RequestOptions, Transport, VerifyOptions } from '../transport.js';
 import type { Claims, ExchangeRequest, RefreshRequest, TokenResponse, TokenVerification } from '../types.js';
 import type { Verifier } from '../verify.js';
+
+/** What every authorization code begins with. */
+const CODE_PREFIX = 'gxc_';
 
 /** Grant tokens. */
 export class Tokens {
@@ -13,8 +17,17 @@ export class Tokens {
     this.#verifier = verifier;
   }
 
-  /** Exchanges the code of an approved request for a grant and its first token. */
-  exchange(request: ExchangeRequest, options?: CreateOptions): Promise<TokenResponse> {
+  /**
+   * Exchanges the code of an approved request for a grant and its first token. What does not begin with `gxc_` is
+   * no code: it is a {@link ConfigurationError}, and no request is made.
+   */
+  async exchange(request: ExchangeRequest, options?: CreateOptions): Promise<TokenResponse> {
+    // In JavaScript it may be the `undefined` of a request that waits for its principal.
+    if (!String(request.code).startsWith(CODE_PREFIX)) {
+      throw new ConfigurationError(
+        `the authorization code does not begin with ${CODE_PREFIX}: give the \`code\` of the redirect, or in a sandbox that of the request`,
+      );
+    }
     return this.#transport.json({ method: 'POST', path: '/v1/token', body: request, creates: true }, options);
   }
 

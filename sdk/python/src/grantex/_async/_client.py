@@ -35,7 +35,7 @@ class Grantex:
     Args:
         api_key: the API key; `GRANTEX_API_KEY` unless given. A function is asked for it before the first
             call, and again whenever the service refuses the key with 401.
-        base_url: where the service is; over `GRANTEX_BASE_URL`.
+        base_url: where the service is; `GRANTEX_BASE_URL`, or `DEFAULT_BASE_URL`, unless given.
         timeout: how long a call may wait for a byte, in seconds. Streams have `silence_timeout`.
         max_retries: how often a failed call is tried again where that is safe.
         retry_delay: the delay before the first new try in seconds, doubled with each and with full jitter.
@@ -104,10 +104,10 @@ class Grantex:
 
     async def authorize(
         self,
+        *,
         agent_id: str,
         principal_id: str,
         scopes: list[str],
-        *,
         expires_in: Optional[str] = None,
         redirect_uri: Optional[str] = None,
         state: Optional[str] = None,
@@ -120,13 +120,15 @@ class Grantex:
 
         The arguments are those of `authorizations.create`.
 
-        >>> asked = await client.authorize(agent.agent_id, "user-123", ["calendar:read"])
+        >>> asked = await client.authorize(
+        ...     agent_id=agent.agent_id, principal_id="user-123", scopes=["calendar:read"]
+        ... )
         >>> print("send the principal to", asked.consent_url)
         """
         return await self.authorizations.create(
-            agent_id,
-            principal_id,
-            scopes,
+            agent_id=agent_id,
+            principal_id=principal_id,
+            scopes=scopes,
             expires_in=expires_in,
             redirect_uri=redirect_uri,
             state=state,
@@ -136,11 +138,18 @@ class Grantex:
             idempotency_key=idempotency_key,
         )
 
-    async def aclose(self) -> None:
-        """Ends subscriptions, waits for calls that were started and not awaited, closes the connections."""
+    async def close(self) -> None:
+        """Ends subscriptions, waits for calls that were started and not awaited, closes the connections.
+
+        Leaving `async with` does it too.
+        """
         self.events.unsubscribe_all()
         await self._pending.wait()
         await self._transport.aclose()
+
+    async def aclose(self) -> None:
+        """The same as `close`."""
+        await self.close()
 
     async def __aenter__(self) -> Grantex:
         return self
@@ -151,4 +160,4 @@ class Grantex:
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        await self.aclose()
+        await self.close()

@@ -29,7 +29,7 @@ from .._models import (
     amount_text,
     page_of,
 )
-from .._request import Call, creating, segment
+from .._request import Call, check_code, creating, segment
 from ._pending import Pending
 from ._runtime import AsyncList
 from ._transport import AsyncTransport
@@ -94,10 +94,10 @@ class AsyncAuthorizations:
 
     async def create(
         self,
+        *,
         agent_id: str,
         principal_id: str,
         scopes: Strings,
-        *,
         expires_in: Optional[str] = None,
         redirect_uri: Optional[str] = None,
         state: Optional[str] = None,
@@ -262,10 +262,10 @@ class AsyncGrants:
 
     async def delegate(
         self,
+        *,
         parent_grant_token: str,
         sub_agent_id: str,
         scopes: Strings,
-        *,
         expires_in: Optional[str] = None,
         idempotency_key: Optional[str] = None,
     ) -> TokenResponse:
@@ -343,20 +343,25 @@ class AsyncTokens:
 
     async def exchange(
         self,
+        *,
         code: str,
         agent_id: str,
-        *,
         code_verifier: Optional[str] = None,
         idempotency_key: Optional[str] = None,
     ) -> TokenResponse:
-        """Exchanges the code of an approved request for a grant and its first token."""
-        body = {"code": code, "agentId": agent_id, "codeVerifier": code_verifier}
+        """Exchanges the code of an approved request for a grant and its first token.
+
+        What does not begin with `gxc_` is no code: it is a `ConfigurationError`, and no request is made.
+
+        >>> token = await client.tokens.exchange(code=code, agent_id=agent.agent_id)
+        """
+        body = {"code": check_code(code), "agentId": agent_id, "codeVerifier": code_verifier}
         return TokenResponse.from_json(
             await self._transport.json(creating("/v1/token", body, idempotency_key))
         )
 
     async def refresh(
-        self, refresh_token: str, agent_id: str, *, idempotency_key: Optional[str] = None
+        self, *, refresh_token: str, agent_id: str, idempotency_key: Optional[str] = None
     ) -> TokenResponse:
         """A new token of the same grant for a refresh token, which is good for one use."""
         body = {"refreshToken": refresh_token, "agentId": agent_id}

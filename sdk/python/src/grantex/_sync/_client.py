@@ -37,7 +37,7 @@ class SyncGrantex:
     Args:
         api_key: the API key; `GRANTEX_API_KEY` unless given. A function is asked for it before the first
             call, and again whenever the service refuses the key with 401.
-        base_url: where the service is; over `GRANTEX_BASE_URL`.
+        base_url: where the service is; `GRANTEX_BASE_URL`, or `DEFAULT_BASE_URL`, unless given.
         timeout: how long a call may wait for a byte, in seconds. Streams have `silence_timeout`.
         max_retries: how often a failed call is tried again where that is safe.
         retry_delay: the delay before the first new try in seconds, doubled with each and with full jitter.
@@ -106,10 +106,10 @@ class SyncGrantex:
 
     def authorize(
         self,
+        *,
         agent_id: str,
         principal_id: str,
         scopes: list[str],
-        *,
         expires_in: Optional[str] = None,
         redirect_uri: Optional[str] = None,
         state: Optional[str] = None,
@@ -122,13 +122,15 @@ class SyncGrantex:
 
         The arguments are those of `authorizations.create`.
 
-        >>> asked = client.authorize(agent.agent_id, "user-123", ["calendar:read"])
+        >>> asked = client.authorize(
+        ...     agent_id=agent.agent_id, principal_id="user-123", scopes=["calendar:read"]
+        ... )
         >>> print("send the principal to", asked.consent_url)
         """
         return self.authorizations.create(
-            agent_id,
-            principal_id,
-            scopes,
+            agent_id=agent_id,
+            principal_id=principal_id,
+            scopes=scopes,
             expires_in=expires_in,
             redirect_uri=redirect_uri,
             state=state,
@@ -139,7 +141,10 @@ class SyncGrantex:
         )
 
     def close(self) -> None:
-        """Ends subscriptions, closes the connections."""
+        """Ends subscriptions, closes the connections.
+
+        Leaving `with` does it too.
+        """
         self.events.unsubscribe_all()
         self._pending.wait()
         self._transport.close()
