@@ -8,10 +8,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import packages
 import pytest
 
 HERE = Path(__file__).parent
@@ -95,6 +97,20 @@ class Service:
             if line.startswith(marker):
                 return int(line.removeprefix(marker))
         return 0
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty project for each language, with its SDK's package and the documents' programs."""
+    # The documents write the key into the Python programs.
+    os.environ["GRANTEX_DOCUMENT_KEY"] = "gx_live_document_key"
+    folder = tmp_path_factory.mktemp("projects")
+    makers = [packages.typescript, packages.python, packages.go, packages.rust]
+    for maker in makers:
+        (folder / maker.__name__).mkdir()
+    with ThreadPoolExecutor(len(makers)) as pool:
+        list(pool.map(lambda maker: maker(folder / maker.__name__), makers))
+    return folder
 
 
 @pytest.fixture

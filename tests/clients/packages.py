@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,27 @@ def shell(*command: str | Path, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
+# The language of a program in the documents, and its file in the projects.
+FIRST_GRANT = {"sh": "sh", "ts": "ts", "python": "py", "go": "go", "rust": "rs"}
+
+
+def blocks(document: Path, language: str, heading: str = "") -> list[str]:
+    """The code of a language that a document shows, or one of its sections (`## heading`)."""
+    text = document.read_text()
+    if heading:
+        text = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"^```{language}(?:,\w+)?\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def first_grant(language: str) -> dict[str, str]:
+    """The two programs of "Your first grant" in this language."""
+    document = ROOT / "docs" / "first-grant.md"
+    programs = {}
+    for name, heading in {"sandbox": "In a sandbox", "live": "Live, with PKCE"}.items():
+        (programs[name],) = blocks(document, language, heading)
+    return programs
+
+
 def typescript(project: Path) -> None:
     """The tarball in an empty project; the documents' programs compiled with `tsc --strict`."""
     sdk = ROOT / "sdk" / "typescript"
@@ -65,6 +87,8 @@ def typescript(project: Path) -> None:
     subscribed = (project / "subscribe.ts").read_text().replace("unsubscribe();", "")
     (project / "subscribed.ts").write_text(subscribed)
     shutil.copy(sdk / "examples" / "follow.ts", project)
+    for name, text in first_grant("ts").items():
+        (project / f"{name}.ts").write_text(text)
     options = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node"]
     shell("node_modules/.bin/tsc", *options, *sorted(project.glob("*.ts")), cwd=project)
 
@@ -129,6 +153,8 @@ def python(project: Path) -> None:
         (project / name).write_text(text)
     subscribed = (project / "subscribe.py").read_text().replace("unsubscribe()", "await asyncio.sleep(3600)")
     (project / "subscribed.py").write_text(subscribed)
+    for name, text in first_grant("python").items():
+        (project / f"{name}.py").write_text(text)
     for example in ("follow.py", "follow_sync.py"):
         shutil.copy(sdk / "examples" / example, project)
         check = [sys.executable, "-m", "mypy", "--strict", "--python-executable", "venv/bin/python", example]
@@ -148,7 +174,10 @@ def go(project: Path) -> None:
         folder.mkdir()
         fragment = (SNIPPETS / "go" / f"{name}.go.txt").read_text()
         (folder / "main.go").write_text(f"{GO_MAIN}{fragment}}}\n")
-    for name in ("follow", "stream", "subscribe"):
+    for name, text in first_grant("go").items():
+        (project / name).mkdir()
+        (project / name / "main.go").write_text(text)
+    for name in ("follow", "stream", "subscribe", "sandbox", "live"):
         shell("go", "build", "-o", f"bin/{name}", f"./{name}", cwd=project)
 
 
@@ -163,6 +192,9 @@ def rust(project: Path) -> None:
     empty = project / "empty"
     (empty / "src").mkdir(parents=True)
     shutil.copy(ROOT / "crates" / "grantex" / "examples" / "follow.rs", empty / "src" / "main.rs")
+    (empty / "src" / "bin").mkdir()
+    for name, text in first_grant("rust").items():
+        (empty / "src" / "bin" / f"first_grant_{name}.rs").write_text(text)
     shutil.copy(ROOT / "Cargo.lock", empty)
     (empty / "Cargo.toml").write_text(
         "\n".join(
@@ -170,6 +202,8 @@ def rust(project: Path) -> None:
                 '[package]\nname = "follow"\nedition = "2024"\n[workspace]\n[dependencies]\ngrantex = "0.1.0"',
                 'futures-util = { version = "0.3", default-features = false }',
                 'tokio = { version = "1", features = ["macros", "rt"] }',
+                # What the first grant's verifier and address take.
+                'base64 = "0.23"\nsha2 = "0.11"\nurl = "2"\ngetrandom = "0.4"',
                 "[patch.crates-io]",
                 *patches,
                 # As in the workspace, so that what is built there is used.

@@ -60,20 +60,6 @@ class Program:
             self.process.wait()
 
 
-@pytest.fixture(scope="session")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty project for each language, with its package and its programs."""
-    # The documents write the key into the Python programs.
-    os.environ["GRANTEX_DOCUMENT_KEY"] = "gx_live_document_key"
-    folder = tmp_path_factory.mktemp("projects")
-    makers = [packages.typescript, packages.python, packages.go, packages.rust]
-    for maker in makers:
-        (folder / maker.__name__).mkdir()
-    with ThreadPoolExecutor(len(makers)) as pool:
-        list(pool.map(lambda maker: maker(folder / maker.__name__), makers))
-    return folder
-
-
 @pytest.fixture
 def run(service: Service, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     programs: list[Program] = []

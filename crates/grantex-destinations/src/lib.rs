@@ -89,7 +89,9 @@ pub use pipeline::PipelineError;
 pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use source::{Builder, EventSource};
-pub use state::{Checkpoint, Condemned, DeadLetter, DeadLetters, FolderLock, Gap, Report, State, StateError};
+pub use state::{
+    Checkpoint, Condemned, DeadLetter, DeadLetters, FolderLock, Gap, Redelivery, Report, State, StateError,
+};
 pub use stats::{DestinationStats, Phase, describe_metrics};
 pub use tls::trusting;
 

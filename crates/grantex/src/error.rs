@@ -194,7 +194,8 @@ impl Error {
         }
     }
 
-    /// A failure below HTTP, in one sentence: the innermost cause.
+    /// A failure below HTTP, in one sentence: the innermost cause. A proxy that the SDK cannot use is a
+    /// mistake of the environment, which no further try corrects.
     pub(crate) fn connection(base: &str, error: reqwest::Error) -> Self {
         // The URL has the query; a proxy's, which has a password, may stand in a cause.
         let error = error.without_url();
@@ -204,8 +205,25 @@ impl Error {
             reason = inner.to_string();
             source = inner.source();
         }
+        if reason.contains("unsupported scheme socks") {
+            let variable = socks_variable(base, |name| std::env::var(name).ok());
+            let variable = variable.unwrap_or("the environment");
+            return Self::Configuration(format!(
+                "{variable} names a SOCKS proxy, which this SDK cannot use: name an HTTP proxy there, or list the \
+                 service's host in NO_PROXY"
+            ));
+        }
         Self::Connection(format!("the connection to {base} failed: {}", redacted(&explained(&reason))))
     }
+}
+
+/// The environment variable that names a SOCKS proxy for this base URL, in the HTTP client's order.
+fn socks_variable(base: &str, environment: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let own =
+        if base.starts_with("https") { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    let names_socks =
+        |value: String| value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("socks"));
+    own.into_iter().chain(["ALL_PROXY", "all_proxy"]).find(|name| environment(name).is_some_and(names_socks))
 }
 
 impl From<ApiError> for Error {

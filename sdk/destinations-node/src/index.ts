@@ -45,5 +45,6 @@ export type {
   EventSourceOptions,
   KeptDeadLetter,
   LogRecord,
+  Redelivery,
 } from './options.js';
 export { type Destination, EventSource } from './source.js';

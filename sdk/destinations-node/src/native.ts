@@ -17,7 +17,7 @@ export interface NativeSource {
   join(): void;
   /** This and the next two are answered by `call("answer", id, …)`, unless the source ends before. */
   deadLetters(id: number): void;
-  redeliver(id: number, numbers: number[]): void;
+  redeliver(id: number, numbers: number[], waitMs: number): void;
   dropDeadLetters(id: number, numbers: number[]): void;
   /** Gives up what it holds, of a source that is not started. */
   discard(): void;

@@ -57,6 +57,16 @@ export interface KeptDeadLetter extends DeadLetter {
   isWaiting: boolean;
 }
 
+/** What became of dead letters that were sent again. */
+export interface Redelivery {
+  /** Delivered, or dropped meanwhile. */
+  delivered: number;
+  /** Refused again: dead letters again. */
+  refused: number;
+  /** Not delivered yet: their destination is down, or does not run. */
+  waiting: number;
+}
+
 /** A record of the log. */
 export interface LogRecord {
   level: 'info' | 'warn' | 'error';

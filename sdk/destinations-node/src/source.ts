@@ -11,7 +11,13 @@ import {
 } from './errors.js';
 import type { GrantexEvent } from './event.js';
 import { encode, makeNativeSource, type NativeSource, type Outcome, told } from './native.js';
-import type { DestinationStats, EventSourceOptions, KeptDeadLetter, LogRecord } from './options.js';
+import type {
+  DestinationStats,
+  EventSourceOptions,
+  KeptDeadLetter,
+  LogRecord,
+  Redelivery,
+} from './options.js';
 
 /** What `addDestination` takes: one that this package brings along, or your own. */
 export type Destination = BuiltinDestination | EventDestination;
@@ -132,11 +138,18 @@ export class EventSource {
   }
 
   /**
-   * Asks for dead letters to be sent again, for instance when the receiver was mended: it happens within
-   * seconds, and what is refused again is a dead letter again. While the source runs.
+   * Sends dead letters again, for instance after the receiver was repaired. Resolves with the counts when each is
+   * delivered or refused again, or after `waitMs`: what still waits then is sent as soon as its destination takes
+   * it, also after a restart if there is a `stateDir`. While the source runs; rejects if it ends before.
+   *
+   * @example
+   * ```ts
+   * const { delivered, refused, waiting } = await source.redeliver(await source.deadLetters());
+   * ```
    */
-  redeliver(letters: readonly KeptDeadLetter[]): Promise<void> {
-    return this.#ask((native, id) => native.redeliver(id, numbers(letters)));
+  redeliver(letters: readonly KeptDeadLetter[], options: { waitMs?: number } = {}): Promise<Redelivery> {
+    const waitMs = Math.min(Math.max(options.waitMs ?? REDELIVERY_WAIT_MS, 0), MOST_REDELIVERY_WAIT_MS);
+    return this.#ask((native, id) => native.redeliver(id, numbers(letters), waitMs));
   }
 
   /** Forgets dead letters. While the source runs. */
@@ -276,6 +289,10 @@ export class EventSource {
   }
 }
 
+/** How long `redeliver` waits unless told otherwise: as long as the command line does, and a while more. */
+const REDELIVERY_WAIT_MS = 30_000;
+/** A day: what waits longer is not waited for by a program. */
+const MOST_REDELIVERY_WAIT_MS = 86_400_000;
 /** A day: no receiver means a longer wait. */
 const MOST_RETRY_MS = 86_400_000;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use grantex::Timestamp;
 use grantex::internal::redacted;
-use grantex_destinations::{DeadLetter, State};
+use grantex_destinations::{DeadLetter, Redelivery, State};
 use tokio::time::Instant;
 
 use super::config::Config;
@@ -170,11 +170,8 @@ async fn retry(state: &State, which: &Which) -> Result<(), Failure> {
     }
     let begun = Instant::now();
     loop {
-        let left = find(state, None, numbers.clone()).await?;
-        let waiting = left.iter().filter(|letter| letter.is_waiting).count();
+        let Redelivery { delivered, refused, waiting, .. } = state.redelivery(&numbers).await?;
         if waiting == 0 || begun.elapsed() > PATIENCE {
-            let delivered = numbers.len().saturating_sub(left.len());
-            let refused = left.len().saturating_sub(waiting);
             print::line(format_args!(
                 "{delivered} delivered, {refused} refused again, {waiting} still waiting"
             ));

@@ -1,5 +1,5 @@
 use grantex::{EventId, GrantexEvent};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
 
 use super::{State, StateError, id};
@@ -53,6 +53,19 @@ pub struct Condemned {
     pub at_ms: u64,
 }
 
+/// What has become so far of dead letters that were to be sent again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Redelivery {
+    /// Delivered, or dropped meanwhile.
+    pub delivered: u64,
+    /// Refused again: a dead letter again.
+    pub refused: u64,
+    /// Not tried yet, or not taken yet: their destination is down, or does not run.
+    pub waiting: u64,
+}
+
 const COLUMNS: &str = "number, destination, event_id, event, reason, at, tries, again";
 
 impl State {
@@ -82,6 +95,26 @@ impl State {
     /// Asks the forwarder to send these again: it does so within seconds, or when it starts.
     pub async fn retry_dead_letters(&self, letters: &[i64]) -> Result<(), StateError> {
         self.each(letters, "UPDATE dead_letter SET again = 1 WHERE number = ?1").await
+    }
+
+    /// What has become of these since they were to be sent again.
+    pub async fn redelivery(&self, letters: &[i64]) -> Result<Redelivery, StateError> {
+        let letters = letters.to_vec();
+        self.with(move |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT again FROM dead_letter WHERE number = ?1")?;
+            let mut so_far = Redelivery::default();
+            for number in letters {
+                let count = match statement.query_row([number], |row| row.get(0)).optional()? {
+                    None => &mut so_far.delivered,
+                    Some(false) => &mut so_far.refused,
+                    Some(true) => &mut so_far.waiting,
+                };
+                *count = count.saturating_add(1);
+            }
+            Ok(so_far)
+        })
+        .await
     }
 
     /// Forgets these.

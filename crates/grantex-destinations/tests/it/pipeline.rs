@@ -250,6 +250,8 @@ async fn dead_letters_are_sent_again_on_request() {
     until("they are refused again", || source.stats()[0].dead_letters == 6).await;
     let letters = other.dead_letters(DeadLetters::default()).await.unwrap();
     assert!(letters.iter().all(|letter| letter.tries == 2 && !letter.is_waiting));
+    let so_far = other.redelivery(&numbers).await.unwrap();
+    assert_eq!((so_far.delivered, so_far.refused, so_far.waiting), (0, 3, 0));
 
     is_mended.store(true, std::sync::atomic::Ordering::SeqCst);
     other.drop_dead_letters(&numbers[..1]).await.unwrap();
@@ -258,6 +260,8 @@ async fn dead_letters_are_sent_again_on_request() {
     source.stop().await;
     running.await.unwrap().unwrap();
     assert_eq!(other.count_dead_letters("one").await.unwrap(), 0);
+    let so_far = other.redelivery(&numbers).await.unwrap();
+    assert_eq!((so_far.delivered, so_far.refused, so_far.waiting), (3, 0, 0));
 }
 
 #[tokio::test]

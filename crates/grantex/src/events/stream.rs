@@ -285,8 +285,10 @@ impl Reader {
         let silence = self.options.silence_timeout;
         let silent = |_| Broken::Passing(Error::Timeout(silence), None);
         let response = timeout(silence, request.send()).await.map_err(silent)?;
-        let response = response
-            .map_err(|error| Broken::Passing(Error::connection(&self.transport.base, error), None))?;
+        let response = response.map_err(|error| match Error::connection(&self.transport.base, error) {
+            error @ Error::Configuration(_) => Broken::Final(error),
+            error => Broken::Passing(error, None),
+        })?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT => return Err(Broken::Final(Error::Ended)),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use grantex::{Client, ErrorKind, StreamOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,6 +62,34 @@ async fn a_subscription_tells_what_ended_it() {
     let error = client.events().subscribe(StreamOptions::new(), |_| async {}).join().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gone);
     assert!(error.to_string().contains("start again"), "{error}");
+}
+
+/// Runs itself again with the environment that it is about: another one cannot be set in a running process.
+#[tokio::test]
+async fn a_socks_proxy_is_a_mistake_of_the_variable_that_names_it() {
+    const VARIABLES: [&str; 2] = ["HTTP_PROXY", "ALL_PROXY"];
+    let Ok(variable) = std::env::var("GRANTEX_TEST_PROXY_VARIABLE") else {
+        for variable in VARIABLES {
+            let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+            test.args(["--exact", "client::a_socks_proxy_is_a_mistake_of_the_variable_that_names_it"]);
+            for name in VARIABLES.iter().flat_map(|name| [name.to_string(), name.to_lowercase()]) {
+                test.env_remove(name);
+            }
+            test.env("GRANTEX_TEST_PROXY_VARIABLE", variable).env(variable, "socks5://u:hush@127.0.0.1:1");
+            let output = test.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+        return;
+    };
+    let client = Client::builder().base_url("http://grantex.invalid").api_key("k").build().unwrap();
+    let call = client.me().await.unwrap_err();
+    let stream = client.events().stream(StreamOptions::new()).next().await.unwrap().unwrap_err();
+    for error in [call, stream] {
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with(&variable) && text.contains("SOCKS"), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
 }
 
 #[tokio::test]

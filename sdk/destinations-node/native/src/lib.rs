@@ -20,15 +20,20 @@ mod told;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use grantex_destinations::{DeadLetters, EventSource, SourceError, State, StateError};
 use napi::bindgen_prelude::{FnArgs, Function};
 use napi_derive::napi;
+use tokio::time::sleep;
 
 use crate::calls::Calls;
 use crate::custom::{Custom, Methods};
 use crate::failure::Failure;
 use crate::runner::Runner;
+
+/// How often it is looked whether dead letters were delivered: a pipeline takes them up once a second or so.
+const REDELIVERY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A source of events and what it delivers to.
 #[napi]
@@ -105,11 +110,20 @@ impl NativeSource {
         });
     }
 
-    /// Sends dead letters again.
+    /// Sends dead letters again; the answer, once none waits any more or `wait_ms` have passed, are the counts.
     #[napi]
-    pub fn redeliver(&self, id: u32, numbers: Vec<i64>) {
-        self.ask_state(id, |state| async move {
-            state.retry_dead_letters(&numbers).await.map(|()| "null".to_owned())
+    pub fn redeliver(&self, id: u32, numbers: Vec<i64>, wait_ms: u32) {
+        let limit = Duration::from_millis(wait_ms.into());
+        self.ask_state(id, move |state| async move {
+            state.retry_dead_letters(&numbers).await?;
+            let begun = Instant::now();
+            loop {
+                let so_far = state.redelivery(&numbers).await?;
+                if so_far.waiting == 0 || begun.elapsed() >= limit {
+                    return Ok(serde_json::to_string(&so_far).unwrap_or_default());
+                }
+                sleep(REDELIVERY_INTERVAL.min(limit)).await;
+            }
         });
     }
 
