@@ -18,6 +18,7 @@ mod listen;
 mod logging;
 mod mistake;
 mod print;
+mod scopes;
 mod serve;
 mod service;
 mod signals;
@@ -58,6 +59,7 @@ enum Command {
     Events(events::Events),
     Forward(forward::Forward),
     Keys(keys::Keys),
+    Scopes(scopes::Scopes),
     Developers(developers::Developers),
     Backup(backup::Backup),
     Check(check::Check),
@@ -117,6 +119,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Forward(command) => forward::run(command).await,
             Command::Developers(command) => developers::run(command).await,
             Command::Keys(command) => keys::run(command).await,
+            Command::Scopes(command) => scopes::run(command).await,
             Command::Backup(command) => backup::run(&command),
             Command::Check(command) => check::run(&command),
             Command::Completions { shell } => {

@@ -5,7 +5,8 @@ use grantex_types::api::developers::Mode;
 use grantex_types::api::grants::{self as api, GrantStatus};
 use grantex_types::event::IssueMethod;
 use grantex_types::{
-    AgentId, AuthRequestId, DeveloperId, GrantId, KeyId, Lifetime, RefreshId, Scopes, Timestamp, TokenId,
+    AgentId, Amount, AuthRequestId, DeveloperId, GrantId, KeyId, Lifetime, RefreshId, Scopes, Timestamp,
+    TokenId,
 };
 
 pub use grantex_types::api::agents::Agent;
@@ -13,6 +14,7 @@ pub use grantex_types::api::audit::{Actor, ActorKind, AuditEntry};
 pub use grantex_types::api::budgets::{Budget, Transaction};
 pub use grantex_types::api::developers::Developer;
 pub use grantex_types::api::grants::PrincipalSession;
+pub use grantex_types::api::scopes::ScopeName;
 
 use crate::log::Subject;
 
@@ -106,6 +108,17 @@ pub struct AuthRequest {
     pub decided_at: Option<Timestamp>,
     /// The grant that the code became.
     pub grant_id: Option<GrantId>,
+    /// What the grant is to be able to spend from the start.
+    pub budget: Option<AskedBudget>,
+}
+
+/// A budget that a principal is asked for together with the access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedBudget {
+    /// How much.
+    pub initial: Amount,
+    /// Three upper-case letters.
+    pub currency: String,
 }
 
 /// How long an approved request's code can be exchanged: RFC 6749 §4.1.2 recommends ten minutes

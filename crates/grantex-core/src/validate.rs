@@ -45,6 +45,11 @@ pub fn name(value: &str) -> Result<String> {
     shown("name", value.trim(), 200)
 }
 
+/// A name of something smaller than an agent: trimmed, 1 to `most` characters.
+pub fn short_name(value: &str, most: usize) -> Result<String> {
+    shown("name", value.trim(), most)
+}
+
 /// A principal who is to be asked: 1 to 256 characters.
 pub fn principal_id(value: &str) -> Result<String> {
     shown("principalId", value, LONGEST_PRINCIPAL)

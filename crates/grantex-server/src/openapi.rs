@@ -26,6 +26,7 @@ static JSON: LazyLock<String> = LazyLock::new(|| document().to_pretty_json().unw
         (name = "Agents", description = "Who acts"),
         (name = "Authorization", description = "Asking a principal for consent"),
         (name = "Consent", description = "The principal's decision"),
+        (name = "Scopes", description = "Names of scopes, as principals read them"),
         (name = "Tokens", description = "Grant tokens: exchange, refresh, verify, revoke"),
         (name = "Grants", description = "What was consented to, and delegation"),
         (name = "Principals", description = "What principals see and do themselves"),
@@ -57,9 +58,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
         .content("application/json", Content::new(Some(Ref::from_schema_name("ErrorBody"))))
         .build();
     for item in document.paths.paths.values_mut() {
-        for operation in
-            [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
-        {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
             operation.responses.responses.insert("default".into(), RefOr::T(error.clone()));
         }
     }

@@ -11,7 +11,9 @@ use grantex_types::api::developers::{Developer, SignupRequest, SignupResponse};
 use crate::Error;
 use crate::events::Events;
 use crate::key::KeySource;
-use crate::resources::{Agents, Authorizations, Budgets, Grants, Keys, PrincipalSessions, Tokens};
+use crate::resources::{
+    Agents, Authorizations, Budgets, Grants, Keys, PrincipalSessions, ScopeNames, Tokens,
+};
 use crate::text::redacted_url;
 use crate::transport::Transport;
 use crate::verify::Verifier;
@@ -120,6 +122,11 @@ impl Client {
     /// Sessions in which principals see and revoke their own grants.
     pub fn principal_sessions(&self) -> PrincipalSessions<'_> {
         PrincipalSessions::of(self)
+    }
+
+    /// Names of scopes, as principals read them.
+    pub fn scope_names(&self) -> ScopeNames<'_> {
+        ScopeNames::of(self)
     }
 
     /// Grant tokens.

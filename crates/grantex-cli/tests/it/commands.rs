@@ -14,6 +14,10 @@ fn every_command_has_help_with_an_example() {
         &["events", "tail"],
         &["events", "list"],
         &["keys"],
+        &["scopes"],
+        &["scopes", "set"],
+        &["scopes", "list"],
+        &["scopes", "remove"],
         &["developers"],
         &["developers", "list"],
         &["developers", "show"],
@@ -70,6 +74,42 @@ fn dev_with_demo_shows_all_five_types_and_keeps_its_key() {
         key
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn scopes_get_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let made = stdout(&mut grantex(&["keys", "--json", "--url", &server.base, "signup", "Acme"]));
+    let key = serde_json::from_str::<Value>(&made).unwrap()["apiKey"].as_str().unwrap().to_owned();
+    let scopes = |arguments: &[&str]| {
+        let mut command = grantex(&["scopes", "--url", &server.base]);
+        command.args(arguments).env("GRANTEX_API_KEY", &key);
+        command
+    };
+    let url = "https://api.example/auth/calendar";
+    stdout(&mut scopes(&["set", url, "Read your calendar", "--description", "Titles and times"]));
+    let file = folder.path().join("scopes.json");
+    let names: Vec<_> =
+        (0..150).map(|n| serde_json::json!({"scope": format!("s{n}"), "name": "S"})).collect();
+    std::fs::write(&file, serde_json::json!({"scopes": names}).to_string()).unwrap();
+    stdout(&mut scopes(&["set", "--file", file.to_str().unwrap()]));
+    let list = stdout(&mut scopes(&["list"]));
+    assert_eq!(list.lines().count(), 151);
+    assert!(list.contains(&format!("{url}  Read your calendar  Titles and times")), "{list}");
+    stdout(&mut scopes(&["remove", url]));
+    let json: Value = serde_json::from_str(&stdout(&mut scopes(&["list", "--json"]))).unwrap();
+    assert_eq!(json["scopes"].as_array().unwrap().len(), 150);
+    for (wrong, told) in [
+        (&["remove", url][..], "name of this scope"),
+        (&["set", url], "<NAME>"),
+        (&["set", url, " "], "name must not be empty"),
+        (&["set", "--file", "/none"], "/none cannot be read"),
+    ] {
+        let failed = scopes(wrong).output().unwrap();
+        let error = String::from_utf8_lossy(&failed.stderr);
+        assert!(!failed.status.success() && error.contains(told), "{error}");
+    }
 }
 
 #[test]

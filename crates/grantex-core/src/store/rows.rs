@@ -10,7 +10,7 @@ use super::StoreResult;
 use crate::log::{Bounds, EventRef, Order, Position, Scan, StoredEvent, Subject};
 use crate::model::{
     Agent, AgentChange, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer,
-    Grant, KeyHash, PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction, Usage,
+    Grant, KeyHash, PrincipalSession, Reached, RefreshToken, ScopeName, Tenant, Token, Transaction, Usage,
 };
 
 /// Which part of a list to read; lists are newest first (by id).
@@ -133,6 +133,11 @@ pub trait Read {
         agent: AgentId,
         page: Page<u64>,
     ) -> StoreResult<Vec<AgentChange>>;
+
+    /// What a developer calls a scope.
+    fn scope_name(&self, developer: DeveloperId, scope: &str) -> StoreResult<Option<ScopeName>>;
+    /// The first `limit` scopes that a developer has named, in the order of the scopes.
+    fn scope_names(&self, developer: DeveloperId, limit: u32) -> StoreResult<Vec<ScopeName>>;
 
     /// An authorization request of any developer: its id is the principal's credential.
     fn auth_request(&self, id: AuthRequestId) -> StoreResult<Option<AuthRequest>>;
@@ -308,6 +313,11 @@ pub trait Tx: Read {
         kind: AgentChangeKind,
         at: Timestamp,
     ) -> StoreResult<()>;
+
+    /// Names a scope, in place of what it was called.
+    fn put_scope_name(&mut self, developer: DeveloperId, name: &ScopeName) -> StoreResult<()>;
+    /// Takes a scope's name away. Returns whether it had one.
+    fn delete_scope_name(&mut self, developer: DeveloperId, scope: &str) -> StoreResult<bool>;
 
     /// Adds an authorization request.
     fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;

@@ -22,6 +22,10 @@ pub enum Action {
     SessionCreated,
     /// A principal's session, or all of a principal's, were ended.
     SessionEnded,
+    /// A scope was given a name that principals read.
+    ScopeNamed,
+    /// A scope's name was taken away.
+    ScopeNameRemoved,
     /// The operator suspended the developer.
     DeveloperSuspended,
     /// The operator resumed the developer.
@@ -37,6 +41,8 @@ impl Action {
             Self::KeyRevoked => "key.revoked",
             Self::SessionCreated => "session.created",
             Self::SessionEnded => "session.ended",
+            Self::ScopeNamed => "scope.named",
+            Self::ScopeNameRemoved => "scope.name_removed",
             Self::DeveloperSuspended => "developer.suspended",
             Self::DeveloperResumed => "developer.resumed",
         }

@@ -14,24 +14,41 @@ const LARGEST_METADATA: usize = 8 * 1024;
 
 /// Gives a grant a budget, once.
 pub fn allocate(tx: &mut dyn Tx, caller: &Caller, request: &AllocateRequest) -> Result<Budget> {
-    if request.initial_budget.is_zero() {
-        return Err(Error::bad_request("initialBudget must be above zero"));
-    }
-    let currency = request.currency.as_deref().unwrap_or("USD");
-    if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
-        return Err(Error::bad_request("currency must be three upper-case letters such as USD"));
-    }
+    let initial = initial("initialBudget", request.initial_budget)?;
+    let currency = currency(request.currency.as_deref())?;
     let grant = active_grant(tx, caller, &request.grant_id)?;
     if tx.budget(caller.developer_id, grant.id)?.is_some() {
         return Err(Error::refused(ErrorCode::Conflict, "this grant has a budget already"));
     }
+    insert(tx, &grant, initial, currency)
+}
+
+/// An amount that a grant can have, above zero.
+pub(super) fn initial(field: &str, amount: Amount) -> Result<Amount> {
+    if amount.is_zero() {
+        return Err(Error::bad_request(format!("{field} must be above zero")));
+    }
+    Ok(amount)
+}
+
+/// The currency that was given, or `USD`.
+pub(super) fn currency(given: Option<&str>) -> Result<&str> {
+    let currency = given.unwrap_or("USD");
+    if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Err(Error::bad_request("currency must be three upper-case letters such as USD"));
+    }
+    Ok(currency)
+}
+
+/// Gives a grant that has none its budget.
+pub(super) fn insert(tx: &mut dyn Tx, grant: &Grant, initial: Amount, currency: &str) -> Result<Budget> {
     let now = tx.now();
     let budget = Budget {
         id: BudgetId::from_parts(now.millis(), tx.random()),
         grant_id: grant.id,
-        developer_id: caller.developer_id,
-        initial_budget: request.initial_budget,
-        remaining_budget: request.initial_budget,
+        developer_id: grant.developer_id,
+        initial_budget: initial,
+        remaining_budget: initial,
         currency: currency.to_owned(),
         created_at: now,
         updated_at: now,

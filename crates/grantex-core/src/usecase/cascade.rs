@@ -13,7 +13,7 @@ use grantex_types::{AgentId, DeveloperId, EventData, Timestamp};
 use crate::Result;
 use crate::log::Subject;
 use crate::model::{CascadeJob, Grant, Reached};
-use crate::store::{Reach, Tx};
+use crate::store::{Reach, Read, Tx};
 
 /// The most grants below another that are revoked in its transaction. Measured on two cores: they take
 /// some ten milliseconds, in which no other write commits (`bench`, `revoke`).
@@ -39,6 +39,14 @@ pub fn revoke_grant(tx: &mut dyn Tx, grant: &Grant, by: RevokedBy) -> Result<()>
         return Ok(tx.insert_cascade_job(&job)?);
     }
     revoke_all(tx, developer, &below)
+}
+
+/// The grants that would be revoked with this one, up to one more than [`LARGEST_AT_ONCE`].
+pub fn below(store: &dyn Read, grant: &Grant) -> Result<Vec<Reached>> {
+    let most = LARGEST_AT_ONCE.saturating_add(1);
+    let mut below = store.descendants(grant.developer_id, grant.id, Reach::Active, most)?;
+    below.retain(|one| !one.is_over && !one.is_covered);
+    Ok(below)
 }
 
 /// Revokes an agent's grants and their descendants, also other agents', all as the system.

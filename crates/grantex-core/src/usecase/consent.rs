@@ -4,8 +4,8 @@ use grantex_types::api::authorization::{AuthorizeRequest, ConsentStatus};
 use grantex_types::api::developers::Mode;
 use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
 
-use super::{agents, operators};
-use crate::model::{Agent, AuthRequest, Caller};
+use super::{agents, budgets, operators};
+use crate::model::{Agent, AskedBudget, AuthRequest, Caller};
 use crate::store::{Read, Tx};
 use crate::{Error, Result, validate};
 
@@ -14,6 +14,9 @@ const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(24 * 3600);
 /// The longest that a consent link works. The link is a credential that travels by mail and
 /// message; a long grant is no reason for a long-lived link.
 const LONGEST_OPEN: Lifetime = Lifetime::from_seconds(24 * 3600);
+
+/// For how long the link shows what was decided. After that whoever finds it in an old mail learns nothing.
+pub const DECISION_SHOWN: Lifetime = Lifetime::from_seconds(24 * 3600);
 
 const CODE_CHALLENGE_CHARS: usize = 43;
 
@@ -26,6 +29,11 @@ pub fn authorize(tx: &mut dyn Tx, caller: &Caller, request: AuthorizeRequest) ->
     let state = request.state.map(|state| validate::text("state", &state, 0, 1024)).transpose()?;
     let audience = request.audience.map(|aud| validate::text("audience", &aud, 1, 1024)).transpose()?;
     let code_challenge = code_challenge(request.code_challenge, request.code_challenge_method.as_deref())?;
+    let budget = request.budget.map(|asked| -> Result<AskedBudget> {
+        let currency = budgets::currency(asked.currency.as_deref())?.to_owned();
+        Ok(AskedBudget { initial: budgets::initial("budget.initialBudget", asked.initial_budget)?, currency })
+    });
+    let budget = budget.transpose()?;
     let agent = agents::active(tx, caller, &request.agent_id)?;
 
     let now = tx.now();
@@ -46,6 +54,7 @@ pub fn authorize(tx: &mut dyn Tx, caller: &Caller, request: AuthorizeRequest) ->
         expires_at: now.plus(lifetime.min(LONGEST_OPEN)),
         decided_at: approved.then_some(now),
         grant_id: None,
+        budget,
     };
     tx.insert_auth_request(&auth_request)?;
     Ok(auth_request)
@@ -65,6 +74,19 @@ fn code_challenge(challenge: Option<String>, method: Option<&str>) -> Result<Opt
             }
         }
         _ => Err(Error::bad_request("codeChallenge and codeChallengeMethod \"S256\" must be given together")),
+    }
+}
+
+/// A request as its link shows it: undecided, or decided a short time ago; with the agent, if it is still there.
+pub fn visible(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Option<Agent>)> {
+    let request = store.auth_request(id)?.ok_or_else(|| Error::not_found("authorization request"))?;
+    match request.decided_at {
+        Some(at) if at.plus(DECISION_SHOWN) > store.now() => {
+            operators::require_active(store, request.developer_id)?;
+            let agent = store.agent(request.developer_id, request.agent_id)?;
+            Ok((request, agent))
+        }
+        _ => pending(store, id).map(|(request, agent)| (request, Some(agent))),
     }
 }
 

@@ -46,11 +46,19 @@ pub fn revoke_as_principal(
     principal_id: &str,
     id: GrantId,
 ) -> Result<()> {
-    let grant = get(tx, developer, id)?;
-    if grant.principal_id != principal_id {
-        return Err(Error::not_found("grant"));
-    }
+    of_principal(tx, developer, principal_id, id)?;
     revoke(tx, developer, id, RevokedBy::Principal)
+}
+
+/// A grant, for the principal who gave it.
+pub fn of_principal(
+    store: &dyn Read,
+    developer: DeveloperId,
+    principal_id: &str,
+    id: GrantId,
+) -> Result<Grant> {
+    let grant = store.grant(developer, id)?.filter(|grant| grant.principal_id == principal_id);
+    grant.ok_or_else(|| Error::not_found("grant"))
 }
 
 /// Whether the principal has a grant in force.

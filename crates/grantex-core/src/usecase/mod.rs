@@ -12,5 +12,6 @@ pub mod idempotency;
 pub mod maintenance;
 pub mod operators;
 pub mod quotas;
+pub mod scopes;
 pub mod sessions;
 pub mod tokens;

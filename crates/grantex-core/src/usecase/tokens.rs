@@ -12,7 +12,7 @@ use grantex_types::{
 use serde::{Deserialize, Serialize};
 
 use super::quotas::{self, Quotas};
-use super::{agents, cascade};
+use super::{agents, budgets, cascade};
 use crate::model::{Caller, Grant, RefreshToken, Token};
 use crate::store::{Read, Tx};
 use crate::{Error, Result};
@@ -123,6 +123,9 @@ pub fn exchange(
     request.grant_id = Some(grant.id);
     tx.update_auth_request(&request)?;
     let issued = create_grant(tx, &grant, None, signer, quotas)?;
+    if let Some(budget) = &request.budget {
+        budgets::insert(tx, &grant, budget.initial, &budget.currency)?;
+    }
     Ok(Issuance::Issued(Box::new(issued)))
 }
 

@@ -1,5 +1,6 @@
 //! Authorization requests, and the API doors to consent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json as Body;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::scopes::ScopeText;
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Public, Storing};
@@ -83,14 +85,25 @@ async fn show(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<ConsentRequest>> {
     require_public_api(&app)?;
-    let (request, agent) = app.read(Scope::Global, move |store| consent::pending(store, id)).await?;
-    let described = request.scopes.as_slice().iter().map(|scope| (scope.clone(), describe_scope(scope)));
+    let (request, agent, described) = app
+        .read(Scope::Global, move |store| {
+            let (request, agent) = consent::pending(store, id)?;
+            let scopes = request.scopes.as_slice().iter();
+            let described = scopes
+                .map(|scope| {
+                    let text = ScopeText::load(store, request.developer_id, scope)?;
+                    Ok((scope.clone(), text.name))
+                })
+                .collect::<grantex_core::Result<BTreeMap<_, _>>>()?;
+            Ok((request, agent, described))
+        })
+        .await?;
     Ok(Body(ConsentRequest {
         id: request.id,
         agent_name: agent.name,
         agent_did: agent.did,
         agent_description: agent.description,
-        scope_descriptions: described.collect(),
+        scope_descriptions: described,
         scopes: request.scopes,
         expires_at: request.expires_at,
         status: request.status,
@@ -184,27 +197,5 @@ fn approved(app: &App, request: AuthRequest) -> ApproveResponse {
         code: app.secrets.code(request.id),
         redirect_uri: request.redirect_uri,
         state: request.state,
-    }
-}
-
-/// A scope in words: `calendar:read` becomes "Read calendar".
-pub(super) fn describe_scope(scope: &str) -> String {
-    let (resource, action) = scope.rsplit_once([':', '.']).unwrap_or((scope, ""));
-    let words = if action.is_empty() {
-        format!("Use {resource}")
-    } else {
-        format!("{action} {}", resource.replace([':', '.', '_'], " "))
-    };
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn scopes_in_words() {
-        assert_eq!(super::describe_scope("calendar:read"), "Read calendar");
-        assert_eq!(super::describe_scope("files.shared:write"), "Write files shared");
-        assert_eq!(super::describe_scope("payments"), "Use payments");
     }
 }

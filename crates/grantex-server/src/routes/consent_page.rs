@@ -15,8 +15,9 @@ use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::authorization::describe_scope;
-use super::pages::{Message, PageError, PageForm, STYLE, page, readable};
+use super::decided_page::Decided;
+use super::pages::{Message, PageError, PageForm, STYLE, asked_budget, page, readable};
+use super::scopes::ScopeText;
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::Public;
@@ -36,7 +37,8 @@ struct Consent<'a> {
     did: &'a str,
     principal: Cow<'a, str>,
     developer: Cow<'a, str>,
-    scopes: Vec<(String, String)>,
+    scopes: Vec<ScopeText>,
+    budget: Option<String>,
     until: String,
     lifetime: String,
     /// The host that the browser goes to after the decision.
@@ -68,15 +70,20 @@ pub(super) async fn show(
     Params(query): Params<ConsentQuery>,
 ) -> Result<Response, PageError> {
     let id = parse_id(&query.req)?;
-    let (request, agent, developer) = app
+    if let Some(decided) = app.read(Scope::Global, move |store| Decided::load(store, id)).await? {
+        return Ok(decided.respond());
+    }
+    let (request, agent, developer, scopes) = app
         .read(Scope::Global, move |store| {
             let (request, agent) = consent::pending(store, id)?;
             let developer = store.developer(request.developer_id)?;
-            Ok((request, agent, developer.map(|developer| developer.name).unwrap_or_default()))
+            let scopes = request.scopes.as_slice().iter();
+            let scopes = scopes
+                .map(|scope| ScopeText::load(store, request.developer_id, scope))
+                .collect::<grantex_core::Result<Vec<_>>>()?;
+            Ok((request, agent, developer.map(|developer| developer.name).unwrap_or_default(), scopes))
         })
         .await?;
-    let scopes = request.scopes.as_slice().iter().map(|scope| shown(scope));
-    let scopes = scopes.map(|scope| (describe_scope(&scope), scope.into_owned()));
     let next = request.redirect_uri.as_deref().and_then(origin);
     let consent = Consent {
         agent: shown(&agent.name),
@@ -84,10 +91,11 @@ pub(super) async fn show(
         did: &agent.did,
         principal: shown(&request.principal_id),
         developer: shown(&developer),
-        scopes: scopes.collect(),
+        scopes,
+        budget: request.budget.as_ref().map(asked_budget),
         until: readable(app.clock.now().plus(request.lifetime)),
         lifetime: in_words(request.lifetime),
-        next: next.and_then(|origin| origin.split("://").nth(1)),
+        next: request.redirect_uri.as_deref().and_then(host),
         request: request.id,
         token: app.secrets.form_token(FORM, &request.id.to_string()),
         style: STYLE,
@@ -118,7 +126,7 @@ pub(super) struct Decision {
 }
 
 /// Takes the decision. Sending it twice is harmless: the same decision leads to the same place,
-/// another one finds the request decided.
+/// another one shows what was decided.
 pub(super) async fn decide(
     _: Public,
     State(app): State<Arc<App>>,
@@ -143,22 +151,36 @@ pub(super) async fn decide(
         .await;
     let request = match decided {
         Ok(request) => request,
-        Err(error) if error.code == ErrorCode::Gone => {
-            decided_before(&app, id, wanted).await?.ok_or(error)?
-        }
+        Err(error) if error.code == ErrorCode::Gone => match decided_before(&app, id, wanted).await? {
+            Before::Alike(request) => *request,
+            Before::Otherwise(mut decided) => {
+                decided.is_too_late = true;
+                return Ok(decided.respond());
+            }
+            Before::Not => return Err(error.into()),
+        },
         Err(error) => return Err(error.into()),
     };
     Ok(outcome(&app, &request))
 }
 
-/// The request, if it was decided just so before.
-async fn decided_before(
-    app: &App,
-    id: AuthRequestId,
-    wanted: ConsentStatus,
-) -> ApiResult<Option<AuthRequest>> {
-    let request = app.read(Scope::Global, move |store| Ok(store.auth_request(id)?)).await?;
-    Ok(request.filter(|request| request.status == wanted))
+/// How a request was decided before.
+enum Before {
+    Alike(Box<AuthRequest>),
+    Otherwise(Box<Decided>),
+    Not,
+}
+
+async fn decided_before(app: &App, id: AuthRequestId, wanted: ConsentStatus) -> ApiResult<Before> {
+    app.read(Scope::Global, move |store| {
+        if let Some(request) = store.auth_request(id)?.filter(|request| request.status == wanted) {
+            return Ok(Before::Alike(Box::new(request)));
+        }
+        // What is not shown any more has the error that deciding it had.
+        let decided = Decided::load(store, id).ok().flatten();
+        Ok(decided.map_or(Before::Not, |decided| Before::Otherwise(Box::new(decided))))
+    })
+    .await
 }
 
 fn outcome(app: &App, request: &AuthRequest) -> Response {
@@ -203,6 +225,11 @@ fn origin(url: &str) -> Option<&str> {
     let start = url.find("://")?.checked_add(3)?;
     let end = url.get(start..)?.find(['/', '?']).map_or(url.len(), |end| start.saturating_add(end));
     url.get(..end)
+}
+
+/// The host of a redirect, with its port.
+pub(super) fn host(url: &str) -> Option<&str> {
+    origin(url)?.split("://").nth(1)
 }
 
 #[cfg(test)]

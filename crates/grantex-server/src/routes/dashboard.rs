@@ -8,25 +8,22 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use grantex_core::store::{GrantFilter, Page};
-use grantex_core::usecase::grants;
-use grantex_types::api::grants::GrantStatus;
 use grantex_types::text::shown;
 use grantex_types::{ErrorCode, GrantId, SessionId};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
+use super::access_tree::{Access, Row};
 use super::pages::{Message, PageError, PageForm, STYLE, page, readable};
 use super::principals::Principal;
+use super::revoke_page::Revoke;
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::Public;
 use crate::http::origin::public_path;
 use crate::http::query::{Known, Params};
 
-/// Grants that the page shows: more than anybody reads.
-const MOST_SHOWN: u32 = 200;
 /// The cookie that holds the session's token.
 const COOKIE: &str = "grantex_session";
 /// The purpose that form tokens are bound to.
@@ -38,16 +35,12 @@ struct Dashboard<'a> {
     principal: &'a str,
     until: String,
     token: String,
-    grants: Vec<Row>,
+    in_force: Vec<Row>,
+    ended: Vec<Row>,
+    /// Where the page with older grants starts.
+    older: Option<GrantId>,
+    is_continued: bool,
     style: &'static str,
-}
-
-struct Row {
-    id: GrantId,
-    agent: String,
-    scopes: Vec<String>,
-    until: String,
-    status: &'static str,
 }
 
 /// The principal whose session the browser's cookie holds.
@@ -93,10 +86,11 @@ fn cookie_path(base: &str) -> String {
 #[derive(Deserialize)]
 pub(super) struct DashboardQuery {
     session: Option<String>,
+    after: Option<String>,
 }
 
 impl Known for DashboardQuery {
-    const NAMES: &'static [&'static str] = &["session"];
+    const NAMES: &'static [&'static str] = &["session", "after"];
 }
 
 /// Exchanges the link's token for the cookie, or shows the page.
@@ -115,43 +109,51 @@ pub(super) async fn show(
         return Ok(response);
     }
     let Visitor(principal) = Visitor::from_request_parts(&mut parts, &app).await?;
-    let grants = rows(&app, &principal).await?;
+    let after = query.after.as_deref().map(str::parse::<GrantId>).transpose();
+    let after = after.map_err(|_| ApiError::not_found("such page of your access"))?;
+    let (developer, principal_id) = (principal.developer_id, principal.session.principal_id.clone());
+    let access =
+        app.read_long(developer, move |store| Access::load(store, developer, &principal_id, after)).await?;
     let session = &principal.session;
     let dashboard = Dashboard {
         principal: &shown(&session.principal_id),
         until: readable(session.expires_at),
         token: form_token(&app, session.session_id),
-        grants,
+        in_force: access.in_force,
+        ended: access.ended,
+        older: access.older,
+        is_continued: after.is_some(),
         style: STYLE,
     };
     Ok(page(&dashboard, None))
 }
 
-async fn rows(app: &App, principal: &Principal) -> ApiResult<Vec<Row>> {
-    let developer = principal.developer_id;
-    let principal_id = Some(principal.session.principal_id.clone());
-    app.read_long(developer, move |store| {
-        let filter = GrantFilter { principal_id, ..GrantFilter::default() };
-        let page = Page { after: None, offset: 0, limit: MOST_SHOWN };
-        let mut rows = Vec::new();
-        for grant in grants::list(store, developer, &filter, page)?.rows {
-            let agent = store.agent(developer, grant.agent_id)?;
-            rows.push(Row {
-                id: grant.id,
-                agent: agent
-                    .map_or_else(|| "A deleted agent".to_owned(), |agent| shown(&agent.name).into_owned()),
-                scopes: grant.scopes.as_slice().iter().map(|scope| shown(scope).into_owned()).collect(),
-                until: readable(grant.expires_at),
-                status: match grant.status(store.now()) {
-                    GrantStatus::Active => "active",
-                    GrantStatus::Revoked => "revoked",
-                    GrantStatus::Expired => "expired",
-                },
-            });
-        }
-        Ok(rows)
-    })
-    .await
+/// Which grant to ask about.
+#[derive(Deserialize)]
+pub(super) struct RevokeQuery {
+    #[serde(default)]
+    grant: String,
+}
+
+impl Known for RevokeQuery {
+    const NAMES: &'static [&'static str] = &["grant"];
+}
+
+/// Asks whether to revoke, and says what ends.
+pub(super) async fn ask(
+    Visitor(principal): Visitor,
+    State(app): State<Arc<App>>,
+    Params(query): Params<RevokeQuery>,
+) -> Result<Response, PageError> {
+    let id = query.grant.parse().map_err(|_| ApiError::not_found("grant"))?;
+    let (developer, principal_id) = (principal.developer_id, principal.session.principal_id);
+    let question =
+        app.read_long(developer, move |store| Revoke::load(store, developer, &principal_id, id)).await?;
+    let Some(mut question) = question else {
+        return Ok(Redirect::to("../dashboard").into_response());
+    };
+    question.token = form_token(&app, principal.session.session_id);
+    Ok(page(&question, None))
 }
 
 fn form_token(app: &App, session: SessionId) -> String {

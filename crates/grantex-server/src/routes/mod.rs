@@ -1,11 +1,13 @@
 //! The routes, by resource. A handler extracts, calls one use case, and responds.
 
+mod access_tree;
 mod agents;
 mod audit;
 mod authorization;
 mod budgets;
 mod consent_page;
 mod dashboard;
+mod decided_page;
 mod developers;
 mod events;
 mod grants;
@@ -14,6 +16,8 @@ mod home;
 mod operations;
 mod pages;
 mod principals;
+mod revoke_page;
+mod scopes;
 mod tokens;
 
 use std::any::Any;
@@ -71,6 +75,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .merge(tokens::router())
         .merge(grants::router())
         .merge(principals::router())
+        .merge(scopes::router())
         .merge(budgets::router())
         .merge(events::router())
         .merge(history::router())
@@ -93,7 +98,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origin)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::CONTENT_TYPE,
             header::AUTHORIZATION,

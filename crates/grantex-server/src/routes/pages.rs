@@ -9,6 +9,9 @@ use axum::extract::{Form, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
+use grantex_core::model::{AskedBudget, Budget, Grant};
+use grantex_types::api::grants::GrantStatus;
+use grantex_types::{Amount, Timestamp};
 use http::{HeaderValue, header};
 use serde::de::DeserializeOwned;
 
@@ -28,7 +31,7 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/consent", get(consent_page::show).post(consent_page::decide))
         .route("/dashboard", get(dashboard::show))
-        .route("/dashboard/revoke", post(dashboard::revoke))
+        .route("/dashboard/revoke", get(dashboard::ask).post(dashboard::revoke))
         .route("/dashboard/sign-out", post(dashboard::sign_out))
 }
 
@@ -99,8 +102,36 @@ pub(super) fn page(template: &impl Template, form_target: Option<&str>) -> Respo
     response
 }
 
+/// An amount as people read it: with two decimals, or more where they say something.
+pub(super) fn money(amount: Amount, currency: &str) -> String {
+    let text = amount.to_string();
+    let text = text.strip_suffix("00").unwrap_or(&text);
+    format!("{text} {currency}")
+}
+
+/// A budget that is asked for.
+pub(super) fn asked_budget(asked: &AskedBudget) -> String {
+    money(asked.initial, &asked.currency)
+}
+
+/// How much of a budget is used.
+pub(super) fn spent(budget: &Budget) -> String {
+    let used = budget.initial_budget.checked_sub(budget.remaining_budget).unwrap_or(Amount::ZERO);
+    let used = money(used, &budget.currency);
+    format!("{used} used of {}", money(budget.initial_budget, &budget.currency))
+}
+
+/// Where a grant stands, and since or until when.
+pub(super) fn state(grant: &Grant, now: Timestamp) -> String {
+    match (grant.status(now), grant.revoked_at) {
+        (GrantStatus::Revoked, Some(at)) => format!("revoked on {}", readable(at)),
+        (GrantStatus::Active, _) => format!("in force until {}", readable(grant.expires_at)),
+        _ => format!("expired on {}", readable(grant.expires_at)),
+    }
+}
+
 /// A time as people read it.
-pub(super) fn readable(at: grantex_types::Timestamp) -> String {
+pub(super) fn readable(at: Timestamp) -> String {
     let text = at.to_string();
     let (date, time) = text.split_once('T').unwrap_or((text.as_str(), ""));
     format!("{date} {} UTC", time.get(..5).unwrap_or_default())

@@ -62,8 +62,9 @@ async fn the_principal_approves_on_the_page() {
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
     // A double click leads to the same place; a change of mind comes too late.
     assert_eq!(decide(&browser, &id, &token, "approve").await.headers["location"], target);
-    assert_eq!(decide(&browser, &id, &token, "deny").await.status, 410);
-    assert_eq!(browser.get(&format!("/consent?req={id}")).await.status, 410);
+    let late = decide(&browser, &id, &token, "deny").await;
+    assert!(late.status == 410 && late.text.contains("You approved this"), "{}", late.text);
+    assert!(late.text.contains("the other answer changed nothing"));
 
     let code = target.split("code=").nth(1).unwrap().split('&').next().unwrap();
     client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201);

@@ -49,6 +49,7 @@ mod read;
 mod readers;
 mod rows;
 mod schema;
+mod scope_names;
 mod session;
 mod sessions;
 mod usage;

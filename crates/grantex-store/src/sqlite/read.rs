@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
     Agent, AgentChange, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash,
-    PrincipalSession, Reached, RefreshToken, Tenant, Token, Transaction, Usage,
+    PrincipalSession, Reached, RefreshToken, ScopeName, Tenant, Token, Transaction, Usage,
 };
 use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, Sifted, StoreResult};
 use grantex_types::{
@@ -149,6 +149,14 @@ impl Read for Session<'_> {
             ),
             agent_change,
         )
+    }
+
+    fn scope_name(&self, developer: DeveloperId, scope: &str) -> StoreResult<Option<ScopeName>> {
+        self.read_scope_name(developer, scope)
+    }
+
+    fn scope_names(&self, developer: DeveloperId, limit: u32) -> StoreResult<Vec<ScopeName>> {
+        self.read_scope_names(developer, limit)
     }
 
     fn auth_request(&self, id: AuthRequestId) -> StoreResult<Option<AuthRequest>> {

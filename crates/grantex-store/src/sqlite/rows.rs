@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use grantex_core::model::{
-    Agent, AgentChange, AgentChangeKind, ApiKey, AuthRequest, Budget, Developer, Grant, Tenant, Transaction,
+    Agent, AgentChange, AgentChangeKind, ApiKey, AskedBudget, AuthRequest, Budget, Developer, Grant, Tenant,
+    Transaction,
 };
 use grantex_types::api::agents::AgentStatus;
 use grantex_types::api::authorization::ConsentStatus;
@@ -154,6 +155,10 @@ pub(super) fn auth_request(row: &Row<'_>) -> rusqlite::Result<AuthRequest> {
         expires_at: time(row, "expires_at")?,
         decided_at: optional_time(row, "decided_at")?,
         grant_id: row.get::<_, Option<[u8; 16]>>("grant_id")?.map(GrantId::from_bytes),
+        budget: match row.get::<_, Option<String>>("currency")? {
+            Some(currency) => Some(AskedBudget { initial: amount(row, "budget")?, currency }),
+            None => None,
+        },
     })
 }
 

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_damage.sql"),
     include_str!("migrations/0006_writes.sql"),
     include_str!("migrations/0007_quotas.sql"),
+    include_str!("migrations/0008_scope_names.sql"),
 ];
 
 /// Which of the migrations a database has had; refuses one of something else, or of a newer release.

@@ -30,6 +30,8 @@ pub(super) const DEBIT_SIZE: &str =
 pub(super) const ANSWER_SIZE: &str = "200 + length(outcome)";
 pub(super) const AGENT_SIZE: &str =
     "200 + octet_length(name) + octet_length(description) + octet_length(scopes)";
+pub(super) const SCOPE_NAME_SIZE: &str =
+    "200 + octet_length(scope) + octet_length(name) + octet_length(description)";
 pub(super) const AUDIT_SIZE: &str = "200 + octet_length(details)";
 pub(super) const ROW_SIZE: &str = "200";
 

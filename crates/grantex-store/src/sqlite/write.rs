@@ -4,7 +4,7 @@ use grantex_core::StoreError;
 use grantex_core::log::{Position, StoredEvent, Subject};
 use grantex_core::model::{
     Agent, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant,
-    PrincipalSession, RefreshToken, Token, Transaction,
+    PrincipalSession, RefreshToken, ScopeName, Token, Transaction,
 };
 use grantex_core::store::{Change, Ended, KeptAnswer, StoreResult, Tx};
 use grantex_types::{
@@ -179,11 +179,19 @@ impl Tx for Session<'_> {
         Ok(())
     }
 
+    fn put_scope_name(&mut self, developer: DeveloperId, name: &ScopeName) -> StoreResult<()> {
+        self.write_scope_name(developer, name)
+    }
+
+    fn delete_scope_name(&mut self, developer: DeveloperId, scope: &str) -> StoreResult<bool> {
+        self.remove_scope_name(developer, scope)
+    }
+
     fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()> {
         self.execute(
             "INSERT INTO auth_requests (id, developer_id, agent_id, principal_id, scopes, lifetime, redirect_uri,
-                 state, audience, code_challenge, status, created_at, expires_at, decided_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 state, audience, code_challenge, status, created_at, expires_at, decided_at, budget, currency)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             (
                 request.id.to_bytes(),
                 request.developer_id.to_bytes(),
@@ -199,6 +207,8 @@ impl Tx for Session<'_> {
                 int(request.created_at.millis()),
                 int(request.expires_at.millis()),
                 request.decided_at.map(|at| int(at.millis())),
+                request.budget.as_ref().map(|budget| int(budget.initial.units())),
+                request.budget.as_ref().map(|budget| &budget.currency),
             ),
         )?;
         let optional = [&request.redirect_uri, &request.state, &request.audience];

@@ -42,10 +42,10 @@ bodies! {
         /// Who did it.
         pub actor: Actor,
         /// What was done: `key.created`, `key.rotated`, `key.revoked`, `session.created`, `session.ended`,
-        /// `developer.suspended`, `developer.resumed`. More may come.
+        /// `scope.named`, `scope.name_removed`, `developer.suspended`, `developer.resumed`. More may come.
         #[cfg_attr(feature = "openapi", schema(example = "key.created"))]
         pub action: String,
-        /// The id of what it was done to.
+        /// The id of what it was done to, or the scope.
         #[cfg_attr(feature = "openapi", schema(example = "key_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA"))]
         pub target: String,
         /// What else is known, by name.

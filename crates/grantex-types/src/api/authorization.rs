@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::bodies;
-use crate::{AuthRequestId, Scopes, Timestamp};
+use crate::{Amount, AuthRequestId, Scopes, Timestamp};
 
 /// What every authorization code begins with, so that a client recognises what is none before it sends it.
 pub const CODE_PREFIX: &str = "gxc_";
@@ -64,6 +64,22 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(pattern = "^S256$"))]
         pub code_challenge_method: Option<String>,
+        /// The budget that the grant has from the exchange on. The principal reads it on the consent page. Without
+        /// it, `POST /v1/budget/allocate` gives the grant one later, and the principal is not asked about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub budget: Option<RequestedBudget>,
+    }
+
+    /// A budget that is asked for together with the access.
+    #[derive(Default)]
+    pub struct RequestedBudget {
+        /// How much, above zero, at most four decimals.
+        #[cfg_attr(feature = "openapi", schema(value_type = super::budgets::AmountInput))]
+        pub initial_budget: Amount,
+        /// Three upper-case letters; `USD` unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Z]{3}$", example = "USD"))]
+        pub currency: Option<String>,
     }
 
     /// The answer to `POST /v1/authorize`.
@@ -96,7 +112,7 @@ bodies! {
         pub agent_description: String,
         /// What is asked for.
         pub scopes: Scopes,
-        /// Each scope in words.
+        /// Each scope in words: the name that the developer gave it, or words made of the scope itself.
         pub scope_descriptions: BTreeMap<String, String>,
         /// Until when the principal can decide.
         pub expires_at: Timestamp,

@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod developers;
 pub mod events;
 pub mod grants;
+pub mod scopes;
 pub mod tokens;
 
 /// Gives each struct what every body has: JSON both ways in camelCase, and an OpenAPI schema

@@ -6,6 +6,7 @@ mod budgets;
 mod grants;
 mod keys;
 mod principals;
+mod scope_names;
 mod tokens;
 
 pub use agents::Agents;
@@ -14,6 +15,7 @@ pub use budgets::Budgets;
 pub use grants::{GrantListParams, Grants};
 pub use keys::Keys;
 pub use principals::PrincipalSessions;
+pub use scope_names::ScopeNames;
 pub use tokens::{OfflineParams, Tokens};
 
 /// A resource: a borrowed client; `creating`, where its calls create or spend, with their idempotency key.

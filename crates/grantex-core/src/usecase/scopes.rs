@@ -1,0 +1,85 @@
+//! Names that a developer gives to scopes, for the people who read them.
+
+use std::collections::HashSet;
+
+use grantex_types::ErrorCode;
+use grantex_types::api::scopes::{NameScopesRequest, NewScopeName};
+
+use super::audit::{self, Action};
+use crate::model::{Actor, Caller, ScopeName};
+use crate::store::{Read, Tx};
+use crate::{Error, Result, validate};
+
+/// Scopes that a developer can name: several times what one application has, and few enough that all of them are one
+/// answer of less than a megabyte.
+pub const MOST_NAMED: u32 = 500;
+/// Scopes that one call names: as many as one request can ask for, and some milliseconds of the writer.
+pub const MOST_AT_ONCE: usize = 100;
+
+/// One line on a phone, or two.
+const LONGEST_NAME: usize = 100;
+const LONGEST_DESCRIPTION: usize = 300;
+
+/// Gives scopes their names; others keep theirs. What is named so already stays as it is.
+pub fn name(tx: &mut dyn Tx, caller: &Caller, request: NameScopesRequest) -> Result<Vec<ScopeName>> {
+    if request.scopes.is_empty() || request.scopes.len() > MOST_AT_ONCE {
+        return Err(Error::bad_request(format!("scopes must have 1 to {MOST_AT_ONCE} items")));
+    }
+    let developer = caller.developer_id;
+    let mut named = HashSet::new();
+    let mut names = Vec::new();
+    for new in request.scopes {
+        let name = checked(tx, new)?;
+        if !named.insert(name.scope.clone()) {
+            return Err(Error::bad_request(format!("scopes has {} twice; name it once", name.scope)));
+        }
+        match tx.scope_name(developer, &name.scope)? {
+            Some(known) if known.name == name.name && known.description == name.description => {
+                names.push(known);
+                continue;
+            }
+            _ => tx.put_scope_name(developer, &name)?,
+        }
+        let details = [("name", name.name.as_str()), ("description", name.description.as_str())];
+        let by = Actor::api_key(caller.key_id);
+        audit::note(tx, developer, by, Action::ScopeNamed, &name.scope, &details)?;
+        names.push(name);
+    }
+    if tx.scope_names(developer, MOST_NAMED.saturating_add(1))?.len() > MOST_NAMED as usize {
+        return Err(Error::refused(
+            ErrorCode::QuotaExceeded,
+            format!(
+                "a developer can name {MOST_NAMED} scopes; remove the names of some that you no longer use"
+            ),
+        ));
+    }
+    names.sort_by(|one, other| one.scope.cmp(&other.scope));
+    Ok(names)
+}
+
+fn checked(tx: &dyn Tx, new: NewScopeName) -> Result<ScopeName> {
+    let scope = validate::scopes(vec![new.scope], 1)?.as_slice().first().cloned().unwrap_or_default();
+    Ok(ScopeName {
+        scope,
+        name: validate::short_name(&new.name, LONGEST_NAME)?,
+        description: validate::lines(
+            "description",
+            new.description.unwrap_or_default().trim(),
+            LONGEST_DESCRIPTION,
+        )?,
+        updated_at: tx.now(),
+    })
+}
+
+/// The scopes that the developer has named.
+pub fn list(store: &dyn Read, caller: &Caller) -> Result<Vec<ScopeName>> {
+    Ok(store.scope_names(caller.developer_id, MOST_NAMED)?)
+}
+
+/// Takes a scope's name away.
+pub fn remove(tx: &mut dyn Tx, caller: &Caller, scope: &str) -> Result<()> {
+    if !tx.delete_scope_name(caller.developer_id, scope)? {
+        return Err(Error::not_found("name of this scope"));
+    }
+    audit::note(tx, caller.developer_id, Actor::api_key(caller.key_id), Action::ScopeNameRemoved, scope, &[])
+}

@@ -1,0 +1,129 @@
+//! Names of scopes.
+
+use std::sync::Arc;
+
+use axum::Json as Body;
+use axum::extract::State;
+use grantex_core::store::Read;
+use grantex_core::usecase::scopes;
+use grantex_types::DeveloperId;
+use grantex_types::api::scopes::{NameScopesRequest, ScopeNameList};
+use grantex_types::text::shown;
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::App;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Auth, Json, Storing};
+use crate::http::query::{Known, ListParams};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list, name, remove))
+}
+
+/// Name scopes
+///
+/// What principals read for a scope on the consent page and on their own page; the scope itself stands below it in small
+/// print. Scopes that the request does not list keep their names. A developer can name 500 scopes, and one call 100.
+/// Each change has an entry in the audit trail. A new name applies to requests and grants that exist already.
+#[utoipa::path(put, path = "/v1/scopes", tag = "Scopes", request_body = NameScopesRequest,
+    responses((status = 200, description = "The scopes of the request, with their names", body = ScopeNameList)))]
+async fn name(
+    Storing(caller): Storing,
+    State(app): State<Arc<App>>,
+    Json { value: request, .. }: Json<NameScopesRequest>,
+) -> ApiResult<Body<ScopeNameList>> {
+    let scopes =
+        app.write(caller.developer_id, "name_scopes", move |tx| scopes::name(tx, &caller, request)).await?;
+    Ok(Body(ScopeNameList { scopes }))
+}
+
+/// List named scopes
+///
+/// All scopes that have a name; they are 500 at most.
+#[utoipa::path(get, path = "/v1/scopes", tag = "Scopes",
+    responses((status = 200, description = "The scopes", body = ScopeNameList)))]
+async fn list(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<ScopeNameList>> {
+    let scopes = app.read_long(caller.developer_id, move |store| scopes::list(store, &caller)).await?;
+    Ok(Body(ScopeNameList { scopes }))
+}
+
+/// Which scope.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ScopeQuery {
+    /// The scope, percent-encoded: a parameter, since scopes may have slashes.
+    #[param(min_length = 1, max_length = 256)]
+    scope: String,
+}
+
+impl Known for ScopeQuery {
+    const NAMES: &'static [&'static str] = &["scope"];
+}
+
+/// Remove a scope's name
+///
+/// Principals read words that are made of the scope itself from then on. Grants do not change.
+#[utoipa::path(delete, path = "/v1/scopes", tag = "Scopes", params(ScopeQuery),
+    responses((status = 204, description = "Removed")))]
+async fn remove(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    ListParams(query): ListParams<ScopeQuery>,
+) -> ApiResult<StatusCode> {
+    app.write(caller.developer_id, "remove_scope_name", move |tx| scopes::remove(tx, &caller, &query.scope))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A scope as people read it.
+pub(super) struct ScopeText {
+    pub(super) scope: String,
+    pub(super) name: String,
+    pub(super) description: String,
+}
+
+impl ScopeText {
+    /// With the developer's name for it, or else with words made of the scope.
+    pub(super) fn load(store: &dyn Read, developer: DeveloperId, scope: &str) -> grantex_core::Result<Self> {
+        let named = store.scope_name(developer, scope)?;
+        let scope = shown(scope).into_owned();
+        let (name, description) = match named {
+            Some(named) => (named.name, named.description),
+            None => (in_words(&scope), String::new()),
+        };
+        Ok(Self { scope, name, description })
+    }
+}
+
+/// A scope in words: `calendar:read` becomes "Read calendar". What is written as a URL stays one.
+fn in_words(scope: &str) -> String {
+    if let Some((_, rest)) = scope.split_once("://") {
+        return format!("Use {rest}");
+    }
+    let (resource, action) = scope.rsplit_once([':', '.']).unwrap_or((scope, ""));
+    let words = if action.is_empty() {
+        format!("Use {resource}")
+    } else {
+        format!("{action} {}", resource.replace([':', '.', '_'], " "))
+    };
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn scopes_in_words() {
+        assert_eq!(super::in_words("calendar:read"), "Read calendar");
+        assert_eq!(super::in_words("files.shared:write"), "Write files shared");
+        assert_eq!(super::in_words("payments"), "Use payments");
+        assert_eq!(
+            super::in_words("https://api.example/auth/calendar.readonly"),
+            "Use api.example/auth/calendar.readonly"
+        );
+    }
+}

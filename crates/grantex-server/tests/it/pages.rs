@@ -1,0 +1,277 @@
+//! What people read on the pages.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Service};
+
+const URL_SCOPE: &str = "https://api.example/auth/calendar.readonly";
+
+async fn link(client: &Client, agent: &str, extra: Value) -> (String, String) {
+    let mut request = json!({"agentId": agent, "principalId": "user-1", "scopes": [URL_SCOPE]});
+    request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    let id =
+        client.post("/v1/authorize", &request).await.ok(201)["authRequestId"].as_str().unwrap().to_owned();
+    (format!("/consent?req={id}"), id)
+}
+
+fn field(page: &Answer, name: &str) -> String {
+    let (_, rest) = page.text.split_once(&format!("name=\"{name}\" value=\"")).unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+async fn submit(client: &Client, path: &str, cookie: &str, form: &str) -> Answer {
+    let request = client.request(Method::POST, path).header("Cookie", cookie);
+    let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+    client.send(request.body(form.to_owned())).await
+}
+
+#[track_caller]
+fn says(page: &Answer, texts: &[&str]) {
+    for text in texts {
+        assert!(page.text.contains(text), "{text:?} is missing in {}", page.text);
+    }
+}
+
+/// A principal's page in a browser that has its cookie.
+struct Page {
+    client: Client,
+    cookie: String,
+}
+
+impl Page {
+    async fn open(service: &Service, client: &Client, principal: &str) -> Self {
+        let session = client.post("/v1/principal-sessions", &json!({"principalId": principal})).await.ok(201);
+        let link = session["dashboardUrl"].as_str().unwrap().trim_start_matches(&service.base).to_owned();
+        let browser = service.anonymous();
+        let opened = browser.get(&link).await;
+        let cookie = opened.headers["set-cookie"].to_str().unwrap();
+        Self { cookie: cookie.split(';').next().unwrap().to_owned(), client: browser }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.client.send(self.client.request(Method::GET, path).header("Cookie", &self.cookie)).await
+    }
+}
+
+#[tokio::test]
+async fn scopes_have_the_names_that_the_developer_gave_them() {
+    let service = Service::start().await;
+    let (client, other) = (service.live().await, service.live().await);
+    let named = json!({"scopes": [
+        {"scope": URL_SCOPE, "name": " Read your calendar ", "description": "Titles and times"},
+        {"scope": "a", "name": "<b>Do</b> A"},
+    ]});
+    let answer = client.put("/v1/scopes", &named).await.ok(200);
+    assert_eq!(answer["scopes"][1]["name"], "Read your calendar");
+    // The same again changes nothing, and says nothing.
+    client.put("/v1/scopes", &named).await.ok(200);
+    let entries = client.get("/v1/audit/entries").await.ok(200);
+    let named =
+        entries["entries"].as_array().unwrap().iter().filter(|entry| entry["action"] == "scope.named");
+    let named: Vec<_> = named.map(|entry| (&entry["target"], &entry["details"])).collect();
+    assert_eq!(
+        named,
+        [
+            (&json!("a"), &json!({"name": "<b>Do</b> A", "description": ""})),
+            (&json!(URL_SCOPE), &json!({"name": "Read your calendar", "description": "Titles and times"})),
+        ]
+    );
+    assert_eq!(other.get("/v1/scopes").await.ok(200), json!({"scopes": []}));
+
+    let agent = client.agent().await;
+    let (path, id) = link(&client, &agent, json!({"scopes": [URL_SCOPE, "a"]})).await;
+    let principal = service.anonymous();
+    let page = principal.get(&path).await;
+    says(&page, &["<bdi>Read your calendar</bdi>", "Titles and times", URL_SCOPE, "these 2 things"]);
+    assert!(!page.text.contains("<b>"));
+    let shown = principal.get(&format!("/v1/consent/{id}")).await.ok(200);
+    assert_eq!(shown["scopeDescriptions"][URL_SCOPE], "Read your calendar");
+
+    let gone = format!("/v1/scopes?scope={}", URL_SCOPE.replace(':', "%3A").replace('/', "%2F"));
+    other.delete(&gone).await.refused(404, "NOT_FOUND");
+    client.delete(&gone).await.ok(204);
+    client.delete(&gone).await.refused(404, "NOT_FOUND");
+    client.delete("/v1/scopes").await.refused(400, "BAD_REQUEST");
+    says(&principal.get(&path).await, &["<bdi>Use api.example/auth/calendar.readonly</bdi>"]);
+    let newest = client.get("/v1/audit/entries?limit=1").await.ok(200)["entries"][0].clone();
+    assert_eq!((&newest["action"], &newest["target"]), (&json!("scope.name_removed"), &json!(URL_SCOPE)));
+}
+
+#[tokio::test]
+async fn names_of_scopes_are_bounded_and_hide_nothing() {
+    let service = Service::start().await;
+    let client = service.live().await;
+    let put = async |scopes: Value| client.put("/v1/scopes", &json!({"scopes": scopes})).await;
+    let (long, longer) = ("é".repeat(101), "é".repeat(301));
+    for bad in [
+        json!([]),
+        json!([{"scope": "a b", "name": "A"}]),
+        json!([{"scope": "a", "name": " "}]),
+        json!([{"scope": "a", "name": "x\u{202E}y"}]),
+        json!([{"scope": "a", "name": "x\ny"}]),
+        json!([{"scope": "a", "name": long}]),
+        json!([{"scope": "a", "name": "A", "description": longer}]),
+        json!([{"scope": "a", "name": "A"}, {"scope": "a", "name": "B"}]),
+        (0..101).map(|n| json!({"scope": format!("s{n}"), "name": "S"})).collect(),
+    ] {
+        put(bad).await.refused(400, "BAD_REQUEST");
+    }
+    for hundred in 0..5 {
+        let scopes = (0..100).map(|n| json!({"scope": format!("s{hundred}-{n}"), "name": "S"})).collect();
+        put(scopes).await.ok(200);
+    }
+    put(json!([{"scope": "one-more", "name": "S"}])).await.refused(403, "QUOTA_EXCEEDED");
+    put(json!([{"scope": "s0-0", "name": "Another"}])).await.ok(200);
+    assert_eq!(client.get("/v1/scopes").await.ok(200)["scopes"].as_array().unwrap().len(), 500);
+}
+
+#[tokio::test]
+async fn the_consent_page_says_what_follows_from_a_yes() {
+    let service = Service::start().await;
+    let client = service.live().await;
+    let agent = client.agent().await;
+    for budget in [json!({"initialBudget": 0}), json!({"initialBudget": 1, "currency": "usd"}), json!({})] {
+        let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "budget": budget});
+        client.post("/v1/authorize", &request).await.refused(400, "BAD_REQUEST");
+    }
+    let asked = json!({"redirectUri": "https://app.example:8443/cb", "budget": {"initialBudget": "50.5"}});
+    let (path, id) = link(&client, &agent, asked).await;
+    let browser = service.anonymous();
+    let page = browser.get(&path).await;
+    says(
+        &page,
+        &["up to <strong>50.50 USD</strong>", "on to other agents of", "<bdi>app.example:8443</bdi>"],
+    );
+
+    // The budget is there with the grant.
+    let form = format!("req={id}&token={}&decision=approve", field(&page, "token"));
+    let done = submit(&browser, "/consent", "", &form).await;
+    let target = done.headers["location"].to_str().unwrap();
+    let code = target.split("code=").nth(1).unwrap().split('&').next().unwrap();
+    says(&browser.get(&path).await, &["has not picked up the access yet", "up to 50.50 USD"]);
+    let grant = client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201);
+    let grant = grant["grantId"].as_str().unwrap();
+    let balance = client.get(&format!("/v1/budget/balance/{grant}")).await.ok(200);
+    assert_eq!((&balance["initialBudget"], &balance["currency"]), (&json!("50.5000"), &json!("USD")));
+    client.post("/v1/budget/debit", &json!({"grantId": grant, "amount": "0.0625"})).await.ok(200);
+    says(&browser.get(&path).await, &["0.0625 USD used of 50.50 USD", "The access is in force until"]);
+}
+
+#[tokio::test]
+async fn a_decided_link_shows_the_decision_for_a_day() {
+    let service = Service::start().await;
+    let client = service.live().await;
+    let agent = client.agent().await;
+    let browser = service.anonymous();
+    for (decision, title, what, next) in [
+        ("approve", "You approved this", "Approved on 20", "Go back to the application"),
+        ("deny", "You denied this", "Denied on 20", "start again in the application"),
+    ] {
+        let (path, id) = link(&client, &agent, json!({})).await;
+        let page = browser.get(&path).await;
+        let form = format!("req={id}&token={}&decision={decision}", field(&page, "token"));
+        let done = submit(&browser, "/consent", "", &form).await;
+        assert_eq!(done.status, 200);
+        let again = browser.get(&path).await;
+        assert_eq!(again.status, 200);
+        says(&again, &[title, what, next, URL_SCOPE]);
+        assert!(!again.text.contains("gxc_") && !again.text.contains("<form"), "the code is shown once");
+        // Sending the form again, as a reload does, gives the same answer.
+        assert_eq!(submit(&browser, "/consent", "", &form).await.text, done.text);
+    }
+    let (path, id) = link(&client, &agent, json!({})).await;
+    browser.post(&format!("/v1/consent/{id}/approve"), &json!({})).await.ok(200);
+    service.clock.advance(601);
+    says(&browser.get(&path).await, &["did not pick up the access in time"]);
+    service.clock.advance(24 * 3600 - 601);
+    let late = browser.get(&path).await;
+    assert!(late.status == 410 && !late.text.contains(URL_SCOPE), "{}", late.text);
+}
+
+#[tokio::test]
+async fn access_is_a_tree_and_revoking_asks_first() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = async |name: &str| {
+        let made = client.post("/v1/agents", &json!({"name": name})).await.ok(201);
+        made["agentId"].as_str().unwrap().to_owned()
+    };
+    let (travel, hotel, flight) = (agent("Travel").await, agent("Hotel").await, agent("Flight").await);
+    client.put("/v1/scopes", &json!({"scopes": [{"scope": "book", "name": "Book trips"}]})).await.ok(200);
+    let top = client.token_for(&travel, "user-1", &["book"], "2h").await;
+    let budget = json!({"grantId": top.grant, "initialBudget": 50});
+    client.post("/v1/budget/allocate", &budget).await.ok(201);
+    client.post("/v1/budget/debit", &json!({"grantId": top.grant, "amount": "12.5"})).await.ok(200);
+    let pass_on = async |to: &str, lifetime: &str| {
+        let request =
+            json!({"parentGrantToken": top.jwt, "subAgentId": to, "scopes": ["book"], "expiresIn": lifetime});
+        client.post("/v1/grants/delegate", &request).await.ok(201)["grantId"].as_str().unwrap().to_owned()
+    };
+    for _ in 0..2 {
+        pass_on(&hotel, "1h").await;
+    }
+    pass_on(&flight, "1h").await;
+    let short = pass_on(&flight, "1m").await;
+    let revoked = client.token_for(&travel, "user-1", &["book"], "1h").await;
+    client.delete(&format!("/v1/grants/{}", revoked.grant)).await.ok(204);
+    let others = client.token_for(&travel, "user-2", &["book"], "1h").await;
+    service.clock.advance(61);
+
+    let principal = Page::open(&service, &client, "user-1").await;
+    let page = principal.get("/dashboard").await;
+    says(&page, &["12.50 USD used of 50.00 USD", "in force until", "expired on", "revoked on", "Book trips"]);
+    says(&page, &["Passed on by <bdi>Travel</bdi>", "Access that has ended"]);
+    assert_eq!(page.text.matches("class=\"below\"").count(), 1);
+    for tag in ["ul", "li", "details"] {
+        let opened = [format!("<{tag}>"), format!("<{tag} ")].map(|text| page.text.matches(&text).count());
+        assert_eq!(opened[0] + opened[1], page.text.matches(&format!("</{tag}>")).count(), "{tag}");
+    }
+    let (in_force, ended) = page.text.split_once("Access that has ended").unwrap();
+    assert!(in_force.contains("expired on"), "what ended below something in force stands there");
+    assert!(!in_force.contains("revoked on") && !ended.contains("in force until"));
+    assert!(!page.text.contains(&others.grant));
+
+    let ask = |grant: &str| format!("/dashboard/revoke?grant={grant}");
+    let question = principal.get(&ask(&top.grant)).await;
+    assert_eq!(question.status, 200);
+    says(
+        &question,
+        &["3 accesses passed on from it", "<bdi>Hotel</bdi></strong> (2 times)", "<bdi>Flight</bdi>"],
+    );
+    says(&question, &["37.50 USD are left", "Book trips", "tokens", "cannot be undone"]);
+    assert_eq!(client.get(&format!("/v1/grants/{}", top.grant)).await.ok(200)["status"], "active");
+    assert_eq!(principal.get(&ask(&others.grant)).await.status, 404);
+    assert_eq!(principal.get(&ask("nonsense")).await.status, 404);
+    assert_eq!(service.anonymous().get(&ask(&top.grant)).await.status, 401);
+    // What has ended needs no question.
+    assert_eq!(principal.get(&ask(&short)).await.headers["location"], "../dashboard");
+
+    let form = format!("token={}&grantId={}", field(&question, "token"), field(&question, "grantId"));
+    let done = submit(&principal.client, "/dashboard/revoke", &principal.cookie, &form).await;
+    assert_eq!(done.headers["location"], "../dashboard");
+    let page = principal.get("/dashboard").await;
+    says(&page, &["No agent has access", "revoked on"]);
+    assert!(!page.text.contains("in force until"));
+}
+
+#[tokio::test]
+async fn all_access_can_be_reached_page_by_page() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    let mut grants = std::collections::HashSet::new();
+    for _ in 0..203 {
+        grants.insert(client.token_for(&agent, "user-1", &["a"], "1h").await.grant);
+    }
+    let principal = Page::open(&service, &client, "user-1").await;
+    let first = principal.get("/dashboard").await;
+    let (_, older) = first.text.split_once("href=\"dashboard?after=").unwrap();
+    let second = principal.get(&format!("/dashboard?after={}", older.split('"').next().unwrap())).await;
+    says(&second, &["Back to the newest"]);
+    let on = |page: &Answer| {
+        grants.iter().filter(|grant| page.text.contains(&format!("?grant={grant}\""))).count()
+    };
+    assert_eq!((on(&first), on(&second)), (200, 3));
+    assert_eq!(principal.get("/dashboard?after=nonsense").await.status, 404);
+}
