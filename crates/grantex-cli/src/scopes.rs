@@ -110,12 +110,12 @@ fn read(path: &Path) -> Result<Vec<NewScopeName>, Failure> {
 }
 
 async fn name(client: &Client, names: Vec<NewScopeName>) -> Result<Vec<ScopeName>, Failure> {
-    let mut named = Vec::new();
+    let mut all = Vec::new();
     for scopes in names.chunks(MOST_AT_ONCE) {
         let request = NameScopesRequest { scopes: scopes.to_vec() };
-        named.extend(client.scope_names().set(&request).await?);
+        all.extend(client.scope_names().set(&request).await?);
     }
-    Ok(named)
+    Ok(all)
 }
 
 fn show(scopes: Vec<ScopeName>, json: bool) -> Result<(), Failure> {

@@ -2,8 +2,8 @@
 
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{
-    AgentId, Amount, AuditId, AuthRequestId, DeveloperId, EventData, EventId, GrantId, KeyId, RefreshId,
-    SessionId, Timestamp, TokenId,
+    AgentId, Amount, AuditId, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, GrantId, KeyId,
+    RefreshId, SessionId, Timestamp, TokenId, TransactionId,
 };
 
 use super::StoreResult;
@@ -199,17 +199,13 @@ pub trait Read {
     /// The budget of a grant.
     fn budget(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Option<Budget>>;
     /// A developer's budgets.
-    fn budgets(
-        &self,
-        developer: DeveloperId,
-        page: Page<grantex_types::BudgetId>,
-    ) -> StoreResult<Vec<Budget>>;
+    fn budgets(&self, developer: DeveloperId, page: Page<BudgetId>) -> StoreResult<Vec<Budget>>;
     /// A grant's debits.
     fn transactions(
         &self,
         developer: DeveloperId,
         grant: GrantId,
-        page: Page<grantex_types::TransactionId>,
+        page: Page<TransactionId>,
     ) -> StoreResult<Vec<Transaction>>;
     /// How many debits a grant has: kept in its budget's row, not counted. 0 without a budget.
     fn transaction_count(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<u64>;

@@ -10,10 +10,11 @@ use crate::model::{Actor, Caller, ScopeName};
 use crate::store::{Read, Tx};
 use crate::{Error, Result, validate};
 
-/// Scopes that a developer can name: several times what one application has, and few enough that all of them are one
-/// answer of less than a megabyte.
+/// Scopes that a developer can name: several times what one application has, and few enough that
+/// all of them are one answer of less than a megabyte.
 pub const MOST_NAMED: u32 = 500;
-/// Scopes that one call names: as many as one request can ask for, and some milliseconds of the writer.
+/// Scopes that one call names: as many as one request can ask for, and some milliseconds of the
+/// writer.
 pub const MOST_AT_ONCE: usize = 100;
 
 /// One line on a phone, or two.
@@ -26,11 +27,11 @@ pub fn name(tx: &mut dyn Tx, caller: &Caller, request: NameScopesRequest) -> Res
         return Err(Error::bad_request(format!("scopes must have 1 to {MOST_AT_ONCE} items")));
     }
     let developer = caller.developer_id;
-    let mut named = HashSet::new();
+    let mut seen = HashSet::new();
     let mut names = Vec::new();
     for new in request.scopes {
         let name = checked(tx, new)?;
-        if !named.insert(name.scope.clone()) {
+        if !seen.insert(name.scope.clone()) {
             return Err(Error::bad_request(format!("scopes has {} twice; name it once", name.scope)));
         }
         match tx.scope_name(developer, &name.scope)? {

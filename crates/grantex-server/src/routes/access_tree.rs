@@ -9,10 +9,11 @@ use grantex_types::api::grants::GrantStatus;
 use grantex_types::text::shown;
 use grantex_types::{AgentId, DeveloperId, GrantId};
 
-use super::pages::{spent, state};
+use super::pages::{State, spent, state};
 use super::scopes::ScopeText;
 
-/// Grants in force that one page shows, and of all grants the newest that it looks at: more than people read at once.
+/// Grants in force that one page shows, and of all grants the newest that it looks at: more than
+/// people read at once.
 const MOST_SHOWN: u32 = 200;
 
 /// What one page shows.
@@ -30,7 +31,7 @@ pub(super) struct Row {
     pub(super) id: GrantId,
     pub(super) agent: String,
     pub(super) scopes: Vec<ScopeText>,
-    pub(super) state: String,
+    pub(super) state: State,
     pub(super) is_active: bool,
     pub(super) budget: Option<String>,
     pub(super) passed_on_by: Option<String>,
@@ -41,7 +42,8 @@ pub(super) struct Row {
 }
 
 impl Access {
-    /// The newest grants in force, and the newest that ended; or those in force that are older than `after`.
+    /// The newest grants in force, and the newest that ended; or those in force that are older than
+    /// `after`.
     pub(super) fn load(
         store: &dyn Read,
         developer: DeveloperId,
@@ -76,7 +78,8 @@ impl Access {
 /// A grant with how deep it stands in its tree.
 type Placed<'a> = (&'a Grant, usize);
 
-/// The grants by trees, in the order of `grants`. One whose parent is not among them is the top of a tree.
+/// The grants by trees, in the order of `grants`. One whose parent is not among them is the top of
+/// a tree.
 fn trees(grants: &[Grant]) -> Vec<Vec<Placed<'_>>> {
     let among: HashMap<GrantId, &Grant> = grants.iter().map(|grant| (grant.id, grant)).collect();
     let mut below: HashMap<GrantId, Vec<&Grant>> = HashMap::new();

@@ -6,12 +6,13 @@ use grantex_core::model::{AuthRequest, Grant};
 use grantex_core::store::Read;
 use grantex_core::usecase::consent;
 use grantex_types::api::authorization::ConsentStatus;
+use grantex_types::api::grants::GrantStatus;
 use grantex_types::text::shown;
 use grantex_types::{AuthRequestId, Timestamp};
 use http::StatusCode;
 
 use super::consent_page::host;
-use super::pages::{self, STYLE, asked_budget, page, readable, spent};
+use super::pages::{STYLE, State, asked_budget, page, readable, spent, state};
 use super::scopes::ScopeText;
 
 #[derive(Template)]
@@ -25,7 +26,7 @@ pub(super) struct Decided {
     principal: String,
     what: &'static str,
     when: String,
-    state: String,
+    state: State,
     budget: Option<String>,
     scopes: Vec<ScopeText>,
     next: &'static str,
@@ -35,7 +36,8 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    /// The decision of a request, while its link [shows it](consent::visible); `None` for one that is undecided.
+    /// The decision of a request, while its link [shows it](consent::visible); `None` for one that
+    /// is undecided.
     pub(super) fn load(store: &dyn Read, id: AuthRequestId) -> grantex_core::Result<Option<Self>> {
         let (request, agent) = consent::visible(store, id)?;
         let Some(at) = request.decided_at else { return Ok(None) };
@@ -85,23 +87,30 @@ impl Decided {
 }
 
 /// What has become of a decision, and what the principal can do next.
-fn standing(request: &AuthRequest, grant: Option<&Grant>, now: Timestamp) -> (String, &'static str) {
+fn standing(request: &AuthRequest, grant: Option<&Grant>, now: Timestamp) -> (State, &'static str) {
+    let timeless = |words| State { words, at: String::new() };
     if request.status == ConsentStatus::Denied {
         let next = "To give access after all, start again in the application.";
-        return ("The agent has no access from this request.".into(), next);
+        return (timeless("The agent has no access from this request"), next);
     }
     if let Some(grant) = grant {
+        let standing = state(grant, now);
         let next = if grant.is_active(now) {
             "To take the access back, open the list of your access in the application."
         } else {
             "To give access again, start again in the application."
         };
-        return (format!("The access is {}.", pages::state(grant, now)), next);
+        let words = match grant.status(now) {
+            GrantStatus::Active => "The access is in force until",
+            GrantStatus::Revoked => "The access was revoked on",
+            GrantStatus::Expired => "The access expired on",
+        };
+        return (State { words, ..standing }, next);
     }
     if request.code_expires_at().is_some_and(|end| end > now) {
-        let state = "The application has not picked up the access yet.".into();
-        return (state, "Go back to the application. If it does not go on, start again there.");
+        let next = "Go back to the application. If it does not go on, start again there.";
+        return (timeless("The application has not picked up the access yet"), next);
     }
-    let state = "The application did not pick up the access in time, so the agent has none.".into();
+    let state = timeless("The application did not pick up the access in time, so the agent has none");
     (state, "To give access, start again in the application.")
 }

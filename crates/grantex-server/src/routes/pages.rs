@@ -121,13 +121,21 @@ pub(super) fn spent(budget: &Budget) -> String {
     format!("{used} used of {}", money(budget.initial_budget, &budget.currency))
 }
 
-/// Where a grant stands, and since or until when.
-pub(super) fn state(grant: &Grant, now: Timestamp) -> String {
-    match (grant.status(now), grant.revoked_at) {
-        (GrantStatus::Revoked, Some(at)) => format!("revoked on {}", readable(at)),
-        (GrantStatus::Active, _) => format!("in force until {}", readable(grant.expires_at)),
-        _ => format!("expired on {}", readable(grant.expires_at)),
-    }
+/// Where something stands, and since or until when.
+pub(super) struct State {
+    pub(super) words: &'static str,
+    /// A [`readable`] time, or nothing.
+    pub(super) at: String,
+}
+
+/// Where a grant stands.
+pub(super) fn state(grant: &Grant, now: Timestamp) -> State {
+    let (words, at) = match (grant.status(now), grant.revoked_at) {
+        (GrantStatus::Revoked, Some(at)) => ("Revoked on", at),
+        (GrantStatus::Active, _) => ("In force until", grant.expires_at),
+        _ => ("Expired on", grant.expires_at),
+    };
+    State { words, at: readable(at) }
 }
 
 /// A time as people read it.

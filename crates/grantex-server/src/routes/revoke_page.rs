@@ -19,7 +19,7 @@ pub(super) struct Revoke {
     id: GrantId,
     agent: String,
     scopes: Vec<ScopeText>,
-    /// The grants below that end with it, in words.
+    /// How many grants below end with it, in words.
     below: Option<String>,
     agents: Vec<Receiver>,
     other_agents: usize,
@@ -88,10 +88,11 @@ fn by_agent(below: &[Reached]) -> Vec<(AgentId, usize)> {
 fn in_words(count: usize) -> Option<String> {
     match count {
         0 => None,
-        1 => Some("1 access".into()),
+        1 => Some("once".into()),
+        2 => Some("twice".into()),
         many if many > cascade::LARGEST_AT_ONCE as usize => {
-            Some(format!("more than {} accesses", cascade::LARGEST_AT_ONCE))
+            Some(format!("more than {} times", cascade::LARGEST_AT_ONCE))
         }
-        many => Some(format!("{many} accesses")),
+        many => Some(format!("{many} times")),
     }
 }

@@ -26,9 +26,10 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Name scopes
 ///
-/// What principals read for a scope on the consent page and on their own page; the scope itself stands below it in small
-/// print. Scopes that the request does not list keep their names. A developer can name 500 scopes, and one call 100.
-/// Each change has an entry in the audit trail. A new name applies to requests and grants that exist already.
+/// What principals read for a scope on the consent page and on their own page; the scope itself
+/// stands below it in small print. Scopes that the request does not list keep their names. A
+/// developer can name 500 scopes, and one call 100. Each change has an entry in the audit trail. A
+/// new name applies to requests and grants that exist already.
 #[utoipa::path(put, path = "/v1/scopes", tag = "Scopes", request_body = NameScopesRequest,
     responses((status = 200, description = "The scopes of the request, with their names", body = ScopeNameList)))]
 async fn name(

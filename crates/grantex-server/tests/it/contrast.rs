@@ -1,5 +1,5 @@
-//! Everybody can read the pages: the contrast of WCAG 2.2, AA, in both colour schemes, computed from the style sheet
-//! that a page carries.
+//! Everybody can read the pages: the contrast of WCAG 2.2, AA, in both colour schemes, computed
+//! from the style sheet that a page carries.
 
 use std::collections::HashMap;
 

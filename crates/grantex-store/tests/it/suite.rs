@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use grantex_core::model::{RefreshToken, Token};
+use grantex_core::model::{AskedBudget, RefreshToken, Token};
 use grantex_core::store::{self, Change, Ended, GrantFilter, KeptAnswer, Page, QueryKind};
 use grantex_core::usecase::{agents, consent, developers};
 use grantex_core::{Error, StoreError};
 use grantex_types::api::agents::{AgentStatus, UpdateAgentRequest};
-use grantex_types::api::authorization::{AuthorizeRequest, ConsentStatus};
+use grantex_types::api::authorization::{AuthorizeRequest, ConsentStatus, RequestedBudget};
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::event::IssueMethod;
-use grantex_types::{AgentId, GrantId, RefreshId, Timestamp, TokenId};
+use grantex_types::{AgentId, Amount, GrantId, RefreshId, Timestamp, TokenId};
 
 use crate::harness::{Case, Harness, append, grant};
 
@@ -316,6 +316,7 @@ fn requests_know_their_grant(harness: Harness) {
                 agent_id: agent,
                 principal_id: "user".into(),
                 scopes: vec!["a".into()],
+                budget: Some(RequestedBudget { initial_budget: Amount::MAX, currency: Some("EUR".into()) }),
                 ..AuthorizeRequest::default()
             };
             let mut request = consent::authorize(tx, &caller, request)?;
@@ -325,6 +326,7 @@ fn requests_know_their_grant(harness: Harness) {
             tx.update_auth_request(&request)?;
             let stored = tx.auth_request(request.id)?.unwrap();
             assert_eq!((stored.status, stored.grant_id), (request.status, request.grant_id));
+            assert_eq!(stored.budget, Some(AskedBudget { initial: Amount::MAX, currency: "EUR".into() }));
             Ok(())
         })
         .unwrap();

@@ -107,11 +107,7 @@ fn history_stays_for_its_age(harness: Harness) {
             principal_id: "user".into(),
             scopes: vec!["a".into()],
             expires_in: Some("1h".into()),
-            redirect_uri: None,
-            state: None,
-            audience: None,
-            code_challenge: None,
-            code_challenge_method: None,
+            ..AuthorizeRequest::default()
         };
         consent::authorize(tx, &caller, request)
     };

@@ -1,7 +1,7 @@
 //! What belongs to a developer as a tenant: its audit trail, its principals' sessions, its suspension.
 
-use grantex_core::model::{Actor, ActorKind, Caller};
-use grantex_core::store::{Change, Page};
+use grantex_core::model::{Actor, ActorKind, Caller, ScopeName};
+use grantex_core::store::{Change, Page, Tx};
 use grantex_core::usecase::audit::{self, Action};
 use grantex_core::usecase::{agents, developers, operators, sessions};
 use grantex_types::{Lifetime, SessionId, Timestamp};
@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     ("the audit trail is per developer and bounded", the_audit_trail_is_per_developer_and_bounded),
     ("sessions are listed ended and purged", sessions_are_listed_ended_and_purged),
     ("suspension is told and taken back", suspension_is_told_and_taken_back),
+    ("names of scopes are their developer's", names_of_scopes_are_their_developers),
     ("what a developer has is counted where it changes", what_a_developer_has_is_counted_where_it_changes),
 ];
 
@@ -108,6 +109,46 @@ fn suspension_is_told_and_taken_back(harness: Harness) {
     assert!(!suspended());
     let all = harness.read(|store| operators::list(store, Page { after: None, offset: 0, limit: 10 }));
     assert_eq!(all.len(), 2);
+}
+
+fn names_of_scopes_are_their_developers(harness: Harness) {
+    let ((one, _), (two, _)) = (harness.developer(), harness.developer());
+    let (id, other) = (one.developer_id, two.developer_id);
+    let put = |developer, scope: &str, name: &str| {
+        let (scope, name) = (scope.to_owned(), name.to_owned());
+        let put = move |tx: &mut dyn Tx| {
+            let updated_at = tx.now();
+            let name = ScopeName { scope, name, description: String::new(), updated_at };
+            Ok(tx.put_scope_name(developer, &name)?)
+        };
+        harness.write(put).unwrap();
+    };
+    for (developer, scope, name) in
+        [(id, "b", "B"), (id, "a", "A"), (other, "a", "other"), (id, "b", "again")]
+    {
+        put(developer, scope, name);
+    }
+    let names = |developer, limit| {
+        let names = harness.read(move |store| Ok(store.scope_names(developer, limit)?));
+        names.into_iter().map(|name| (name.scope, name.name)).collect::<Vec<_>>()
+    };
+    let pair = |scope: &str, name: &str| (scope.to_owned(), name.to_owned());
+    assert_eq!(names(id, 10), [pair("a", "A"), pair("b", "again")]);
+    assert_eq!(names(id, 1), [pair("a", "A")]);
+    let of = |developer| harness.read(move |store| Ok(store.scope_name(developer, "b")?));
+    assert!(of(id).unwrap().name == "again" && of(other).is_none());
+
+    // Its bytes count: they gather, and get to the developer's row with 64 KiB.
+    let before = harness.read(move |store| Ok(store.usage(id)?.bytes));
+    for n in 0..200 {
+        put(id, &format!("long-{n}"), &"n".repeat(400));
+    }
+    let after = harness.read(move |store| Ok(store.usage(id)?.bytes));
+    assert!(after - before >= 64 << 10, "{before} {after}");
+    let delete = |developer| harness.write(move |tx| Ok(tx.delete_scope_name(developer, "a")?)).unwrap();
+    assert!(delete(id) && !delete(id));
+    assert!(harness.read(move |store| Ok(store.usage(id)?.bytes)) < after);
+    assert_eq!(names(other, 10), [pair("a", "other")], "another developer's stays");
 }
 
 fn what_a_developer_has_is_counted_where_it_changes(harness: Harness) {

@@ -23,8 +23,8 @@ bodies! {
         /// The scope: visible ASCII characters without quote and backslash.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!#-\[\]-~]+$", example = "https://api.example/auth/calendar.readonly"))]
         pub scope: String,
-        /// What it allows, in a few words that follow "it may": with a visible character, and without invisible
-        /// characters and those that change the direction of text.
+        /// What it allows, in a few words that follow "it may": with a visible character, and
+        /// without invisible characters and those that change the direction of text.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Read your calendar"))]
         pub name: String,
         /// More about it, with the same characters and line breaks; empty unless given.
