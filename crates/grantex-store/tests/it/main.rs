@@ -16,6 +16,7 @@ mod loss;
 mod migration;
 mod sqlite;
 mod suite;
+mod suite_budgets;
 mod suite_cascade;
 mod suite_fair;
 mod suite_history;

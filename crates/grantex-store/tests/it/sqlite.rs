@@ -10,7 +10,7 @@ use grantex_store::sqlite::{Environment, FILE_NAME, Loss, SqliteStore, backup};
 use grantex_store::{DataDir, DataDirError, OpenError};
 
 use crate::harness::{Case, Harness, Open};
-use crate::{suite, suite_cascade, suite_fair, suite_history, suite_log, suite_tenants};
+use crate::{suite, suite_budgets, suite_cascade, suite_fair, suite_history, suite_log, suite_tenants};
 
 pub fn open(folder: &Path) -> Open {
     let folder = folder.to_owned();
@@ -32,6 +32,11 @@ fn run(cases: &[Case]) {
 #[test]
 fn state() {
     run(suite::CASES);
+}
+
+#[test]
+fn money_and_tokens() {
+    run(suite_budgets::CASES);
 }
 
 #[test]
