@@ -1,5 +1,6 @@
 //! A made-up but real lifecycle, driven through the public HTTP API.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use grantex::Client;
@@ -8,6 +9,7 @@ use grantex::api::authorization::AuthorizeRequest;
 use grantex::api::budgets::{AllocateRequest, DebitRequest};
 use grantex::api::grants::DelegateRequest;
 use grantex::api::tokens::{ExchangeRequest, RefreshRequest};
+use grantex_types::GrantId;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::Failure;
@@ -18,6 +20,10 @@ const AGENTS: [(&str, &str, &[&str]); 3] = [
     ("Research agent", "Reads and summarises documents", &["files:read", "email:read"]),
 ];
 const PRINCIPALS: [&str; 4] = ["user-ada", "user-grace", "user-alan", "user-edsger"];
+/// Grants of earlier rounds that stay in force, so that they can be looked at: an hour's at the usual rate.
+const LASTING_GRANTS: usize = 2_000;
+/// Longer than they stay in force at the usual rate; what is in force when the demo ends, ends then.
+const LIFETIME: &str = "2h";
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Goes on until it is dropped; a failed round is told, and another one begun.
@@ -33,9 +39,10 @@ pub(crate) async fn drive(client: Client, rate: f64) {
             }
         }
     };
+    let mut lasting = VecDeque::new();
     for number in 0_usize.. {
         let round = Round { client: &client, agents: &agents, number };
-        if let Err(error) = round.run(&mut steps).await {
+        if let Err(error) = round.run(&mut steps, &mut lasting).await {
             tracing::warn!(%error, "a round of the demo failed");
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
@@ -62,9 +69,10 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// One principal's grant from consent to revocation: every step makes at least one event, and
-    /// together they make all five types.
-    async fn run(&self, steps: &mut Interval) -> Result<(), Failure> {
+    /// One principal's grant from consent to a spent budget, part of which goes to another agent and, every other
+    /// time, is taken back; then the end of the oldest of the lasting grants, if there are enough. Every step makes at
+    /// least one event, and two rounds make all five types.
+    async fn run(&self, steps: &mut Interval, lasting: &mut VecDeque<GrantId>) -> Result<(), Failure> {
         let count = self.agents.len().max(1);
         let pick = |offset: usize| self.agents.get(self.number.wrapping_add(offset).checked_rem(count)?);
         let (Some(agent), Some(helper)) = (pick(0), pick(1)) else { return Ok(()) };
@@ -78,6 +86,7 @@ impl Round<'_> {
                 agent_id: agent_id.clone(),
                 principal_id: principal.copied().unwrap_or_default().into(),
                 scopes: scopes.to_vec(),
+                expires_in: Some(LIFETIME.into()),
                 ..AuthorizeRequest::default()
             })
             .await?;
@@ -109,11 +118,21 @@ impl Round<'_> {
             parent_grant_token: token.grant_token,
             sub_agent_id: helper.agent_id.to_string(),
             scopes: scopes.iter().take(1).cloned().collect(),
-            expires_in: None,
+            expires_in: Some(LIFETIME.into()),
         };
-        client.grants().delegate(&delegate).await?;
+        let delegated = client.grants().delegate(&delegate).await?;
 
-        steps.tick().await;
-        Ok(client.grants().revoke(token.grant_id).await?)
+        if self.number.is_multiple_of(2) {
+            steps.tick().await;
+            client.grants().revoke(delegated.grant_id).await?;
+        }
+        lasting.push_back(token.grant_id);
+        if lasting.len() > LASTING_GRANTS
+            && let Some(oldest) = lasting.pop_front()
+        {
+            steps.tick().await;
+            client.grants().revoke(oldest).await?;
+        }
+        Ok(())
     }
 }

@@ -11,8 +11,8 @@ use grantex::StreamOptions;
 use grantex::api::developers::{Mode, SignupRequest};
 
 use crate::config::{Accept, Options};
+use crate::lines::{Form, Lines};
 use crate::logging::LogFormat;
-use crate::print::Form;
 use crate::service::Service;
 use crate::signals::Hangup;
 use crate::target::client;
@@ -20,6 +20,8 @@ use crate::{Failure, demo, logging, print};
 
 /// The file that keeps the development key from one start to the next.
 const KEY_FILE: &str = "dev-api-key";
+/// The file that keeps where the last start was reached.
+const BASE_FILE: &str = "dev-base-url";
 
 /// Try it: run the service with everything on, print an API key, and show events as they happen
 #[derive(Args)]
@@ -29,6 +31,8 @@ Examples:
   grantex dev
   grantex dev --demo               with a made-up lifecycle that brings all five event types
   grantex dev --demo --rate 50     faster
+  grantex dev --show-key           the key and the first steps again, from another terminal
+  eval \"$(grantex dev --show-key)\" sets GRANTEX_BASE_URL and GRANTEX_API_KEY
   grantex dev --listen 127.0.0.1:9000 --data-dir /tmp/grantex")]
 pub(crate) struct Dev {
     /// Drive a realistic lifecycle through the public HTTP API
@@ -37,6 +41,9 @@ pub(crate) struct Dev {
     /// Steps a second of the demo
     #[arg(long, default_value_t = 4.0, value_name = "N", requires = "demo", value_parser = rate)]
     rate: f64,
+    /// Print the key and the first steps of the last start again, and end; also while it runs
+    #[arg(long, conflicts_with_all = ["demo", "json"])]
+    show_key: bool,
     /// Print each event's JSON on one line, instead of for people
     #[arg(long)]
     json: bool,
@@ -55,6 +62,9 @@ fn rate(text: &str) -> Result<f64, String> {
 
 pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
     let mut options = dev.options;
+    if dev.show_key {
+        return show_key(&options.data_dir());
+    }
     options.default_log("warn", LogFormat::Text);
     options.default_metrics();
     logging::start(options.log_format(), options.log())?;
@@ -62,6 +72,7 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
     let scheme = if options.tls_cert.is_some() { "https" } else { "http" };
     let base = format!("{scheme}://{}", service.authority);
     let key = development_key(&base, &options.data_dir()).await?;
+    write_private(&options.data_dir().join(BASE_FILE), &base)?;
     welcome(&base, &service.base, &key, &options.data_dir(), dev.demo);
 
     let client = client(&base, Some(&key))?;
@@ -69,14 +80,14 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
         .on_reconnect(|reconnect| tracing::warn!(reason = ?reconnect.reason, "the tail reconnects"));
     let mut events = client.events().stream(options);
     if dev.demo {
-        tokio::spawn(demo::drive(client, dev.rate));
+        tokio::spawn(demo::drive(client.clone(), dev.rate));
     }
-    let form = if dev.json { Form::Json } else { Form::Live };
+    let mut lines = Lines::new(&client, if dev.json { Form::Json } else { Form::Live });
     loop {
         tokio::select! {
             () = service.asked_to_end() => break,
             event = events.next() => match event {
-                Some(event) => print::event(event?.json(), form),
+                Some(event) => lines.print(event?.json()).await,
                 None => break,
             },
         }
@@ -97,10 +108,34 @@ async fn development_key(base: &str, data_dir: &Path) -> Result<String, Failure>
     }
     let request = SignupRequest { name: "Development".into(), email: None, mode: Some(Mode::Sandbox) };
     let made = client(base, None)?.signup(&request).await?;
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    writeln!(file, "{}", made.api_key)?;
+    write_private(&path, &made.api_key)?;
     Ok(made.api_key)
+}
+
+/// Writes a line into a file that only its owner can read.
+fn write_private(path: &Path, line: &str) -> std::io::Result<()> {
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{line}")
+}
+
+/// Prints the variables to standard output, where a shell can read them, and the rest beside it.
+fn show_key(data_dir: &Path) -> Result<(), Failure> {
+    let read = |name: &str| {
+        let kept = std::fs::read_to_string(data_dir.join(name))?;
+        Ok::<_, std::io::Error>(kept.trim().to_owned())
+    };
+    let (Ok(key), Ok(base)) = (read(KEY_FILE), read(BASE_FILE)) else {
+        return Err(format!(
+            "there is no development key in {}; `grantex dev` makes one there, or name the folder that it used with --data-dir",
+            data_dir.display()
+        )
+        .into());
+    };
+    print::line(format_args!("export GRANTEX_BASE_URL={base}"));
+    print::line(format_args!("export GRANTEX_API_KEY={key}"));
+    PASTE.lines().for_each(print::note);
+    Ok(())
 }
 
 fn welcome(base: &str, public: &str, key: &str, data_dir: &Path, demo: bool) {
@@ -123,6 +158,7 @@ fn welcome(base: &str, public: &str, key: &str, data_dir: &Path, demo: bool) {
     }
     let more = if demo { "; the demo makes some" } else { "; try --demo to see some at once" };
     print::note(format_args!("Events appear here as they happen{more}. Ctrl-C ends."));
+    print::note("`grantex dev --show-key` in another terminal prints the key and these lines again.");
     print::note("");
 }
 

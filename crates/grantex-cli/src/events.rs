@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use grantex::{Client, HistoryParams, StreamOptions};
-use grantex_types::TypeSet;
+use grantex::{Client, Error, EventId, HistoryParams, Payload, Progress, StreamOptions};
+use grantex_types::{Event, Timestamp, TypeSet};
+use tokio::sync::Notify;
 
-use crate::print::Form;
+use crate::lines::{Form, Lines, described};
 use crate::target::Target;
-use crate::{Failure, print};
+use crate::{Failure, print, when};
 
 /// Read the event log of a service
 #[derive(Args)]
@@ -18,7 +19,9 @@ use crate::{Failure, print};
   export GRANTEX_API_KEY=gx_live_…
   grantex events tail
   grantex events tail --types grant.revoked --json | jq .data
-  grantex events list --since 2026-03-01T00:00:00Z --json > events.ndjson")]
+  grantex events list --limit 20
+  grantex events list --oldest --since 2026-03-01T00:00:00Z --json > events.ndjson
+  grantex events show evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA")]
 pub(crate) struct Events {
     #[command(flatten)]
     target: Target,
@@ -29,23 +32,56 @@ pub(crate) struct Events {
 #[derive(Subcommand)]
 enum Command {
     /// Print events as they happen; reconnects and resumes by itself
+    ///
+    /// On a terminal a line has the names of agents instead of ids, the local time, and fits the width. Elsewhere, as
+    /// in a pipe, it has whole ids and UTC.
     #[command(after_help = "Examples:
   grantex events tail --types budget.threshold,budget.exhausted
-  grantex events tail --since 2026-03-01T12:00:00Z      first what happened since, then live
+  grantex events tail --since 5m                        first the last five minutes, then live
   grantex events tail --after evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA
   grantex events tail --grant grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA --json")]
     Tail(Selection),
-    /// Print the history and end
+    /// Print the history, the newest event first, and end
+    ///
+    /// On a terminal a line has the names of agents instead of ids, the local time, and fits the width. Elsewhere, as
+    /// in a pipe, it has whole ids and UTC.
     #[command(after_help = "Examples:
   grantex events list --limit 20
-  grantex events list --since 2026-03-01T12:00:00Z --principal user-123 --json")]
+  grantex events list --since yesterday --until 14:00
+  grantex events list --oldest --since 2026-03-01T12:00:00Z --principal user-123 --json")]
     List {
         #[command(flatten)]
         selection: Selection,
-        /// End after this many events
-        #[arg(long, value_name = "N")]
-        limit: Option<usize>,
+        #[command(flatten)]
+        part: Part,
     },
+    /// Print one event
+    #[command(after_help = "Examples:
+  grantex events show evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA
+  grantex events show evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA --json | jq .data")]
+    Show {
+        /// The event's whole id
+        id: String,
+        /// Print its JSON on one line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct Part {
+    /// The oldest event first
+    #[arg(long)]
+    oldest: bool,
+    /// Before this time, in the same forms
+    #[arg(long, value_name = "TIME", value_parser = when::parse, long_help = format!("Before this time: {}", when::FORMS))]
+    until: Option<Timestamp>,
+    /// Before this event
+    #[arg(long, value_name = "EVENT", conflicts_with = "until")]
+    before: Option<String>,
+    /// End after this many events
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
 }
 
 #[derive(Args)]
@@ -62,9 +98,9 @@ struct Selection {
     /// Only events of this grant
     #[arg(long, value_name = "ID")]
     grant: Option<String>,
-    /// From this time on (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    /// From this time on: 5m (ago), 14:00, yesterday, RFC 3339; --help says more
+    #[arg(long, value_name = "TIME", value_parser = when::parse, long_help = format!("From this time on: {}", when::FORMS))]
+    since: Option<Timestamp>,
     /// After this event
     #[arg(long, value_name = "EVENT", conflicts_with = "since")]
     after: Option<String>,
@@ -102,17 +138,32 @@ impl Selection {
         options
     }
 
-    fn history(self, limit: Option<usize>) -> HistoryParams {
+    fn history(&self, part: &Part) -> HistoryParams {
         HistoryParams {
             event_types: self.event_types(),
-            since: self.since,
-            agent_id: self.agent,
-            principal_id: self.principal,
-            grant_id: self.grant,
-            limit: u32::try_from(limit.unwrap_or(PAGE).min(PAGE)).ok(),
-            after: self.after,
-            ..HistoryParams::default()
+            since: self.since.map(|at| at.to_string()),
+            until: part.until.map(|at| at.to_string()),
+            agent_id: self.agent.clone(),
+            principal_id: self.principal.clone(),
+            grant_id: self.grant.clone(),
+            limit: u32::try_from(part.limit.unwrap_or(PAGE).min(PAGE)).ok(),
+            after: self.after.clone(),
+            before: part.before.clone(),
+            newest_first: !part.oldest,
         }
+    }
+
+    /// The newest event after `place` that this shows.
+    async fn newest(&self, client: &Client, place: Option<EventId>) -> Result<Option<EventId>, Error> {
+        let part = Part { oldest: false, until: None, before: None, limit: Some(1) };
+        let mut params = self.history(&part);
+        params.after = place.map(|id| id.to_string()).or(params.after);
+        let mut newest = std::pin::pin!(client.events().all(params));
+        Ok(newest.try_next().await?.map(|event| event.id))
+    }
+
+    fn form(&self, for_people: Form) -> Form {
+        if self.json { Form::Json } else { for_people }
     }
 }
 
@@ -122,37 +173,132 @@ const PAGE: usize = 1000;
 pub(crate) async fn run(events: Events) -> Result<(), Failure> {
     let client = events.target.client()?;
     match events.command {
-        Command::Tail(selection) => tail(&client, &selection).await,
-        Command::List { selection, limit } => list(&client, selection, limit).await,
-    }
-}
-
-async fn tail(client: &Client, selection: &Selection) -> Result<(), Failure> {
-    let form = if selection.json { Form::Json } else { Form::Live };
-    let is_lost = Arc::new(AtomicBool::new(false));
-    let told = is_lost.clone();
-    let options = selection.stream().on_reconnect(move |reconnect| {
-        // Once per outage is enough.
-        if !told.swap(true, Ordering::Relaxed) {
-            let reason =
-                reconnect.reason.as_ref().map_or("the service ended the stream".into(), ToString::to_string);
-            print::note(format_args!("connection lost ({reason}); reconnecting"));
+        Command::Tail(selection) => {
+            tail(&client, &selection).await.map_err(|error| past_damage(error, false))
         }
-    });
-    let mut events = client.events().stream(options);
-    while let Some(event) = events.next().await {
-        print::event(event?.json(), form);
-        is_lost.store(false, Ordering::Relaxed);
+        Command::List { selection, part } => {
+            list(&client, &selection, &part).await.map_err(|error| past_damage(error, !part.oldest))
+        }
+        Command::Show { id, json } => show(&client, &id, json).await,
     }
-    Ok(())
 }
 
-async fn list(client: &Client, selection: Selection, limit: Option<usize>) -> Result<(), Failure> {
-    let form = if selection.json { Form::Json } else { Form::History };
-    let events = client.events().all(selection.history(limit)).take(limit.unwrap_or(usize::MAX));
+/// Says how to go on where an event is damaged.
+fn past_damage(error: Error, is_backwards: bool) -> Failure {
+    let Some(answer) = error.api().filter(|answer| answer.code.as_deref() == Some("EVENT_DAMAGED")) else {
+        return error.into();
+    };
+    let way = match (is_backwards, &answer.resume_before, &answer.resume_after) {
+        (true, Some(id), _) => format!("go on past it with --before {id}"),
+        (true, None, _) => "no older event can be read".to_owned(),
+        (false, _, Some(id)) => format!("go on past it with --after {id}"),
+        (false, _, None) => return error.into(),
+    };
+    format!("{error}; {way}").into()
+}
+
+/// What there is to say about the connection of a tail.
+#[derive(Default)]
+struct Outage {
+    /// It was lost, and what was missed meanwhile has not all come yet.
+    is_on: AtomicBool,
+    /// A connection is open.
+    opened: Notify,
+}
+
+impl Outage {
+    /// The options of a stream that says here how it is.
+    fn watch(self: &Arc<Self>, options: StreamOptions) -> StreamOptions {
+        let (lost, open) = (Arc::clone(self), Arc::clone(self));
+        options.on_open(move || open.opened.notify_one()).on_reconnect(move |reconnect| {
+            // Once per outage is enough.
+            if !lost.is_on.swap(true, Ordering::Relaxed) {
+                let reason = reconnect.reason.as_ref();
+                let reason = reason.map_or("the service ended the stream".into(), ToString::to_string);
+                print::note(format_args!("connection lost ({reason}); reconnecting"));
+            }
+        })
+    }
+
+    fn end(&self, caught_up: Option<usize>) {
+        self.is_on.store(false, Ordering::Relaxed);
+        match caught_up {
+            None => print::note("connected again"),
+            Some(0) => print::note("connected again, no event was missed"),
+            Some(1) => print::note("connected again, 1 event caught up"),
+            Some(count) => print::note(format_args!("connected again, {count} events caught up")),
+        }
+    }
+}
+
+async fn tail(client: &Client, selection: &Selection) -> Result<(), Error> {
+    let mut lines = Lines::new(client, selection.form(Form::Live));
+    let outage = Arc::new(Outage::default());
+    let mut steps = client.events().stream(outage.watch(selection.stream())).progress();
+    // How far the stream is, and with what event it has caught up after an outage.
+    let (mut place, mut newest) = (None, None);
+    let mut caught_up: usize = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = outage.opened.notified() => {
+                if outage.is_on.load(Ordering::Relaxed) {
+                    match selection.newest(client, place).await {
+                        Ok(found) => newest = Some(found),
+                        // How many there are does not matter so much.
+                        Err(_) => outage.end(None),
+                    }
+                }
+            }
+            step = steps.next() => match step.transpose()? {
+                Some(Progress::Event(event)) => {
+                    lines.print(event.json()).await;
+                    place = Some(event.id);
+                    if outage.is_on.load(Ordering::Relaxed) {
+                        caught_up = caught_up.saturating_add(1);
+                    }
+                }
+                Some(Progress::Cursor(id)) => place = Some(id),
+                None => return Ok(()),
+            },
+        }
+        if let Some(last) = newest
+            && last <= place
+        {
+            outage.end(Some(std::mem::take(&mut caught_up)));
+            newest = None;
+        }
+    }
+}
+
+async fn list(client: &Client, selection: &Selection, part: &Part) -> Result<(), Error> {
+    let mut lines = Lines::new(client, selection.form(Form::History));
+    let events = client.events().all(selection.history(part)).take(part.limit.unwrap_or(usize::MAX));
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.try_next().await? {
-        print::event(event.json(), form);
+        lines.print(event.json()).await;
     }
     Ok(())
+}
+
+async fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
+    if id.parse::<EventId>().is_err() {
+        return Err(format!(
+            "{id:?} is no event's id: that is evt_ and 26 characters, as `grantex events list --json` prints it"
+        )
+        .into());
+    }
+    let found = client.events().get(id).await?;
+    if json {
+        print::line(found.event.json());
+        return Ok(());
+    }
+    if let Payload::Known(data) = &found.event.data {
+        print::line(described(client, data).await);
+    }
+    print::line(format_args!("position {} of the log", found.position));
+    match serde_json::from_str::<Event>(found.event.json()) {
+        Ok(event) => print::pretty(&event),
+        Err(_) => print::pretty(&serde_json::from_str::<serde_json::Value>(found.event.json())?),
+    }
 }

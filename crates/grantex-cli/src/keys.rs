@@ -9,7 +9,7 @@ use grantex::api::developers::{ApiKey, KeyList, Mode, SignupRequest, SignupRespo
 use grantex_core::model::Actor;
 use grantex_server::{Memory, Settings, SystemClock};
 use grantex_store::DataDir;
-use grantex_store::sqlite::Loss;
+use grantex_store::sqlite::{FILE_NAME, Loss};
 
 use crate::service::open_store;
 use crate::target::Target;
@@ -53,11 +53,17 @@ enum Command {
     /// Replace the API key that makes the call
     Rotate,
     /// Make a developer directly in a data directory, while no service uses it: where signup is switched off
+    #[command(after_help = "Examples:
+  grantex keys bootstrap \"Acme\" --data-dir /var/lib/grantex
+  grantex keys bootstrap \"Acme\" --data-dir /var/lib/grantex --create   before the first start")]
     Bootstrap {
         #[command(flatten)]
         developer: NewDeveloper,
         #[command(flatten)]
         data: Data,
+        /// Begin a new service there if the folder holds none
+        #[arg(long)]
+        create: bool,
     },
     /// Make a new signing key; a running service uses it after SIGHUP, and tokens signed before stay valid
     RotateSigning(Data),
@@ -129,7 +135,14 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             print::line(made.api_key);
             Ok(())
         }
-        Command::Bootstrap { developer, data } => {
+        Command::Bootstrap { developer, data, create } => {
+            if !create && !data.data_dir.join(FILE_NAME).is_file() {
+                return Err(format!(
+                    "{} holds no database of grantex; check --data-dir, or add --create to begin a new service there",
+                    data.data_dir.display()
+                )
+                .into());
+            }
             let data_dir = DataDir::lock(&data.data_dir)?;
             let store = open_store(data_dir.path(), &Memory::new(&Settings::default()), Loss::Refuse)?;
             let operator = Actor::operator(&format!("uid {}", rustix::process::getuid().as_raw()));

@@ -14,9 +14,11 @@ mod forward;
 #[path = "no_forward.rs"]
 mod forward;
 mod keys;
+mod lines;
 mod listen;
 mod logging;
 mod mistake;
+mod names;
 mod print;
 mod scopes;
 mod serve;
@@ -24,6 +26,7 @@ mod service;
 mod signals;
 mod target;
 mod tls;
+mod when;
 
 use std::process::ExitCode;
 

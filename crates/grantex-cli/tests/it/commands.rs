@@ -13,11 +13,13 @@ fn every_command_has_help_with_an_example() {
         &["events"],
         &["events", "tail"],
         &["events", "list"],
+        &["events", "show"],
         &["keys"],
         &["scopes"],
         &["scopes", "set"],
         &["scopes", "list"],
         &["scopes", "remove"],
+        &["keys", "bootstrap"],
         &["developers"],
         &["developers", "list"],
         &["developers", "show"],
@@ -71,9 +73,15 @@ fn dev_with_demo_shows_all_five_types_and_keeps_its_key() {
             process.out.all().iter().all(|line| !line.contains('\u{1b}')),
             "no colours but on a terminal"
         );
+        let shown = stdout(&mut grantex(&["dev", "--show-key", "--data-dir", data]));
+        assert_eq!(shown.lines().nth(1), Some(key.trim()), "{shown}");
+        assert!(shown.starts_with("export GRANTEX_BASE_URL=http://127.0.0.1:"), "{shown}");
         key
     };
     assert_eq!(run(), run());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let refused = output(&["dev", "--show-key", "--data-dir", elsewhere.path().to_str().unwrap()]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--data-dir"));
 }
 
 #[test]
@@ -146,8 +154,23 @@ fn keys_through_their_life() {
 async fn bootstrap_where_signup_is_off_and_signing_keys_rotate() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
-    let made =
-        stdout(&mut grantex(&["keys", "bootstrap", "Acme", "--sandbox", "--json", "--data-dir", data]));
+    let mistyped = folder.path().join("mistyped");
+    for wrong in [data, mistyped.to_str().unwrap()] {
+        let refused = output(&["keys", "bootstrap", "Acme", "--data-dir", wrong]);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && told.contains(wrong) && told.contains("--create"), "{told}");
+    }
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing is made");
+    let made = stdout(&mut grantex(&[
+        "keys",
+        "bootstrap",
+        "Acme",
+        "--sandbox",
+        "--json",
+        "--create",
+        "--data-dir",
+        data,
+    ]));
     let made: Value = serde_json::from_str(&made).unwrap();
     let server = Server::start(folder.path(), &["--signup", "false"]);
     let client = crate::support::Client {
@@ -207,7 +230,35 @@ async fn the_tail_resumes_after_the_service_was_killed() {
         let mut command = grantex(&["events", "list", "--url", &server.base]);
         stdout(command.args(arguments).env("GRANTEX_API_KEY", &client.key))
     };
-    assert_eq!(list(&["--json"]).lines().count(), 6);
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let read =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+        list(arguments).lines().map(read).collect()
+    };
+    let backwards: Vec<String> = log.iter().rev().cloned().collect();
+    assert_eq!(ids(&["--json"]), backwards);
+    assert_eq!(ids(&["--json", "--oldest"]), log);
+    assert_eq!(ids(&["--json", "--limit", "2"]), backwards[..2]);
+    assert_eq!(
+        ids(&["--json", "--before", &log[3], "--after", &log[0]]),
+        [&log[2], &log[1]].map(Clone::clone)
+    );
+    assert_eq!(ids(&["--json", "--since", "5m", "--oldest"]), log);
+    assert_eq!(ids(&["--json", "--until", "5m"]), Vec::<String>::new());
+    let show = |arguments: &[&str]| {
+        let mut command = grantex(&["events", "show", "--url", &server.base]);
+        command.args(arguments).env("GRANTEX_API_KEY", &client.key).output().unwrap()
+    };
+    let shown = show(&[&log[1], "--json"]).stdout;
+    assert_eq!(serde_json::from_slice::<Value>(&shown).unwrap()["id"], log[1].as_str());
+    let shown = String::from_utf8(show(&[&log[0]]).stdout).unwrap();
+    assert!(shown.starts_with("user-1 allowed Agent a\nposition 1 of the log\n{\n  \"id\": "), "{shown}");
+    for (id, told) in
+        [("evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA", "event not found"), ("evt_…X0Y1ZA", "26 characters")]
+    {
+        let refused = show(&[id]);
+        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(told), "{id}");
+    }
     assert_eq!(list(&["--limit", "4"]).lines().count(), 4);
     assert_eq!(list(&["--types", "token.issued"]).lines().count(), 3);
     assert_eq!(list(&["--after", &log[3]]).lines().count(), 2);
