@@ -6,13 +6,16 @@
 Installs what it needs under target/receivers (Maven Central, the Go proxy, PyPI; Java and Maven from Debian's
 packages), starts on free ports of 127.0.0.1 with empty data, and prints one line of JSON with the addresses. It then
 takes commands, one a line, and answers each with a line of JSON; when standard input ends, it ends all that it
-started. Commands of kafka: `topic NAME PARTITIONS`, `kill NODE`, `revive NODE`. Of s3: `bucket NAME`.
+started. Commands of kafka: `topic NAME PARTITIONS`, `kill NODE`, `revive NODE`. Of s3: `bucket NAME`,
+`locked NAME` (with Object Lock and a default retention).
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -287,10 +290,25 @@ class S3(Servers):
             "data": str(self.folder / "data"),
         }
 
+    def put(self, path: str, body: str, *options: str) -> None:
+        signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", f"{self.KEY}:{self.SECRET}"]
+        digest = hashlib.sha256(body.encode())
+        checksum = f"x-amz-checksum-sha256: {base64.b64encode(digest.digest()).decode()}"
+        content = ["-H", f"x-amz-content-sha256: {digest.hexdigest()}", "-H", checksum, "--data-binary", body]
+        url = f"http://127.0.0.1:{self.port}/{path}"
+        run("curl", "-sS", "--fail-with-body", *signed, "-X", "PUT", *content, *options, url)
+
     def command(self, words: list[str]) -> None:
         match words:
             case ["bucket", name]:
                 (self.folder / "data" / name).mkdir(exist_ok=True)
+            case ["locked", name]:
+                self.put(name, "", "-H", "x-amz-bucket-object-lock-enabled: true")
+                kept = "<Mode>COMPLIANCE</Mode><Days>1</Days>"
+                rule = f"<Rule><DefaultRetention>{kept}</DefaultRetention></Rule>"
+                enabled = f"<ObjectLockEnabled>Enabled</ObjectLockEnabled>{rule}"
+                lock = f"<ObjectLockConfiguration>{enabled}</ObjectLockConfiguration>"
+                self.put(f"{name}?object-lock=", lock)
             case _:
                 sys.exit(f"no command: {words}")
 

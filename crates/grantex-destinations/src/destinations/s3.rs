@@ -303,6 +303,11 @@ impl EventDestination for S3Destination {
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
                 self.is_there(&path, object.compression, &bytes).await
             }
+            // A server may look at a retention before it looks at the condition: what is there cannot be written.
+            Err(error @ Error::PermissionDenied { .. }) => match self.store.head(&path).await {
+                Ok(_) => self.is_there(&path, object.compression, &bytes).await,
+                Err(_) => Err(self.error(&error)),
+            },
             Err(error) => Err(self.error(&error)),
         }
     }

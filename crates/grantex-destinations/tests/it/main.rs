@@ -11,6 +11,7 @@
 
 mod configuration;
 mod pipeline;
+mod state;
 mod support;
 
 mod answers;

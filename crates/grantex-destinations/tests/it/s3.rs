@@ -146,6 +146,29 @@ async fn an_object_that_is_there_with_other_content_is_not_believed() {
     assert_eq!(fs::read(&bucket.objects()[0]).unwrap(), b"something else", "nothing is overwritten");
 }
 
+/// Object Lock with a default retention: this server refuses to write what is there (403) before it looks at the
+/// condition, so a batch that is sent again has to be found. It compares the checksum that an upload carries, but
+/// also takes uploads without one, which Amazon's refuses (400); that ours carry one is tested in `answers.rs`.
+#[tokio::test]
+async fn a_bucket_that_retains_its_objects_takes_each_batch_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Process::start(&["s3"]);
+    server.command("locked retained");
+    let bucket = Bucket { server, name: "retained", compression: S3Compression::Gzip };
+    let log = MemoryLog::default();
+    log.append(2);
+    for state in ["one", "two"] {
+        let source = source(&log, &folder.path().join(state));
+        source.add_destination_with(bucket.destination().await, &quick()).unwrap();
+        let running = start(&source);
+        until("it arrives", || source.stats()[0].delivered == 2 || source.stats()[0].is_failing).await;
+        let stats = source.stop().await;
+        running.await.unwrap().unwrap();
+        assert_eq!((stats[0].delivered, stats[0].retries), (2, 0), "{stats:?}");
+    }
+    assert_eq!(bucket.received().await, log.ids());
+}
+
 #[tokio::test]
 async fn the_probe_tells_what_is_wrong() {
     let bucket = Bucket::start("probed", S3Compression::Gzip);
