@@ -7,9 +7,11 @@ use anstyle::Style;
 use clap::ValueEnum;
 use grantex::internal::{Escaped, redacted};
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::{Failure, print};
 
@@ -26,8 +28,8 @@ pub(crate) enum LogFormat {
 }
 
 /// What to log; fails on a filter that is none.
-pub(crate) fn filter(text: &str) -> Result<EnvFilter, Failure> {
-    EnvFilter::try_new(text).map_err(|error| format!("the log filter {text:?} is not valid: {error}").into())
+pub(crate) fn filter(text: &str) -> Result<Targets, Failure> {
+    text.parse::<Targets>().map_err(|error| format!("the log filter {text:?} is not valid: {error}").into())
 }
 
 /// Starts logging to standard error. No text that comes from elsewhere reaches a terminal unescaped, and no
@@ -42,11 +44,13 @@ pub(crate) fn start(format: LogFormat, text: &str) -> Result<(), Failure> {
     // Under the same rules as all that is printed: NO_COLOR and its like.
     let coloured = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
     // Where nothing can be written, that cannot be said there either.
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(coloured).log_internal_errors(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_ansi(coloured)
+        .log_internal_errors(false);
     let started = if json {
         let builder = builder.json().flatten_event(true).with_current_span(false);
-        builder.with_writer(|| EscapingLines(io::stderr())).try_init()
+        builder.with_writer(|| EscapingLines(io::stderr())).finish().with(filter).try_init()
     } else {
         // Colours are the format's, so each value is escaped where it is written.
         let fields = debug_fn(|to, field, value| {
@@ -58,7 +62,8 @@ pub(crate) fn start(format: LogFormat, text: &str) -> Result<(), Failure> {
             let style = if to.has_ansi_escapes() { Style::new().italic() } else { print::PLAIN };
             write!(to, "{style}{name}{style:#}={value}")
         });
-        builder.with_target(false).fmt_fields(fields.delimited(" ")).with_writer(io::stderr).try_init()
+        let builder = builder.with_target(false).fmt_fields(fields.delimited(" "));
+        builder.with_writer(io::stderr).finish().with(filter).try_init()
     };
     started.map_err(|error| format!("logging cannot be started: {error}").into())
 }
