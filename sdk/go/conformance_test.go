@@ -169,6 +169,9 @@ func playCase(mock *mock, c conformanceCase, variant int) []string {
 		if got["result"] = plain(result); err != nil {
 			got = map[string]any{"error": told(err)}
 		}
+		if found, ok := result.(*PlacedEvent); ok && found != nil {
+			got["raws"] = []any{string(found.Event.JSON)}
+		}
 		if history, ok := result.(historyPage); ok {
 			raws := []any{}
 			for _, event := range history.page.Items {

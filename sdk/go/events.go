@@ -179,6 +179,12 @@ type HistoryParams struct {
 	EventTypes []string
 	// Since: from this time on (ISO 8601, inclusive).
 	Since string
+	// Until: before this time (ISO 8601, exclusive).
+	Until string
+	// Before: only what was committed before this event; wins over Until.
+	Before string
+	// NewestFirst turns the order. A page's NextCursor is then the next one's Before.
+	NewestFirst bool
 	// AgentID: only events of this agent's grants.
 	AgentID string
 	// PrincipalID: only events of grants that this principal gave.
@@ -187,14 +193,20 @@ type HistoryParams struct {
 	GrantID string
 }
 
-// List is one page of the history, oldest first. Its NextCursor is nil when the log held nothing more at the time
+// List is one page of the history, oldest first unless params say otherwise. Its NextCursor is nil when the log held nothing more at the time
 // of the answer.
 func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[GrantexEvent], error) {
 	params = orZero(params)
-	since := params.Since
+	since, until, order := params.Since, params.Until, ""
+	// A cursor wins over a time.
 	if params.After != "" {
-		// A cursor wins over a time.
 		since = ""
+	}
+	if params.Before != "" {
+		until = ""
+	}
+	if params.NewestFirst {
+		order = "desc"
 	}
 	var answer struct {
 		Events     []json.RawMessage
@@ -202,9 +214,9 @@ func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[
 	}
 	err := s.transport.do(ctx, call{
 		method: http.MethodGet, path: "/v1/events",
-		query: query("types", strings.Join(params.EventTypes, ","), "since", since, "agentId", params.AgentID,
-			"principalId", params.PrincipalID, "grantId", params.GrantID,
-			"limit", number(params.Limit), "after", params.After),
+		query: query("types", strings.Join(params.EventTypes, ","), "order", order, "since", since, "until", until,
+			"agentId", params.AgentID, "principalId", params.PrincipalID, "grantId", params.GrantID,
+			"limit", number(params.Limit), "after", params.After, "before", params.Before),
 	}, &answer)
 	var events []GrantexEvent
 	if answer.Events != nil {
@@ -220,14 +232,36 @@ func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[
 	return pageOf(events, answer.NextCursor, err)
 }
 
-// All is the history from a place on, page by page as it is taken, up to what is there now.
+// All is the history from a place on, page by page as it is taken, up to what is there now; with NewestFirst
+// backwards.
 func (s *EventsService) All(ctx context.Context, params *HistoryParams) func(yield func(GrantexEvent, error) bool) {
 	params = orZero(params)
-	return walk(ctx, params.After, func(ctx context.Context, after string) (*Page[GrantexEvent], error) {
+	start := params.After
+	if params.NewestFirst {
+		start = params.Before
+	}
+	return walk(ctx, start, func(ctx context.Context, place string) (*Page[GrantexEvent], error) {
 		page := *params
-		page.After = after
+		if page.NewestFirst {
+			page.Before = place
+		} else {
+			page.After = place
+		}
 		return s.List(ctx, &page)
 	})
+}
+
+// PlacedEvent is an event, and where it stands.
+type PlacedEvent struct {
+	// Position is its place in the log: 1, 2, 3, … without a gap.
+	Position uint64       `json:"position"`
+	Event    GrantexEvent `json:"event"`
+}
+
+// Get is one event, and where it stands in the log. ErrNotFound where there is none, ErrGone where the log does not
+// go back that far any more.
+func (s *EventsService) Get(ctx context.Context, eventID string) (*PlacedEvent, error) {
+	return get[PlacedEvent](ctx, s.transport, "/v1/events/"+segment(eventID), nil)
 }
 
 // CreateTicket makes a ticket that opens streams in a browser, where no header can be sent.

@@ -58,7 +58,7 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 	text := func(name string) string { value, _ := args[name].(string); return value }
 	list := read[ListParams](args)
 	grants := &GrantListParams{ListParams: *list, AgentID: text("agentId"), PrincipalID: text("principalId"), Status: text("status")}
-	history := &HistoryParams{ListParams: *list, Since: text("since"), AgentID: text("agentId"), PrincipalID: text("principalId"), GrantID: text("grantId")}
+	history := &HistoryParams{ListParams: *list, Since: text("since"), Until: text("until"), Before: text("before"), NewestFirst: args["newestFirst"] == true, AgentID: text("agentId"), PrincipalID: text("principalId"), GrantID: text("grantId")}
 	if strings.HasPrefix(operation, "events.list") && args["eventTypes"] != nil {
 		history.EventTypes = read[struct{ EventTypes []string }](args).EventTypes
 	}
@@ -161,6 +161,8 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 			return nil, err
 		}
 		return historyPage{Page[wire]{Items: wires(page.Items), NextCursor: page.NextCursor}, page}, nil
+	case "events.get":
+		return client.Events.Get(ctx, text("eventId"))
 	case "events.list.all":
 		events, err := collect(client.Events.All(ctx, history))
 		return wires(events), err

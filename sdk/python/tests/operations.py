@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from grantex import AsyncList, Grantex, Page, SyncGrantex, SyncList
+from grantex import AsyncList, Grantex, Page, PlacedEvent, SyncGrantex, SyncList
 from grantex._models import Model
 
 POSITIONAL = {
@@ -18,6 +18,7 @@ POSITIONAL = {
     "authorizations.approve": "authRequestId",
     "authorizations.deny": "authRequestId",
     "tokens.revoke": "tokenId",
+    "events.get": "eventId",
     "grants.get": "grantId",
     "grants.revoke": "grantId",
     "budgets.get": "grantId",
@@ -42,6 +43,8 @@ def plain(result: Any) -> Any:
     if isinstance(result, Page):
         body = {"items": plain(result.items), "nextCursor": result.next_cursor}
         return body if result.total is None else {**body, "total": result.total}
+    if isinstance(result, PlacedEvent):
+        return {"position": result.position, "event": plain(result.event)}
     if isinstance(result, list):
         return [plain(one) for one in result]
     if isinstance(result, Decimal):

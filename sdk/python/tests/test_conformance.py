@@ -125,7 +125,9 @@ def differences(wanted: dict[str, Any], got: dict[str, Any]) -> list[str]:
 
 
 def raws(result: Any) -> list[str]:
-    """The JSON of a page's events, as it came."""
+    """The JSON of a page's events, or of one, as it came."""
+    if isinstance(result, grantex.PlacedEvent):
+        return [result.event.json]
     return [getattr(item, "json", "") for item in result.items] if isinstance(result, grantex.Page) else []
 
 

@@ -1,12 +1,26 @@
 import type { EventFilter, GrantexEvent, StreamOptions, SubscribeOptions } from './event.js';
 import { List, type ListParams } from './page.js';
-import { rawItems } from './raw.js';
+import { rawItems, rawObject } from './raw.js';
 import { EventStream, toEvent } from './stream.js';
 import type { RequestOptions, Transport } from './transport.js';
 import type { Ticket } from './types.js';
 
 /** Which part of the history. */
-export interface HistoryParams extends EventFilter, ListParams {}
+export interface HistoryParams extends EventFilter, ListParams {
+  /** Before this time (ISO 8601, exclusive). */
+  until?: string | undefined;
+  /** Only what was committed before this event; wins over `until`. */
+  before?: string | undefined;
+  /** The newest first. A page's `nextCursor` is then the next one's `before`. */
+  newestFirst?: boolean | undefined;
+}
+
+/** An event, and where it stands. */
+export interface PlacedEvent {
+  /** Its position in the log: 1, 2, 3, … without a gap. */
+  position: number;
+  event: GrantexEvent;
+}
 
 /** What a ticket opens, and for how long (`15m` unless given, at most `24h`). */
 export interface TicketParams extends Omit<EventFilter, 'since'> {
@@ -78,19 +92,38 @@ export class Events {
     return unsubscribe;
   }
 
-  /** The history, oldest first, up to what is there now. */
+  /** The history, oldest first unless `newestFirst` is set, up to what is there now. */
   list(params: HistoryParams = {}, options?: RequestOptions): List<GrantexEvent> {
-    const { eventTypes, since, ...rest } = params;
+    const { eventTypes, since, until, newestFirst, ...rest } = params;
     const types = eventTypes?.length ? eventTypes.join(',') : undefined;
-    return new List(params.after, async (after) => {
+    const order = newestFirst ? 'desc' : undefined;
+    return new List(newestFirst ? rest.before : rest.after, async (place) => {
+      const cursors = newestFirst
+        ? { after: rest.after, before: place }
+        : { after: place, before: rest.before };
       // A cursor wins over a time.
-      const query = { ...rest, types, since: after ? undefined : since, after };
+      const times = {
+        since: cursors.after ? undefined : since,
+        until: cursors.before ? undefined : until,
+      };
+      const query = { ...rest, types, order, ...times, ...cursors };
       type Answer = { events: unknown[]; nextCursor: string | null };
       const call = { method: 'GET', path: '/v1/events', query };
       const [{ events, nextCursor }, text] = await this.#transport.jsonAndText<Answer>(call, options);
       const texts = Array.isArray(events) ? rawItems(text, 'events') : [];
       return { items: events?.map((event, index) => toEvent(event, texts[index])), nextCursor };
     });
+  }
+
+  /**
+   * One event, and where it stands in the log. Throws {@link NotFoundError} when there is none, and
+   * {@link GoneError} when the log does not go back that far any more.
+   */
+  async get(eventId: string, options?: RequestOptions): Promise<PlacedEvent> {
+    const call = { method: 'GET', path: `/v1/events/${encodeURIComponent(eventId)}` };
+    type Answer = { position: number; event: unknown };
+    const [{ position, event }, text] = await this.#transport.jsonAndText<Answer>(call, options);
+    return { position, event: toEvent(event, rawObject(text, 'event')) };
   }
 
   /** A ticket that opens streams in a browser, where no header can be sent. */

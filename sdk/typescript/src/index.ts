@@ -19,7 +19,7 @@ export {
   UnauthorizedError,
 } from './errors.js';
 export type * from './event.js';
-export { Events, type HistoryParams, type TicketParams } from './events.js';
+export { Events, type HistoryParams, type PlacedEvent, type TicketParams } from './events.js';
 export { List, type ListParams, type Page } from './page.js';
 export { Agents } from './resources/agents.js';
 export { Authorizations } from './resources/authorizations.js';

@@ -1,4 +1,29 @@
 /**
+ * The object that stands under `name` in the outermost object of a JSON text, as it came; `undefined` where there is
+ * none.
+ */
+export function rawObject(text: string, name: string): string | undefined {
+  let depth = 0;
+  let key = '';
+  let start = -1;
+  for (let at = 0; at < text.length; at += 1) {
+    const char = text.charAt(at);
+    if (char === '"') {
+      const from = at;
+      for (at += 1; text.charAt(at) !== '"'; at += 1) if (text.charAt(at) === '\\') at += 1;
+      if (depth === 1) key = text.slice(from + 1, at);
+    } else if (char === '{' || char === '[') {
+      depth += 1;
+      if (depth === 2 && key === name) start = at;
+    } else if (char === '}' || char === ']') {
+      depth -= 1;
+      if (depth === 1 && start >= 0) return text.slice(start, at + 1);
+    }
+  }
+  return undefined;
+}
+
+/**
  * The items of a list in a JSON object, as they came: what `JSON.parse` makes of a number may have lost digits.
  * The text is JSON, and the list stands under `name` in the outermost object.
  */

@@ -102,6 +102,11 @@ export async function call(
       // Beside what is compared.
       return Object.defineProperty(result, 'raws', { value: page.items.map(({ json }) => json) });
     }
+    case 'events.get': {
+      const { position, event } = await grantex.events.get(args.eventId);
+      const result = { position, event: envelope(event) };
+      return Object.defineProperty(result, 'raws', { value: [event.json] });
+    }
     case 'events.list.all':
       return (await all(grantex.events.list(body))).map(envelope);
     case 'events.createTicket':

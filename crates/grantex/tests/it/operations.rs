@@ -51,7 +51,9 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         grant_id: maybe("grantId"),
         limit,
         after: maybe("after"),
-        ..HistoryParams::default()
+        until: maybe("until"),
+        before: maybe("before"),
+        newest_first: args["newestFirst"] == true,
     };
     let mut agents = client.agents();
     if let Some(key) = maybe("idempotencyKey") {
@@ -104,6 +106,11 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
             let items: Vec<Value> = found.items.iter().map(envelope).collect();
             let raws: Vec<&str> = found.items.iter().map(GrantexEvent::json).collect();
             json!({ "items": items, "nextCursor": found.next_cursor, "raws": raws })
+        }
+        "events.get" => {
+            let found = client.events().get(text("eventId")).await?;
+            let event = envelope(&found.event);
+            json!({ "position": found.position, "event": event, "raws": [found.event.json()] })
         }
         "events.list.all" => all(client.events().all(history).map_ok(|event| envelope(&event))).await?,
         "events.createTicket" => {

@@ -174,29 +174,62 @@ _scan = json.JSONDecoder().raw_decode
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def texts_of(text: str, name: str) -> list[str]:
-    """The items of a list in an object, as they came; `text` is JSON."""
+def _after_space(text: str, at: int) -> int:
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]
 
-    def skip(at: int) -> int:
-        return _SPACE.match(text, at).end()  # type: ignore[union-attr]
 
-    at = skip(skip(0) + 1)
+def _place_of(text: str, name: str) -> int:
+    """Where the value of a name in an object begins; -1 where there is none. `text` is JSON."""
+    at = _after_space(text, _after_space(text, 0) + 1)
     while text.startswith('"', at):
         key, at = _scan(text, at)
-        at = skip(skip(at) + 1)
-        if key == name and text.startswith("[", at):
-            found = []
-            at = skip(at + 1)
-            while not text.startswith("]", at):
-                _, end = _scan(text, at)
-                found.append(text[at:end])
-                at = skip(end)
-                at = skip(at + 1) if text.startswith(",", at) else at
-            return found
+        at = _after_space(text, _after_space(text, at) + 1)
+        if key == name:
+            return at
         _, at = _scan(text, at)
-        at = skip(at)
-        at = skip(at + 1) if text.startswith(",", at) else at
-    return []
+        at = _after_space(text, at)
+        at = _after_space(text, at + 1) if text.startswith(",", at) else at
+    return -1
+
+
+def text_of(text: str, name: str) -> str:
+    """The value of a name in an object, as it came; `text` is JSON that has it."""
+    at = _place_of(text, name)
+    return text[at : _scan(text, at)[1]]
+
+
+def texts_of(text: str, name: str) -> list[str]:
+    """The items of a list in an object, as they came; `text` is JSON."""
+    found: list[str] = []
+    at = _place_of(text, name)
+    if not text.startswith("[", max(at, 0)):
+        return found
+    at = _after_space(text, at + 1)
+    while not text.startswith("]", at):
+        _, end = _scan(text, at)
+        found.append(text[at:end])
+        at = _after_space(text, end)
+        at = _after_space(text, at + 1) if text.startswith(",", at) else at
+    return found
+
+
+@dataclass(frozen=True)
+class PlacedEvent:
+    """An event, and where it stands."""
+
+    position: int
+    """Its position in the log: 1, 2, 3, … without a gap."""
+    event: GrantexEvent
+
+
+def placed(body: Any, text: str) -> PlacedEvent:
+    """An event with its position, from the answer's JSON, read and as it came."""
+    try:
+        position, event = body["position"], to_event(body["event"])
+    except (TypeError, KeyError):
+        raise ProtocolError("the answer has no position or no event: is the base URL right?") from None
+    event.json = text_of(text, "event")
+    return PlacedEvent(position, event)
 
 
 @dataclass(frozen=True)

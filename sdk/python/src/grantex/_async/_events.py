@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
-from .._event import GrantexEvent, Reconnect, StreamOptions, texts_of, to_event
+from .._event import GrantexEvent, PlacedEvent, Reconnect, StreamOptions, placed, texts_of, to_event
 from .._models import Page, Strings, Ticket, page_of
-from .._request import Call, types_text
+from .._request import Call, segment, types_text
 from ._runtime import AsyncEventStream, AsyncList, Cancel, Handler, as_stream, subscribe
 from ._stream import AsyncReader
 from ._transport import AsyncTransport
@@ -151,19 +151,39 @@ class AsyncEvents:
         grant_id: Optional[str] = None,
         limit: Optional[int] = None,
         after: Optional[str] = None,
+        until: Optional[str] = None,
+        before: Optional[str] = None,
+        newest_first: bool = False,
     ) -> AsyncList[GrantexEvent]:
-        """The history, oldest first, up to what is there now."""
+        """The history, oldest first unless said otherwise, up to what is there now.
 
-        async def fetch(after: Optional[str]) -> Page[GrantexEvent]:
+        Args:
+            event_types: only these types; all of them when left out or empty.
+            since: from this time on (ISO 8601, inclusive).
+            agent_id: only events of this agent's grants.
+            principal_id: only events of grants that this principal gave.
+            grant_id: only events of this grant.
+            limit: how many events a page holds at most.
+            after: only what was committed after this event; wins over `since`.
+            until: before this time (ISO 8601, exclusive).
+            before: only what was committed before this event; wins over `until`.
+            newest_first: turns the order. A page's `next_cursor` is then the next one's `before`.
+        """
+
+        async def fetch(place: Optional[str]) -> Page[GrantexEvent]:
+            first, last = (after, place) if newest_first else (place, before)
             query = {
                 "types": types_text(event_types),
+                "order": "desc" if newest_first else None,
                 # A cursor wins over a time.
-                "since": None if after else since,
+                "since": None if first else since,
+                "until": None if last else until,
                 "agentId": agent_id,
                 "principalId": principal_id,
                 "grantId": grant_id,
                 "limit": limit,
-                "after": after,
+                "after": first,
+                "before": last,
             }
             body, text = await self._transport.json_and_text(Call("GET", "/v1/events", query))
             page = page_of(body, "events", to_event)
@@ -171,7 +191,16 @@ class AsyncEvents:
                 event.json = its_text
             return page
 
-        return AsyncList(after, fetch)
+        return AsyncList(before if newest_first else after, fetch)
+
+    async def get(self, event_id: str) -> PlacedEvent:
+        """One event, and where it stands in the log.
+
+        Raises `NotFoundError` when there is none, and `GoneError` when the log does not go back that far any
+        more.
+        """
+        call = Call("GET", f"/v1/events/{segment(event_id)}")
+        return placed(*await self._transport.json_and_text(call))
 
     async def create_ticket(
         self,
