@@ -5,12 +5,12 @@ use grantex_types::api::developers::Mode;
 use grantex_types::api::grants::{self as api, GrantStatus};
 use grantex_types::event::IssueMethod;
 use grantex_types::{
-    AgentId, Amount, AuthRequestId, DeveloperId, GrantId, KeyId, Lifetime, RefreshId, Scopes, Timestamp,
-    TokenId,
+    AgentId, AuthRequestId, DeveloperId, GrantId, KeyId, Lifetime, RefreshId, Scopes, Timestamp, TokenId,
 };
 
 pub use grantex_types::api::agents::Agent;
 pub use grantex_types::api::audit::{Actor, ActorKind, AuditEntry};
+pub use grantex_types::api::authorization::AskedBudget;
 pub use grantex_types::api::budgets::{Budget, Transaction};
 pub use grantex_types::api::developers::Developer;
 pub use grantex_types::api::grants::PrincipalSession;
@@ -110,15 +110,6 @@ pub struct AuthRequest {
     pub grant_id: Option<GrantId>,
     /// What the grant is to be able to spend from the start.
     pub budget: Option<AskedBudget>,
-}
-
-/// A budget that a principal is asked for together with the access.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AskedBudget {
-    /// How much.
-    pub initial: Amount,
-    /// Three upper-case letters.
-    pub currency: String,
 }
 
 /// How long an approved request's code can be exchanged: RFC 6749 §4.1.2 recommends ten minutes

@@ -31,7 +31,8 @@ pub fn authorize(tx: &mut dyn Tx, caller: &Caller, request: AuthorizeRequest) ->
     let code_challenge = code_challenge(request.code_challenge, request.code_challenge_method.as_deref())?;
     let budget = request.budget.map(|asked| -> Result<AskedBudget> {
         let currency = budgets::currency(asked.currency.as_deref())?.to_owned();
-        Ok(AskedBudget { initial: budgets::initial("budget.initialBudget", asked.initial_budget)?, currency })
+        let initial_budget = budgets::initial("budget.initialBudget", asked.initial_budget)?;
+        Ok(AskedBudget { initial_budget, currency })
     });
     let budget = budget.transpose()?;
     let agent = agents::active(tx, caller, &request.agent_id)?;

@@ -124,7 +124,7 @@ pub fn exchange(
     tx.update_auth_request(&request)?;
     let issued = create_grant(tx, &grant, None, signer, quotas)?;
     if let Some(budget) = &request.budget {
-        budgets::insert(tx, &grant, budget.initial, &budget.currency)?;
+        budgets::insert(tx, &grant, budget.initial_budget, &budget.currency)?;
     }
     Ok(Issuance::Issued(Box::new(issued)))
 }

@@ -16,12 +16,18 @@ use super::scopes::ScopeText;
 /// people read at once.
 const MOST_SHOWN: u32 = 200;
 
+/// Scopes that the page shows of one grant: with those of all grants it stays a few megabytes at worst. The question
+/// before a revocation shows all.
+const MOST_SCOPES: usize = 20;
+
 /// What one page shows.
 pub(super) struct Access {
     /// Trees of which something is in force.
     pub(super) in_force: Vec<Row>,
     /// Trees that have ended as a whole.
     pub(super) ended: Vec<Row>,
+    /// Whether there may be more that ended.
+    pub(super) is_cut: bool,
     /// The last grant in force of this page, if there are older ones.
     pub(super) older: Option<GrantId>,
 }
@@ -31,6 +37,8 @@ pub(super) struct Row {
     pub(super) id: GrantId,
     pub(super) agent: String,
     pub(super) scopes: Vec<ScopeText>,
+    /// How many scopes it has beyond those.
+    pub(super) other_scopes: usize,
     pub(super) state: State,
     pub(super) is_active: bool,
     pub(super) budget: Option<String>,
@@ -58,9 +66,11 @@ impl Access {
             shown.truncate(MOST_SHOWN as usize);
             older = shown.last().map(|grant| grant.id);
         }
+        let mut is_cut = false;
         if after.is_none() {
             let page = Page { after, offset: 0, limit: MOST_SHOWN };
             let newest = grants::list(store, developer, &of(None), page)?.rows;
+            is_cut = newest.len() >= MOST_SHOWN as usize;
             shown.extend(newest.into_iter().filter(|grant| !grant.is_active(store.now())));
         }
         shown.sort_by_key(|grant| std::cmp::Reverse(grant.id));
@@ -71,7 +81,7 @@ impl Access {
             let rows = loader.rows(&tree)?;
             if is_active { in_force.extend(rows) } else { ended.extend(rows) }
         }
-        Ok(Self { in_force, ended, older })
+        Ok(Self { in_force, ended, is_cut, older })
     }
 }
 
@@ -108,7 +118,7 @@ struct Loader<'a> {
     store: &'a dyn Read,
     developer: DeveloperId,
     agents: HashMap<AgentId, String>,
-    scopes: HashMap<String, (String, String)>,
+    scopes: HashMap<String, ScopeText>,
 }
 
 impl Loader<'_> {
@@ -121,6 +131,7 @@ impl Loader<'_> {
                 id: grant.id,
                 agent: self.agent(grant.agent_id)?,
                 scopes: self.scopes(grant)?,
+                other_scopes: grant.scopes.as_slice().len().saturating_sub(MOST_SCOPES),
                 state: state(grant, self.store.now()),
                 is_active: grant.is_active(self.store.now()),
                 budget: self.store.budget(self.developer, grant.id)?.map(|budget| spent(&budget)),
@@ -150,18 +161,17 @@ impl Loader<'_> {
         parent.map(|parent| self.agent(parent.agent_id)).transpose()
     }
 
+    /// The first scopes of a grant. Their descriptions stand where the principal decides.
     fn scopes(&mut self, grant: &Grant) -> grantex_core::Result<Vec<ScopeText>> {
         let mut texts = Vec::new();
-        for scope in grant.scopes.as_slice() {
-            let text = match self.scopes.get(scope) {
-                Some((name, description)) => ScopeText {
-                    scope: shown(scope).into_owned(),
-                    name: name.clone(),
-                    description: description.clone(),
-                },
-                None => ScopeText::load(self.store, self.developer, scope)?,
-            };
-            self.scopes.entry(scope.clone()).or_insert_with(|| (text.name.clone(), text.description.clone()));
+        for scope in grant.scopes.as_slice().iter().take(MOST_SCOPES) {
+            if let Some(text) = self.scopes.get(scope) {
+                texts.push(text.clone());
+                continue;
+            }
+            let text = ScopeText::load(self.store, self.developer, scope)?;
+            let text = ScopeText { description: String::new(), ..text };
+            self.scopes.insert(scope.clone(), text.clone());
             texts.push(text);
         }
         Ok(texts)

@@ -105,6 +105,7 @@ async fn show(
         agent_description: agent.description,
         scope_descriptions: described,
         scopes: request.scopes,
+        budget: request.budget,
         expires_at: request.expires_at,
         status: request.status,
     }))

@@ -70,20 +70,24 @@ pub(super) async fn show(
     Params(query): Params<ConsentQuery>,
 ) -> Result<Response, PageError> {
     let id = parse_id(&query.req)?;
-    if let Some(decided) = app.read(Scope::Global, move |store| Decided::load(store, id)).await? {
-        return Ok(decided.respond());
-    }
-    let (request, agent, developer, scopes) = app
+    let undecided = app
         .read(Scope::Global, move |store| {
+            if let Some(decided) = Decided::load(store, id)? {
+                return Ok(Err(Box::new(decided)));
+            }
             let (request, agent) = consent::pending(store, id)?;
             let developer = store.developer(request.developer_id)?;
             let scopes = request.scopes.as_slice().iter();
             let scopes = scopes
                 .map(|scope| ScopeText::load(store, request.developer_id, scope))
                 .collect::<grantex_core::Result<Vec<_>>>()?;
-            Ok((request, agent, developer.map(|developer| developer.name).unwrap_or_default(), scopes))
+            Ok(Ok((request, agent, developer.map(|developer| developer.name).unwrap_or_default(), scopes)))
         })
         .await?;
+    let (request, agent, developer, scopes) = match undecided {
+        Ok(undecided) => undecided,
+        Err(decided) => return Ok(decided.respond()),
+    };
     let next = request.redirect_uri.as_deref().and_then(origin);
     let consent = Consent {
         agent: shown(&agent.name),

@@ -37,6 +37,7 @@ struct Dashboard<'a> {
     token: String,
     in_force: Vec<Row>,
     ended: Vec<Row>,
+    is_cut: bool,
     /// Where the page with older grants starts.
     older: Option<GrantId>,
     is_continued: bool,
@@ -121,6 +122,7 @@ pub(super) async fn show(
         token: form_token(&app, session.session_id),
         in_force: access.in_force,
         ended: access.ended,
+        is_cut: access.is_cut,
         older: access.older,
         is_continued: after.is_some(),
         style: STYLE,

@@ -111,7 +111,7 @@ pub(super) fn money(amount: Amount, currency: &str) -> String {
 
 /// A budget that is asked for.
 pub(super) fn asked_budget(asked: &AskedBudget) -> String {
-    money(asked.initial, &asked.currency)
+    money(asked.initial_budget, &asked.currency)
 }
 
 /// How much of a budget is used.

@@ -81,6 +81,7 @@ async fn remove(
 }
 
 /// A scope as people read it.
+#[derive(Clone)]
 pub(super) struct ScopeText {
     pub(super) scope: String,
     pub(super) name: String,

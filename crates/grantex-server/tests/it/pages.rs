@@ -138,6 +138,8 @@ async fn the_consent_page_says_what_follows_from_a_yes() {
     let asked = json!({"redirectUri": "https://app.example:8443/cb", "budget": {"initialBudget": "50.5"}});
     let (path, id) = link(&client, &agent, asked).await;
     let browser = service.anonymous();
+    let shown = browser.get(&format!("/v1/consent/{id}")).await.ok(200);
+    assert_eq!(shown["budget"], json!({"initialBudget": "50.5000", "currency": "USD"}));
     let page = browser.get(&path).await;
     says(
         &page,
@@ -219,6 +221,9 @@ async fn access_is_a_tree_and_revoking_asks_first() {
     let revoked = client.token_for(&travel, "user-1", &["book"], "1h").await;
     client.delete(&format!("/v1/grants/{}", revoked.grant)).await.ok(204);
     let others = client.token_for(&travel, "user-2", &["book"], "1h").await;
+    let scopes: Vec<String> = (0..25).map(|n| format!("s{n}")).collect();
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let many = client.token_for(&travel, "user-1", &scopes, "1h").await;
     service.clock.advance(61);
 
     let principal = Page::open(&service, &client, "user-1").await;
@@ -235,6 +240,9 @@ async fn access_is_a_tree_and_revoking_asks_first() {
     assert!(!in_force.contains("Revoked on") && !ended.contains("In force until"));
     assert!(!page.text.contains(&others.grant));
 
+    says(&page, &["s19", "and 5 more"]);
+    assert!(!page.text.contains("s20"), "a page is no longer than people read");
+
     let ask = |grant: &str| format!("/dashboard/revoke?grant={grant}");
     let question = principal.get(&ask(&top.grant)).await;
     assert_eq!(question.status, 200);
@@ -243,6 +251,7 @@ async fn access_is_a_tree_and_revoking_asks_first() {
         &["passed on from it, 3 times: to", "<bdi>Hotel</bdi></strong> (2 times)", "<bdi>Flight</bdi>"],
     );
     says(&question, &["37.50 USD are left", "Book trips", "tokens", "cannot be undone"]);
+    says(&principal.get(&ask(&many.grant)).await, &["s0", "s24"]);
     assert_eq!(client.get(&format!("/v1/grants/{}", top.grant)).await.ok(200)["status"], "active");
     assert_eq!(principal.get(&ask(&others.grant)).await.status, 404);
     assert_eq!(principal.get(&ask("nonsense")).await.status, 404);
@@ -253,6 +262,7 @@ async fn access_is_a_tree_and_revoking_asks_first() {
     let form = format!("token={}&grantId={}", field(&question, "token"), field(&question, "grantId"));
     let done = submit(&principal.client, "/dashboard/revoke", &principal.cookie, &form).await;
     assert_eq!(done.headers["location"], "../dashboard");
+    client.delete(&format!("/v1/grants/{}", many.grant)).await.ok(204);
     let page = principal.get("/dashboard").await;
     says(&page, &["No agent has access", "Revoked on"]);
     assert!(!page.text.contains("In force until"));

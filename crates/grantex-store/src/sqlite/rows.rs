@@ -156,7 +156,7 @@ pub(super) fn auth_request(row: &Row<'_>) -> rusqlite::Result<AuthRequest> {
         decided_at: optional_time(row, "decided_at")?,
         grant_id: row.get::<_, Option<[u8; 16]>>("grant_id")?.map(GrantId::from_bytes),
         budget: match row.get::<_, Option<String>>("currency")? {
-            Some(currency) => Some(AskedBudget { initial: amount(row, "budget")?, currency }),
+            Some(currency) => Some(AskedBudget { initial_budget: amount(row, "budget")?, currency }),
             None => None,
         },
     })

@@ -207,7 +207,7 @@ impl Tx for Session<'_> {
                 int(request.created_at.millis()),
                 int(request.expires_at.millis()),
                 request.decided_at.map(|at| int(at.millis())),
-                request.budget.as_ref().map(|budget| int(budget.initial.units())),
+                request.budget.as_ref().map(|budget| int(budget.initial_budget.units())),
                 request.budget.as_ref().map(|budget| &budget.currency),
             ),
         )?;

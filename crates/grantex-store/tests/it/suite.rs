@@ -326,7 +326,10 @@ fn requests_know_their_grant(harness: Harness) {
             tx.update_auth_request(&request)?;
             let stored = tx.auth_request(request.id)?.unwrap();
             assert_eq!((stored.status, stored.grant_id), (request.status, request.grant_id));
-            assert_eq!(stored.budget, Some(AskedBudget { initial: Amount::MAX, currency: "EUR".into() }));
+            assert_eq!(
+                stored.budget,
+                Some(AskedBudget { initial_budget: Amount::MAX, currency: "EUR".into() })
+            );
             Ok(())
         })
         .unwrap();

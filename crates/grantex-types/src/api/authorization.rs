@@ -100,6 +100,17 @@ bodies! {
         pub code: Option<String>,
     }
 
+    /// A budget that the principal is asked for.
+    #[derive(PartialEq, Eq)]
+    pub struct AskedBudget {
+        /// How much.
+        #[cfg_attr(feature = "openapi", schema(value_type = String, example = "12.5000"))]
+        pub initial_budget: Amount,
+        /// Three upper-case letters.
+        #[cfg_attr(feature = "openapi", schema(example = "USD"))]
+        pub currency: String,
+    }
+
     /// `GET /v1/consent/{id}`: what the principal is asked.
     pub struct ConsentRequest {
         /// The request's id.
@@ -114,6 +125,10 @@ bodies! {
         pub scopes: Scopes,
         /// Each scope in words: the name that the developer gave it, or words made of the scope itself.
         pub scope_descriptions: BTreeMap<String, String>,
+        /// What the grant could spend from the exchange on, if the request asks for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(nullable = false))]
+        pub budget: Option<AskedBudget>,
         /// Until when the principal can decide.
         pub expires_at: Timestamp,
         /// Always `pending` here: a decided request is gone.
