@@ -202,7 +202,9 @@ fn past_damage(error: Error, is_backwards: bool) -> Failure {
 struct Outage {
     /// It was lost, and what was missed meanwhile has not all come yet.
     is_on: AtomicBool,
-    /// A connection is open.
+    /// There was a connection before.
+    was_open: AtomicBool,
+    /// A connection is open again.
     opened: Notify,
 }
 
@@ -210,12 +212,24 @@ impl Outage {
     /// The options of a stream that says here how it is.
     fn watch(self: &Arc<Self>, options: StreamOptions) -> StreamOptions {
         let (lost, open) = (Arc::clone(self), Arc::clone(self));
-        options.on_open(move || open.opened.notify_one()).on_reconnect(move |reconnect| {
+        let options = options.on_open(move || {
+            if open.was_open.swap(true, Ordering::Relaxed) {
+                open.opened.notify_one();
+            } else if open.is_on.swap(false, Ordering::Relaxed) {
+                print::note("connected");
+            }
+        });
+        options.on_reconnect(move |reconnect| {
             // Once per outage is enough.
-            if !lost.is_on.swap(true, Ordering::Relaxed) {
-                let reason = reconnect.reason.as_ref();
-                let reason = reason.map_or("the service ended the stream".into(), ToString::to_string);
+            if lost.is_on.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            let reason = reconnect.reason.as_ref();
+            let reason = reason.map_or("the service ended the stream".into(), ToString::to_string);
+            if lost.was_open.load(Ordering::Relaxed) {
                 print::note(format_args!("connection lost ({reason}); reconnecting"));
+            } else {
+                print::note(format_args!("no connection ({reason}); trying again"));
             }
         })
     }

@@ -29,8 +29,13 @@ async fn a_tail_says_how_many_events_it_caught_up_with() {
     assert_eq!(tail.out.all().len(), 4);
     server.process.kill();
     tail.err.wait_count(3);
+    let mut command = grantex(&["events", "tail", "--since", "1h", "--url", &server.base]);
+    let early = Process::start(command.env("GRANTEX_API_KEY", &client.key));
+    early.err.wait_for("no connection");
     let _server = Server::start_at(&address, folder.path(), &[]);
     tail.err.wait_for("connected again, no event was missed");
+    early.out.wait_count(8);
+    assert_eq!(early.err.all()[1..], ["connected"]);
 }
 
 #[tokio::test]

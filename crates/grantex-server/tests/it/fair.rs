@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use grantex_core::log::StoredEvent;
+use grantex_core::log::{StoredEvent, Subject};
 use grantex_core::model::Grant;
 use grantex_core::store::{self, Change, Listener, MOST_LOOKED_AT, Tx};
 use grantex_server::SystemRng;
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
+use grantex_types::event::{EventData, RevokedBy};
 use grantex_types::{AgentId, DeveloperId, GrantId, Lifetime, Scopes};
 
 use crate::support::Service;
@@ -78,4 +79,40 @@ async fn a_list_goes_on_where_its_filter_hid_too_many() {
     let second = client.get(&format!("/v1/grants?status=revoked&after={cursor}")).await.ok(200);
     assert_eq!(second["grants"][0]["grantId"], revoked.as_str());
     assert!(second["nextCursor"].is_null());
+}
+
+/// The same for the history, whichever way it is read.
+#[tokio::test]
+async fn a_page_of_the_history_looks_at_a_bounded_number_of_events_both_ways() {
+    let mut service = Service::start().await;
+    let client = service.sandbox().await;
+    let me = client.get("/v1/me").await.ok(200);
+    let developer_id: DeveloperId = me["developerId"].as_str().unwrap().parse().unwrap();
+    let count = u64::from(MOST_LOOKED_AT) + 1000;
+    fill(&mut service, move |tx| {
+        for n in 1..=count {
+            // Only the oldest and the newest are of interest.
+            let of_interest = n == 1 || n == count;
+            let grant_id = GrantId::from_parts(u64::from(of_interest), 0);
+            let subject =
+                Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "user".into() };
+            let data = EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System };
+            tx.append(developer_id, &subject, data)?;
+        }
+        Ok(())
+    })
+    .await;
+    let wanted = GrantId::from_parts(1, 0);
+    for (order, cursor, ends) in [("asc", "after", [1, count]), ("desc", "before", [count, 1])] {
+        let (mut place, mut found, mut pages) = (String::new(), Vec::new(), 0);
+        loop {
+            let path = format!("/v1/events?limit=1000&order={order}&grantId={wanted}{place}");
+            let page = client.get(&path).await.ok(200);
+            found.extend(page["positions"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()));
+            pages += 1;
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            place = format!("&{cursor}={next}");
+        }
+        assert_eq!((found, pages), (ends.to_vec(), 2), "{order}");
+    }
 }
