@@ -153,6 +153,8 @@ def python(project: Path) -> None:
         (project / name).write_text(text)
     subscribed = (project / "subscribe.py").read_text().replace("unsubscribe()", "await asyncio.sleep(3600)")
     (project / "subscribed.py").write_text(subscribed)
+    readme = blocks(sdk / "README.md", "python", "Streams")
+    (project / "monitor_with_cursor.py").write_text(readme[-1])
     for name, text in first_grant("python").items():
         (project / f"{name}.py").write_text(text)
     for example in ("follow.py", "follow_sync.py"):
@@ -177,7 +179,10 @@ def go(project: Path) -> None:
     for name, text in first_grant("go").items():
         (project / name).mkdir()
         (project / name / "main.go").write_text(text)
-    for name in ("follow", "stream", "subscribe", "sandbox", "live"):
+    (project / "worker").mkdir()
+    readme = blocks(ROOT / "sdk" / "go" / "README.md", "go", "Streams")
+    (project / "worker" / "main.go").write_text(readme[-1])
+    for name in ("follow", "stream", "subscribe", "sandbox", "live", "worker"):
         shell("go", "build", "-o", f"bin/{name}", f"./{name}", cwd=project)
 
 
