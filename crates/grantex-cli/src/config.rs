@@ -1,5 +1,8 @@
 //! Options of the service: flags over environment over configuration file over defaults.
 
+#[cfg(test)]
+mod sample;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -313,6 +316,7 @@ impl Options {
         };
         let key = self
             .key_rate_limit
+            .filter(|limit| *limit > 0)
             .map(|limit| Rate { per_second: limit.into(), burst: limit.saturating_mul(KEY_BURST_SECONDS) });
         Rates {
             developer: requests,

@@ -20,7 +20,7 @@ Examples:
   grantex serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --public-url https://auth.example.com
   grantex serve --config /etc/grantex.toml --log-format json")]
 pub(crate) struct Serve {
-    /// Configuration file (TOML): the same options, with underscores
+    /// Configuration file (TOML): the same options, with underscores; docs/grantex.toml has them all
     #[arg(long, env = "GRANTEX_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

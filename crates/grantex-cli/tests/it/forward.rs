@@ -297,6 +297,43 @@ async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
     forward.wait_for(|status| status["deadLetters"] == 2);
 }
 
+/// The service's certificate comes from an authority that only `ca_file` names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_a_private_authority_is_reached_with_its_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    fs::write(path("ca.pem"), authority_pem).unwrap();
+    fs::write(path("chain.pem"), own.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    fs::write(path("key.pem"), key.serialize_pem()).unwrap();
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &["--tls-cert", &path("chain.pem"), "--tls-key", &path("key.pem")]);
+
+    let signup = || grantex(&["keys", "signup", "Acme", "--url", &server.base]);
+    let unknown = shown(&signup().output().unwrap());
+    assert!(unknown.contains("comes from an authority that is not trusted here"), "{unknown}");
+    let known = signup().env("SSL_CERT_FILE", path("ca.pem")).output().unwrap();
+    let said = shown(&known);
+    let api_key = said.split_whitespace().find(|word| word.starts_with("gx_live_")).unwrap();
+
+    let audit = format!("[[destination]]\nname = \"a\"\ntype = \"file\"\npath = {:?}\n", path("a.ndjson"));
+    let without = Forward::new(&server.base, api_key, &audit).run(&["check"]);
+    assert!(!without.status.success() && shown(&without).contains("ca_file"), "{}", shown(&without));
+    let named = format!("ca_file = {:?}\n{audit}", path("ca.pem"));
+    let checked = Forward::new(&server.base, api_key, &named).run(&["check"]);
+    assert!(checked.status.success(), "{}", shown(&checked));
+    let wrong = format!("ca_file = {:?}\n{audit}", path("key.pem"));
+    let refused = Forward::new(&server.base, api_key, &wrong).run(&["check"]);
+    let said = shown(&refused);
+    assert!(said.contains("line 6: ca_file: ") && said.contains("key.pem holds no certificate"), "{said}");
+}
+
 /// A service that was restored from a backup does not know what came after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_a_restore_moved_back_is_said_in_the_log_and_the_status() {

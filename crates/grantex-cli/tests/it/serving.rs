@@ -163,7 +163,13 @@ async fn a_backup_is_a_data_directory() {
     assert!(!backup().status.success(), "an existing folder is not overwritten");
     client.token(&agent).await;
 
-    let restored_server = Server::start(&copy, &["--public-url", "http://same.example"]);
+    // The drill of docs/security.md: what is served is a copy, and the backup stays as it is.
+    let (database, restored_data) = (copy.join("grantex.db"), folder.path().join("restored"));
+    let before = fs::read(&database).unwrap();
+    let copied = Command::new("cp").arg("-a").args([&copy, &restored_data]).status().unwrap();
+    assert!(copied.success());
+    assert!(output(&["check", "--data-dir", restored_data.to_str().unwrap()]).status.success());
+    let restored_server = Server::start(&restored_data, &["--public-url", "http://same.example"]);
     let restored = client.at(&restored_server.base);
     let log = client.log().await;
     assert_eq!(restored.log().await[..], log[..2]);
@@ -172,6 +178,8 @@ async fn a_backup_is_a_data_directory() {
     assert_eq!(verdict["valid"], true);
     let refresh = json!({"agentId": agent, "refreshToken": token["refreshToken"]});
     assert_eq!(restored.post("/v1/token/refresh", &refresh).await.unwrap().0, 201);
+    assert_eq!(fs::read(&database).unwrap(), before);
+    assert!(!copy.join("grantex.db-wal").exists(), "nobody opened the backup");
 }
 
 #[tokio::test]
