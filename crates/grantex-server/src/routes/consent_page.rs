@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::decided_page::Decided;
-use super::pages::{Message, PageError, PageForm, STYLE, asked_budget, page, readable};
+use super::pages::{PageError, PageForm, STYLE, asked_budget, message, page, readable};
 use super::scopes::ScopeText;
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
@@ -195,12 +195,12 @@ fn outcome(app: &App, request: &AuthRequest) -> Response {
         let to = redirect(target, code.as_deref(), request.state.as_deref(), issuer);
         return Redirect::to(&to).into_response();
     }
-    let message = match &code {
-        Some(code) => format!("Access was given. If the application asks for a code, it is: {code}"),
-        None => "Access was refused. The application gets nothing. You can close this page.".to_owned(),
-    };
-    let title = if approved { "Approved" } else { "Denied" };
-    page(&Message { title, text: &message, style: STYLE }, None)
+    if approved {
+        let text =
+            "You gave access. If the application asks for a code, give it this one:";
+        return message("Approved", text, code.as_deref());
+    }
+    message("Denied", "You gave no access. The application gets nothing. You can close this page.", None)
 }
 
 /// The redirect with the code or the refusal, the state, and whose answer it is (RFC 9207): a client that

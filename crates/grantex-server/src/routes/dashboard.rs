@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use super::access_tree::{Access, Row};
-use super::pages::{Message, PageError, PageForm, STYLE, page, readable};
+use super::pages::{PageError, PageForm, STYLE, message, page, readable};
 use super::principals::Principal;
 use super::revoke_page::Revoke;
 use crate::App;
@@ -204,7 +204,7 @@ pub(super) async fn sign_out(
     require_own_form(&app, &principal, &form.token)?;
     principal.sign_out(&app).await?;
     let text = "Neither this browser nor the link that you opened shows your access any more.";
-    let mut response = page(&Message { title: "Signed out", text, style: STYLE }, None);
+    let mut response = message("Signed out", text, None);
     set_cookie(&app, &mut response, "", 0)?;
     Ok(response)
 }

@@ -51,7 +51,7 @@ impl IntoResponse for PageError {
         if let Some(first) = message.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        let mut response = page(&Message { title: "This did not work", text: &message, style: STYLE }, None);
+        let mut response = self::message("This did not work", &message, None);
         *response.status_mut() = status;
         response.headers_mut().extend(headers);
         response
@@ -76,10 +76,16 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for PageForm<T> {
 
 #[derive(Template)]
 #[template(path = "message.html")]
-pub(super) struct Message<'a> {
-    pub(super) title: &'a str,
-    pub(super) text: &'a str,
-    pub(super) style: &'static str,
+struct Message<'a> {
+    title: &'a str,
+    text: &'a str,
+    code: Option<&'a str>,
+    style: &'static str,
+}
+
+/// A page that says one thing, with a code that the reader may need.
+pub(super) fn message(title: &str, text: &str, code: Option<&str>) -> Response {
+    page(&Message { title, text, code, style: STYLE }, None)
 }
 
 /// Renders a page. Its forms may lead to this service and, through it, to `form_target`.
