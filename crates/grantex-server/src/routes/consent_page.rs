@@ -196,8 +196,7 @@ fn outcome(app: &App, request: &AuthRequest) -> Response {
         return Redirect::to(&to).into_response();
     }
     if approved {
-        let text =
-            "You gave access. If the application asks for a code, give it this one:";
+        let text = "You gave access. If the application asks for a code, give it this one:";
         return message("Approved", text, code.as_deref());
     }
     message("Denied", "You gave no access. The application gets nothing. You can close this page.", None)
