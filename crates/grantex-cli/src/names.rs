@@ -9,17 +9,21 @@ use grantex_types::{AgentId, GrantId};
 
 /// Agents, and as many grants, that are remembered: some megabytes. Beyond it all are looked up anew.
 const MOST: usize = 4096;
-/// How long looking up may take of each second, so that events that come fast are not held up by it: beyond it
+/// The longest that one look-up is waited for: a new connection to a service far away takes half a second.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Looking up takes a quarter of the time at most, so that events that come fast are not held up by it: beyond that
 /// they are shown with ids.
-const TIME_A_SECOND: Duration = Duration::from_millis(250);
+const SHARE: u32 = 4;
+/// How far ahead of its share it may be.
+const BURST: Duration = Duration::from_secs(1);
 
 /// Names and grants of one developer.
 pub(crate) struct Names {
     client: Client,
     agents: HashMap<AgentId, Option<String>>,
     grants: HashMap<GrantId, Option<Grant>>,
-    second: Instant,
-    spent: Duration,
+    /// Until when what was spent takes up its share.
+    paid_until: Instant,
 }
 
 impl Names {
@@ -28,8 +32,7 @@ impl Names {
             client: client.clone(),
             agents: HashMap::new(),
             grants: HashMap::new(),
-            second: Instant::now(),
-            spent: Duration::ZERO,
+            paid_until: Instant::now(),
         }
     }
 
@@ -62,15 +65,12 @@ impl Names {
     /// What the service answers, `Some(None)` if there is no such thing; `None` if there was no time for an answer.
     async fn look_up<T>(&mut self, call: impl Future<Output = Result<T, Error>>) -> Option<Option<T>> {
         let begin = Instant::now();
-        if begin.duration_since(self.second) >= Duration::from_secs(1) {
-            (self.second, self.spent) = (begin, Duration::ZERO);
-        }
-        let left = TIME_A_SECOND.saturating_sub(self.spent);
-        if left.is_zero() {
+        if self.paid_until.saturating_duration_since(begin) > BURST {
             return None;
         }
-        let answer = tokio::time::timeout(left, call).await;
-        self.spent = self.spent.saturating_add(begin.elapsed());
+        let answer = tokio::time::timeout(PATIENCE, call).await;
+        let cost = begin.elapsed().saturating_mul(SHARE);
+        self.paid_until = self.paid_until.max(begin).checked_add(cost).unwrap_or(begin);
         match answer {
             Ok(Ok(found)) => Some(Some(found)),
             Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Some(None),
