@@ -20,9 +20,11 @@ const AGENTS: [(&str, &str, &[&str]); 3] = [
     ("Research agent", "Reads and summarises documents", &["files:read", "email:read"]),
 ];
 const PRINCIPALS: [&str; 4] = ["user-ada", "user-grace", "user-alan", "user-edsger"];
-/// Grants of earlier rounds that stay in force, so that they can be looked at: an hour's at the usual rate.
+/// Grants of earlier rounds that stay in force, so that they can be looked at: an hour's at the
+/// usual rate.
 const LASTING_GRANTS: usize = 2_000;
-/// Longer than they stay in force at the usual rate; what is in force when the demo ends, ends then.
+/// Longer than they stay in force at the usual rate; what is in force when the demo ends, ends
+/// then.
 const LIFETIME: &str = "2h";
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -69,9 +71,9 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// One principal's grant from consent to a spent budget, part of which goes to another agent and, every other
-    /// time, is taken back; then the end of the oldest of the lasting grants, if there are enough. Every step makes at
-    /// least one event, and two rounds make all five types.
+    /// One principal's grant from consent to a spent budget, part of which goes to another agent
+    /// and, every other time, is taken back; then the end of the oldest of the lasting grants, if
+    /// there are enough. Every step makes at least one event, and two rounds make all five types.
     async fn run(&self, steps: &mut Interval, lasting: &mut VecDeque<GrantId>) -> Result<(), Failure> {
         let count = self.agents.len().max(1);
         let pick = |offset: usize| self.agents.get(self.number.wrapping_add(offset).checked_rem(count)?);

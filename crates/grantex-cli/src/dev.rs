@@ -127,7 +127,8 @@ fn show_key(data_dir: &Path) -> Result<(), Failure> {
     };
     let (Ok(key), Ok(base)) = (read(KEY_FILE), read(BASE_FILE)) else {
         return Err(format!(
-            "there is no development key in {}; `grantex dev` makes one there, or name the folder that it used with --data-dir",
+            "there is no development key in {}; `grantex dev` makes one there, or name the folder that \
+             it used with --data-dir",
             data_dir.display()
         )
         .into());

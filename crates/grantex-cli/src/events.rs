@@ -33,8 +33,8 @@ pub(crate) struct Events {
 enum Command {
     /// Print events as they happen; reconnects and resumes by itself
     ///
-    /// On a terminal a line has the names of agents instead of ids, the local time, and fits the width. Elsewhere, as
-    /// in a pipe, it has whole ids and UTC.
+    /// On a terminal a line has the names of agents instead of ids, the local time, and fits the
+    /// width. Elsewhere, as in a pipe, it has whole ids and UTC.
     #[command(after_help = "Examples:
   grantex events tail --types budget.threshold,budget.exhausted
   grantex events tail --since 5m                        first the last five minutes, then live
@@ -43,8 +43,8 @@ enum Command {
     Tail(Selection),
     /// Print the history, the newest event first, and end
     ///
-    /// On a terminal a line has the names of agents instead of ids, the local time, and fits the width. Elsewhere, as
-    /// in a pipe, it has whole ids and UTC.
+    /// On a terminal a line has the names of agents instead of ids, the local time, and fits the
+    /// width. Elsewhere, as in a pipe, it has whole ids and UTC.
     #[command(after_help = "Examples:
   grantex events list --limit 20
   grantex events list --since yesterday --until 14:00
@@ -74,7 +74,8 @@ struct Part {
     #[arg(long)]
     oldest: bool,
     /// Before this time, in the same forms
-    #[arg(long, value_name = "TIME", value_parser = when::parse, long_help = format!("Before this time: {}", when::FORMS))]
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    #[arg(long_help = format!("Before this time: {}", when::FORMS))]
     until: Option<Timestamp>,
     /// Before this event
     #[arg(long, value_name = "EVENT", conflicts_with = "until")]
@@ -99,7 +100,8 @@ struct Selection {
     #[arg(long, value_name = "ID")]
     grant: Option<String>,
     /// From this time on: 5m (ago), 14:00, yesterday, RFC 3339; --help says more
-    #[arg(long, value_name = "TIME", value_parser = when::parse, long_help = format!("From this time on: {}", when::FORMS))]
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    #[arg(long_help = format!("From this time on: {}", when::FORMS))]
     since: Option<Timestamp>,
     /// After this event
     #[arg(long, value_name = "EVENT", conflicts_with = "since")]

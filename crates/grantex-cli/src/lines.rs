@@ -1,7 +1,7 @@
 //! Events as lines for people, and as JSON.
 //!
-//! A terminal gets sentences with names, in the local time zone, cut to its width. Where the output goes elsewhere each
-//! line has the whole ids and UTC.
+//! A terminal gets sentences with names, in the local time zone, cut to its width. Where the output
+//! goes elsewhere each line has the whole ids and UTC.
 
 use std::io::IsTerminal as _;
 
@@ -42,7 +42,8 @@ const GAP: &str = "  ";
 const SHORT_ID_CHARS: usize = 6;
 /// Columns that a sentence has left beside a whole id: nearly every one fits.
 const WIDE_SENTENCE: usize = 72;
-/// Columns that it has left beside a short one: most fit. On a terminal of 80 columns the sentence has them all.
+/// Columns that it has left beside a short one: most fit. On a terminal of 80 columns the sentence
+/// has them all.
 const LEAST_SENTENCE: usize = 54;
 
 impl Lines {
@@ -113,8 +114,8 @@ fn columns() -> usize {
     }
 }
 
-/// A sentence and an id that fill `room` columns, the same way for every event: the whole id where there is much room,
-/// else a short one, else none.
+/// A sentence and an id that fill `room` columns, the same way for every event: the whole id where
+/// there is much room, else a short one, else none.
 fn fitted(sentence: &str, id: &str, room: usize) -> (String, String) {
     let beside = |id: &str| room.saturating_sub(GAP.len()).saturating_sub(width(id));
     let short = short(id);

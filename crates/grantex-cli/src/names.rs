@@ -7,12 +7,14 @@ use grantex::{Client, Error, ErrorKind};
 use grantex_types::api::grants::Grant;
 use grantex_types::{AgentId, GrantId};
 
-/// Agents, and as many grants, that are remembered: some megabytes. Beyond it all are looked up anew.
+/// Agents, and as many grants, that are remembered: some megabytes. Beyond it all are looked up
+/// anew.
 const MOST: usize = 4096;
-/// The longest that one look-up is waited for: a new connection to a service far away takes half a second.
+/// The longest that one look-up is waited for: a new connection to a service far away takes half a
+/// second.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Looking up takes a quarter of the time at most, so that events that come fast are not held up by it: beyond that
-/// they are shown with ids.
+/// Looking up takes a quarter of the time at most, so that events that come fast are not held up by
+/// it: beyond that they are shown with ids.
 const SHARE: u32 = 4;
 /// How far ahead of its share it may be.
 const BURST: Duration = Duration::from_secs(1);
@@ -62,7 +64,8 @@ impl Names {
         self.grants.get(&id)?.clone()
     }
 
-    /// What the service answers, `Some(None)` if there is no such thing; `None` if there was no time for an answer.
+    /// What the service answers, `Some(None)` if there is no such thing; `None` if there was no
+    /// time for an answer.
     async fn look_up<T>(&mut self, call: impl Future<Output = Result<T, Error>>) -> Option<Option<T>> {
         let begin = Instant::now();
         if self.paid_until.saturating_duration_since(begin) > BURST {

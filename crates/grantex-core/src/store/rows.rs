@@ -215,11 +215,12 @@ pub trait Read {
 
     /// What the developer's log spans.
     fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds>;
-    /// Shows the events that a scan asks for, in its order and without a gap. None when it starts at the head; it
-    /// starts at the oldest event when what it starts after was trimmed. [Newest first](Order::NewestFirst) it starts
-    /// at the head when what it starts after lies beyond, and shows none when that is the oldest event or was trimmed.
-    /// An event that is missing or not as it was written is never shown: a scan ends before it, and one that begins
-    /// with it fails with [`StoreError::Damaged`](super::StoreError::Damaged).
+    /// Shows the events that a scan asks for, in its order and without a gap. None when it starts
+    /// at the head; it starts at the oldest event when what it starts after was trimmed. [Newest
+    /// first](Order::NewestFirst) it starts at the head when what it starts after lies beyond, and
+    /// shows none when that is the oldest event or was trimmed. An event that is missing or not as
+    /// it was written is never shown: a scan ends before it, and one that begins with it fails with
+    /// [`StoreError::Damaged`](super::StoreError::Damaged).
     fn scan_events(
         &self,
         developer: DeveloperId,
@@ -248,12 +249,13 @@ pub trait Read {
     /// The position of the last retained event before `at` that can be read: the head if all are
     /// earlier. Logarithmic like [`position_of`](Self::position_of).
     fn position_before(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position>;
-    /// The position of the last retained event before `at`, damaged or not, as far as those that can be read tell: a
-    /// damaged one counts as before `at` until one that can be read is not. Logarithmic.
+    /// The position of the last retained event before `at`, damaged or not, as far as those that
+    /// can be read tell: a damaged one counts as before `at` until one that can be read is not.
+    /// Logarithmic.
     fn position_until(&self, developer: DeveloperId, at: Timestamp) -> StoreResult<Position>;
-    /// The position of the last event before the one with this id, `None` for an id that this log never had. A
-    /// [`Damage::resume_before`] has the position below the damage, and so has the id of a trimmed event that of the
-    /// last trimmed one. Logarithmic.
+    /// The position of the last event before the one with this id, `None` for an id that this log
+    /// never had. A [`Damage::resume_before`] has the position below the damage, and so has the id
+    /// of a trimmed event that of the last trimmed one. Logarithmic.
     ///
     /// [`Damage::resume_before`]: crate::log::Damage::resume_before
     fn position_below(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>>;

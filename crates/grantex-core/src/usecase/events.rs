@@ -72,7 +72,8 @@ pub fn locate_stop(store: &dyn Read, developer: DeveloperId, stop: Stop) -> Resu
     }
 }
 
-/// One event of the log. Whether an id that is not above the last trimmed one's belonged to an event is not known.
+/// One event of the log. Whether an id that is not above the last trimmed one's belonged to an
+/// event is not known.
 pub fn find(store: &dyn Read, developer: DeveloperId, id: EventId) -> Result<StoredEvent> {
     let bounds = store.log_bounds(developer)?;
     if bounds.trimmed > 0 && id <= bounds.trimmed_id {
@@ -84,8 +85,8 @@ pub fn find(store: &dyn Read, developer: DeveloperId, id: EventId) -> Result<Sto
         });
     }
     let Some(position) = store.position_of(developer, id)? else { return Err(Error::not_found("event")) };
-    // Where it lies in a stretch that is damaged, the position may be that of the event before the stretch: the
-    // scan after it then fails as a page there does.
+    // Where it lies in a stretch that is damaged, the position may be that of the event before the
+    // stretch: the scan after it then fails as a page there does.
     for after in [position.saturating_sub(1), position] {
         let found = store.events(developer, after, 1, 0)?;
         if let Some(event) = found.into_iter().find(|event| event.id == id) {

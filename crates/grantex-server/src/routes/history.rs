@@ -25,7 +25,8 @@ use crate::stream::{Filter, FilterQuery};
 
 const DEFAULT_EVENTS: u32 = 100;
 const MOST_EVENTS: u32 = 1000;
-/// Bytes of the envelopes that one call looks at, and of those that it shows: a page of large events ends early.
+/// Bytes of the envelopes that one call looks at, and of those that it shows: a page of large
+/// events ends early.
 const MOST_BYTES_LOOKED_AT: usize = 4 << 20;
 const MOST_BYTES_SHOWN: usize = 1 << 20;
 
@@ -186,10 +187,11 @@ fn raw(envelope: &[u8]) -> grantex_core::Result<Box<RawValue>> {
 
 /// Read the history
 ///
-/// Pages through the developer's log: the same events as on the streams, oldest first unless `order=desc` asks for the
-/// newest first. `after`, `before`, `since` and `until` say the same in both orders; read on with the `nextCursor` as
-/// `after`, or as `before` with `order=desc`. A page ends before an event that is damaged in the store; the page that
-/// would begin with it is a 500 `EVENT_DAMAGED` that names its position, and whose `resumeAfter` (`resumeBefore` with
+/// Pages through the developer's log: the same events as on the streams, oldest first unless
+/// `order=desc` asks for the newest first. `after`, `before`, `since` and `until` mean the same in
+/// both orders; read on with the `nextCursor` as `after`, or as `before` with `order=desc`. A page
+/// ends before an event that is damaged in the store; the page that would begin with it is a 500
+/// `EVENT_DAMAGED` that names its position, and whose `resumeAfter` (`resumeBefore` with
 /// `order=desc`) leads past it.
 #[utoipa::path(get, path = "/v1/events", tag = "Events", params(FilterQuery, HistoryQuery),
     responses((status = 200, description = "The events", body = EventList)))]
@@ -206,9 +208,11 @@ async fn list(
 
 /// Get an event
 ///
-/// 404 for an event that this log does not have. 410 `EVENTS_EXPIRED` for an id so old that its event, if there was
-/// one, is no longer retained. 500 `EVENT_DAMAGED` for one that is damaged in the store.
-#[utoipa::path(get, path = "/v1/events/{id}", tag = "Events", params(("id" = EventId, Path, description = "The event")),
+/// 404 for an event that this log does not have. 410 `EVENTS_EXPIRED` for an id so old that its
+/// event, if there was one, is no longer retained. 500 `EVENT_DAMAGED` for one that is damaged in
+/// the store.
+#[utoipa::path(get, path = "/v1/events/{id}", tag = "Events",
+    params(("id" = EventId, Path, description = "The event")),
     responses((status = 200, description = "The event and its position", body = PlacedEvent)))]
 async fn get(
     Auth(caller): Auth,

@@ -15,8 +15,8 @@ bodies! {
         #[serde(default)]
         #[cfg_attr(feature = "openapi", schema(required = true))]
         pub positions: Vec<u64>,
-        /// Where to read on (`after`; `before` with `order=desc`), also past events that the filter hid; `null` when
-        /// the log held nothing more at the time of the answer.
+        /// Where to read on (`after`; `before` with `order=desc`), also past events that the filter
+        /// hid; `null` when the log held nothing more at the time of the answer.
         pub next_cursor: Option<EventId>,
         /// The position of the oldest event that is retained; one above `head` while there is none.
         #[serde(default)]

@@ -77,8 +77,8 @@ impl<'a> Events<'a> {
         Subscription { task }
     }
 
-    /// One page of the history, oldest first unless the parameters say otherwise. Its `next_cursor` is `None` when the
-    /// log held nothing more at the time of the answer.
+    /// One page of the history, oldest first unless the parameters say otherwise. Its `next_cursor`
+    /// is `None` when the log held nothing more at the time of the answer.
     pub async fn list(&self, params: &HistoryParams) -> Result<Page<GrantexEvent>, Error> {
         page(self.client, params).await
     }
@@ -102,8 +102,9 @@ impl<'a> Events<'a> {
         })
     }
 
-    /// One event, and where it stands in the log. [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is
-    /// none, [`ErrorKind::Gone`](crate::ErrorKind::Gone) when the log does not go back that far any more.
+    /// One event, and where it stands in the log.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is none,
+    /// [`ErrorKind::Gone`](crate::ErrorKind::Gone) when the log does not go back that far any more.
     pub async fn get(&self, id: impl Display) -> Result<PlacedEvent, Error> {
         let call = self.client.transport.get(format!("/v1/events/{}", segment(id)));
         let found: grantex_types::api::events::PlacedEvent = call.json().await?;
