@@ -17,8 +17,8 @@ fn lines(is_example: bool) -> Vec<(&'static str, &'static str)> {
 }
 
 fn parse(lines: &[(&str, &str)]) -> Options {
-    let text: String = lines.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
-    toml::from_str(&text).unwrap()
+    let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    toml::from_str(&lines.join("\n")).unwrap()
 }
 
 #[test]

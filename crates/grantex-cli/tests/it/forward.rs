@@ -297,6 +297,45 @@ async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
     forward.wait_for(|status| status["deadLetters"] == 2);
 }
 
+/// What a destination was retrying with the configuration before is over with the new one, also in the metrics.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_ends_what_was_retried() {
+    let (_data, server, client) = service().await;
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    let (good, _) = receiver().await;
+    let down = StatusCode::SERVICE_UNAVAILABLE;
+    let bad = serve(Router::new().fallback(any(move || async move { down }))).await;
+    let rest = format!(
+        "listen = \"127.0.0.1:0\"\n[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{bad}\"\n"
+    );
+    let forward = Forward::new(&server.base, &client.key, &rest);
+    let mut daemon = forward.start(&["--log-format", "json"]);
+    let line: Value = serde_json::from_str(&daemon.err.wait_for("serving health")).unwrap();
+    let address = format!("http://{}/metrics", line["address"].as_str().unwrap());
+    let shows = async |lines: &[&str]| {
+        let begun = std::time::Instant::now();
+        loop {
+            let metrics = client.http.get(&address).send().await.unwrap().text().await.unwrap();
+            let is_shown = |line: &&str| metrics.contains(&line.replace("{}", "{destination=\"hook\"}"));
+            if lines.iter().all(is_shown) {
+                return;
+            }
+            assert!(begun.elapsed() < crate::support::PATIENCE, "{lines:?}: {metrics}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    shows(&["grantex_forward_retrying{} 1", "grantex_forward_dead_letters_total{} 0"]).await;
+    let config = forward.path().join("forward.toml");
+    fs::write(&config, fs::read_to_string(&config).unwrap().replace(&bad, &good)).unwrap();
+    daemon.signal("-HUP");
+    shows(&["grantex_forward_events_delivered_total{} 2", "grantex_forward_retrying{} 0"]).await;
+    shows(&["grantex_forward_failing{} 0", "grantex_forward_up{} 1"]).await;
+    forward.wait_for(|status| status["state"] == "running" && status["behind"] == 0);
+    daemon.signal("-TERM");
+    assert!(daemon.wait());
+}
+
 /// The service's certificate comes from an authority that only `ca_file` names.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_of_a_private_authority_is_reached_with_its_certificate() {
