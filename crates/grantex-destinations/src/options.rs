@@ -54,14 +54,16 @@ pub struct DeliveryOptions {
     pub on_lost_position: Option<OnLostPosition>,
 }
 
-/// What to do when events are gone before they could be delivered.
+/// What to do when the log does not have the position: events were deleted before they could be delivered, or the
+/// log was restored from an older copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnLostPosition {
     /// Stop this destination and say so: somebody decides.
     #[default]
     Stop,
-    /// Go on from the oldest event that is there, with the gap recorded.
+    /// Go on from the oldest event that is there, with the gap recorded. After a restore, what was delivered before
+    /// arrives again.
     Continue,
 }
 

@@ -58,7 +58,10 @@ export class KeyRefusedError extends SourceError {}
 /** The state folder is in use by another process, cannot be read or written, or is damaged. */
 export class StateError extends SourceError {}
 
-/** Events were deleted by the service before they could be delivered, and `onLostPosition` is `'stop'`. */
+/**
+ * The log does not have the position, and `onLostPosition` is `'stop'`: events were deleted before they could be
+ * delivered, or the service was restored from an older copy.
+ */
 export class LostPositionError extends SourceError {}
 
 /** Something failed while delivering: what `onError` is told. Delivering goes on, unless `retryInMs` is `undefined`. */
