@@ -33,6 +33,8 @@ type Client struct {
 	Keys *KeysService
 	// PrincipalSessions are sessions in which principals see and revoke their own grants.
 	PrincipalSessions *PrincipalSessionsService
+	// ScopeNames are what principals read for scopes.
+	ScopeNames *ScopeNamesService
 	// Tokens are grant tokens.
 	Tokens *TokensService
 
@@ -122,6 +124,7 @@ func NewClient(apiKey string, opts ...Option) *Client {
 		Grants:            &GrantsService{t},
 		Keys:              &KeysService{t},
 		PrincipalSessions: &PrincipalSessionsService{t},
+		ScopeNames:        &ScopeNamesService{t},
 		Tokens:            &TokensService{t, &verifier{transport: t, developerID: s.developerID, issuer: s.issuer}},
 		transport:         t,
 	}

@@ -170,6 +170,12 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 		params := read[TicketParams](args)
 		params.EventTypes = read[struct{ EventTypes []string }](args).EventTypes
 		return client.Events.CreateTicket(ctx, params)
+	case "scopeNames.set":
+		return client.ScopeNames.Set(ctx, read[struct{ Scopes []NewScopeName }](args).Scopes)
+	case "scopeNames.list":
+		return client.ScopeNames.List(ctx)
+	case "scopeNames.remove":
+		return done(client.ScopeNames.Remove(ctx, text("scope")))
 	case "principalSessions.create":
 		return client.PrincipalSessions.Create(ctx, read[PrincipalSessionRequest](args))
 	}

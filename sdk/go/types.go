@@ -87,6 +87,29 @@ type AuthorizeRequest struct {
 	Audience            string   `json:"audience,omitempty"`
 	CodeChallenge       string   `json:"codeChallenge,omitempty"`
 	CodeChallengeMethod string   `json:"codeChallengeMethod,omitempty"`
+	// Budget is what the grant may spend from the exchange on. The principal reads it on the consent page.
+	Budget *RequestedBudget `json:"budget,omitempty"`
+}
+
+// RequestedBudget is a budget that is asked for together with the access; Currency is USD unless given.
+type RequestedBudget struct {
+	InitialBudget string `json:"initialBudget"`
+	Currency      string `json:"currency,omitempty"`
+}
+
+// NewScopeName is a name to give to a scope: what it allows, in a few words that follow "it may".
+type NewScopeName struct {
+	Scope       string `json:"scope"`
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+}
+
+// ScopeName is a scope with the name that principals read.
+type ScopeName struct {
+	Scope       string `json:"scope"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	UpdatedAt   string `json:"updatedAt"`
 }
 
 // AuthorizeResponse is an authorization request. Whoever has the ConsentURL can decide: send it to the principal

@@ -21,7 +21,7 @@ WORDS = [
     ),
     (r"\n    def aclose\(self\) -> None:\n +\"\"\"The same as `close`\..+?self\.close\(\)\n", ""),
     (r"Leaving `async with`", "Leaving `with`"),
-    (r"from collections.abc import Awaitable\n", ""),
+    (r"from collections.abc import Awaitable, ", "from collections.abc import "),
     (r"Awaitable\[None\]", "None"),
     (r"httpx\.Async(Client|HTTPTransport)", r"httpx.\1"),
     (r"\bAsync([A-Z])", r"Sync\1"),

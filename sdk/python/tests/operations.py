@@ -7,7 +7,16 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from grantex import AsyncList, Grantex, Page, PlacedEvent, SyncGrantex, SyncList
+from grantex import (
+    AsyncList,
+    Grantex,
+    NewScopeName,
+    Page,
+    PlacedEvent,
+    RequestedBudget,
+    SyncGrantex,
+    SyncList,
+)
 from grantex._models import Model
 
 POSITIONAL = {
@@ -21,11 +30,15 @@ POSITIONAL = {
     "events.get": "eventId",
     "grants.get": "grantId",
     "grants.revoke": "grantId",
+    "scopeNames.remove": "scope",
     "budgets.get": "grantId",
     "budgets.transactions": "grantId",
 }
 METHODS = {
     "events.createTicket": "events.create_ticket",
+    "scopeNames.set": "scope_names.set",
+    "scopeNames.list": "scope_names.list",
+    "scopeNames.remove": "scope_names.remove",
     "principalSessions.create": "principal_sessions.create",
     "tokens.verifyOffline": "tokens.verify_offline",
 }
@@ -58,6 +71,10 @@ def prepare(client: Any, operation: str, args: dict[str, Any]) -> tuple[Any, lis
     """The method with its arguments."""
     name = operation.removesuffix(".all")
     options = {snake(key): value for key, value in args.items()}
+    if name == "scopeNames.set":
+        options["scopes"] = [NewScopeName(**one) for one in options["scopes"]]
+    if "budget" in options:
+        options["budget"] = RequestedBudget(**{snake(key): value for key, value in options["budget"].items()})
     positional = [options.pop(snake(POSITIONAL[name]))] if name in POSITIONAL else []
     method = client
     for part in METHODS.get(name, name).split("."):

@@ -7,6 +7,7 @@ import { Budgets } from './resources/budgets.js';
 import { Grants } from './resources/grants.js';
 import { Keys } from './resources/keys.js';
 import { PrincipalSessions } from './resources/principal-sessions.js';
+import { ScopeNames } from './resources/scope-names.js';
 import { Tokens } from './resources/tokens.js';
 import { type CreateOptions, type RequestOptions, type Settings, Transport } from './transport.js';
 import type {
@@ -73,6 +74,8 @@ export class Grantex {
   readonly keys: Keys;
   /** Sessions in which principals see and revoke their own grants. */
   readonly principalSessions: PrincipalSessions;
+  /** What principals read for scopes. */
+  readonly scopeNames: ScopeNames;
   /** Grant tokens. */
   readonly tokens: Tokens;
 
@@ -90,6 +93,7 @@ export class Grantex {
     this.grants = new Grants(this.#transport, onError);
     this.keys = new Keys(this.#transport);
     this.principalSessions = new PrincipalSessions(this.#transport);
+    this.scopeNames = new ScopeNames(this.#transport);
     const verifier = new Verifier(this.#transport, options.developerId, options.issuer);
     this.tokens = new Tokens(this.#transport, verifier);
   }

@@ -93,6 +93,32 @@ export interface AuthorizeRequest {
   /** PKCE: the base64url SHA-256 of a verifier that the exchange must show. */
   codeChallenge?: string | undefined;
   codeChallengeMethod?: 'S256' | undefined;
+  /** The budget that the grant has from the exchange on. The principal reads it on the consent page. */
+  budget?: RequestedBudget | undefined;
+}
+
+/** A budget that is asked for together with the access. */
+export interface RequestedBudget {
+  initialBudget: AmountInput;
+  /** Three upper-case letters; `USD` unless given. */
+  currency?: string | undefined;
+}
+
+/** A name to give to a scope. */
+export interface NewScopeName {
+  scope: string;
+  /** What it allows, in a few words that follow "it may", such as `Read your calendar`. */
+  name: string;
+  /** More about it; empty unless given. */
+  description?: string | undefined;
+}
+
+/** A scope with the name that principals read. */
+export interface ScopeName {
+  scope: string;
+  name: string;
+  description: string;
+  updatedAt: string;
 }
 
 /** An authorization request. */

@@ -111,6 +111,12 @@ export async function call(
       return (await all(grantex.events.list(body))).map(envelope);
     case 'events.createTicket':
       return grantex.events.createTicket(body);
+    case 'scopeNames.set':
+      return grantex.scopeNames.set(body);
+    case 'scopeNames.list':
+      return grantex.scopeNames.list();
+    case 'scopeNames.remove':
+      return grantex.scopeNames.remove(args.scope);
     case 'principalSessions.create':
       return grantex.principalSessions.create(body);
     default:

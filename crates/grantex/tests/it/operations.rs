@@ -123,6 +123,9 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
             };
             value(client.events().create_ticket(&params).await?)
         }
+        "scopeNames.set" => value(client.scope_names().set(&request(args)).await?),
+        "scopeNames.list" => value(client.scope_names().list().await?),
+        "scopeNames.remove" => value(client.scope_names().remove(text("scope")).await?),
         "principalSessions.create" => value(client.principal_sessions().create(&request(args)).await?),
         other => panic!("no operation is called {other}"),
     })

@@ -128,6 +128,47 @@ class SignupResponse(Model):
 
 
 @dataclass(frozen=True)
+class RequestedBudget:
+    """A budget that is asked for together with the access; `USD` unless said otherwise."""
+
+    initial_budget: AmountInput
+    currency: Optional[str] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """It as the API takes it."""
+        body = {"initialBudget": amount_text(self.initial_budget)}
+        return body if self.currency is None else {**body, "currency": self.currency}
+
+
+@dataclass(frozen=True)
+class NewScopeName:
+    """A name to give to a scope: what it allows, in a few words that follow "it may"."""
+
+    scope: str
+    name: str
+    description: Optional[str] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """It as the API takes it."""
+        body = {"scope": self.scope, "name": self.name}
+        return body if self.description is None else {**body, "description": self.description}
+
+
+@dataclass(frozen=True)
+class ScopeName(Model):
+    """A scope with the name that principals read."""
+
+    scope: str
+    name: str
+    description: str
+    updated_at: str
+
+
+Names = list[ScopeName]
+"""Under a name of its own: a class with a method `list` has no other `list`."""
+
+
+@dataclass(frozen=True)
 class ApiKey(Model):
     """An API key without its secret; `prefix` are its first characters."""
 

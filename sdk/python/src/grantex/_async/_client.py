@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Optional, Union
 
 from .._errors import ConfigurationError
-from .._models import AuthorizeResponse, Developer, Mode, SignupResponse
+from .._models import AuthorizeResponse, Developer, Mode, RequestedBudget, SignupResponse
 from .._request import Call, check_base_url
 from ._events import AsyncEvents
 from ._pending import Pending
@@ -18,6 +18,7 @@ from ._resources import (
     AsyncGrants,
     AsyncKeys,
     AsyncPrincipalSessions,
+    AsyncScopeNames,
     AsyncTokens,
 )
 from ._runtime import KeyFunction
@@ -74,6 +75,8 @@ class Grantex:
         """API keys."""
         self.principal_sessions = AsyncPrincipalSessions(self._transport)
         """Sessions in which principals see and revoke their own grants."""
+        self.scope_names = AsyncScopeNames(self._transport)
+        """What principals read for scopes."""
         self.tokens = AsyncTokens(self._transport, AsyncVerifier(self._transport, developer_id, issuer))
         """Grant tokens."""
 
@@ -114,6 +117,7 @@ class Grantex:
         audience: Optional[str] = None,
         code_challenge: Optional[str] = None,
         code_challenge_method: Optional[str] = None,
+        budget: Optional[RequestedBudget] = None,
         idempotency_key: Optional[str] = None,
     ) -> AuthorizeResponse:
         """Asks a principal for consent; with a sandbox key it is given at once.
@@ -135,6 +139,7 @@ class Grantex:
             audience=audience,
             code_challenge=code_challenge,
             code_challenge_method=code_challenge_method,
+            budget=budget,
             idempotency_key=idempotency_key,
         )
 

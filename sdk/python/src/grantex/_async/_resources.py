@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, Optional
 
 from .._models import (
@@ -19,9 +19,13 @@ from .._models import (
     Grant,
     GrantStatus,
     GrantVerification,
+    Names,
+    NewScopeName,
     Page,
     PrincipalSession,
+    RequestedBudget,
     RotatedKey,
+    ScopeName,
     Strings,
     TokenResponse,
     TokenVerification,
@@ -104,6 +108,7 @@ class AsyncAuthorizations:
         audience: Optional[str] = None,
         code_challenge: Optional[str] = None,
         code_challenge_method: Optional[str] = None,
+        budget: Optional[RequestedBudget] = None,
         idempotency_key: Optional[str] = None,
     ) -> AuthorizeResponse:
         """Asks a principal for consent; the same as `client.authorize`.
@@ -118,6 +123,7 @@ class AsyncAuthorizations:
             audience: who the grant token is for.
             code_challenge: PKCE: the base64url SHA-256 of a verifier that the exchange must show.
             code_challenge_method: `S256`, together with the challenge.
+            budget: what the grant may spend from the exchange on; the principal reads it on the consent page.
             idempotency_key: the same key with the same request gives the first answer again, for 24 hours.
         """
         body = {
@@ -130,6 +136,7 @@ class AsyncAuthorizations:
             "audience": audience,
             "codeChallenge": code_challenge,
             "codeChallengeMethod": code_challenge_method,
+            "budget": budget.to_json() if budget else None,
         }
         call = creating("/v1/authorize", body, idempotency_key)
         return AuthorizeResponse.from_json(await self._transport.json(call))
@@ -332,6 +339,31 @@ class AsyncPrincipalSessions:
         body = {"principalId": principal_id, "expiresIn": expires_in}
         call = Call("POST", "/v1/principal-sessions", body=body)
         return PrincipalSession.from_json(await self._transport.json(call))
+
+
+class AsyncScopeNames:
+    """What principals read for scopes, on the consent page and on their own; `client.scope_names`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def set(self, scopes: Sequence[NewScopeName]) -> Names:
+        """Names scopes; those that are not among them keep their names.
+
+        >>> await client.scope_names.set([NewScopeName("calendar:read", "Read your calendar")])
+        """
+        body = {"scopes": [one.to_json() for one in scopes]}
+        answer = await self._transport.json(Call("PUT", "/v1/scopes", body=body))
+        return page_of(answer, "scopes", ScopeName.from_json).items
+
+    async def list(self) -> Names:
+        """All scopes that have a name; they are 500 at most."""
+        answer = await self._transport.json(Call("GET", "/v1/scopes"))
+        return page_of(answer, "scopes", ScopeName.from_json).items
+
+    async def remove(self, scope: str) -> None:
+        """Takes a scope's name away. Grants do not change."""
+        await self._transport.done(Call("DELETE", "/v1/scopes", {"scope": scope}))
 
 
 class AsyncTokens:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Optional, Union
 
 from .._errors import ConfigurationError
-from .._models import AuthorizeResponse, Developer, Mode, SignupResponse
+from .._models import AuthorizeResponse, Developer, Mode, RequestedBudget, SignupResponse
 from .._request import Call, check_base_url
 from ._events import SyncEvents
 from ._pending import Pending
@@ -20,6 +20,7 @@ from ._resources import (
     SyncGrants,
     SyncKeys,
     SyncPrincipalSessions,
+    SyncScopeNames,
     SyncTokens,
 )
 from ._runtime import KeyFunction
@@ -76,6 +77,8 @@ class SyncGrantex:
         """API keys."""
         self.principal_sessions = SyncPrincipalSessions(self._transport)
         """Sessions in which principals see and revoke their own grants."""
+        self.scope_names = SyncScopeNames(self._transport)
+        """What principals read for scopes."""
         self.tokens = SyncTokens(self._transport, SyncVerifier(self._transport, developer_id, issuer))
         """Grant tokens."""
 
@@ -116,6 +119,7 @@ class SyncGrantex:
         audience: Optional[str] = None,
         code_challenge: Optional[str] = None,
         code_challenge_method: Optional[str] = None,
+        budget: Optional[RequestedBudget] = None,
         idempotency_key: Optional[str] = None,
     ) -> AuthorizeResponse:
         """Asks a principal for consent; with a sandbox key it is given at once.
@@ -137,6 +141,7 @@ class SyncGrantex:
             audience=audience,
             code_challenge=code_challenge,
             code_challenge_method=code_challenge_method,
+            budget=budget,
             idempotency_key=idempotency_key,
         )
 
