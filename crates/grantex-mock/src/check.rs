@@ -70,6 +70,9 @@ pub(crate) fn request(
 
 /// The body with its amounts in one form: a client may send them as numbers or as texts.
 fn exact(mut body: Value) -> Value {
+    if let Some(budget) = body.get_mut("budget") {
+        *budget = exact(budget.take());
+    }
     for name in ["initialBudget", "amount"] {
         if let Some(value) = body.get_mut(name)
             && let Ok(amount) = serde_json::from_value::<Amount>(value.clone())
