@@ -7,6 +7,7 @@ const TICKS: f64 = 100.0;
 pub(crate) fn cpu_of(process: &str) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields.get(11).unwrap().parse::<f64>().unwrap() + fields.get(12).unwrap().parse::<f64>().unwrap())
+    (fields.get(11).unwrap().parse::<f64>().unwrap()
+        + fields.get(12).unwrap().parse::<f64>().unwrap())
         / TICKS
 }

@@ -1,4 +1,5 @@
-//! Durable commits: debits over HTTP, beside SQLite alone with as many debits a commit; and token exchanges.
+//! Durable commits: debits over HTTP, beside SQLite alone with as many debits a commit; and token
+//! exchanges.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,7 +32,11 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
         assert!((taken - debits as f64).abs() < 0.5, "{debits} debits took {taken}");
 
         let batch = commands / batches;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some hundred at most")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "some hundred at most"
+        )]
         let bare_batch = batch.round().max(1.0) as usize;
         let seconds = Duration::from_secs(if scale == Scale::Full { 4 } else { 1 });
         let (bare, _) = tokio::task::block_in_place(|| bare_debits(bare_batch, seconds));

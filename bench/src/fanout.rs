@@ -1,5 +1,5 @@
-//! One log, many subscribers: deliveries per CPU-second of the server, and how late they are, beside a bare loop
-//! that writes the same events to the same number of sockets.
+//! One log, many subscribers: deliveries per CPU-second of the server, and how late they are,
+//! beside a bare loop that writes the same events to the same number of sockets.
 
 use std::path::Path;
 use std::time::Duration;
@@ -91,9 +91,11 @@ impl Load {
         let grants = Grants::make(&server, self.debits, 1).await;
         tokio::task::block_in_place(|| {
             let address = server.address.parse().unwrap();
-            let opening = Opening { address, key: &server.key, query: self.query, transport: self.transport };
+            let opening =
+                Opening { address, key: &server.key, query: self.query, transport: self.transport };
             let mut readers = self.readers(&opening);
-            let (cpu, own, start) = (server.cpu(), crate::cpu::cpu_of("self"), std::time::Instant::now());
+            let (cpu, own, start) =
+                (server.cpu(), crate::cpu::cpu_of("self"), std::time::Instant::now());
             let published = std::thread::scope(|scope| {
                 let publisher = scope.spawn(|| match self.pace {
                     Some(pace) => grants.empty_one_each(pace),
@@ -114,7 +116,8 @@ impl Load {
         tokio::task::block_in_place(|| {
             let pace = self.pace.unwrap_or(published.time / u32::try_from(self.debits).unwrap());
             let mut limit = Limit::start(mode, self.subscribers, self.debits, self.shown, pace);
-            let opening = Opening { address: limit.address, key: "", query: "", transport: Transport::Sse };
+            let opening =
+                Opening { address: limit.address, key: "", query: "", transport: Transport::Sse };
             let mut readers = self.readers(&opening);
             let start = std::time::Instant::now();
             limit.go();
@@ -151,7 +154,12 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
         let load = Load { transport: Transport::WebSocket, ..load };
         let websocket = load.on_the_server(binary).await.deliveries_per_cpu_second;
         let target = Some(Target::AtLeast(0.85));
-        report.add_beside((&load.name(), PER_CPU.0, PER_CPU.1), websocket, (per_cpu, "SSE"), target);
+        report.add_beside(
+            (&load.name(), PER_CPU.0, PER_CPU.1),
+            websocket,
+            (per_cpu, "SSE"),
+            target,
+        );
     }
 }
 
@@ -170,7 +178,12 @@ pub(crate) async fn filtered(binary: &Path, scale: Scale, report: &mut Report) {
         let half_rate = half.on_the_server(binary).await.deliveries_per_cpu_second;
         let name = format!("{}, half of the events", half.name());
         let beside = (all_rate, "unfiltered");
-        report.add_beside((&name, PER_CPU.0, PER_CPU.1), half_rate, beside, Some(Target::AtLeast(0.7)));
+        report.add_beside(
+            (&name, PER_CPU.0, PER_CPU.1),
+            half_rate,
+            beside,
+            Some(Target::AtLeast(0.7)),
+        );
     }
 }
 
@@ -195,7 +208,12 @@ pub(crate) async fn modest(binary: &Path, scale: Scale, report: &mut Report) {
         {
             let figure = format!("{figure} from commit to receipt");
             let beside = (percentile(&bare.latencies, place), "a bare loop");
-            report.add_beside((&name, &figure, "ms"), percentile(&outcome.latencies, place), beside, target);
+            report.add_beside(
+                (&name, &figure, "ms"),
+                percentile(&outcome.latencies, place),
+                beside,
+                target,
+            );
         }
     }
 }
@@ -203,7 +221,11 @@ pub(crate) async fn modest(binary: &Path, scale: Scale, report: &mut Report) {
 /// In milliseconds.
 pub(crate) fn percentile(sorted: &[u64], place: f64) -> f64 {
     let last = sorted.len() - 1;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the list")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place in the list"
+    )]
     let index = (last as f64 * place).round() as usize;
     sorted[index] as f64 / 1e6
 }

@@ -24,8 +24,11 @@ impl Listener for Nobody {
 
 /// The store of a folder, without a service.
 pub(crate) fn store(folder: &Path) -> Arc<dyn Store> {
-    let environment =
-        Environment { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), listener: Arc::new(Nobody) };
+    let environment = Environment {
+        clock: Arc::new(SystemClock),
+        rng: Arc::new(SystemRng),
+        listener: Arc::new(Nobody),
+    };
     Arc::new(SqliteStore::open(folder, &environment).unwrap())
 }
 
@@ -47,7 +50,10 @@ pub(crate) async fn filled(binary: &Path, events: u64) -> (Server, f64) {
 /// Stands there until standard input ends.
 pub(crate) async fn stand(binary: &Path, events: u64) {
     let (server, _) = filled(binary, events).await;
-    println!("{}", serde_json::json!({"url": format!("http://{}", server.address), "apiKey": server.key}));
+    println!(
+        "{}",
+        serde_json::json!({"url": format!("http://{}", server.address), "apiKey": server.key})
+    );
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
 }
 
@@ -57,8 +63,11 @@ pub(crate) async fn fill(folder: &Path, developer: DeveloperId, events: u64) {
         store::write(store.as_ref(), developer, "fill", move |tx| {
             for n in first..events.min(first + PER_COMMIT) {
                 let grant_id = GrantId::from_parts(first, u128::from(n));
-                let subject =
-                    Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "user".into() };
+                let subject = Subject {
+                    grant_id,
+                    agent_id: AgentId::from_parts(1, 1),
+                    principal_id: "user".into(),
+                };
                 let data = EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System };
                 tx.append(developer, &subject, data)?;
             }

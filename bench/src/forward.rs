@@ -1,5 +1,5 @@
-//! From the log to each destination: events a second, events per CPU-second and memory of the forwarder,
-//! beside `curl -N > file`.
+//! From the log to each destination: events a second, events per CPU-second and memory of the
+//! forwarder, beside `curl -N > file`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -40,8 +40,8 @@ pub(crate) async fn run(binary: &Path) {
     let mut s3 = Receiver::start("s3");
     s3.command("bucket bench");
     let mut kafka = Receiver::start("kafka");
-    let s3_keys =
-        ["endpoint", "access_key_id", "secret_access_key"].map(|key| format!("{key} = {}\n", s3.told[key]));
+    let s3_keys = ["endpoint", "access_key_id", "secret_access_key"]
+        .map(|key| format!("{key} = {}\n", s3.told[key]));
     let brokers = kafka.told["brokers"].clone();
     let mut runs: Vec<(&str, Vec<Run>)> = Vec::new();
     for round in 0..ROUNDS {
@@ -53,7 +53,9 @@ pub(crate) async fn run(binary: &Path) {
             ("datadog", format!("type = \"datadog\"\nurl = \"{sink}\"\napi_key = \"k\"\n")),
             (
                 "splunk",
-                format!("type = \"splunk\"\nhec_url = \"{sink}\"\nhec_token = \"t\"\nbatch_size = 1000\n"),
+                format!(
+                    "type = \"splunk\"\nhec_url = \"{sink}\"\nhec_token = \"t\"\nbatch_size = 1000\n"
+                ),
             ),
             (
                 "s3",
@@ -109,7 +111,8 @@ async fn sink() -> String {
     let agree = any(|_: axum::body::Bytes| async {
         (StatusCode::OK, r#"{"text":"Success","code":0,"insertErrors":[]}"#)
     });
-    let router = Router::new().fallback_service(agree.layer(axum::extract::DefaultBodyLimit::disable()));
+    let router =
+        Router::new().fallback_service(agree.layer(axum::extract::DefaultBodyLimit::disable()));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     url
 }
@@ -137,7 +140,8 @@ pub(crate) async fn forward(binary: &Path, server: &Server, options: &str) -> Ru
         }
     };
     std::thread::spawn(move || lines.for_each(drop));
-    let delivered = format!("grantex_forward_events_delivered_total{{destination=\"bench\"}} {EVENTS}\n");
+    let delivered =
+        format!("grantex_forward_events_delivered_total{{destination=\"bench\"}} {EVENTS}\n");
     while !metrics(server, &address).await.contains(&delivered) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -182,7 +186,9 @@ fn curl(server: &Server) -> Run {
 fn measured(child: &Child, begun: Instant) -> Run {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let peak = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let peak = peak.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or_default();
+    let peak = peak
+        .and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .unwrap_or_default();
     Run {
         seconds: begun.elapsed().as_secs_f64(),
         cpu: cpu_of(&child.id().to_string()),
@@ -200,7 +206,10 @@ struct Receiver {
 impl Receiver {
     fn start(kind: &str) -> Self {
         let mut command = Command::new("python3");
-        command.args(["tests/receivers/serve.py", kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["tests/receivers/serve.py", kind])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut answers = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

@@ -26,7 +26,12 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
                 let bytes = (server.memory() as f64 - before as f64) / streams as f64;
                 let name = format!("idle, {}, {streams} streams", transport.name());
                 let target = (streams == 15_000).then_some(Target::AtMost(1.0));
-                report.add_beside((&name, "memory of a stream", "B"), bytes, (2048.0, "2 KiB"), target);
+                report.add_beside(
+                    (&name, "memory of a stream", "B"),
+                    bytes,
+                    (2048.0, "2 KiB"),
+                    target,
+                );
                 let cpu = server.cpu();
                 std::thread::sleep(Duration::from_secs(4));
                 let per_second = (server.cpu() - cpu) / 4.0;

@@ -1,4 +1,5 @@
-//! The load: subscribers as cheap as can be, a publisher of real events, and the raw writers that bound them.
+//! The load: subscribers as cheap as can be, a publisher of real events, and the raw writers that
+//! bound them.
 
 pub(crate) mod bare_store;
 pub(crate) mod caller;

@@ -61,7 +61,11 @@ enum Scale {
 }
 
 impl Scale {
-    fn pick<T, const FULL: usize, const SMOKE: usize>(self, full: [T; FULL], smoke: [T; SMOKE]) -> Vec<T> {
+    fn pick<T, const FULL: usize, const SMOKE: usize>(
+        self,
+        full: [T; FULL],
+        smoke: [T; SMOKE],
+    ) -> Vec<T> {
         match self {
             Self::Full => full.into(),
             Self::Smoke => smoke.into(),
@@ -97,12 +101,14 @@ enum Scenario {
     Neighbour,
     /// From the log to each destination, beside `curl -N > file`; not in the run of all
     Forward,
-    /// Events per CPU-second through the Node package, beside `grantex forward`; not in the run of all
+    /// Events per CPU-second through the Node package, beside `grantex forward`; not in the run of
+    /// all
     Node,
-    /// Events per CPU-second of each SDK, beside its language's plain line readers; not in the run of all
+    /// Events per CPU-second of each SDK, beside its language's plain line readers; not in the run
+    /// of all
     Sdks,
-    /// A service with so many stored events, for whoever tests against one: tells its address and key in
-    /// one line of JSON, and ends with its standard input
+    /// A service with so many stored events, for whoever tests against one: tells its address and
+    /// key in one line of JSON, and ends with its standard input
     Filled {
         /// How many
         events: u64,
@@ -149,7 +155,9 @@ fn main() {
     let rounds = if bench.smoke { 1 } else { bench.rounds };
     let binary = bench.binary.as_path();
     runtime.block_on(async {
-        for (round, scenario) in (0..rounds).flat_map(|round| scenarios.iter().map(move |one| (round, one))) {
+        for (round, scenario) in
+            (0..rounds).flat_map(|round| scenarios.iter().map(move |one| (round, one)))
+        {
             let report = &mut report;
             match scenario {
                 Scenario::Fanout => fanout::run(binary, scale, report).await,

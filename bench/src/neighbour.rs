@@ -19,8 +19,9 @@ use crate::report::{Report, Target};
 use crate::server::Server;
 use crate::stalled::stop_reading;
 
-/// The time between two of B's calls of one kind. A call is sent when it is due, also while the one before is not
-/// answered: a stall of a second delays forty calls. The pace is slower than [`FAST`], so that fast calls do not queue.
+/// The time between two of B's calls of one kind. A call is sent when it is due, also while the one
+/// before is not answered: a stall of a second delays forty calls. The pace is slower than
+/// [`FAST`], so that fast calls do not queue.
 const PACE: Duration = Duration::from_millis(25);
 /// What is slower than so many times B alone is noticed,
 const SLOWER: f64 = 3.0;
@@ -88,7 +89,8 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
     let filled = fill(folder.path(), developers, sizes).await;
     let server = Server::on(binary, folder).await;
     let address: SocketAddr = server.address.parse().unwrap();
-    let writers = Grants::of_developers(&server, std::slice::from_ref(&a), sizes.writers, BUDGET).await;
+    let writers =
+        Grants::of_developers(&server, std::slice::from_ref(&a), sizes.writers, BUDGET).await;
     let own = Grants::of_developers(&server, std::slice::from_ref(&b), 1, BUDGET).await;
     settle(&server).await;
 
@@ -113,9 +115,11 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
         let case = format!("neighbour, {name}");
         for (call, what) in CALLS.iter().enumerate() {
             for (place, figure) in [(0.5, "p50"), (0.99, "p99")] {
-                let (value, limit) = (milliseconds(&times, call, place), milliseconds(&alone, call, place));
+                let (value, limit) =
+                    (milliseconds(&times, call, place), milliseconds(&alone, call, place));
                 let most = SLOWER.max(FAST / limit);
-                let target = (figure == "p99").then_some(Target::AtMost((most * 10.0).round() / 10.0));
+                let target =
+                    (figure == "p99").then_some(Target::AtMost((most * 10.0).round() / 10.0));
                 report.add_beside(
                     (&case, &format!("{figure} of a {what}"), "ms"),
                     value,
@@ -158,7 +162,11 @@ fn calls_of(address: SocketAddr, key: &str, grant: &str) -> [Vec<u8>; CALLS.len(
 }
 
 /// B's calls, while A does something or nothing.
-fn disturbed(place: &Place, calls: &[Vec<u8>; CALLS.len()], disturbance: Option<Disturbance>) -> Times {
+fn disturbed(
+    place: &Place,
+    calls: &[Vec<u8>; CALLS.len()],
+    disturbance: Option<Disturbance>,
+) -> Times {
     let running = Running(AtomicBool::new(true));
     std::thread::scope(|scope| {
         if let Some(disturbance) = disturbance {
@@ -179,8 +187,8 @@ fn disturbed(place: &Place, calls: &[Vec<u8>; CALLS.len()], disturbance: Option<
     })
 }
 
-/// A's clients would have cores of their own: here, they take what the service and B leave. Threads that this one
-/// starts are the same.
+/// A's clients would have cores of their own: here, they take what the service and B leave. Threads
+/// that this one starts are the same.
 fn disturb_from_elsewhere() {
     rustix::process::setpriority_process(None, 19).unwrap();
 }
@@ -236,11 +244,19 @@ fn churn_keys(place: &Place, running: &Running) {
 }
 
 fn delete_agents(place: &Place, running: &Running) {
-    one_by_one(place, running, place.filled.agents.iter().map(|id| format!("DELETE /v1/agents/{id}")));
+    one_by_one(
+        place,
+        running,
+        place.filled.agents.iter().map(|id| format!("DELETE /v1/agents/{id}")),
+    );
 }
 
 fn cascade(place: &Place, running: &Running) {
-    one_by_one(place, running, place.filled.roots.iter().map(|id| format!("DELETE /v1/grants/{id}")));
+    one_by_one(
+        place,
+        running,
+        place.filled.roots.iter().map(|id| format!("DELETE /v1/grants/{id}")),
+    );
 }
 
 /// A few expensive calls, spread over the measured time.
@@ -285,7 +301,8 @@ fn page_deep(place: &Place, running: &Running) {
 fn send_bodies(place: &Place, running: &Running) {
     at_once(BODY_CLIENTS, |_| {
         let metadata = vec![1_u8; BODY_BYTES / 2];
-        let body = json!({"grantId": place.filled.deep.0, "amount": 1, "metadata": {"large": metadata}});
+        let body =
+            json!({"grantId": place.filled.deep.0, "amount": 1, "metadata": {"large": metadata}});
         let large = request(&place.a, "POST /v1/budget/debit", &body.to_string());
         let mut caller = Caller::new(place.address);
         while running.goes_on() {

@@ -8,7 +8,9 @@ use grantex_core::store::{self, Store, Tx};
 use grantex_types::api::agents::{Agent, AgentStatus};
 use grantex_types::api::budgets::{Budget, Transaction};
 use grantex_types::api::developers::Mode;
-use grantex_types::{AgentId, Amount, BudgetId, DeveloperId, GrantId, KeyId, Scopes, TransactionId};
+use grantex_types::{
+    AgentId, Amount, BudgetId, DeveloperId, GrantId, KeyId, Scopes, TransactionId,
+};
 
 use crate::filled::{fill as fill_log, store as open};
 use crate::revoke::{grant, tree};
@@ -113,14 +115,20 @@ impl Filler {
     async fn each<T: Send + 'static>(
         &self,
         count: usize,
-        one: impl Fn(&mut dyn Tx, DeveloperId, u64) -> grantex_core::Result<T> + Send + Sync + Clone + 'static,
+        one: impl Fn(&mut dyn Tx, DeveloperId, u64) -> grantex_core::Result<T>
+        + Send
+        + Sync
+        + Clone
+        + 'static,
     ) -> Vec<T> {
         let mut all = Vec::with_capacity(count);
         for first in (0..count).step_by(PER_COMMIT) {
             let (one, developer) = (one.clone(), self.developer);
             let numbers = first as u64..count.min(first + PER_COMMIT) as u64;
-            let work = move |tx: &mut dyn Tx| numbers.map(|number| one(tx, developer, number)).collect();
-            let made: Vec<T> = store::write(self.store.as_ref(), developer, "bench", work).await.unwrap();
+            let work =
+                move |tx: &mut dyn Tx| numbers.map(|number| one(tx, developer, number)).collect();
+            let made: Vec<T> =
+                store::write(self.store.as_ref(), developer, "bench", work).await.unwrap();
             all.extend(made);
         }
         all
@@ -170,7 +178,12 @@ fn live(tx: &mut dyn Tx, developer: DeveloperId, agent: AgentId) -> grantex_core
 }
 
 /// One that has expired, or was revoked.
-fn dead(tx: &mut dyn Tx, developer: DeveloperId, agent: AgentId, number: u64) -> grantex_core::Result<()> {
+fn dead(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    agent: AgentId,
+    number: u64,
+) -> grantex_core::Result<()> {
     let now = tx.now();
     let mut grant = Grant { agent_id: agent, ..grant(tx, developer) };
     if number.is_multiple_of(2) {

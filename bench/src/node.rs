@@ -1,5 +1,6 @@
-//! What a destination in JavaScript costs: the same events through the Node package, beside `grantex forward`
-//! to a file and beside a loop over the TypeScript SDK, which delivers nothing and writes nothing down.
+//! What a destination in JavaScript costs: the same events through the Node package, beside
+//! `grantex forward` to a file and beside a loop over the TypeScript SDK, which delivers nothing
+//! and writes nothing down.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,13 +17,15 @@ const EVENTS: u64 = 1_000_000;
 const ROUNDS: usize = 3;
 
 /// What the package delivers to, and in batches of how many.
-const DESTINATIONS: [(&str, &str); 4] = [("file", "1000"), ("own", "100"), ("own", "1000"), ("own", "10000")];
+const DESTINATIONS: [(&str, &str); 4] =
+    [("file", "1000"), ("own", "100"), ("own", "1000"), ("own", "10000")];
 
 pub(crate) async fn run(binary: &Path) {
     let server = filled::filled(binary, EVENTS).await.0;
     let mut runs: BTreeMap<String, Vec<Run>> = BTreeMap::new();
     for _ in 0..ROUNDS {
-        let file = forward::forward(binary, &server, "type = \"file\"\npath = \"out.ndjson\"\n").await;
+        let file =
+            forward::forward(binary, &server, "type = \"file\"\npath = \"out.ndjson\"\n").await;
         runs.entry("grantex forward, file".into()).or_default().push(file);
         let arguments = ["bench/sdks/read.mjs", "sdk", &EVENTS.to_string()];
         runs.entry("TypeScript SDK, loop".into()).or_default().push(node(&server, &arguments));
@@ -35,7 +38,8 @@ pub(crate) async fn run(binary: &Path) {
         }
     }
     for (name, runs) in &runs {
-        let (seconds, cpu) = (Run::median(runs, |run| run.seconds), Run::median(runs, |run| run.cpu));
+        let (seconds, cpu) =
+            (Run::median(runs, |run| run.seconds), Run::median(runs, |run| run.cpu));
         println!(
             "node      {name:<30} {:>8.0} events/s   {:>8.0} events per CPU-second   {:>4.0} MiB at most",
             EVENTS as f64 / seconds,

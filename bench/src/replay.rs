@@ -1,4 +1,5 @@
-//! Subscribers that come from the past, beside a bare loop that reads the same rows and writes them to sockets.
+//! Subscribers that come from the past, beside a bare loop that reads the same rows and writes them
+//! to sockets.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

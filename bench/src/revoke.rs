@@ -1,4 +1,5 @@
-//! The largest cascade that one transaction takes, larger ones in slices, and how long others wait for either.
+//! The largest cascade that one transaction takes, larger ones in slices, and how long others wait
+//! for either.
 
 use std::time::{Duration, Instant};
 
@@ -67,11 +68,17 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         })
         .await;
         assert_eq!(log.unwrap().head, u64::from(below) + 1, "an event for each grant");
-        let name = format!("revoke, {below} grants below beside {dead} that ended, {slices} slices");
+        let name =
+            format!("revoke, {below} grants below beside {dead} that ended, {slices} slices");
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         report.add(&name, "until inactive", "ms", milliseconds(first));
         report.add(&name, "until told", "ms", milliseconds(start.elapsed()));
-        report.add(&name, "the longest stretch in which nothing else commits", "ms", milliseconds(longest));
+        report.add(
+            &name,
+            "the longest stretch in which nothing else commits",
+            "ms",
+            milliseconds(longest),
+        );
     }
 }
 
@@ -102,7 +109,11 @@ fn developer_with_tree(
 }
 
 /// A grant with so many below it.
-pub(crate) fn tree(tx: &mut dyn Tx, developer: DeveloperId, below: u32) -> grantex_core::Result<GrantId> {
+pub(crate) fn tree(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    below: u32,
+) -> grantex_core::Result<GrantId> {
     let mut grant = grant(tx, developer);
     tx.insert_grant(&grant)?;
     let root = grant.id;

@@ -65,7 +65,11 @@ fn read(server: &Server, command: &[&str], mode: &str) -> f64 {
         .env("GRANTEX_API_KEY", &server.key)
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}; bench/README.md says what to build"));
-    assert!(output.status.success(), "{command:?} {mode}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?} {mode}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(told["events"], EVENTS, "{command:?} {mode}");
     told["cpuSeconds"].as_f64().unwrap()

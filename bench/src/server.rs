@@ -38,9 +38,17 @@ impl Server {
     async fn launch(binary: &Path, folder: TempDir, options: &[&str]) -> Self {
         let mut child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "true"])
-            // One developer at one address is all of the load: what protects the others is not measured.
+            // One developer at one address is all of the load: what protects the others is not
+            // measured.
             .args(["--rate-limit", "0", "--signup-rate", "0", "--signup-rate-in-all", "0"])
-            .args(["--max-streams", "0", "--max-connections", "0", "--max-connections-per-address", "0"])
+            .args([
+                "--max-streams",
+                "0",
+                "--max-connections",
+                "0",
+                "--max-connections-per-address",
+                "0",
+            ])
             .args(["--log", "warn,grantex=info", "--log-format", "json", "--data-dir"])
             .arg(folder.path())
             .args(options)
@@ -86,7 +94,17 @@ impl Server {
     /// A figure of its own metrics.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.address);
-        let text = self.http.get(url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+        let text = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .error_for_status()
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
         let (_, value) =
             lines.find(|(found, _)| *found == name).unwrap_or_else(|| panic!("{name} is not told"));

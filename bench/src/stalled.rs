@@ -1,4 +1,5 @@
-//! One subscriber that stops reading, among many: what the others and the server's memory notice of it.
+//! One subscriber that stops reading, among many: what the others and the server's memory notice of
+//! it.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -59,9 +60,19 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
         readers.expect_no_more_than(had);
         let name = format!("one stalled among {subscribers}");
         let beside = (p99[0], "without it");
-        report.add_beside((&name, "p99 of the others", "ms"), p99[1], beside, Some(Target::AtMost(1.1)));
+        report.add_beside(
+            (&name, "p99 of the others", "ms"),
+            p99[1],
+            beside,
+            Some(Target::AtMost(1.1)),
+        );
         let growth = (memory[1] - memory[0]) / f64::from(1 << 20);
-        report.add_beside((&name, "memory growth", "MiB"), growth, (1.0, "1 MiB"), Some(Target::AtMost(1.0)));
+        report.add_beside(
+            (&name, "memory growth", "MiB"),
+            growth,
+            (1.0, "1 MiB"),
+            Some(Target::AtMost(1.0)),
+        );
     });
 }
 
@@ -72,7 +83,11 @@ pub(crate) fn stop_reading(opening: &Opening<'_>) -> TcpStream {
     socket.connect(&opening.address.into()).unwrap();
     let mut socket = TcpStream::from(socket);
     socket
-        .write_all(&calls::request(opening.key, &format!("GET /v1/events/stream{}", opening.query), ""))
+        .write_all(&calls::request(
+            opening.key,
+            &format!("GET /v1/events/stream{}", opening.query),
+            "",
+        ))
         .unwrap();
     socket
 }

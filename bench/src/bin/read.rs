@@ -59,5 +59,8 @@ async fn main() {
         "sdk" => sdk(wanted).await,
         mode => lines(wanted, mode == "json").await,
     };
-    println!("{}", serde_json::json!({ "events": count, "cpuSeconds": cpu::cpu_of("self") - start }));
+    println!(
+        "{}",
+        serde_json::json!({ "events": count, "cpuSeconds": cpu::cpu_of("self") - start })
+    );
 }

@@ -1,4 +1,5 @@
-//! What bounds the store: SQLite alone, in a process of its own, with the same rows and nothing around them.
+//! What bounds the store: SQLite alone, in a process of its own, with the same rows and nothing
+//! around them.
 
 use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -53,7 +54,8 @@ pub(crate) struct BareReplay {
 
 impl BareReplay {
     pub(crate) fn start(database: &Path, readers: usize) -> Self {
-        let (child, mut told) = process(&["replay", database.to_str().unwrap(), &readers.to_string()]);
+        let (child, mut told) =
+            process(&["replay", database.to_str().unwrap(), &readers.to_string()]);
         let address = line(&mut told)["address"].as_str().unwrap().parse().unwrap();
         Self { child, told, address }
     }
@@ -109,7 +111,8 @@ fn write_rows(database: &Path, mut socket: TcpStream) -> TcpStream {
 
 /// Durable debits a second, so many a commit; and how many a CPU-second.
 pub(crate) fn bare_debits(batch: usize, time: Duration) -> (f64, f64) {
-    let (mut child, mut told) = process(&["debits", &batch.to_string(), &time.as_secs().max(1).to_string()]);
+    let (mut child, mut told) =
+        process(&["debits", &batch.to_string(), &time.as_secs().max(1).to_string()]);
     let told = line(&mut told);
     child.wait().unwrap();
     (told["perSecond"].as_f64().unwrap(), told["perCpuSecond"].as_f64().unwrap())
@@ -129,8 +132,10 @@ fn debits(batch: usize, time: Duration) {
                  updated_at INTEGER NOT NULL, PRIMARY KEY (developer_id, grant_id)
              ) STRICT, WITHOUT ROWID;
              CREATE TABLE transactions (
-                 developer_id BLOB NOT NULL, grant_id BLOB NOT NULL, id BLOB NOT NULL, budget_id BLOB NOT NULL,
-                 amount INTEGER NOT NULL, description TEXT, metadata TEXT, created_at INTEGER NOT NULL,
+                 developer_id BLOB NOT NULL, grant_id BLOB NOT NULL, id BLOB NOT NULL,
+                     budget_id BLOB NOT NULL,
+                 amount INTEGER NOT NULL, description TEXT, metadata TEXT,
+                     created_at INTEGER NOT NULL,
                  PRIMARY KEY (developer_id, grant_id, id)
              ) STRICT, WITHOUT ROWID;",
         )
@@ -143,8 +148,9 @@ fn debits(batch: usize, time: Duration) {
     let mut update = connection
         .prepare("UPDATE budgets SET remaining = remaining - ?3, updated_at = ?4 WHERE developer_id = ?1 AND grant_id = ?2")
         .unwrap();
-    let mut insert =
-        connection.prepare("INSERT INTO transactions VALUES (?1, ?2, ?3, ?4, ?5, NULL, NULL, ?6)").unwrap();
+    let mut insert = connection
+        .prepare("INSERT INTO transactions VALUES (?1, ?2, ?3, ?4, ?5, NULL, NULL, ?6)")
+        .unwrap();
     let (start, cpu) = (Instant::now(), cpu_of("self"));
     let mut done = 0_i64;
     while start.elapsed() < time {

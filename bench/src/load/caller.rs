@@ -88,7 +88,8 @@ fn read_answer(socket: &mut TcpStream) -> Option<Answer> {
             let head = String::from_utf8_lossy(&bytes[..body]);
             let length = head.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+                name.eq_ignore_ascii_case("content-length")
+                    .then(|| value.trim().parse::<usize>().unwrap())
             });
             whole = body + length.unwrap_or(0);
         }

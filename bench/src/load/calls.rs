@@ -1,4 +1,5 @@
-//! HTTP calls over many connections, from one thread that does little else: what it takes is not the server's.
+//! HTTP calls over many connections, from one thread that does little else: what it takes is not
+//! the server's.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -26,8 +27,8 @@ struct Client {
     answer: Vec<u8>,
 }
 
-/// Does all tasks, each a few calls one after the other, over so many connections at once; panics unless each call
-/// succeeds. `answered` gets the number of the task and the body of each answer.
+/// Does all tasks, each a few calls one after the other, over so many connections at once; panics
+/// unless each call succeeds. `answered` gets the number of the task and the body of each answer.
 pub(crate) fn run(
     address: SocketAddr,
     connections: usize,
@@ -41,7 +42,8 @@ pub(crate) fn run(
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_nonblocking(true).unwrap();
-        epoll::add(&epoll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN).unwrap();
+        epoll::add(&epoll, &socket, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)
+            .unwrap();
         clients.push(Client { socket, todo: Vec::new(), task: 0, answer: Vec::new() });
     }
     let mut busy = clients.iter_mut().filter_map(|client| client.go_on(&mut tasks)).count();
@@ -94,7 +96,8 @@ impl Client {
         let head = std::str::from_utf8(&self.answer[..body]).unwrap();
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().unwrap())
         });
         (self.answer.len() >= body + length.unwrap_or(0)).then_some(body)
     }

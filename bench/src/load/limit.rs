@@ -1,5 +1,5 @@
-//! What bounds the fan-out: a bare loop in a process of its own that writes the same bytes to the same number
-//! of sockets, with nothing around it – no HTTP, no filters, no tenants, no tasks.
+//! What bounds the fan-out: a bare loop in a process of its own that writes the same bytes to the
+//! same number of sockets, with nothing around it – no HTTP, no filters, no tenants, no tasks.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -56,7 +56,13 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    pub(crate) fn start(mode: Mode, subscribers: usize, groups: usize, group: usize, pace: Duration) -> Self {
+    pub(crate) fn start(
+        mode: Mode,
+        subscribers: usize,
+        groups: usize,
+        group: usize,
+        pace: Duration,
+    ) -> Self {
         let mode = mode.to_possible_value().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["bare-loop", "--mode", mode.get_name()]);
@@ -84,7 +90,12 @@ impl Limit {
 
     /// CPU-seconds since it was let go, and when each commit began. It has delivered everything.
     pub(crate) fn finish(mut self) -> (f64, Vec<u64>) {
-        let begun = self.line()["begun"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()).collect();
+        let begun = self.line()["begun"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|at| at.as_u64().unwrap())
+            .collect();
         let cpu = cpu_of(&self.child.id().to_string()) - self.cpu;
         drop(self.child.stdin.take());
         self.child.wait().unwrap();

@@ -1,4 +1,5 @@
-//! A publisher of real events: grants with budgets that are made beforehand, then one debit that empties each.
+//! A publisher of real events: grants with budgets that are made beforehand, then one debit that
+//! empties each.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -40,7 +41,12 @@ impl Grants {
     }
 
     /// Makes so many for each developer; in their order they take turns.
-    pub(crate) async fn of_developers(server: &Server, keys: &[String], each: usize, budget: u64) -> Self {
+    pub(crate) async fn of_developers(
+        server: &Server,
+        keys: &[String],
+        each: usize,
+        budget: u64,
+    ) -> Self {
         let address = server.address.parse().unwrap();
         let codes = Codes::make(server, keys, each).await;
         let mut grants: Vec<Option<Grant>> = codes.codes.iter().map(|_| None).collect();
@@ -56,14 +62,18 @@ impl Grants {
         Self { address, grants }
     }
 
-    /// Empties all budgets over so many connections at once, each as fast as it can. Where they are also revoked,
-    /// a fourth event follows each three.
+    /// Empties all budgets over so many connections at once, each as fast as it can. Where they are
+    /// also revoked, a fourth event follows each three.
     pub(crate) fn empty_at_full_speed(&self, connections: usize, revoked: bool) -> Published {
         let start = Instant::now();
         let tasks = self.grants.iter().map(|grant| {
             let mut task = vec![grant.debit(1)];
             if revoked {
-                task.push(calls::request(&grant.key, &format!("DELETE /v1/grants/{}", grant.id), ""));
+                task.push(calls::request(
+                    &grant.key,
+                    &format!("DELETE /v1/grants/{}", grant.id),
+                    "",
+                ));
             }
             task
         });
@@ -150,7 +160,8 @@ impl Codes {
         tokio::task::block_in_place(|| {
             let whose = || (0..each).flat_map(|_| keys.iter().zip(&agents));
             let asks = whose().map(|(key, agent)| {
-                let ask = json!({"agentId": agent, "principalId": "user", "scopes": ["calendar:read"]});
+                let ask =
+                    json!({"agentId": agent, "principalId": "user", "scopes": ["calendar:read"]});
                 vec![calls::request(key, "POST /v1/authorize", &ask.to_string())]
             });
             let mut given = vec![String::new(); keys.len() * each];
@@ -162,7 +173,8 @@ impl Codes {
         Self { address, codes }
     }
 
-    /// Exchanges all over so many connections at once; `granted` gets the number of the code and its grant.
+    /// Exchanges all over so many connections at once; `granted` gets the number of the code and
+    /// its grant.
     pub(crate) fn exchange(&self, connections: usize, mut granted: impl FnMut(usize, String)) {
         let tasks = self.codes.iter().map(|code| {
             let body = json!({"agentId": code.agent, "code": code.text}).to_string();

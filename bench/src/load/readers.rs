@@ -113,8 +113,8 @@ impl Readers {
         }
     }
 
-    /// Reads until each stream has had so many events in all. Panics when one gets more, ends, or when it
-    /// takes longer than `patience`.
+    /// Reads until each stream has had so many events in all. Panics when one gets more, ends, or
+    /// when it takes longer than `patience`.
     pub(crate) fn read_until_each_has(&mut self, events: u64, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut left = self.streams.iter().filter(|stream| stream.events < events).count();
@@ -123,7 +123,8 @@ impl Readers {
             assert!(Instant::now() < deadline, "{left} streams lack events: {}", self.told(events));
             let timeout = rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 };
             ready.clear();
-            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout)).unwrap();
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout))
+                .unwrap();
             for event in &ready {
                 let index = usize::try_from(event.data.u64()).unwrap();
                 let before = self.streams[index].events;
@@ -141,20 +142,23 @@ impl Readers {
         while goes_on() {
             let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
             ready.clear();
-            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout)).unwrap();
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout))
+                .unwrap();
             for event in &ready {
                 self.read(usize::try_from(event.data.u64()).unwrap());
             }
         }
     }
 
-    /// Panics when a stream gets more events than so many: what is doubled at the end comes after all were counted.
+    /// Panics when a stream gets more events than so many: what is doubled at the end comes after
+    /// all were counted.
     pub(crate) fn expect_no_more_than(&mut self, events: u64) {
         let mut ready = Vec::with_capacity(1024);
         loop {
             let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
             ready.clear();
-            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout)).unwrap();
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&timeout))
+                .unwrap();
             if ready.is_empty() {
                 return;
             }
@@ -209,8 +213,8 @@ impl Readers {
         stream.events += came;
     }
 
-    /// Nanoseconds from when the commit of an event began to its receipt, sorted; `begun` has an entry for
-    /// every `group` events.
+    /// Nanoseconds from when the commit of an event began to its receipt, sorted; `begun` has an
+    /// entry for every `group` events.
     pub(crate) fn latencies(&self, begun: &[u64], group: usize) -> Vec<u64> {
         let receipts = self.receipts.as_deref().unwrap_or_default();
         let latency = |(event, at): &(u32, u64)| at.saturating_sub(begun[*event as usize / group]);
@@ -283,7 +287,8 @@ impl Frame {
             }
             self.payload = match length {
                 4 => usize::from(u16::from_be_bytes([self.head[2], self.head[3]])),
-                10 => usize::try_from(u64::from_be_bytes(self.head[2..10].try_into().unwrap())).unwrap(),
+                10 => usize::try_from(u64::from_be_bytes(self.head[2..10].try_into().unwrap()))
+                    .unwrap(),
                 _ => usize::from(self.head[1] & 0x7f),
             };
             texts += u64::from(self.head[0] & 0x0f == 1);

@@ -11,9 +11,9 @@ use crate::{Failure, check, print};
 
 /// Copy a data directory, consistently, while the service runs
 ///
-/// The copy has the database as it was at one instant, and the keys. It is a data directory itself, and everything in
-/// it is checked as `grantex check` does: the command ends with 1 if anything is damaged. Restore it by serving a copy
-/// of it. It holds secrets, like the original.
+/// The copy has the database as it was at one instant, and the keys. It is a data directory itself,
+/// and everything in it is checked as `grantex check` does: the command ends with 1 if anything is
+/// damaged. Restore it by serving a copy of it. It holds secrets, like the original.
 #[derive(Args)]
 #[command(after_help = "Examples:
   grantex backup --data-dir ./grantex-data --to ./backups/$(date +%F)
@@ -30,8 +30,8 @@ pub(crate) struct Backup {
     max_wal: u64,
 }
 
-/// What a service writes while its database is read in one piece stays in its write-ahead log: some minutes' worth at
-/// full speed, and not a full disk.
+/// What a service writes while its database is read in one piece stays in its write-ahead log: some
+/// minutes' worth at full speed, and not a full disk.
 pub(crate) const DEFAULT_LARGEST_WAL: u64 = 4 << 30;
 
 pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
@@ -52,10 +52,11 @@ pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
     }
     fs::DirBuilder::new().mode(0o700).create(&unfinished)?;
     print::note("copying the database …");
-    let copied = sqlite::backup(&backup.data_dir, &unfinished.join(sqlite::FILE_NAME), backup.max_wal)
-        .map_err(Failure::from)
-        // The keys after the database: whatever it names is there then.
-        .and_then(|()| copy_keys(&backup.data_dir, &unfinished));
+    let copied =
+        sqlite::backup(&backup.data_dir, &unfinished.join(sqlite::FILE_NAME), backup.max_wal)
+            .map_err(Failure::from)
+            // The keys after the database: whatever it names is there then.
+            .and_then(|()| copy_keys(&backup.data_dir, &unfinished));
     if let Err(failure) = copied {
         fs::remove_dir_all(&unfinished)?;
         return Err(failure);

@@ -14,13 +14,13 @@ use crate::{Failure, print};
 
 /// Look at everything that a data directory holds, and report what is damaged or missing
 ///
-/// It reads all of it: each page of the database, each event with its checksum and its place in the log, budgets against
-/// their debits, grants against what they were delegated from, the keys against what the database remembers of them, and
-/// how far the database is against its mark. It changes nothing, and the service can run meanwhile. It ends with 1 if
-/// anything is wrong.
+/// It reads all of it: each page of the database, each event with its checksum and its place in the
+/// log, budgets against their debits, grants against what they were delegated from, the keys
+/// against what the database remembers of them, and how far the database is against its mark. It
+/// changes nothing, and the service can run meanwhile. It ends with 1 if anything is wrong.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  grantex check                                       the data directory of the service that runs here, or ran
+  grantex check                                       the data directory of the service here
   grantex check --data-dir ./backups/2026-03-01       a backup
   grantex check --data-dir ./grantex-data --json | jq '.problems[].place'")]
 pub(crate) struct Check {
@@ -30,7 +30,8 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Pass over a table's pages when the service's write-ahead log grows larger meanwhile, in bytes; 0 for no limit
+    /// Pass over a table's pages when the service's write-ahead log grows larger meanwhile, in
+    /// bytes; 0 for no limit
     #[arg(long, env = "GRANTEX_MAX_WAL", value_name = "BYTES", default_value_t = DEFAULT_LARGEST_WAL)]
     max_wal: u64,
 }
@@ -47,22 +48,32 @@ pub(crate) fn run(check: &Check) -> Result<(), Failure> {
     }
     match problems.len() {
         0 => {
-            print::note(format_args!("nothing is damaged or missing in {}", check.data_dir.display()));
+            print::note(format_args!(
+                "nothing is damaged or missing in {}",
+                check.data_dir.display()
+            ));
             Ok(())
         }
         1 => Err("one thing is damaged or missing; a backup has it as it was".into()),
-        count => Err(format!("{count} things are damaged or missing; a backup has them as they were").into()),
+        count => {
+            Err(format!("{count} things are damaged or missing; a backup has them as they were")
+                .into())
+        }
     }
 }
 
-/// Looks at everything, shows how far it is on a terminal, and prints each problem unless `is_quiet`.
+/// Looks at everything, shows how far it is on a terminal, and prints each problem unless
+/// `is_quiet`.
 pub(crate) fn look(data_dir: &Path, max_wal: u64, is_quiet: bool) -> Result<Vec<Problem>, Failure> {
     let mut report = Report { is_quiet, ..Report::default() };
     let keys = |store: &dyn grantex_core::store::Read| {
         let wrong = grantex_server::wrong_keys(store, data_dir);
         let wrong = wrong.unwrap_or_else(|error| vec![error.to_string()]);
         let place = data_dir.display().to_string();
-        wrong.into_iter().map(|detail| Problem { kind: "key", place: place.clone(), detail }).collect()
+        wrong
+            .into_iter()
+            .map(|detail| Problem { kind: "key", place: place.clone(), detail })
+            .collect()
     };
     sqlite::check(data_dir, SystemClock.now(), max_wal, &mut |found| report.add(found), keys)?;
     report.clear();
@@ -89,7 +100,10 @@ impl Report {
             Found::Problem(problem) => {
                 self.clear();
                 if !self.is_quiet {
-                    print::report(format_args!("{}  {}  {}", problem.kind, problem.place, problem.detail));
+                    print::report(format_args!(
+                        "{}  {}  {}",
+                        problem.kind, problem.place, problem.detail
+                    ));
                 }
                 self.problems.push(problem);
             }

@@ -37,14 +37,15 @@ const TICKET_BURST_SECONDS: u32 = 10;
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Options {
-    /// Address or name to listen on, with a port; port 0 is any free one, and a name all that it resolves to [default: 127.0.0.1:8080]
+    /// Address or name to listen on, with a port; port 0 is any free one, and a name all that it
+    /// resolves to [default: 127.0.0.1:8080]
     #[arg(long, env = "GRANTEX_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<Listen>,
     /// Folder that holds everything; made if it is not there [default: ./grantex-data]
     #[arg(long, env = "GRANTEX_DATA_DIR", value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Base of the URLs that the service gives out, and its tokens' issuer; it may have a path, which the proxy in front
-    /// takes away [default: what is listened on]
+    /// Base of the URLs that the service gives out, and its tokens' issuer; it may have a path,
+    /// which the proxy in front takes away [default: what is listened on]
     #[arg(long, env = "GRANTEX_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
     /// PEM file with the TLS certificate chain; read again on SIGHUP
@@ -68,30 +69,35 @@ pub(crate) struct Options {
     /// Origin of web pages that may call the API; repeat it for more, `*` for any
     #[arg(long, env = "GRANTEX_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Option<Vec<String>>,
-    /// Whether /metrics is on the main address too, for everybody who reaches it [default: false; dev: true]
+    /// Whether /metrics is on the main address too, for everybody who reaches it [default: false;
+    /// dev: true]
     #[arg(long, env = "GRANTEX_METRICS", value_name = "BOOL", value_parser = boolean)]
     metrics: Option<bool>,
     /// Address of its own for /metrics
     #[arg(long, env = "GRANTEX_METRICS_LISTEN", value_name = "ADDRESS")]
     pub(crate) metrics_listen: Option<Listen>,
-    /// For how long browsers that came by TLS are to come by TLS only; 0s says nothing to them [default: 365d]
+    /// For how long browsers that came by TLS are to come by TLS only; 0s says nothing to them
+    /// [default: 365d]
     #[arg(long, env = "GRANTEX_HSTS", value_name = "DURATION", value_parser = whole_seconds)]
     #[serde(deserialize_with = "de_whole_seconds")]
     hsts: Option<Duration>,
-    /// Take client addresses from X-Forwarded-For: only behind a proxy that sets it [default: false]
+    /// Take client addresses from X-Forwarded-For: only behind a proxy that sets it [default:
+    /// false]
     #[arg(long, env = "GRANTEX_TRUST_FORWARDED_FOR", value_name = "BOOL", value_parser = boolean)]
     trust_forwarded_for: Option<bool>,
-    /// Requests a second for a developer, or for an address without a key; each further 4 KiB of a body count
-    /// as one more; 0 for no limit [default: 1000]
+    /// Requests a second for a developer, or for an address without a key; each further 4 KiB of a
+    /// body count as one more; 0 for no limit [default: 1000]
     #[arg(long, env = "GRANTEX_RATE_LIMIT", value_name = "N")]
     rate_limit: Option<u32>,
     /// Requests that may come at once after a pause [default: 5000]
     #[arg(long, env = "GRANTEX_RATE_BURST", value_name = "N")]
     rate_burst: Option<u32>,
-    /// Requests a second for one API key, besides; five times as many at once; 0 for no limit [default: 0]
+    /// Requests a second for one API key, besides; five times as many at once; 0 for no limit
+    /// [default: 0]
     #[arg(long, env = "GRANTEX_KEY_RATE_LIMIT", value_name = "N")]
     key_rate_limit: Option<u32>,
-    /// Streams a second that one ticket may open; ten times as many at once; 0 for no limit [default: 10]
+    /// Streams a second that one ticket may open; ten times as many at once; 0 for no limit
+    /// [default: 10]
     #[arg(long, env = "GRANTEX_TICKET_RATE_LIMIT", value_name = "N")]
     ticket_rate_limit: Option<u32>,
     /// Signups a minute from one address; 0 for no limit [default: 60]
@@ -109,7 +115,8 @@ pub(crate) struct Options {
     /// Keep this many events a developer [default: 1000000]
     #[arg(long, env = "GRANTEX_RETENTION_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     retention_count: Option<u64>,
-    /// Keep grants, their requests, tokens and debits, and revoked keys this long after their end; 0 for ever [default: 0]
+    /// Keep grants, their requests, tokens and debits, and revoked keys this long after their end;
+    /// 0 for ever [default: 0]
     #[arg(long, env = "GRANTEX_HISTORY_AGE", value_name = "DURATION", value_parser = age)]
     #[serde(deserialize_with = "de_age")]
     history_age: Option<Age>,
@@ -136,20 +143,23 @@ pub(crate) struct Options {
     /// Open streams a developer may have; 0 for no limit [default: 10000, at most half of all]
     #[arg(long, env = "GRANTEX_MAX_STREAMS", value_name = "N")]
     pub(crate) max_streams: Option<usize>,
-    /// Open streams a developer may have by tickets; 0 for no limit [default: three quarters of --max-streams]
+    /// Open streams a developer may have by tickets; 0 for no limit [default: three quarters of
+    /// --max-streams]
     #[arg(long, env = "GRANTEX_MAX_TICKET_STREAMS", value_name = "N")]
     max_ticket_streams: Option<usize>,
     /// Open streams one ticket may have; 0 for no limit [default: 32]
     #[arg(long, env = "GRANTEX_MAX_STREAMS_PER_TICKET", value_name = "N")]
     max_streams_per_ticket: Option<usize>,
-    /// Open streams in all; 0 for no limit but that of connections [default: seven eighths of the connections]
+    /// Open streams in all; 0 for no limit but that of connections [default: seven eighths of the
+    /// connections]
     #[arg(long, env = "GRANTEX_MAX_STREAMS_IN_ALL", value_name = "N")]
     pub(crate) max_streams_in_all: Option<usize>,
-    /// Connections in all, streams among them; 0 for as many as open files allow [default: 32768, or what those allow]
+    /// Connections in all, streams among them; 0 for as many as open files allow [default: 32768,
+    /// or what those allow]
     #[arg(long, env = "GRANTEX_MAX_CONNECTIONS", value_name = "N")]
     pub(crate) max_connections: Option<usize>,
-    /// Connections from one address without a request that had an API key; 0 for no limit. Not counted with
-    /// --trust-forwarded-for [default: 1024, at most a quarter of all]
+    /// Connections from one address without a request that had an API key; 0 for no limit. Not
+    /// counted with --trust-forwarded-for [default: 1024, at most a quarter of all]
     #[arg(long, env = "GRANTEX_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     pub(crate) max_connections_per_address: Option<usize>,
     /// Time for the head of a connection's first request, its TLS handshake included [default: 10s]
@@ -164,7 +174,8 @@ pub(crate) struct Options {
     #[arg(long, env = "GRANTEX_BODY_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     body_timeout: Option<Duration>,
-    /// Memory for the bodies of all requests together, 4 MiB at least; 0 for no limit [default: 67108864]
+    /// Memory for the bodies of all requests together, 4 MiB at least; 0 for no limit [default:
+    /// 67108864]
     #[arg(long, env = "GRANTEX_BODY_BYTES", value_name = "BYTES")]
     body_bytes: Option<usize>,
     /// Requests of a developer that are worked on at once; 0 for no limit [default: 512]
@@ -188,8 +199,8 @@ pub(crate) struct Options {
 /// What an operator has to say expressly, for one start; so the configuration file has none of it.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Accept {
-    /// Start although key files are missing or are others than the database depends on: what they signed, or what was
-    /// derived from them, becomes invalid
+    /// Start although key files are missing or are others than the database depends on: what they
+    /// signed, or what was derived from them, becomes invalid
     #[arg(long, env = "GRANTEX_ACCEPT_NEW_KEYS")]
     accept_new_keys: bool,
     /// Start although the database has lost something: go on with what is there
@@ -234,10 +245,16 @@ fn lifetime(text: &str) -> Result<Lifetime, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let millis = match text.strip_suffix("ms") {
-        Some(digits) => digits.parse().map_err(|_| "expected a duration such as 500ms".to_owned())?,
+        Some(digits) => {
+            digits.parse().map_err(|_| "expected a duration such as 500ms".to_owned())?
+        }
         None => lifetime(text)?.millis(),
     };
-    if millis == 0 { Err("a duration must be above zero".into()) } else { Ok(Duration::from_millis(millis)) }
+    if millis == 0 {
+        Err("a duration must be above zero".into())
+    } else {
+        Ok(Duration::from_millis(millis))
+    }
 }
 
 fn whole_seconds(text: &str) -> Result<Duration, String> {
@@ -248,12 +265,16 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn de_whole_seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn de_whole_seconds<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
     text.map(|text| whole_seconds(&text)).transpose().map_err(serde::de::Error::custom)
 }
 
-fn de_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn de_duration<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
     let text: Option<String> = Option::deserialize(deserializer)?;
     text.map(|text| duration(&text)).transpose().map_err(serde::de::Error::custom)
 }
@@ -268,17 +289,24 @@ impl Options {
     /// These options, with those of a file where these are silent.
     pub(crate) fn over_file(self, file: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = file else { return Ok(self) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("the configuration file {} cannot be read: {error}", path.display()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            format!("the configuration file {} cannot be read: {error}", path.display())
+        })?;
         let below: Self = toml::from_str(&text).map_err(|error| {
             format!("the configuration file {}: {}", path.display(), mistake::of(&text, &error))
         })?;
         Ok(prefer!(self, below;
-            listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api, delegation_depth, token_lifetime, cors_origins,
-            metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst, key_rate_limit, signup_rate,
-            signup_burst, signup_rate_in_all, retention_age, retention_count, history_age, keep_alive,
-            stall_timeout, max_agents, max_grants, max_api_keys, max_stored_bytes, max_streams, max_ticket_streams, max_streams_per_ticket, ticket_rate_limit, max_streams_in_all, max_connections, max_connections_per_address,
-            first_request_timeout, idle_timeout, body_timeout, body_bytes, max_requests, tail_bytes, drain, log_format, log))
+            listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api,
+            delegation_depth, token_lifetime, cors_origins,
+            metrics, metrics_listen, hsts, trust_forwarded_for, rate_limit, rate_burst,
+            key_rate_limit, signup_rate,
+            signup_burst, signup_rate_in_all, retention_age, retention_count, history_age,
+            keep_alive,
+            stall_timeout, max_agents, max_grants, max_api_keys, max_stored_bytes, max_streams,
+            max_ticket_streams, max_streams_per_ticket, ticket_rate_limit, max_streams_in_all,
+            max_connections, max_connections_per_address,
+            first_request_timeout, idle_timeout, body_timeout, body_bytes, max_requests,
+            tail_bytes, drain, log_format, log))
     }
 
     pub(crate) fn listen(&self) -> Listen {
@@ -314,10 +342,10 @@ impl Options {
             per_second: self.rate_limit.map_or(base.developer.per_second, f64::from),
             burst: self.rate_burst.unwrap_or(base.developer.burst),
         };
-        let key = self
-            .key_rate_limit
-            .filter(|limit| *limit > 0)
-            .map(|limit| Rate { per_second: limit.into(), burst: limit.saturating_mul(KEY_BURST_SECONDS) });
+        let key = self.key_rate_limit.filter(|limit| *limit > 0).map(|limit| Rate {
+            per_second: limit.into(),
+            burst: limit.saturating_mul(KEY_BURST_SECONDS),
+        });
         Rates {
             developer: requests,
             key: key.unwrap_or(base.key),
@@ -327,9 +355,9 @@ impl Options {
                 burst: limit.saturating_mul(TICKET_BURST_SECONDS),
             }),
             signup_address: Rate {
-                per_second: self
-                    .signup_rate
-                    .map_or(base.signup_address.per_second, |count| Rate::a_minute(count).per_second),
+                per_second: self.signup_rate.map_or(base.signup_address.per_second, |count| {
+                    Rate::a_minute(count).per_second
+                }),
                 burst: self.signup_burst.unwrap_or(base.signup_address.burst),
             },
             signup: self.signup_rate_in_all.map_or(base.signup, Rate::a_minute),
@@ -347,7 +375,8 @@ impl Options {
     pub(crate) fn settings(&self, listening: &str) -> Result<Settings, Failure> {
         let base = Settings::default();
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
-        let public_base = self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{listening}"));
+        let public_base =
+            self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{listening}"));
         let public_base = public_base.trim_end_matches('/').to_owned();
         // It stands in every link, token and log.
         if grantex::internal::check_base_url(&public_base).is_err() {
@@ -373,7 +402,8 @@ impl Options {
         let body_bytes = self.body_bytes.unwrap_or(base.requests.body_bytes);
         if (1..LEAST_BODY_BYTES).contains(&body_bytes) {
             return Err(
-                "body-bytes must be 4194304 at least, or 0 for no limit: one body has up to 1 MiB".into()
+                "body-bytes must be 4194304 at least, or 0 for no limit: one body has up to 1 MiB"
+                    .into(),
             );
         }
         Ok(Settings {
@@ -418,7 +448,9 @@ impl Options {
                 most_per_developer: self.max_streams.unwrap_or(base.streams.most_per_developer),
                 most: self.max_streams_in_all.unwrap_or(base.streams.most),
                 most_by_tickets: self.max_ticket_streams.or(base.streams.most_by_tickets),
-                most_per_ticket: self.max_streams_per_ticket.unwrap_or(base.streams.most_per_ticket),
+                most_per_ticket: self
+                    .max_streams_per_ticket
+                    .unwrap_or(base.streams.most_per_ticket),
                 tail_bytes: self.tail_bytes.unwrap_or(base.streams.tail_bytes),
                 drain: self.drain.unwrap_or(base.streams.drain),
             },
@@ -434,8 +466,11 @@ mod tests {
     fn flags_win_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("grantex.toml");
-        std::fs::write(&file, "listen = \"127.0.0.1:1\"\nretention_age = \"2d\"\nkeep_alive = \"500ms\"\n")
-            .unwrap();
+        std::fs::write(
+            &file,
+            "listen = \"127.0.0.1:1\"\nretention_age = \"2d\"\nkeep_alive = \"500ms\"\n",
+        )
+        .unwrap();
         let flags = Options { listen: Some("127.0.0.1:2".parse().unwrap()), ..Options::default() };
         let options = flags.over_file(Some(&file)).unwrap();
         assert_eq!(options.listen().to_string(), "127.0.0.1:2");
@@ -458,7 +493,11 @@ mod tests {
     fn history_is_kept_for_ever_unless_an_age_is_given() {
         let of = |text: &str| {
             let options: Options = toml::from_str(text).unwrap();
-            options.settings(&options.listen().to_string()).unwrap().history_age.map(|age| age.to_string())
+            options
+                .settings(&options.listen().to_string())
+                .unwrap()
+                .history_age
+                .map(|age| age.to_string())
         };
         assert_eq!(of(""), None);
         assert_eq!(of("history_age = \"0\""), None);
@@ -468,9 +507,15 @@ mod tests {
 
     #[test]
     fn a_keep_alive_that_would_harm_is_refused() {
-        for (millis, is_good) in [(0, false), (99, false), (100, true), (4999, true), (5000, false)] {
-            let options = Options { keep_alive: Some(Duration::from_millis(millis)), ..Options::default() };
-            assert_eq!(options.settings(&options.listen().to_string()).is_ok(), is_good, "{millis} ms");
+        for (millis, is_good) in [(0, false), (99, false), (100, true), (4999, true), (5000, false)]
+        {
+            let options =
+                Options { keep_alive: Some(Duration::from_millis(millis)), ..Options::default() };
+            assert_eq!(
+                options.settings(&options.listen().to_string()).is_ok(),
+                is_good,
+                "{millis} ms"
+            );
         }
     }
 }

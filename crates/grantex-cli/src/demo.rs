@@ -74,11 +74,17 @@ impl Round<'_> {
     /// One principal's grant from consent to a spent budget, part of which goes to another agent
     /// and, every other time, is taken back; then the end of the oldest of the lasting grants, if
     /// there are enough. Every step makes at least one event, and two rounds make all five types.
-    async fn run(&self, steps: &mut Interval, lasting: &mut VecDeque<GrantId>) -> Result<(), Failure> {
+    async fn run(
+        &self,
+        steps: &mut Interval,
+        lasting: &mut VecDeque<GrantId>,
+    ) -> Result<(), Failure> {
         let count = self.agents.len().max(1);
-        let pick = |offset: usize| self.agents.get(self.number.wrapping_add(offset).checked_rem(count)?);
+        let pick =
+            |offset: usize| self.agents.get(self.number.wrapping_add(offset).checked_rem(count)?);
         let (Some(agent), Some(helper)) = (pick(0), pick(1)) else { return Ok(()) };
-        let principal = PRINCIPALS.iter().cycle().nth(self.number.checked_rem(PRINCIPALS.len()).unwrap_or(0));
+        let principal =
+            PRINCIPALS.iter().cycle().nth(self.number.checked_rem(PRINCIPALS.len()).unwrap_or(0));
         let scopes = agent.scopes.as_slice();
         let (client, agent_id) = (self.client, agent.agent_id.to_string());
 
@@ -112,8 +118,10 @@ impl Round<'_> {
         }
 
         steps.tick().await;
-        let token =
-            client.tokens().refresh(&RefreshRequest { refresh_token: token.refresh_token, agent_id }).await?;
+        let token = client
+            .tokens()
+            .refresh(&RefreshRequest { refresh_token: token.refresh_token, agent_id })
+            .await?;
 
         steps.tick().await;
         let delegate = DelegateRequest {

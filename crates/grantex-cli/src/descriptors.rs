@@ -6,18 +6,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::Failure;
 use crate::config::Options;
 
-/// Open files that are not connections: the store's, the log's, the listeners', a backup's, and spare connections for
-/// health checks. A running service has some forty besides its connections.
+/// Open files that are not connections: the store's, the log's, the listeners', a backup's, and
+/// spare connections for health checks. A running service has some forty besides its connections.
 const RESERVED: usize = 96;
 /// Fewer connections than this are of no use.
 const LEAST: usize = 32;
 
-/// Takes as many open files as the system allows, and sets the limits of connections and streams below them.
+/// Takes as many open files as the system allows, and sets the limits of connections and streams
+/// below them.
 pub(crate) fn fit(options: &Options, settings: &mut Settings) -> Result<(), Failure> {
     fit_into(options, settings, most_open_files())
 }
 
-/// A shell allows a process some thousand open files, where each stream is one: takes what the system allows at most.
+/// A shell allows a process some thousand open files, where each stream is one: takes what the
+/// system allows at most.
 fn most_open_files() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -27,7 +29,11 @@ fn most_open_files() -> Option<usize> {
     getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok())
 }
 
-fn fit_into(options: &Options, settings: &mut Settings, open_files: Option<usize>) -> Result<(), Failure> {
+fn fit_into(
+    options: &Options,
+    settings: &mut Settings,
+    open_files: Option<usize>,
+) -> Result<(), Failure> {
     let room = open_files.unwrap_or(usize::MAX).saturating_sub(RESERVED);
     if room < LEAST {
         let needed = RESERVED.saturating_add(LEAST);
@@ -50,7 +56,8 @@ fn fit_into(options: &Options, settings: &mut Settings, open_files: Option<usize
     if options.max_connections_per_address.is_none() {
         connections.most_per_address = connections.most_per_address.min(share(connections.most, 4));
     }
-    // One eighth stays for requests; and one developer alone leaves half of the streams to the others.
+    // One eighth stays for requests; and one developer alone leaves half of the streams to the
+    // others.
     let streams = &mut settings.streams;
     let most_streams = connections.most.saturating_sub(share(connections.most, 8));
     streams.most = match options.max_streams_in_all {
@@ -79,7 +86,10 @@ mod tests {
         assert_eq!((settings.connections.most, settings.connections.most_per_address), (928, 232));
         assert_eq!((settings.streams.most, settings.streams.most_per_developer), (812, 406));
         let settings = fitted(&Options::default(), None);
-        assert_eq!((settings.connections.most, settings.connections.most_per_address), (32_768, 1024));
+        assert_eq!(
+            (settings.connections.most, settings.connections.most_per_address),
+            (32_768, 1024)
+        );
         assert_eq!((settings.streams.most, settings.streams.most_per_developer), (28_672, 10_000));
     }
 

@@ -25,7 +25,8 @@ const BASE_FILE: &str = "dev-base-url";
 
 /// Try it: run the service with everything on, print an API key, and show events as they happen
 #[derive(Args)]
-#[command(after_help = "The data stays in the folder; the next start goes on with it and with the same key.
+#[command(
+    after_help = "The data stays in the folder; the next start goes on with it and with the same key.
 
 Examples:
   grantex dev
@@ -33,7 +34,8 @@ Examples:
   grantex dev --demo --rate 50     faster
   grantex dev --show-key           the key and the first steps again, from another terminal
   eval \"$(grantex dev --show-key)\" sets GRANTEX_BASE_URL and GRANTEX_API_KEY
-  grantex dev --listen 127.0.0.1:9000 --data-dir /tmp/grantex")]
+  grantex dev --listen 127.0.0.1:9000 --data-dir /tmp/grantex"
+)]
 pub(crate) struct Dev {
     /// Drive a realistic lifecycle through the public HTTP API
     #[arg(long)]
@@ -76,8 +78,9 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
     welcome(&base, &service.base, &key, &options.data_dir(), dev.demo);
 
     let client = client(&base, Some(&key))?;
-    let options = StreamOptions::new()
-        .on_reconnect(|reconnect| tracing::warn!(reason = ?reconnect.reason, "the tail reconnects"));
+    let options = StreamOptions::new().on_reconnect(
+        |reconnect| tracing::warn!(reason = ?reconnect.reason, "the tail reconnects"),
+    );
     let mut events = client.events().stream(options);
     if dev.demo {
         tokio::spawn(demo::drive(client.clone(), dev.rate));
@@ -106,7 +109,8 @@ async fn development_key(base: &str, data_dir: &Path) -> Result<String, Failure>
             return Ok(key);
         }
     }
-    let request = SignupRequest { name: "Development".into(), email: None, mode: Some(Mode::Sandbox) };
+    let request =
+        SignupRequest { name: "Development".into(), email: None, mode: Some(Mode::Sandbox) };
     let made = client(base, None)?.signup(&request).await?;
     write_private(&path, &made.api_key)?;
     Ok(made.api_key)
@@ -114,8 +118,12 @@ async fn development_key(base: &str, data_dir: &Path) -> Result<String, Failure>
 
 /// Writes a line into a file that only its owner can read.
 fn write_private(path: &Path, line: &str) -> std::io::Result<()> {
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     writeln!(file, "{line}")
 }
 
@@ -159,7 +167,9 @@ fn welcome(base: &str, public: &str, key: &str, data_dir: &Path, demo: bool) {
     }
     let more = if demo { "; the demo makes some" } else { "; try --demo to see some at once" };
     print::note(format_args!("Events appear here as they happen{more}. Ctrl-C ends."));
-    print::note("`grantex dev --show-key` in another terminal prints the key and these lines again.");
+    print::note(
+        "`grantex dev --show-key` in another terminal prints the key and these lines again.",
+    );
     print::note("");
 }
 

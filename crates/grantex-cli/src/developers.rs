@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use grantex_server::operator::{self, DeveloperDetail, DeveloperRow, OperatorAnswer, OperatorRequest};
+use grantex_server::operator::{
+    self, DeveloperDetail, DeveloperRow, OperatorAnswer, OperatorRequest,
+};
 use grantex_types::DeveloperId;
 use serde::Serialize;
 
@@ -15,7 +17,8 @@ use crate::{Failure, print};
 #[command(
     after_help = "The commands speak to the running service through a socket in its data directory, as its own user or root.
 A suspended developer's calls get 403 DEVELOPER_SUSPENDED and its streams end, within a second. Nothing is revoked:
-after a resume everything works again, except what expired meanwhile. The developer reads both in its audit trail.
+after a resume everything works again, except what expired meanwhile. The developer reads both
+in its audit trail.
 
 Examples:
   grantex developers list
@@ -76,10 +79,14 @@ pub(crate) async fn run(developers: Developers) -> Result<(), Failure> {
         Command::List => developers.list().await,
         Command::Show { id } => developers.one(OperatorRequest::Show { developer_id: *id }).await,
         Command::Suspend(Change { id, reason }) => {
-            developers.one(OperatorRequest::Suspend { developer_id: *id, reason: reason.clone() }).await
+            developers
+                .one(OperatorRequest::Suspend { developer_id: *id, reason: reason.clone() })
+                .await
         }
         Command::Resume(Change { id, reason }) => {
-            developers.one(OperatorRequest::Resume { developer_id: *id, reason: reason.clone() }).await
+            developers
+                .one(OperatorRequest::Resume { developer_id: *id, reason: reason.clone() })
+                .await
         }
     }
 }
@@ -146,7 +153,9 @@ impl Developers {
                 )
             }
             ErrorKind::PermissionDenied => {
-                format!("the service on {folder} answers only its own user and root; run this as one of them")
+                format!(
+                    "the service on {folder} answers only its own user and root; run this as one of them"
+                )
             }
             ErrorKind::UnexpectedEof | ErrorKind::TimedOut => {
                 format!(

@@ -156,7 +156,11 @@ impl Selection {
     }
 
     /// The newest event after `place` that this shows.
-    async fn newest(&self, client: &Client, place: Option<EventId>) -> Result<Option<EventId>, Error> {
+    async fn newest(
+        &self,
+        client: &Client,
+        place: Option<EventId>,
+    ) -> Result<Option<EventId>, Error> {
         let part = Part { oldest: false, until: None, before: None, limit: Some(1) };
         let mut params = self.history(&part);
         params.after = place.map(|id| id.to_string()).or(params.after);
@@ -187,7 +191,8 @@ pub(crate) async fn run(events: Events) -> Result<(), Failure> {
 
 /// Says how to go on where an event is damaged.
 fn past_damage(error: Error, is_backwards: bool) -> Failure {
-    let Some(answer) = error.api().filter(|answer| answer.code.as_deref() == Some("EVENT_DAMAGED")) else {
+    let Some(answer) = error.api().filter(|answer| answer.code.as_deref() == Some("EVENT_DAMAGED"))
+    else {
         return error.into();
     };
     let way = match (is_backwards, &answer.resume_before, &answer.resume_after) {
@@ -289,7 +294,8 @@ async fn tail(client: &Client, selection: &Selection) -> Result<(), Error> {
 
 async fn list(client: &Client, selection: &Selection, part: &Part) -> Result<(), Error> {
     let mut lines = Lines::new(client, selection.form(Form::History));
-    let events = client.events().all(selection.history(part)).take(part.limit.unwrap_or(usize::MAX));
+    let events =
+        client.events().all(selection.history(part)).take(part.limit.unwrap_or(usize::MAX));
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.try_next().await? {
         lines.print(event.json()).await;

@@ -56,7 +56,13 @@ pub(crate) struct Forward {
     )]
     config: PathBuf,
     /// How log lines look
-    #[arg(long, env = "GRANTEX_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value = "auto")]
+    #[arg(
+        long,
+        env = "GRANTEX_LOG_FORMAT",
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "auto"
+    )]
     log_format: LogFormat,
     /// What to log: error, warn, info, debug, or a filter
     #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER", default_value = "info,krafka=warn")]
@@ -67,7 +73,8 @@ pub(crate) struct Forward {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Validate the configuration and reach the service and every destination, without sending events
+    /// Validate the configuration and reach the service and every destination, without sending
+    /// events
     #[command(after_help = "Examples:
   grantex forward check
   grantex forward check --json | jq 'select(.ok | not)'")]

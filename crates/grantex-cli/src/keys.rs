@@ -52,7 +52,8 @@ enum Command {
     },
     /// Replace the API key that makes the call
     Rotate,
-    /// Make a developer directly in a data directory, while no service uses it: where signup is switched off
+    /// Make a developer directly in a data directory, while no service uses it: where signup is
+    /// switched off
     #[command(after_help = "Examples:
   grantex keys bootstrap \"Acme\" --data-dir /var/lib/grantex
   grantex keys bootstrap \"Acme\" --data-dir /var/lib/grantex --create   before the first start")]
@@ -65,7 +66,8 @@ enum Command {
         #[arg(long)]
         create: bool,
     },
-    /// Make a new signing key; a running service uses it after SIGHUP, and tokens signed before stay valid
+    /// Make a new signing key; a running service uses it after SIGHUP, and tokens signed before
+    /// stay valid
     RotateSigning(Data),
 }
 
@@ -104,7 +106,8 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             show_developer(&made, json)
         }
         Command::List => {
-            let keys: Vec<ApiKey> = target.client()?.keys().all(ListParams::default()).try_collect().await?;
+            let keys: Vec<ApiKey> =
+                target.client()?.keys().all(ListParams::default()).try_collect().await?;
             if json {
                 return print::pretty(&KeyList { keys, next_cursor: None });
             }
@@ -144,21 +147,29 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
                 .into());
             }
             let data_dir = DataDir::lock(&data.data_dir)?;
-            let store = open_store(data_dir.path(), &Memory::new(&Settings::default()), Loss::Refuse)?;
+            let store =
+                open_store(data_dir.path(), &Memory::new(&Settings::default()), Loss::Refuse)?;
             let operator = Actor::operator(&format!("uid {}", rustix::process::getuid().as_raw()));
-            let made = grantex_server::bootstrap(store.as_ref(), developer.into(), operator).await?;
+            let made =
+                grantex_server::bootstrap(store.as_ref(), developer.into(), operator).await?;
             show_developer(&made, json)
         }
         Command::RotateSigning(data) => {
             if !data.data_dir.join("signing-keys").is_dir() {
-                return Err(format!("{} is not a data directory of grantex", data.data_dir.display()).into());
+                return Err(format!(
+                    "{} is not a data directory of grantex",
+                    data.data_dir.display()
+                )
+                .into());
             }
             let kid = grantex_server::rotate_signing_key(&data.data_dir, &SystemClock)?;
             if json {
                 return print::pretty(&serde_json::json!({ "kid": kid }));
             }
             print::line(kid);
-            print::note("send SIGHUP to the running service, or restart it, to sign with the new key");
+            print::note(
+                "send SIGHUP to the running service, or restart it, to sign with the new key",
+            );
             Ok(())
         }
     }

@@ -214,7 +214,9 @@ fn happening(data: &EventData) -> String {
             let (remaining, initial) = (amount(remaining.amount()), amount(initial.amount()));
             format!("{percentage} % used, {remaining} of {initial} left")
         }
-        EventData::BudgetExhausted { initial, .. } => format!("all of {} used", amount(initial.amount())),
+        EventData::BudgetExhausted { initial, .. } => {
+            format!("all of {} used", amount(initial.amount()))
+        }
     }
 }
 
@@ -273,12 +275,16 @@ mod tests {
         assert_eq!(fitted(sentence, ID, 104), (format!("{sentence:72}"), ID.to_owned()));
         assert_eq!(fitted(sentence, ID, 103), (format!("{sentence:90}"), "evt_…X0Y1ZA".to_owned()));
         for room in 0..120 {
-            for text in
-                [sentence, "日本語のエージェント passed travel:book on to 酒店查找器 and to all the others"]
-            {
+            for text in [
+                sentence,
+                "日本語のエージェント passed travel:book on to 酒店查找器 and to all the others",
+            ] {
                 let (sentence, id) = fitted(text, ID, room);
                 let gap = if id.is_empty() { 0 } else { GAP.len() };
-                assert!(width(&sentence) + gap + width(&id) <= room.max(1), "{room}: {sentence}{id}");
+                assert!(
+                    width(&sentence) + gap + width(&id) <= room.max(1),
+                    "{room}: {sentence}{id}"
+                );
                 assert!(room < 67 || !id.is_empty());
             }
         }

@@ -40,12 +40,14 @@ impl FromStr for Listen {
             return Ok(Self::Address(address));
         }
         let is_name = |host: &str| {
-            let known = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_');
+            let known =
+                |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_');
             !host.is_empty() && host.chars().all(known)
         };
         text.rsplit_once(':')
             .filter(|(host, _)| is_name(host))
-            .and_then(|(host, port)| Some(Self::Name { host: host.to_owned(), port: port.parse().ok()? }))
+            .and_then(|(host, port)| Some(Self::Name { host: host.to_owned(),
+                port: port.parse().ok()? }))
             .ok_or_else(|| {
                 "expected an address or a name with a port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080"
                     .to_owned()
@@ -71,16 +73,17 @@ impl fmt::Display for Listen {
 }
 
 /// Connections that the kernel keeps until they are accepted; it lowers the figure to its own limit
-/// (`net.core.somaxconn`). When there is no room, a client's next attempt follows after a second, so a burst of one
-/// developer's connections must not fill it.
+/// (`net.core.somaxconn`). When there is no room, a client's next attempt follows after a second,
+/// so a burst of one developer's connections must not fill it.
 const BACKLOG: u32 = 4096;
 
 impl Listen {
     /// Listens; `option` is what to change where that fails.
     pub(crate) async fn bind(&self, option: &str) -> Result<Listening, Failure> {
         let bound = self.open().await;
-        Ok(bound
-            .map_err(|error| format!("cannot listen on {self}: {error}; choose another with {option}"))?)
+        Ok(bound.map_err(|error| {
+            format!("cannot listen on {self}: {error}; choose another with {option}")
+        })?)
     }
 
     /// As [`bind`](Self::bind), with the error as it is.
@@ -89,7 +92,11 @@ impl Listen {
             Self::Address(address) => {
                 let listener = bind(*address)?;
                 let address = listener.local_addr()?;
-                return Ok(Listening { listeners: vec![listener], address, authority: address.to_string() });
+                return Ok(Listening {
+                    listeners: vec![listener],
+                    address,
+                    authority: address.to_string(),
+                });
             }
             Self::Name { host, port } => (host, *port),
         };
@@ -104,7 +111,8 @@ impl Listen {
             tries = tries.saturating_add(1);
             match bind_all(&addresses) {
                 // The port that was free for one address was not for another.
-                Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {}
+                Err(error)
+                    if port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {}
                 bound => break bound?,
             }
         };
@@ -157,9 +165,16 @@ mod tests {
         for text in ["127.0.0.1:8080", "[::1]:0", "localhost:8080", "my-host.example:1"] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }
-        for text in
-            ["", "8080", ":8080", "localhost", "localhost:99999", "http://localhost:80", "::1:80", "a b:1"]
-        {
+        for text in [
+            "",
+            "8080",
+            ":8080",
+            "localhost",
+            "localhost:99999",
+            "http://localhost:80",
+            "::1:80",
+            "a b:1",
+        ] {
             let told = text.parse::<Listen>().unwrap_err();
             assert!(told.contains("127.0.0.1:8080"), "{text}: {told}");
         }

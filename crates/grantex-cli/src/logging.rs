@@ -29,11 +29,12 @@ pub(crate) enum LogFormat {
 
 /// What to log; fails on a filter that is none.
 pub(crate) fn filter(text: &str) -> Result<Targets, Failure> {
-    text.parse::<Targets>().map_err(|error| format!("the log filter {text:?} is not valid: {error}").into())
+    text.parse::<Targets>()
+        .map_err(|error| format!("the log filter {text:?} is not valid: {error}").into())
 }
 
-/// Starts logging to standard error. No text that comes from elsewhere reaches a terminal unescaped, and no
-/// URL's secrets are logged, whichever library logs it.
+/// Starts logging to standard error. No text that comes from elsewhere reaches a terminal
+/// unescaped, and no URL's secrets are logged, whichever library logs it.
 pub(crate) fn start(format: LogFormat, text: &str) -> Result<(), Failure> {
     let filter = filter(text)?;
     let json = match format {

@@ -35,7 +35,8 @@ use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How a command ends whose output was a pipe that nobody reads any more, as a shell reports it: 128 + SIGPIPE.
+/// How a command ends whose output was a pipe that nobody reads any more, as a shell reports it:
+/// 128 + SIGPIPE.
 const CLOSED_PIPE: u8 = 141;
 
 /// What a command ends with when it fails: a sentence for the person who typed it.
@@ -99,12 +100,17 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
 }
 
 fn main() -> ExitCode {
-    let done = signals::end_the_first_process().and_then(|()| run(Cli::parse_command_line().command));
+    let done =
+        signals::end_the_first_process().and_then(|()| run(Cli::parse_command_line().command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             print::fail(&failure);
-            if forward::is_closed_pipe(&failure) { ExitCode::from(CLOSED_PIPE) } else { ExitCode::FAILURE }
+            if forward::is_closed_pipe(&failure) {
+                ExitCode::from(CLOSED_PIPE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -133,7 +139,10 @@ fn run(command: Command) -> Result<(), Failure> {
                 Ok(())
             }
             Command::Openapi => {
-                print::made(format!("{}\n", grantex_server::openapi_document().to_pretty_json()?).as_bytes());
+                print::made(
+                    format!("{}\n", grantex_server::openapi_document().to_pretty_json()?)
+                        .as_bytes(),
+                );
                 Ok(())
             }
         }
@@ -162,9 +171,15 @@ mod tests {
         assert!(booleans.len() > 2);
         for option in &booleans {
             for value in ["true", "false", "1", "0", "yes", "no", "on", "off", "Yes", "OFF"] {
-                assert!(Cli::try_parse_from(["grantex", "serve", option, value]).is_ok(), "{option} {value}");
+                assert!(
+                    Cli::try_parse_from(["grantex", "serve", option, value]).is_ok(),
+                    "{option} {value}"
+                );
             }
-            let told = Cli::try_parse_from(["grantex", "serve", option, "maybe"]).err().unwrap().to_string();
+            let told = Cli::try_parse_from(["grantex", "serve", option, "maybe"])
+                .err()
+                .unwrap()
+                .to_string();
             assert!(told.contains("yes or no"), "{told}");
         }
     }

@@ -1,4 +1,5 @@
-//! What is wrong in a TOML file, said on one line and without the file's own text, which may hold a secret.
+//! What is wrong in a TOML file, said on one line and without the file's own text, which may hold a
+//! secret.
 
 use grantex_types::nearest::nearest;
 
@@ -20,7 +21,8 @@ pub(crate) fn of(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The reader's words for what stands in a file, in those of the file, with the name that an unknown one may mean.
+/// The reader's words for what stands in a file, in those of the file, with the name that an
+/// unknown one may mean.
 pub(crate) fn plain(message: &str) -> String {
     let meant = meant(message).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
     let message = message
@@ -53,7 +55,10 @@ mod tests {
     fn a_mistake_has_its_line_and_its_key() {
         let text = "a = 1\n\"ü\" = [\"x\"]\n";
         let error = toml::from_str::<std::collections::BTreeMap<String, u64>>(text).unwrap_err();
-        assert_eq!(of(text, &error), "line 2: \"ü\": invalid type: a list, expected a whole number");
+        assert_eq!(
+            of(text, &error),
+            "line 2: \"ü\": invalid type: a list, expected a whole number"
+        );
         assert_eq!(
             plain("unknown field `listne`, expected one of `data_dir`, `listen`"),
             "unknown field `listne`, expected one of `data_dir`, `listen`; did you mean `listen`?"

@@ -66,7 +66,10 @@ impl Names {
 
     /// What the service answers, `Some(None)` if there is no such thing; `None` if there was no
     /// time for an answer.
-    async fn look_up<T>(&mut self, call: impl Future<Output = Result<T, Error>>) -> Option<Option<T>> {
+    async fn look_up<T>(
+        &mut self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Option<Option<T>> {
         let begin = Instant::now();
         if self.paid_until.saturating_duration_since(begin) > BURST {
             return None;

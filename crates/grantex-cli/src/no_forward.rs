@@ -6,7 +6,8 @@ use clap::Args;
 
 use crate::Failure;
 
-/// Deliver events to where you need them (not in this binary: build it with `cargo build --release`)
+/// Deliver events to where you need them (not in this binary: build it with `cargo build
+/// --release`)
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Forward {

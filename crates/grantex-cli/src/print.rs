@@ -1,8 +1,8 @@
 //! Everything that a command prints goes through here, on standard output and on standard error.
 //!
-//! Names, answers of receivers and errors come from elsewhere: what they hold of control characters and of
-//! those that turn the direction is escaped, so that no text moves the cursor, colours a line, adds one or
-//! reads other than it is. Colours are given beside the text, never in it.
+//! Names, answers of receivers and errors come from elsewhere: what they hold of control characters
+//! and of those that turn the direction is escaped, so that no text moves the cursor, colours a
+//! line, adds one or reads other than it is. Colours are given beside the text, never in it.
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};

@@ -11,16 +11,19 @@ use crate::{Failure, logging};
 
 /// Run the service
 #[derive(Args)]
-#[command(after_help = "Flags win over environment variables, which win over the configuration file.
+#[command(
+    after_help = "Flags win over environment variables, which win over the configuration file.
 SIGTERM and Ctrl-C end it in good order; SIGHUP reads certificates and signing keys again.
 
 Examples:
   grantex serve
   grantex serve --listen 127.0.0.1:8080 --data-dir ./grantex-data
   grantex serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --public-url https://auth.example.com
-  grantex serve --config /etc/grantex.toml --log-format json")]
+  grantex serve --config /etc/grantex.toml --log-format json"
+)]
 pub(crate) struct Serve {
-    /// Configuration file (TOML): the same options, with underscores; docs/grantex.toml has them all
+    /// Configuration file (TOML): the same options, with underscores; docs/grantex.toml has them
+    /// all
     #[arg(long, env = "GRANTEX_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

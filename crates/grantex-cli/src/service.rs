@@ -30,7 +30,11 @@ pub(crate) struct Service {
 
 impl Service {
     /// Opens the data directory, listens, and serves.
-    pub(crate) async fn start(options: &Options, meaning: Hangup, accept: Accept) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        options: &Options,
+        meaning: Hangup,
+        accept: Accept,
+    ) -> Result<Self, Failure> {
         // From here on it ends nothing at once: what it asks for is done when the service is up.
         let hangup = signal(SignalKind::hangup())?;
         survive_file_size_limit()?;
@@ -49,9 +53,13 @@ impl Service {
         let prometheus = grantex_server::install_metrics()?;
         let memory = Memory::new(&settings);
         let store = open_store(data_dir.path(), &memory, accept.loss())?;
-        let (secrets, signing) =
-            grantex_server::load_keys(store.as_ref(), data_dir.path(), clock.as_ref(), accept.new_keys())
-                .await?;
+        let (secrets, signing) = grantex_server::load_keys(
+            store.as_ref(),
+            data_dir.path(),
+            clock.as_ref(),
+            accept.new_keys(),
+        )
+        .await?;
 
         let shutdown = CancellationToken::new();
         let app = App::new(Parts {
@@ -75,16 +83,25 @@ impl Service {
         if let Some(address) = &options.metrics_listen {
             let Listening { listeners, address, .. } = address.bind("--metrics-listen").await?;
             tracing::info!(%address, "serving metrics");
-            let serving = grantex_server::serve_metrics(listeners, Arc::clone(&app), shutdown.clone());
+            let serving =
+                grantex_server::serve_metrics(listeners, Arc::clone(&app), shutdown.clone());
             tasks.push(tokio::spawn(serving));
         }
         let mut asked = Asked::listen()?;
         match meaning {
-            Hangup::Reload => reload_on_hangup(hangup, options.clone(), tls.clone(), Arc::clone(&app)),
+            Hangup::Reload => {
+                reload_on_hangup(hangup, options.clone(), tls.clone(), Arc::clone(&app))
+            }
             Hangup::End => asked = asked.or(hangup),
         }
         let router = grantex_server::router(&app);
-        tasks.push(tokio::spawn(grantex_server::serve(listeners, router, app, tls, shutdown.clone())));
+        tasks.push(tokio::spawn(grantex_server::serve(
+            listeners,
+            router,
+            app,
+            tls,
+            shutdown.clone(),
+        )));
         tracing::info!(%address, %base, data_dir = %data_dir.path().display(), "serving");
         Ok(Self { authority, base, asked, shutdown, tasks, store, _data_dir: data_dir })
     }

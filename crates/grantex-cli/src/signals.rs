@@ -23,15 +23,17 @@ pub(crate) enum Hangup {
 
 /// Has a signal end this process from here on, as it ends any other.
 ///
-/// The system throws away a signal of the first process of a container that has no handler for it: without this, a
-/// SIGTERM that comes while the process starts would be lost, and so would any for a command that has none.
+/// The system throws away a signal of the first process of a container that has no handler for it:
+/// without this, a SIGTERM that comes while the process starts would be lost, and so would any for
+/// a command that has none.
 pub(crate) fn end_the_first_process() -> Result<(), Failure> {
     if std::process::id() != 1 {
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let entered = runtime.enter();
-    let [mut terminate, mut interrupt] = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let [mut terminate, mut interrupt] =
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     drop(entered);
     // A thread of its own: the others may be busy with a large database.
     std::thread::Builder::new().name("signals".into()).spawn(move || {

@@ -18,7 +18,13 @@ pub(crate) struct Target {
     )]
     url: String,
     /// The API key; better in the environment, where other users do not see it
-    #[arg(long, env = "GRANTEX_API_KEY", hide_env_values = true, value_name = "KEY", global = true)]
+    #[arg(
+        long,
+        env = "GRANTEX_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        global = true
+    )]
     api_key: Option<String>,
 }
 
@@ -39,8 +45,9 @@ impl Target {
 
 /// A client of the service at `url`.
 pub(crate) fn client(url: &str, key: Option<&str>) -> Result<Client, Failure> {
-    let builder =
-        Client::builder().base_url(url).user_agent(concat!("grantex-cli/", env!("CARGO_PKG_VERSION")));
+    let builder = Client::builder()
+        .base_url(url)
+        .user_agent(concat!("grantex-cli/", env!("CARGO_PKG_VERSION")));
     let builder = match key {
         Some(key) => builder.api_key(key),
         None => builder,

@@ -17,7 +17,9 @@ use crate::config::Options;
 
 /// Puts the files of the options into force. Gives `false` where they name none.
 pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, Failure> {
-    let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else { return Ok(false) };
+    let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else {
+        return Ok(false);
+    };
     let chain = certificates(certificate)?;
     if chain.first().is_some_and(is_authority) {
         tracing::warn!(
@@ -28,7 +30,8 @@ pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, Failure> {
     }
     let private = private_key(key)?;
     let mut config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private).map_err(|error| {
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private)
+            .map_err(|error| {
             let (certificate, key) = (certificate.display(), key.display());
             match error {
                 rustls::Error::InconsistentKeys(_) => format!(
@@ -45,8 +48,9 @@ pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, Failure> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let pem = read(path)?;
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| named(path, error))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| named(path, error))?;
     match chain.first() {
         None => Err(named(path, "the file holds no PEM certificate (-----BEGIN CERTIFICATE-----)")),
         Some(own) if ParsedCertificate::try_from(own).is_err() => {
@@ -59,7 +63,9 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
     let pem = read(path)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-        PemError::NoItemsFound if String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY") => {
+        PemError::NoItemsFound
+            if String::from_utf8_lossy(&pem).contains("ENCRYPTED PRIVATE KEY") =>
+        {
             named(path, "the private key is encrypted; decrypt it with `openssl pkey -in … -out …`")
         }
         PemError::NoItemsFound => {
@@ -77,17 +83,23 @@ fn named(path: &Path, reason: impl Display) -> Failure {
     format!("{}: {reason}", path.display()).into()
 }
 
-/// Whether clients that follow the rules for certificates to the letter refuse this one as a server's: verifiers
-/// say so when it is trusted and shown by a server.
+/// Whether clients that follow the rules for certificates to the letter refuse this one as a
+/// server's: verifiers say so when it is trusted and shown by a server.
 fn is_authority(own: &CertificateDer<'_>) -> bool {
     let mut roots = RootCertStore::empty();
     let (Ok(()), Ok(parsed)) = (roots.add(own.clone()), ParsedCertificate::try_from(own)) else {
         return false;
     };
     let provider = CryptoProvider::get_default().cloned();
-    let provider = provider.unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    let provider =
+        provider.unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     let algorithms = provider.signature_verification_algorithms.all;
-    let verified =
-        verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], UnixTime::now(), algorithms);
+    let verified = verify_server_cert_signed_by_trust_anchor(
+        &parsed,
+        &roots,
+        &[],
+        UnixTime::now(),
+        algorithms,
+    );
     verified.is_err_and(|error| error.to_string().contains("CaUsedAsEndEntity"))
 }

@@ -23,7 +23,8 @@ fn parse_at(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     }
     let found = civil(text, now).and_then(|at| at.to_zoned(now.time_zone().clone()).ok());
     found.map(|at| Timestamp::from_millis(millis(&at))).ok_or_else(|| {
-        "expected a time such as 5m, 14:00, yesterday, 2026-03-01 or 2026-03-01T12:00:00Z".to_owned()
+        "expected a time such as 5m, 14:00, yesterday, 2026-03-01 or 2026-03-01T12:00:00Z"
+            .to_owned()
     })
 }
 
@@ -47,7 +48,8 @@ fn civil(text: &str, now: &Zoned) -> Option<DateTime> {
 
 /// `14:00` or `14:00:05`.
 fn time(text: &str) -> Option<Time> {
-    let is_clock = matches!(text.len(), 5 | 8) && text.bytes().all(|b| b.is_ascii_digit() || b == b':');
+    let is_clock =
+        matches!(text.len(), 5 | 8) && text.bytes().all(|b| b.is_ascii_digit() || b == b':');
     text.parse().ok().filter(|_| is_clock)
 }
 
@@ -78,11 +80,26 @@ mod tests {
             ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00.000Z"),
             ("2026-03-01T12:00:00+01:00", "2026-03-01T11:00:00.000Z"),
         ] {
-            assert_eq!(parse_at(text, &now).map(|at| at.to_string()), Ok(expected.to_owned()), "{text}");
+            assert_eq!(
+                parse_at(text, &now).map(|at| at.to_string()),
+                Ok(expected.to_owned()),
+                "{text}"
+            );
         }
-        for bad in
-            ["", "5", "m", "0m", "-5m", "tomorrow", "14", "25:00", "14:0", "2026-13-01", "20260301", "now"]
-        {
+        for bad in [
+            "",
+            "5",
+            "m",
+            "0m",
+            "-5m",
+            "tomorrow",
+            "14",
+            "25:00",
+            "14:0",
+            "2026-13-01",
+            "20260301",
+            "now",
+        ] {
             assert!(parse_at(bad, &now).is_err(), "{bad}");
         }
     }

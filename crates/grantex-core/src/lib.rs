@@ -2,8 +2,8 @@
 //!
 //! [`usecase`] holds one function per thing a caller can do: a plain synchronous function over
 //! [`store::Tx`] whose steps read downwards – load, decide, put, append. [`store`] holds the
-//! contracts that a database backend keeps. Time and randomness are arguments ([`mod@env`]), so that
-//! every decision can be replayed.
+//! contracts that a database backend keeps. Time and randomness are arguments ([`mod@env`]), so
+//! that every decision can be replayed.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 

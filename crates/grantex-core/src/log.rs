@@ -90,7 +90,11 @@ impl SubjectRef<'_> {
 impl Subject {
     /// The subject, looked at.
     pub fn as_ref(&self) -> SubjectRef<'_> {
-        SubjectRef { grant_id: self.grant_id, agent_id: self.agent_id, principal_id: &self.principal_id }
+        SubjectRef {
+            grant_id: self.grant_id,
+            agent_id: self.agent_id,
+            principal_id: &self.principal_id,
+        }
     }
 }
 
@@ -108,7 +112,8 @@ impl StoredEvent {
     }
 }
 
-/// A stretch of a log that cannot be shown: each of its events is missing, or not as it was written.
+/// A stretch of a log that cannot be shown: each of its events is missing, or not as it was
+/// written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damage {
     /// Its first position.
@@ -152,7 +157,11 @@ impl std::fmt::Display for Damage {
         if self.first == self.last {
             write!(f, "the event at position {} of the log is damaged", self.first)
         } else {
-            write!(f, "the events at positions {} to {} of the log are damaged", self.first, self.last)
+            write!(
+                f,
+                "the events at positions {} to {} of the log are damaged",
+                self.first, self.last
+            )
         }
     }
 }
@@ -216,7 +225,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ids_and_times_never_go_back(clock in prop::collection::vec((0u64..5, any::<u128>()), 1..200)) {
+        fn ids_and_times_never_go_back(clock in prop::collection::vec((0u64..5, any::<u128>()),
+            1..200)) {
             let mut bounds = Bounds::EMPTY;
             for (step, (millis, random)) in clock.into_iter().enumerate() {
                 let (id, at) = bounds.next(Timestamp::from_millis(1000 + millis), random);

@@ -5,7 +5,8 @@ use grantex_types::api::developers::Mode;
 use grantex_types::api::grants::{self as api, GrantStatus};
 use grantex_types::event::IssueMethod;
 use grantex_types::{
-    AgentId, AuthRequestId, DeveloperId, GrantId, KeyId, Lifetime, RefreshId, Scopes, Timestamp, TokenId,
+    AgentId, AuthRequestId, DeveloperId, GrantId, KeyId, Lifetime, RefreshId, Scopes, Timestamp,
+    TokenId,
 };
 
 pub use grantex_types::api::agents::Agent;
@@ -43,7 +44,8 @@ pub struct Tenant {
 pub struct Usage {
     /// Agents that were not deleted.
     pub agents: u64,
-    /// Grants that were not revoked, and not put aside as expired: maintenance does that every minute.
+    /// Grants that were not revoked, and not put aside as expired: maintenance does that every
+    /// minute.
     pub grants: u64,
     /// About how many bytes its rows take.
     pub bytes: u64,
@@ -183,7 +185,11 @@ impl Grant {
 
     /// What its events are about.
     pub fn subject(&self) -> Subject {
-        Subject { grant_id: self.id, agent_id: self.agent_id, principal_id: self.principal_id.clone() }
+        Subject {
+            grant_id: self.id,
+            agent_id: self.agent_id,
+            principal_id: self.principal_id.clone(),
+        }
     }
 
     /// The grant as the API shows it at `now`.
@@ -262,7 +268,8 @@ pub struct CascadeJob {
 pub struct Reached {
     /// The grant, as its events name it.
     pub subject: Subject,
-    /// Whether it was revoked or had expired already. Only what an earlier version wrote is found so.
+    /// Whether it was revoked or had expired already. Only what an earlier version wrote is found
+    /// so.
     pub is_over: bool,
     /// Whether an unfinished [`CascadeJob`] covers it, and will revoke it.
     pub is_covered: bool,

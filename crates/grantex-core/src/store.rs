@@ -64,9 +64,9 @@ pub trait Listener: Send + Sync + 'static {
     /// Called after the commit and before any of its commands is answered: whoever gets an answer
     /// finds no memory that contradicts it.
     fn changed(&self, changes: &[Change]);
-    /// Called next, with the commit's commands: each has to be [finished](Command::finish) with `Ok`, now, or soon
-    /// somewhere else. Waking whoever waits from a thread that is not theirs is dear, so many are better finished
-    /// where they wait.
+    /// Called next, with the commit's commands: each has to be [finished](Command::finish) with
+    /// `Ok`, now, or soon somewhere else. Waking whoever waits from a thread that is not theirs is
+    /// dear, so many are better finished where they wait.
     fn answer(&self, commands: Vec<Box<dyn Command>>) {
         for command in commands {
             command.finish(Ok(()));
@@ -133,12 +133,13 @@ pub struct Health {
 /// A database that keeps the state and the logs.
 ///
 /// Durability: when a command is answered with success, its changes and its events survive the
-/// death of the process and of the machine. Order: commands commit in the order in which they
-/// run, one after the other, those of one scope in the order in which they were submitted. Failure: a command that is answered with an error changed nothing;
-/// when a commit fails, every command in it is answered with an error.
+/// death of the process and of the machine. Order: commands commit in the order in which they run,
+/// one after the other, those of one scope in the order in which they were submitted. Failure: a
+/// command that is answered with an error changed nothing; when a commit fails, every command in it
+/// is answered with an error.
 ///
-/// Turns: between two commands of one scope, and between two queries, each other scope that has some
-/// waiting gets its turn. However many long queries wait, point queries and other scopes' long
+/// Turns: between two commands of one scope, and between two queries, each other scope that has
+/// some waiting gets its turn. However many long queries wait, point queries and other scopes' long
 /// queries find a thread. A scope that queues too much is refused with
 /// [`Overloaded`](StoreError::Overloaded), and it alone.
 pub trait Store: Send + Sync + 'static {
@@ -187,7 +188,9 @@ where
             let result = match (outcome, self.result) {
                 (Err(error), _) => Err(error.into()),
                 (Ok(()), Some(result)) => result,
-                (Ok(()), None) => Err(StoreError::Internal("the command did not run".into()).into()),
+                (Ok(()), None) => {
+                    Err(StoreError::Internal("the command did not run".into()).into())
+                }
             };
             // A caller that is gone needs no answer.
             let _ = self.reply.send(result);
@@ -200,7 +203,12 @@ where
 }
 
 /// Runs `work` on a snapshot and waits for its result.
-pub async fn read<T, F>(store: &dyn Store, scope: impl Into<Scope>, kind: QueryKind, work: F) -> Result<T>
+pub async fn read<T, F>(
+    store: &dyn Store,
+    scope: impl Into<Scope>,
+    kind: QueryKind,
+    work: F,
+) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(&dyn Read) -> Result<T> + Send + 'static,

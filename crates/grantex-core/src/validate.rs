@@ -24,7 +24,8 @@ pub fn text(field: &str, value: &str, least: usize, most: usize) -> Result<Strin
     Ok(value.to_owned())
 }
 
-/// A [`text`] that people read: with a visible character, and none that hides or turns what they see.
+/// A [`text`] that people read: with a visible character, and none that hides or turns what they
+/// see.
 fn shown(field: &str, value: &str, most: usize) -> Result<String> {
     let value = text(field, value, 1, most)?;
     readable::check(&value).map_err(|error| Error::bad_request(format!("{field} {error}")))?;
@@ -62,7 +63,8 @@ pub fn known_principal_id(value: &str) -> Result<String> {
 
 /// A list of scopes with at least `least` in it.
 pub fn scopes(list: Vec<String>, least: usize) -> Result<Scopes> {
-    let scopes = Scopes::new(list).map_err(|error| Error::bad_request(format!("scopes: {error}")))?;
+    let scopes =
+        Scopes::new(list).map_err(|error| Error::bad_request(format!("scopes: {error}")))?;
     if scopes.as_slice().len() < least {
         return Err(Error::bad_request("scopes must name at least one scope"));
     }
@@ -141,7 +143,10 @@ mod tests {
     fn what_people_read_hides_nothing() {
         for hidden in ["\u{200B}", "\u{3164}", "a\u{202E}b", "a\u{2066}b", "a\u{E0061}b"] {
             assert!(name(hidden).is_err() && principal_id(hidden).is_err(), "{hidden:?}");
-            assert!(lines("description", hidden, 100).is_err() && scopes(vec![hidden.into()], 1).is_err());
+            assert!(
+                lines("description", hidden, 100).is_err()
+                    && scopes(vec![hidden.into()], 1).is_err()
+            );
             assert!(known_principal_id(hidden).is_ok(), "what is stored can be looked for");
         }
         assert!(lines("description", "", 100).is_ok());
@@ -153,7 +158,9 @@ mod tests {
         for good in ["a".repeat(43), "Z-._~9".repeat(21)] {
             assert!(code_verifier(&good).is_ok(), "{good}");
         }
-        for bad in [String::new(), "a".repeat(42), "a".repeat(129), "a".repeat(43) + "+", "é".repeat(43)] {
+        for bad in
+            [String::new(), "a".repeat(42), "a".repeat(129), "a".repeat(43) + "+", "é".repeat(43)]
+        {
             assert!(code_verifier(&bad).is_err(), "{bad}");
         }
     }

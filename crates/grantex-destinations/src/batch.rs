@@ -9,8 +9,9 @@ use crate::format::Format;
 use crate::log::Filter;
 use crate::state::InFlight;
 
-/// Where a batch belongs in the destination – an object key, a stream and an offset, a file's length –
-/// as JSON that the destination alone understands. It is written down before the batch is sent.
+/// Where a batch belongs in the destination – an object key, a stream and an offset, a file's
+/// length – as JSON that the destination alone understands. It is written down before the batch is
+/// sent.
 pub type Place = serde_json::Value;
 
 /// What a batch was made with. A batch in flight keeps it across a restart, whatever the
@@ -90,8 +91,8 @@ impl Batch {
         self.events.last().map_or(EventId::ZERO, |event| event.id)
     }
 
-    /// What [`EventDestination::place`](crate::EventDestination::place) gave for this batch, perhaps in
-    /// an earlier process; `Null` before it was asked.
+    /// What [`EventDestination::place`](crate::EventDestination::place) gave for this batch,
+    /// perhaps in an earlier process; `Null` before it was asked.
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -111,7 +112,8 @@ impl Batch {
         &self.settings.format
     }
 
-    /// Appends `event` to `out` in the batch's format: one JSON object on one line, without a line end.
+    /// Appends `event` to `out` in the batch's format: one JSON object on one line, without a line
+    /// end.
     pub fn encode(&self, event: &GrantexEvent, out: &mut Vec<u8>) {
         self.settings.format.encode(event, out);
     }
@@ -153,8 +155,8 @@ impl Batch {
         self.split_at(middle)
     }
 
-    /// The first event and the others, which were not sent as such before; the batch itself if it is a single
-    /// event.
+    /// The first event and the others, which were not sent as such before; the batch itself if it
+    /// is a single event.
     pub(crate) fn split_first(self) -> Result<(Self, Self), Box<Self>> {
         let at = usize::from(self.events.len() > 1);
         self.split_at(at)

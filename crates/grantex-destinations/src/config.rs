@@ -110,22 +110,25 @@ configured! {
 const TYPES: &str = "datadog, splunk, s3, bigquery, kafka, webhook, file";
 
 impl Definition {
-    /// The destination that these options describe. Fails on an option that does not exist, is missing or
-    /// cannot work; reaches nobody.
+    /// The destination that these options describe. Fails on an option that does not exist, is
+    /// missing or cannot work; reaches nobody.
     pub fn parse(mut options: Map<String, Value>) -> Result<Self, ConfigError> {
         let text = |options: &mut Map<String, Value>, key: &str| match options.remove(key) {
             Some(Value::String(text)) if !text.is_empty() => Ok(text),
             Some(_) => Err(ConfigError::value(key, "must be a text that is not empty")),
             None => Err(ConfigError::value(key, "is missing")),
         };
-        let name = text(&mut options, "name")
-            .map_err(|error| ConfigError::whole(format!("a destination without a name: {error}")))?;
+        let name = text(&mut options, "name").map_err(|error| {
+            ConfigError::whole(format!("a destination without a name: {error}"))
+        })?;
         let parse = |mut options: Map<String, Value>| {
             let kind = text(&mut options, "type")?;
             let delivery = take(&mut options, &DELIVERY_KEYS)?;
             let configuration = fingerprint(&kind, &options);
-            let destination = configured(&kind, &name, options).map_err(|error| with_common(error, &kind))?;
-            let definition = Self { name: name.clone(), kind, delivery, destination, configuration };
+            let destination =
+                configured(&kind, &name, options).map_err(|error| with_common(error, &kind))?;
+            let definition =
+                Self { name: name.clone(), kind, delivery, destination, configuration };
             definition.check()?;
             Ok(definition)
         };
@@ -147,8 +150,9 @@ impl Definition {
         &self.delivery
     }
 
-    /// Says that the destination's refusals count although it has accepted nothing with this configuration:
-    /// events that it refuses become dead letters. A forwarder that runs hears of it within seconds.
+    /// Says that the destination's refusals count although it has accepted nothing with this
+    /// configuration: events that it refuses become dead letters. A forwarder that runs hears of it
+    /// within seconds.
     pub async fn believe(&self, state: &State) -> Result<(), StateError> {
         state.prove(&self.name, &self.configuration).await
     }
@@ -161,7 +165,11 @@ fn fingerprint(kind: &str, options: &Map<String, Value>) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-fn configured(kind: &str, name: &str, mut options: Map<String, Value>) -> Result<Configured, ConfigError> {
+fn configured(
+    kind: &str,
+    name: &str,
+    mut options: Map<String, Value>,
+) -> Result<Configured, ConfigError> {
     match kind {
         #[cfg(feature = "file")]
         "file" => Ok(Configured::File(Box::new(FileDestination::new(name, rest(options)?)?))),
@@ -178,7 +186,11 @@ fn configured(kind: &str, name: &str, mut options: Map<String, Value>) -> Result
         #[cfg(feature = "webhook")]
         "webhook" => {
             let http = http(&mut options)?;
-            Ok(Configured::Webhook(Box::new(WebhookDestination::new(name, &rest(options)?, &http)?)))
+            Ok(Configured::Webhook(Box::new(WebhookDestination::new(
+                name,
+                &rest(options)?,
+                &http,
+            )?)))
         }
         #[cfg(feature = "s3")]
         "s3" => {
@@ -188,7 +200,11 @@ fn configured(kind: &str, name: &str, mut options: Map<String, Value>) -> Result
         #[cfg(feature = "bigquery")]
         "bigquery" => {
             let http = http(&mut options)?;
-            Ok(Configured::BigQuery(Box::new(BigQueryDestination::new(name, &rest(options)?, &http)?)))
+            Ok(Configured::BigQuery(Box::new(BigQueryDestination::new(
+                name,
+                &rest(options)?,
+                &http,
+            )?)))
         }
         #[cfg(feature = "kafka")]
         "kafka" => Ok(Configured::Kafka(Box::new(KafkaDestination::new(name, rest(options)?)?))),
@@ -199,10 +215,11 @@ fn configured(kind: &str, name: &str, mut options: Map<String, Value>) -> Result
 /// The names that every destination needs beside [`DELIVERY_KEYS`].
 const OWN_KEYS: [&str; 2] = ["name", "type"];
 
-/// An error about an option that does not exist names the destination's own options. Adds those that all have,
-/// and the one that may have been meant.
+/// An error about an option that does not exist names the destination's own options. Adds those
+/// that all have, and the one that may have been meant.
 fn with_common(mut error: ConfigError, kind: &str) -> ConfigError {
-    let Some(key) = error.key.as_deref().filter(|_| error.message.starts_with("unknown field")) else {
+    let Some(key) = error.key.as_deref().filter(|_| error.message.starts_with("unknown field"))
+    else {
         return error;
     };
     let over_http: &[&str] =
@@ -211,7 +228,8 @@ fn with_common(mut error: ConfigError, kind: &str) -> ConfigError {
     let own = error.message.split('`').skip(3).step_by(2);
     let meant = nearest(key, own.chain(common.iter().copied()));
     let meant = meant.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-    error.message = format!("{}; and, as for every {kind}, `{}`{meant}", error.message, common.join("`, `"));
+    error.message =
+        format!("{}; and, as for every {kind}, `{}`{meant}", error.message, common.join("`, `"));
     error
 }
 
@@ -220,7 +238,10 @@ fn http(options: &mut Map<String, Value>) -> Result<HttpOptions, ConfigError> {
 }
 
 /// The options of these names.
-fn take<T: DeserializeOwned>(options: &mut Map<String, Value>, keys: &[&str]) -> Result<T, ConfigError> {
+fn take<T: DeserializeOwned>(
+    options: &mut Map<String, Value>,
+    keys: &[&str],
+) -> Result<T, ConfigError> {
     let taken = keys.iter().filter_map(|key| options.remove_entry(*key)).collect();
     rest(taken)
 }
@@ -257,7 +278,10 @@ mod tests {
                 "\"a\": type: \"fiel\" is none; the types are",
             ),
             (serde_json::json!({"name": "a", "type": "file"}), "\"a\": missing field `path`"),
-            (serde_json::json!({"name": "a", "type": "file", "path": 1}), "path: invalid type: integer `1`"),
+            (
+                serde_json::json!({"name": "a", "type": "file", "path": 1}),
+                "path: invalid type: integer `1`",
+            ),
             (
                 serde_json::json!({"name": "a", "type": "file", "path": "x", "pth": "y"}),
                 "pth: unknown field `pth`, expected `path`; and, as for every file, `name`, `type`, `types`",
@@ -286,8 +310,14 @@ mod tests {
                 serde_json::json!({"name": "a", "type": "file", "path": "x", "types": ["x"]}),
                 "types: unknown event type",
             ),
-            (serde_json::json!({"name": "a", "type": "file", "path": "x", "since": "x"}), "since: \"x\""),
-            (serde_json::json!({"name": "a", "type": "datadog", "api_key": ""}), "api_key: is empty"),
+            (
+                serde_json::json!({"name": "a", "type": "file", "path": "x", "since": "x"}),
+                "since: \"x\"",
+            ),
+            (
+                serde_json::json!({"name": "a", "type": "datadog", "api_key": ""}),
+                "api_key: is empty",
+            ),
             (
                 serde_json::json!({"name": "a", "type": "webhook", "url": "ftp://x"}),
                 "url: \"ftp://x\" is not",

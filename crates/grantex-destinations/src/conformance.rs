@@ -1,6 +1,7 @@
 //! A kit that checks a destination against the promises of [`EventDestination`].
 //!
-//! It needs the destination as a new process would make it, and a way to read back what has arrived:
+//! It needs the destination as a new process would make it, and a way to read back what has
+//! arrived:
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
@@ -121,8 +122,8 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// Runs every check, one after the other, on one growing log. Must not be called within a Tokio runtime:
-/// it kills its own.
+/// Runs every check, one after the other, on one growing log. Must not be called within a Tokio
+/// runtime: it kills its own.
 ///
 /// | Check | What it does |
 /// |---|---|
@@ -142,7 +143,8 @@ pub fn check(receiver: &impl Receiver) -> Result<(), Violation> {
 fn tempfile_dir() -> Result<std::path::PathBuf, Violation> {
     let random = getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()));
     let folder = std::env::temp_dir().join(format!("grantex-conformance-{random:016x}"));
-    let failed = |error: std::io::Error| Violation { check: "a state folder", seen: error.to_string() };
+    let failed =
+        |error: std::io::Error| Violation { check: "a state folder", seen: error.to_string() };
     std::fs::create_dir_all(&folder).map_err(failed)?;
     Ok(folder)
 }
@@ -190,8 +192,8 @@ impl<R: Receiver> Kit<'_, R> {
         })
     }
 
-    /// Ends the process, as far as the destination can tell: its tasks are gone between one step and the
-    /// next, nothing is closed.
+    /// Ends the process, as far as the destination can tell: its tasks are gone between one step
+    /// and the next, nothing is closed.
     fn kill(&self) -> Result<(), Violation> {
         let check = "survives being killed";
         for kill in 0..KILLS {
@@ -208,8 +210,10 @@ impl<R: Receiver> Kit<'_, R> {
 
     async fn source(&self, check: &'static str, state: &Path) -> Result<EventSource, Violation> {
         let failed = |seen: String| Violation { check, seen };
-        let builder =
-            EventSource::builder().log(self.log.clone()).since("1970-01-01T00:00:00Z").state_dir(state);
+        let builder = EventSource::builder()
+            .log(self.log.clone())
+            .since("1970-01-01T00:00:00Z")
+            .state_dir(state);
         let source = builder.build().map_err(|error| failed(error.to_string()))?;
         let options = DeliveryOptions {
             batch_size: Some(BATCH),
@@ -219,7 +223,9 @@ impl<R: Receiver> Kit<'_, R> {
             ..DeliveryOptions::default()
         };
         let destination = self.receiver.destination().await;
-        source.add_destination_with(destination, &options).map_err(|error| failed(error.to_string()))?;
+        source
+            .add_destination_with(destination, &options)
+            .map_err(|error| failed(error.to_string()))?;
         Ok(source)
     }
 
@@ -229,8 +235,10 @@ impl<R: Receiver> Kit<'_, R> {
         let begun = Instant::now();
         while source.stats().first().and_then(|stats| stats.cursor) < expected.last().copied() {
             if begun.elapsed() > PATIENCE {
-                let seen =
-                    format!("the checkpoint did not reach the end within {PATIENCE:?}: {:?}", source.stats());
+                let seen = format!(
+                    "the checkpoint did not reach the end within {PATIENCE:?}: {:?}",
+                    source.stats()
+                );
                 return Err(Violation { check, seen });
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -242,8 +250,10 @@ impl<R: Receiver> Kit<'_, R> {
                 return Ok(());
             }
             if begun.elapsed() > PATIENCE {
-                let seen =
-                    format!("{missing} of {} events did not arrive within {PATIENCE:?}", expected.len());
+                let seen = format!(
+                    "{missing} of {} events did not arrive within {PATIENCE:?}",
+                    expected.len()
+                );
                 return Err(Violation { check, seen });
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

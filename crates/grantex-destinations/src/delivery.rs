@@ -18,8 +18,8 @@ use crate::state::{Condemned, DeadLetter, State, StateError};
 use crate::stats::{Stats, now_ms};
 use crate::tries::Tries;
 
-/// A try that takes longer is given up: nothing that a receiver does takes so long, and a destination
-/// that hangs must say so.
+/// A try that takes longer is given up: nothing that a receiver does takes so long, and a
+/// destination that hangs must say so.
 const LONGEST_TRY: Duration = Duration::from_secs(900);
 
 /// Dead letters that are sent again in one go, between two batches.
@@ -48,7 +48,8 @@ pub(crate) struct Delivery<D> {
     pub(crate) cut: CancellationToken,
 }
 
-/// Whether a destination has accepted anything with this configuration; only then its refusals count.
+/// Whether a destination has accepted anything with this configuration; only then its refusals
+/// count.
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
     /// Names the configuration.
@@ -98,8 +99,9 @@ impl Piece {
 pub(crate) enum Outcome {
     /// Every event is acknowledged or among the dead letters.
     Settled,
-    /// The destination refuses, and has accepted nothing since its configuration changed: it may not be the
-    /// destination at all that answers. These are still to be delivered, in log order; and what it said.
+    /// The destination refuses, and has accepted nothing since its configuration changed: it may
+    /// not be the destination at all that answers. These are still to be delivered, in log order;
+    /// and what it said.
     Held(Vec<Piece>, String),
 }
 
@@ -130,7 +132,8 @@ impl<D: EventDestination> Delivery<D> {
         // The last is the next: halves of halves come before what follows them.
         let mut pieces = pieces;
         pieces.reverse();
-        // Single events that were refused before anything was accepted, and what was said of the last.
+        // Single events that were refused before anything was accepted, and what was said of the
+        // last.
         let (mut refused, mut said) = (Vec::new(), String::new());
         while let Some(mut piece) = pieces.pop() {
             if !refused.is_empty() && !self.is_proven() {
@@ -165,15 +168,16 @@ impl<D: EventDestination> Delivery<D> {
             Err(single) => Ok(Piece { batch: *single, is_recorded: piece.is_recorded }),
             Ok((one, others)) => {
                 let records = vec![one.record(), others.record()];
-                self.keep(|| self.state.replace(&self.name, before, records.clone(), Vec::new())).await?;
+                self.keep(|| self.state.replace(&self.name, before, records.clone(), Vec::new()))
+                    .await?;
                 pieces.push(Piece::new(others));
                 Ok(Piece::new(one))
             }
         }
     }
 
-    /// Delivers one piece, or pushes what it falls into. Gives back a single event that was refused before
-    /// anything was accepted, with what was said.
+    /// Delivers one piece, or pushes what it falls into. Gives back a single event that was refused
+    /// before anything was accepted, with what was said.
     async fn deliver_piece(
         &self,
         mut piece: Piece,
@@ -211,7 +215,9 @@ impl<D: EventDestination> Delivery<D> {
                         break;
                     }
                 }
-                SendError::TooLarge(_) | SendError::Rejected(_) | SendError::EventsRejected { .. }
+                SendError::TooLarge(_)
+                | SendError::Rejected(_)
+                | SendError::EventsRejected { .. }
                     if !self.is_proven() =>
                 {
                     tries.over();
@@ -250,9 +256,9 @@ impl<D: EventDestination> Delivery<D> {
                 self.destination.send(batch).await?;
                 self.destination.flush().await
             };
-            timeout(LONGEST_TRY, sent)
-                .await
-                .unwrap_or_else(|_| Err(SendError::retry(format!("no answer within {LONGEST_TRY:?}"))))
+            timeout(LONGEST_TRY, sent).await.unwrap_or_else(|_| {
+                Err(SendError::retry(format!("no answer within {LONGEST_TRY:?}")))
+            })
         };
         let result = self.unless_cut(attempt).await?;
         if matches!(result, Err(SendError::Misplaced(_))) {
@@ -262,20 +268,29 @@ impl<D: EventDestination> Delivery<D> {
         Ok(result)
     }
 
-    /// Halves a batch that is refused as a whole; an event that stands alone is condemned. Gives what
-    /// is to be sent, last first.
+    /// Halves a batch that is refused as a whole; an event that stands alone is condemned. Gives
+    /// what is to be sent, last first.
     async fn split(&self, batch: Batch, reason: &str) -> Result<Vec<Piece>, Cut> {
         let first = batch.record().first;
         match batch.halves() {
             Ok((one, two)) => {
-                tracing::debug!(destination = self.name, events = one.len(), reason, "a batch is halved");
+                tracing::debug!(
+                    destination = self.name,
+                    events = one.len(),
+                    reason,
+                    "a batch is halved"
+                );
                 let records = vec![one.record(), two.record()];
-                self.keep(|| self.state.replace(&self.name, first, records.clone(), Vec::new())).await?;
+                self.keep(|| self.state.replace(&self.name, first, records.clone(), Vec::new()))
+                    .await?;
                 Ok(vec![Piece::new(two), Piece::new(one)])
             }
             Err(single) => {
-                let letters: Vec<_> =
-                    single.events().iter().map(|event| self.condemn(event.clone(), reason)).collect();
+                let letters: Vec<_> = single
+                    .events()
+                    .iter()
+                    .map(|event| self.condemn(event.clone(), reason))
+                    .collect();
                 self.settle(&single, letters).await?;
                 Ok(Vec::new())
             }
@@ -308,7 +323,8 @@ impl<D: EventDestination> Delivery<D> {
             return Ok(true);
         }
         let records = vec![piece.batch.record()];
-        self.keep(|| self.state.replace(&self.name, first, records.clone(), letters.clone())).await?;
+        self.keep(|| self.state.replace(&self.name, first, records.clone(), letters.clone()))
+            .await?;
         self.condemned(&letters);
         piece.is_recorded = false;
         Ok(false)
@@ -376,9 +392,15 @@ impl<D: EventDestination> Delivery<D> {
     }
 
     /// `false` when the destination takes nothing now.
-    async fn redeliver_one(&self, settings: &BatchSettings, letter: DeadLetter) -> Result<bool, Cut> {
+    async fn redeliver_one(
+        &self,
+        settings: &BatchSettings,
+        letter: DeadLetter,
+    ) -> Result<bool, Cut> {
         let number = letter.number;
-        let Ok(event) = grantex::GrantexEvent::from_json(letter.event.get()) else { return Ok(true) };
+        let Ok(event) = grantex::GrantexEvent::from_json(letter.event.get()) else {
+            return Ok(true);
+        };
         let mut batch = Batch::redelivery(event.clone(), settings.clone());
         let attempt = async {
             let place = self.destination.place(&batch).await?;
@@ -395,7 +417,9 @@ impl<D: EventDestination> Delivery<D> {
                 tracing::info!(destination = self.name, event = %event.id, "a dead letter was delivered");
                 Ok(true)
             }
-            Err(error @ (SendError::Retry { .. } | SendError::Refused(_) | SendError::Misplaced(_))) => {
+            Err(
+                error @ (SendError::Retry { .. } | SendError::Refused(_) | SendError::Misplaced(_)),
+            ) => {
                 self.stats.note(&error.to_string());
                 tracing::warn!(destination = self.name, %error, "dead letters wait; they are tried again soon");
                 Ok(false)

@@ -12,13 +12,14 @@ use crate::state::StateError;
 /// Somewhere that events go.
 ///
 /// The pipeline calls [`place`](Self::place), writes the batch and its place down, calls
-/// [`send`](Self::send) and [`flush`](Self::flush), and moves the checkpoint when both have succeeded.
-/// It repeats what failed, for as long as it takes, and tells by [`SendError`] what to repeat.
+/// [`send`](Self::send) and [`flush`](Self::flush), and moves the checkpoint when both have
+/// succeeded. It repeats what failed, for as long as it takes, and tells by [`SendError`] what to
+/// repeat.
 ///
 /// A destination keeps these promises, which [`conformance`](crate::conformance) checks:
 ///
-/// 1. When `send` and then `flush` return `Ok`, every event of the batch is where it belongs and stays
-///    there, whatever happens to this process.
+/// 1. When `send` and then `flush` return `Ok`, every event of the batch is where it belongs and
+///    stays there, whatever happens to this process.
 /// 2. The same batch sent again does no harm: the receiver can tell a repeated event by its id.
 /// 3. Dropping a future that one of these returned is safe: the batch is sent again.
 /// 4. An error says what the receiver answered, without secrets.
@@ -63,15 +64,15 @@ pub trait EventDestination: Send + Sync + 'static {
         true
     }
 
-    /// Whether what refuses may be something else than the receiver – a proxy, another server at a wrong
-    /// address – for as long as nothing was accepted. Until then a refusal condemns no event.
+    /// Whether what refuses may be something else than the receiver – a proxy, another server at a
+    /// wrong address – for as long as nothing was accepted. Until then a refusal condemns no event.
     fn refusals_need_proof(&self) -> bool {
         false
     }
 
-    /// Called before anything is sent, and again until it succeeds. `delivered` is the last event that
-    /// is known to be there. A destination that itself keeps a checkpoint gives that one back, and it
-    /// wins; others give `None`.
+    /// Called before anything is sent, and again until it succeeds. `delivered` is the last event
+    /// that is known to be there. A destination that itself keeps a checkpoint gives that one back,
+    /// and it wins; others give `None`.
     fn open(
         &self,
         delivered: Option<EventId>,
@@ -80,8 +81,9 @@ pub trait EventDestination: Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// Where `batch` goes and how: everything that `send` needs besides the events and their format to
-    /// send the same bytes to the same place again, after a restart and with another configuration.
+    /// Where `batch` goes and how: everything that `send` needs besides the events and their format
+    /// to send the same bytes to the same place again, after a restart and with another
+    /// configuration.
     fn place(&self, batch: &Batch) -> impl Future<Output = Result<Place, SendError>> + Send {
         let _ = batch;
         async { Ok(Place::Null) }
@@ -139,8 +141,8 @@ pub enum SendError {
         /// How long the receiver asks to wait.
         after: Option<Duration>,
     },
-    /// Somebody has to mend something first – a credential, a permission, a missing topic. The same batch
-    /// is sent again, slowly, and it is said loudly.
+    /// Somebody has to mend something first – a credential, a permission, a missing topic. The same
+    /// batch is sent again, slowly, and it is said loudly.
     #[error("{}", redacted(.0))]
     Refused(String),
     /// The batch's place is of no use any more: it gets another one and is sent again.
@@ -152,8 +154,8 @@ pub enum SendError {
     /// Smaller batches would be taken. A single event that is too large is a dead letter.
     #[error("{}", redacted(.0))]
     TooLarge(String),
-    /// The batch as it is will never be taken. It is halved until the event that spoils it stands alone,
-    /// which is a dead letter then.
+    /// The batch as it is will never be taken. It is halved until the event that spoils it stands
+    /// alone, which is a dead letter then.
     #[error("{}", redacted(.0))]
     Rejected(String),
     /// Some events will never be taken.

@@ -5,7 +5,8 @@ use grantex::internal::redacted;
 use crate::pipeline::PipelineError;
 use crate::state::StateError;
 
-/// A configuration that cannot work, with the key to change. As text it is without the secrets of URLs.
+/// A configuration that cannot work, with the key to change. As text it is without the secrets of
+/// URLs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{}{}{}",

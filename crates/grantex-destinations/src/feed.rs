@@ -20,8 +20,8 @@ const ROOM_BYTES: usize = 8 << 20;
 /// What an event takes beside its text, roughly: its parsed form.
 const EVENT_OVERHEAD_BYTES: usize = 512;
 
-/// A stream whose buffer stays full for so long is closed, well before the service would cut it, and
-/// opened again at its place when there is room.
+/// A stream whose buffer stays full for so long is closed, well before the service would cut it,
+/// and opened again at its place when there is room.
 const FULL_BEFORE_CLOSE: Duration = Duration::from_secs(5);
 
 /// What comes out of the buffer.
@@ -40,11 +40,17 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn open(log: Arc<dyn EventLog>, filter: Filter, start: Start, stats: Arc<Stats>) -> Self {
+    pub(crate) fn open(
+        log: Arc<dyn EventLog>,
+        filter: Filter,
+        start: Start,
+        stats: Arc<Stats>,
+    ) -> Self {
         // Bounded by the bytes that `Room` lends: what is in the channel holds a part of them.
         let (feeding, fed) = mpsc::unbounded_channel();
         let reading = async move {
-            let reader = Reader { log, filter, stats, room: Arc::new(Semaphore::new(ROOM_BYTES)), feeding };
+            let reader =
+                Reader { log, filter, stats, room: Arc::new(Semaphore::new(ROOM_BYTES)), feeding };
             if let Err(error) = reader.read(start).await {
                 let _ = reader.feeding.send(Fed::Failed(error));
             }
@@ -98,7 +104,9 @@ impl Reader {
                 start = Start::After(event.id);
                 let bytes = event.json().len().saturating_add(EVENT_OVERHEAD_BYTES).min(ROOM_BYTES);
                 let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-                let lent = timeout(FULL_BEFORE_CLOSE, Arc::clone(&self.room).acquire_many_owned(bytes)).await;
+                let lent =
+                    timeout(FULL_BEFORE_CLOSE, Arc::clone(&self.room).acquire_many_owned(bytes))
+                        .await;
                 match lent {
                     Ok(Ok(room)) => self.feed(event, room)?,
                     Ok(Err(_)) => return Ok(()),
@@ -111,7 +119,9 @@ impl Reader {
             // Half of the room, so that a slow destination reopens for many events, not for one.
             let (event, bytes) = full;
             let half = u32::try_from(ROOM_BYTES / 2).unwrap_or(u32::MAX).max(bytes);
-            let Ok(mut room) = Arc::clone(&self.room).acquire_many_owned(half).await else { return Ok(()) };
+            let Ok(mut room) = Arc::clone(&self.room).acquire_many_owned(half).await else {
+                return Ok(());
+            };
             if let Some(rest) = room.split((half.saturating_sub(bytes)) as usize) {
                 drop(rest);
             }

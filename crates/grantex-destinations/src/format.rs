@@ -37,8 +37,8 @@ impl Format {
         Self { kind: FormatKind::Native, source: String::new() }
     }
 
-    /// Appends `event` to `out`: one JSON object on one line, without a line end. The same event gives
-    /// the same bytes.
+    /// Appends `event` to `out`: one JSON object on one line, without a line end. The same event
+    /// gives the same bytes.
     ///
     /// ```
     /// use grantex_destinations::Format;
@@ -75,7 +75,8 @@ pub(crate) fn data(event: &GrantexEvent) -> &RawValue {
         data: &'a RawValue,
     }
     // It was parsed as an envelope when it came.
-    serde_json::from_str(event.json()).map_or(RawValue::NULL, |envelope: Envelope<'_>| envelope.data)
+    serde_json::from_str(event.json())
+        .map_or(RawValue::NULL, |envelope: Envelope<'_>| envelope.data)
 }
 
 /// The grant that an event is about; `None` for a type of event that this version does not know and
@@ -88,7 +89,9 @@ pub fn grant_id(event: &GrantexEvent) -> Option<String> {
     }
     match &event.data {
         Payload::Known(data) => Some(data.grant_id().to_string()),
-        Payload::Unknown(json) => serde_json::from_str(json.get()).ok().map(|data: Data| data.grant_id),
+        Payload::Unknown(json) => {
+            serde_json::from_str(json.get()).ok().map(|data: Data| data.grant_id)
+        }
         _ => None,
     }
 }
@@ -114,7 +117,10 @@ mod tests {
 
     #[test]
     fn a_cloud_event_has_the_required_attributes_and_the_grant_as_its_subject() {
-        let event = event("grant.revoked", &format!(r#"{{"grantId":"grnt_{ID}","revokedBy":"principal"}}"#));
+        let event = event(
+            "grant.revoked",
+            &format!(r#"{{"grantId":"grnt_{ID}","revokedBy":"principal"}}"#),
+        );
         let expected = serde_json::json!({
             "specversion": "1.0", "id": format!("evt_{ID}"), "source": "https://auth.example.com",
             "type": "dev.grantex.grant.revoked", "time": "2026-03-01T12:00:00.250Z",
@@ -127,7 +133,8 @@ mod tests {
     #[test]
     fn every_type_has_its_ocsf_class_and_the_whole_event_stays_readable() {
         let grant = format!(r#""grantId":"grnt_{ID}""#);
-        let created = format!(r#"{{{grant},"agentId":"ag_{ID}","principalId":"user-123","scopes":["a:b"]}}"#);
+        let created =
+            format!(r#"{{{grant},"agentId":"ag_{ID}","principalId":"user-123","scopes":["a:b"]}}"#);
         let issued = format!(r#"{{{grant},"tokenId":"tok_{ID}","method":"exchange"}}"#);
         let threshold = format!(r#"{{{grant},"percentage":80,"remaining":1.5,"initial":10}}"#);
         let cases = [
@@ -157,7 +164,8 @@ mod tests {
     #[test]
     fn ocsf_says_who_acted_and_on_what() {
         let grant = format!(r#""grantId":"grnt_{ID}""#);
-        let created = format!(r#"{{{grant},"agentId":"ag_{ID}","principalId":"user-123","scopes":["a:b"]}}"#);
+        let created =
+            format!(r#"{{{grant},"agentId":"ag_{ID}","principalId":"user-123","scopes":["a:b"]}}"#);
         let created = encoded(FormatKind::Ocsf, &event("grant.created", &created));
         assert_eq!(created["user"]["uid"], format!("ag_{ID}"), "who gets the privileges");
         assert_eq!(created["actor"]["user"]["uid"], "user-123", "who gives them");
@@ -177,7 +185,10 @@ mod tests {
 
     #[test]
     fn an_event_of_an_unknown_type_is_still_about_its_grant() {
-        assert_eq!(grant_id(&event("grant.paused", r#"{"grantId":"grnt_x"}"#)).as_deref(), Some("grnt_x"));
+        assert_eq!(
+            grant_id(&event("grant.paused", r#"{"grantId":"grnt_x"}"#)).as_deref(),
+            Some("grnt_x")
+        );
         assert_eq!(grant_id(&event("key.made", "{}")), None);
     }
 }

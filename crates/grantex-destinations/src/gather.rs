@@ -72,10 +72,9 @@ impl Gather {
         match self.next.take()? {
             Fed::Event { event, arrived, room } => {
                 let bytes = self.bytes.saturating_add(event.json().len());
-                let joins = self
-                    .pending
-                    .last()
-                    .is_none_or(|last| bytes <= self.limits.bytes && destination.joins(last, &event));
+                let joins = self.pending.last().is_none_or(|last| {
+                    bytes <= self.limits.bytes && destination.joins(last, &event)
+                });
                 if !joins {
                     self.next = Some(Fed::Event { event, arrived, room });
                     return self.take().map(Gathered::Batch);
@@ -83,7 +82,8 @@ impl Gather {
                 self.oldest.get_or_insert(arrived);
                 self.bytes = bytes;
                 self.pending.push(event);
-                let is_full = self.pending.len() >= self.limits.events || self.bytes >= self.limits.bytes;
+                let is_full =
+                    self.pending.len() >= self.limits.events || self.bytes >= self.limits.bytes;
                 if is_full { self.take().map(Gathered::Batch) } else { None }
             }
             Fed::Cursor(id) => {

@@ -7,8 +7,9 @@ use crate::delivery::{PROBES, Piece};
 use crate::destination::SendError;
 use crate::tries::Tries;
 
-/// Pieces that are neither delivered nor condemned: nothing was accepted since the configuration changed, so it
-/// may not be the destination that refuses. They are tried again slowly, and at once when something was accepted.
+/// Pieces that are neither delivered nor condemned: nothing was accepted since the configuration
+/// changed, so it may not be the destination that refuses. They are tried again slowly, and at once
+/// when something was accepted.
 #[derive(Debug)]
 pub(crate) struct Held {
     pieces: Vec<Piece>,
@@ -31,8 +32,13 @@ impl Held {
         self.pieces.len() >= PROBES
     }
 
-    /// Adds pieces that were refused with `error`; gives how often that was so, and until when it waits.
-    pub(crate) fn add(&mut self, pieces: Vec<Piece>, error: &SendError) -> (u32, std::time::Duration) {
+    /// Adds pieces that were refused with `error`; gives how often that was so, and until when it
+    /// waits.
+    pub(crate) fn add(
+        &mut self,
+        pieces: Vec<Piece>,
+        error: &SendError,
+    ) -> (u32, std::time::Duration) {
         self.pieces.extend(pieces);
         self.pieces.sort_by_key(|piece| -> EventId { piece.first() });
         let delay = self.tries.failed(error);

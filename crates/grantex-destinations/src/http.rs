@@ -46,7 +46,8 @@ impl HttpOptions {
             .connect_timeout(self.timeout().min(Duration::from_secs(10)))
             .timeout(self.timeout());
         if let Some(proxy) = &self.proxy {
-            let proxy = Proxy::all(proxy).map_err(|error| ConfigError::value("proxy", error.to_string()))?;
+            let proxy = Proxy::all(proxy)
+                .map_err(|error| ConfigError::value("proxy", error.to_string()))?;
             builder = builder.proxy(proxy);
         }
         let identity = self.client_pem()?;
@@ -82,7 +83,8 @@ impl HttpOptions {
 }
 
 pub(crate) fn read(key: &'static str, path: &std::path::Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| ConfigError::value(key, format!("{}: {error}", path.display())))
+    std::fs::read(path)
+        .map_err(|error| ConfigError::value(key, format!("{}: {error}", path.display())))
 }
 
 /// A base URL without its last slash; fails where it is none.
@@ -121,13 +123,15 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, SendError> {
     let mut body = Vec::new();
     let read = read_body(&mut response, &mut body, MOST_ANSWER_BYTES).await;
     if response.status().is_success() {
-        read.map_err(|error| SendError::retry(format!("the answer is not whole: {}", reason(error))))?;
+        read.map_err(|error| {
+            SendError::retry(format!("the answer is not whole: {}", reason(error)))
+        })?;
     }
     Ok(Answer::of(&response, &body))
 }
 
-/// Sends a request whose answer's status alone says what came of it: once that is a success, no body can undo
-/// it, be it broken, endless or compressed.
+/// Sends a request whose answer's status alone says what came of it: once that is a success, no
+/// body can undo it, be it broken, endless or compressed.
 pub(crate) async fn send_for_status(request: RequestBuilder) -> Result<Answer, SendError> {
     let mut response = request.send().await.map_err(|error| SendError::retry(reason(error)))?;
     let mut body = Vec::new();
@@ -137,7 +141,11 @@ pub(crate) async fn send_for_status(request: RequestBuilder) -> Result<Answer, S
     Ok(Answer::of(&response, &body))
 }
 
-async fn read_body(response: &mut Response, body: &mut Vec<u8>, most: usize) -> Result<(), reqwest::Error> {
+async fn read_body(
+    response: &mut Response,
+    body: &mut Vec<u8>,
+    most: usize,
+) -> Result<(), reqwest::Error> {
     while let Some(chunk) = response.chunk().await? {
         let room = most.saturating_sub(body.len());
         body.extend(chunk.iter().take(room));
@@ -225,8 +233,8 @@ impl Answer {
     }
 }
 
-/// What a message quotes of a text from elsewhere: JSON without its line ends, else the first line that says
-/// something.
+/// What a message quotes of a text from elsewhere: JSON without its line ends, else the first line
+/// that says something.
 pub(crate) fn first_line(body: &str) -> String {
     let body = body.trim();
     let json = serde_json::from_str::<serde_json::Value>(body).ok();
@@ -245,7 +253,10 @@ pub(crate) fn first_line(body: &str) -> String {
 fn cookies(response: &Response) -> Vec<String> {
     let all = response.headers().get_all(reqwest::header::SET_COOKIE).iter();
     let pair = |value: &str| value.split(';').next().unwrap_or_default().trim().to_owned();
-    all.filter_map(|value| value.to_str().ok()).map(pair).filter(|pair| pair.contains('=')).collect()
+    all.filter_map(|value| value.to_str().ok())
+        .map(pair)
+        .filter(|pair| pair.contains('='))
+        .collect()
 }
 
 #[cfg(test)]

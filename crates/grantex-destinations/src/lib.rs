@@ -1,11 +1,11 @@
-//! Events of Grantex, delivered: to Datadog, Splunk, S3, BigQuery, Kafka, webhooks and files, or to a
-//! destination of your own.
+//! Events of Grantex, delivered: to Datadog, Splunk, S3, BigQuery, Kafka, webhooks and files, or to
+//! a destination of your own.
 //!
-//! An [`EventSource`] reads a service's event log and delivers it to any number of destinations. Each
-//! has its own cursor, batches, retries and durable checkpoint: one that is down costs the others
-//! nothing, and catches up from the log. Every event arrives at least once and in order, and exactly once
-//! where the destination can tell a repeated batch. An event that a destination will never take is kept
-//! as a dead letter with the answer that condemned it.
+//! An [`EventSource`] reads a service's event log and delivers it to any number of destinations.
+//! Each has its own cursor, batches, retries and durable checkpoint: one that is down costs the
+//! others nothing, and catches up from the log. Every event arrives at least once and in order, and
+//! exactly once where the destination can tell a repeated batch. An event that a destination will
+//! never take is kept as a dead letter with the answer that condemned it.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -90,7 +90,8 @@ pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use source::{Builder, EventSource};
 pub use state::{
-    Checkpoint, Condemned, DeadLetter, DeadLetters, FolderLock, Gap, Redelivery, Report, State, StateError,
+    Checkpoint, Condemned, DeadLetter, DeadLetters, FolderLock, Gap, Redelivery, Report, State,
+    StateError,
 };
 pub use stats::{DestinationStats, Phase, describe_metrics};
 pub use tls::trusting;

@@ -43,7 +43,8 @@ pub enum LogError {
     /// The log never had the place: it was restored from an older copy, or it is another log.
     #[error("{0}")]
     Unknown(String),
-    /// The service refuses: a key that was revoked, a filter that it does not know, an event that is damaged.
+    /// The service refuses: a key that was revoked, a filter that it does not know, an event that
+    /// is damaged.
     #[error("{0}")]
     Refused(String),
     /// It may pass.
@@ -53,10 +54,14 @@ pub enum LogError {
 
 /// A log of events in order.
 pub trait EventLog: fmt::Debug + Send + Sync + 'static {
-    /// The events after `start` that the filter lets through, then those to come; between them where the
-    /// log is. It reads no faster than it is polled, goes on by itself after what may pass, and ends only
-    /// with an error.
-    fn open(&self, filter: &Filter, start: &Start) -> BoxStream<'static, Result<Progress, LogError>>;
+    /// The events after `start` that the filter lets through, then those to come; between them
+    /// where the log is. It reads no faster than it is polled, goes on by itself after what may
+    /// pass, and ends only with an error.
+    fn open(
+        &self,
+        filter: &Filter,
+        start: &Start,
+    ) -> BoxStream<'static, Result<Progress, LogError>>;
 
     /// What names the log in events that carry their source.
     fn source(&self) -> &str;
@@ -70,13 +75,18 @@ pub(crate) struct ServiceLog {
 }
 
 impl EventLog for ServiceLog {
-    fn open(&self, filter: &Filter, start: &Start) -> BoxStream<'static, Result<Progress, LogError>> {
-        let mut options = StreamOptions::new().event_types(&filter.types).on_reconnect(|reconnect| {
-            // The first reconnection of an outage; the others would say the same.
-            if let (1, Some(reason)) = (reconnect.attempt, &reconnect.reason) {
-                tracing::warn!(%reason, "the stream of events broke; reconnecting");
-            }
-        });
+    fn open(
+        &self,
+        filter: &Filter,
+        start: &Start,
+    ) -> BoxStream<'static, Result<Progress, LogError>> {
+        let mut options =
+            StreamOptions::new().event_types(&filter.types).on_reconnect(|reconnect| {
+                // The first reconnection of an outage; the others would say the same.
+                if let (1, Some(reason)) = (reconnect.attempt, &reconnect.reason) {
+                    tracing::warn!(%reason, "the stream of events broke; reconnecting");
+                }
+            });
         if let Some(agent) = &filter.agent_id {
             options = options.agent_id(agent);
         }

@@ -25,12 +25,14 @@ use crate::state::Condemned;
 /// let source = EventSource::builder().observer(Pager);
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// Something failed: a batch was not taken, the stream of events ended, the state cannot be written.
+    /// Something failed: a batch was not taken, the stream of events ended, the state cannot be
+    /// written.
     fn failed(&self, failure: &Failure<'_>) {
         let _ = failure;
     }
 
-    /// The destination will never take these events, at least one. They are among the dead letters by now.
+    /// The destination will never take these events, at least one. They are among the dead letters
+    /// by now.
     fn condemned(&self, destination: &str, letters: &[Condemned]) {
         let _ = (destination, letters);
     }

@@ -11,8 +11,8 @@ use crate::format::FormatKind;
 use crate::log::Filter;
 use crate::retry::RetryPolicy;
 
-/// What to deliver to one destination, and how. What is left out is the destination's default, or the
-/// source's.
+/// What to deliver to one destination, and how. What is left out is the destination's default, or
+/// the source's.
 ///
 /// ```
 /// use grantex_destinations::DeliveryOptions;
@@ -54,16 +54,16 @@ pub struct DeliveryOptions {
     pub on_lost_position: Option<OnLostPosition>,
 }
 
-/// What to do when the log does not have the position: events were deleted before they could be delivered, or the
-/// log was restored from an older copy.
+/// What to do when the log does not have the position: events were deleted before they could be
+/// delivered, or the log was restored from an older copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnLostPosition {
     /// Stop this destination and say so: somebody decides.
     #[default]
     Stop,
-    /// Go on from the oldest event that is there, with the gap recorded. After a restore, what was delivered before
-    /// arrives again.
+    /// Go on from the oldest event that is there, with the gap recorded. After a restore, what was
+    /// delivered before arrives again.
     Continue,
 }
 
@@ -74,13 +74,19 @@ const MOST_BATCH_BYTES: usize = 512 << 20;
 const MOST_BATCH_EVENTS: usize = 1_000_000;
 
 impl DeliveryOptions {
-    pub(crate) fn limits(&self, destination: &impl EventDestination) -> Result<BatchLimits, ConfigError> {
+    pub(crate) fn limits(
+        &self,
+        destination: &impl EventDestination,
+    ) -> Result<BatchLimits, ConfigError> {
         let defaults = destination.defaults();
-        let within = |key: &'static str, value: Option<usize>, default: usize, most: usize| match value {
-            None => Ok(default),
-            Some(value) if (1..=most).contains(&value) => Ok(value),
-            Some(value) => Err(ConfigError::value(key, format!("{value} is not between 1 and {most}"))),
-        };
+        let within =
+            |key: &'static str, value: Option<usize>, default: usize, most: usize| match value {
+                None => Ok(default),
+                Some(value) if (1..=most).contains(&value) => Ok(value),
+                Some(value) => {
+                    Err(ConfigError::value(key, format!("{value} is not between 1 and {most}")))
+                }
+            };
         let age = match self.flush_interval_ms {
             None => defaults.age,
             Some(0) => return Err(ConfigError::value("flush_interval_ms", "must be above 0")),
@@ -93,7 +99,10 @@ impl DeliveryOptions {
         })
     }
 
-    pub(crate) fn concurrency(&self, destination: &impl EventDestination) -> Result<usize, ConfigError> {
+    pub(crate) fn concurrency(
+        &self,
+        destination: &impl EventDestination,
+    ) -> Result<usize, ConfigError> {
         let most = destination.max_concurrency();
         match self.concurrency {
             None => Ok(1),
@@ -102,9 +111,10 @@ impl DeliveryOptions {
                 "concurrency",
                 "this destination takes one batch after the other; leave it out",
             )),
-            Some(value) => {
-                Err(ConfigError::value("concurrency", format!("{value} is not between 1 and {most}")))
-            }
+            Some(value) => Err(ConfigError::value(
+                "concurrency",
+                format!("{value} is not between 1 and {most}"),
+            )),
         }
     }
 
@@ -113,7 +123,10 @@ impl DeliveryOptions {
         let base = self.retry_base_ms.map_or(defaults.base, Duration::from_millis);
         let cap = self.retry_cap_ms.map_or(defaults.cap, Duration::from_millis);
         if base.is_zero() || cap < base {
-            return Err(ConfigError::value("retry_base_ms", "must be above 0 and not above retry_cap_ms"));
+            return Err(ConfigError::value(
+                "retry_base_ms",
+                "must be above 0 and not above retry_cap_ms",
+            ));
         }
         Ok(RetryPolicy { base, cap })
     }

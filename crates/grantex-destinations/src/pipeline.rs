@@ -26,7 +26,8 @@ use crate::tries::Tries;
 /// How often a pipeline looks after what is not urgent: reports, dead letters to send again.
 const TICK: Duration = Duration::from_secs(2);
 
-/// A report that says nothing new is kept this often: `status` takes an older one for a forwarder that is gone.
+/// A report that says nothing new is kept this often: `status` takes an older one for a forwarder
+/// that is gone.
 const HEARTBEAT_MS: u64 = 6000;
 
 /// How long closing a destination may take once stopping has no more time.
@@ -145,7 +146,8 @@ impl<D: EventDestination> Pipeline<D> {
         &self.delivery.name
     }
 
-    /// Closes the destination, also where stopping has no more time: it may hold what others wait for.
+    /// Closes the destination, also where stopping has no more time: it may hold what others wait
+    /// for.
     async fn close(&self) -> Result<(), SendError> {
         let no_more_time = async {
             self.delivery.cut.cancelled().await;
@@ -165,7 +167,8 @@ impl<D: EventDestination> Pipeline<D> {
 
     async fn deliver_all(&mut self) -> Result<(), End> {
         let checkpoint = self.resume().await?;
-        let mut start = checkpoint.map_or_else(|| self.start.clone(), |place| Start::After(place.cursor));
+        let mut start =
+            checkpoint.map_or_else(|| self.start.clone(), |place| Start::After(place.cursor));
         if let Some(cursor) = checkpoint.map(|checkpoint| checkpoint.cursor) {
             self.delivery.stats.at(cursor);
         }
@@ -176,7 +179,12 @@ impl<D: EventDestination> Pipeline<D> {
 
     /// Opens the destination and settles where to go on.
     async fn resume(&self) -> Result<Option<Checkpoint>, End> {
-        let kept = self.delivery.state.checkpoint(self.name()).await.map_err(|error| self.broken(error))?;
+        let kept = self
+            .delivery
+            .state
+            .checkpoint(self.name())
+            .await
+            .map_err(|error| self.broken(error))?;
         self.delivery.look_for_proof().await.map_err(|error| self.broken(error))?;
         let delivered = kept.and_then(|checkpoint| checkpoint.delivered);
         let mut tries = self.delivery.tries();
@@ -190,14 +198,17 @@ impl<D: EventDestination> Pipeline<D> {
         let Some(own) = own.filter(|own| Some(*own) != delivered) else { return Ok(kept) };
         let checkpoint = Checkpoint { cursor: own, delivered: Some(own) };
         tracing::info!(destination = self.name(), event = %own, "the destination's own checkpoint wins");
-        self.delivery.keep(|| self.delivery.state.restart_at(self.name(), checkpoint, now_ms())).await?;
+        self.delivery
+            .keep(|| self.delivery.state.restart_at(self.name(), checkpoint, now_ms()))
+            .await?;
         Ok(Some(checkpoint))
     }
 
-    /// Sends what was in flight when the process before ended. Gives where to go on, if it moved, and what the
-    /// destination refuses without having accepted anything.
+    /// Sends what was in flight when the process before ended. Gives where to go on, if it moved,
+    /// and what the destination refuses without having accepted anything.
     async fn recover(&self, start: &Start) -> Result<(Option<Start>, Vec<Piece>), End> {
-        let records = self.delivery.state.in_flight(self.name()).await.map_err(|error| self.broken(error))?;
+        let records =
+            self.delivery.state.in_flight(self.name()).await.map_err(|error| self.broken(error))?;
         let (mut place, mut held) = (None, Vec::new());
         for record in records {
             let from = place.as_ref().unwrap_or(start);
@@ -220,13 +231,23 @@ impl<D: EventDestination> Pipeline<D> {
                         if let Outcome::Held(pieces, reason) =
                             self.delivery.deliver(vec![Piece::recovered(batch)]).await?
                         {
-                            tracing::warn!(destination = self.name(), reason, "a batch in flight is refused");
+                            tracing::warn!(
+                                destination = self.name(),
+                                reason,
+                                "a batch in flight is refused"
+                            );
                             held.extend(pieces);
                         }
                     }
                     None => {
                         let settle = || {
-                            self.delivery.state.settle(self.name(), record.first, None, Vec::new(), now_ms())
+                            self.delivery.state.settle(
+                                self.name(),
+                                record.first,
+                                None,
+                                Vec::new(),
+                                now_ms(),
+                            )
                         };
                         let _: Option<EventId> = self.delivery.keep(settle).await?;
                     }
@@ -238,7 +259,11 @@ impl<D: EventDestination> Pipeline<D> {
     }
 
     /// The events of a batch that was in flight, as the log has them.
-    async fn read_range(&self, record: &InFlight, from: &Start) -> Result<Vec<GrantexEvent>, RangeError> {
+    async fn read_range(
+        &self,
+        record: &InFlight,
+        from: &Start,
+    ) -> Result<Vec<GrantexEvent>, RangeError> {
         let mut tries = self.delivery.tries();
         loop {
             let mut steps = self.log.open(&record.settings.filter, from);
@@ -311,7 +336,8 @@ impl<D: EventDestination> Pipeline<D> {
                 held.is_proven();
             }
             let is_free = lost.is_none() && (is_stopping || !wants_redelivery) && !held.is_full();
-            let may_gather = is_free && on_their_way.len() < self.concurrency && reopen_at.is_none();
+            let may_gather =
+                is_free && on_their_way.len() < self.concurrency && reopen_at.is_none();
             let reopening = pin!(sleep_until(reopen_at));
             let trying = pin!(sleep_until(held.try_at()));
             tokio::select! {
@@ -349,7 +375,8 @@ impl<D: EventDestination> Pipeline<D> {
                     Gathered::Cursor(id) => {
                         reading.over();
                         start = Start::After(id);
-                        let is_due = cursor_written.is_none_or(|at| at.elapsed() >= CURSOR_INTERVAL);
+                        let is_due =
+                            cursor_written.is_none_or(|at| at.elapsed() >= CURSOR_INTERVAL);
                         let nothing_waits = on_their_way.is_empty() && held.is_empty();
                         if nothing_waits {
                             delivery.stats.at(id);
@@ -465,8 +492,8 @@ impl<D: EventDestination> Pipeline<D> {
         Ok(self.delivery.keep(write).await?)
     }
 
-    /// Keeps a report where it says something new, and now and then to say that the pipeline lives. Also tells
-    /// a pipeline that has nothing to deliver that its state is lost.
+    /// Keeps a report where it says something new, and now and then to say that the pipeline lives.
+    /// Also tells a pipeline that has nothing to deliver that its state is lost.
     async fn report(&self, last: &mut Report, tries: &mut Tries) {
         self.delivery.stats.measure();
         let report = self.delivery.stats.report();

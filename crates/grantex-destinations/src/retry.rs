@@ -19,7 +19,8 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The longest `Retry-After` that is waited for: beyond it the next try tells whether it still holds.
+/// The longest `Retry-After` that is waited for: beyond it the next try tells whether it still
+/// holds.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 /// The tries of one thing.

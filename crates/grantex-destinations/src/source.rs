@@ -30,8 +30,8 @@ use crate::stats::{DestinationStats, Stats};
 
 pub use builder::Builder;
 
-/// Delivers the events of one log to any number of destinations, each for itself: a cursor, batches,
-/// retries and a checkpoint of its own. Cheap to clone; clones are the same source.
+/// Delivers the events of one log to any number of destinations, each for itself: a cursor,
+/// batches, retries and a checkpoint of its own. Cheap to clone; clones are the same source.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -129,8 +129,10 @@ impl EventSource {
             }
             None => inner.start.clone(),
         };
-        let format =
-            Format { kind: options.format.unwrap_or_default(), source: inner.log.source().to_owned() };
+        let format = Format {
+            kind: options.format.unwrap_or_default(),
+            source: inner.log.source().to_owned(),
+        };
         let stats = Arc::new(Stats::new(name.clone()));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let proof = Proof::of(configuration, destination.refusals_need_proof());
@@ -155,10 +157,14 @@ impl EventSource {
         };
         let mut destinations = inner.destinations.lock();
         if destinations.contains_key(&name) {
-            return Err(ConfigError::value("name", format!("{name:?} is there already; names are unique")));
+            return Err(ConfigError::value(
+                "name",
+                format!("{name:?} is there already; names are unique"),
+            ));
         }
         let ended = CancellationToken::new();
-        let mut member = Member { stats, stop, cut, ended, pipeline: Some(Box::pin(pipeline.run())) };
+        let mut member =
+            Member { stats, stop, cut, ended, pipeline: Some(Box::pin(pipeline.run())) };
         if inner.is_running.load(Ordering::Acquire) {
             inner.launch(&mut member);
         }
@@ -166,13 +172,14 @@ impl EventSource {
         Ok(())
     }
 
-    /// Stops one destination in order, within the time that [`stop`](Self::stop) has, and forgets it.
-    /// Its checkpoint stays.
+    /// Stops one destination in order, within the time that [`stop`](Self::stop) has, and forgets
+    /// it. Its checkpoint stays.
     pub async fn remove_destination(&self, name: &str) {
         let member = self.inner.destinations.lock().remove(name);
         if let Some(member) = member.filter(|member| member.pipeline.is_none()) {
             member.stop.cancel();
-            if tokio::time::timeout(self.inner.stop_limit, member.ended.cancelled()).await.is_err() {
+            if tokio::time::timeout(self.inner.stop_limit, member.ended.cancelled()).await.is_err()
+            {
                 member.cut.cancel();
                 member.ended.cancelled().await;
             }

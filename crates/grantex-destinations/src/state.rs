@@ -1,7 +1,7 @@
 //! What a forwarder keeps: checkpoints, the batches in flight, dead letters, gaps, reports.
 //!
-//! One SQLite database in the state folder. Every change is one transaction with one fsync; a second
-//! process may read and write dead letters beside the forwarder that runs.
+//! One SQLite database in the state folder. Every change is one transaction with one fsync; a
+//! second process may read and write dead letters beside the forwarder that runs.
 
 mod dead_letters;
 mod folder;
@@ -137,12 +137,14 @@ impl State {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), place })
     }
 
-    /// Whether a forwarder could begin in `folder`, as far as that can be said without making or locking it.
+    /// Whether a forwarder could begin in `folder`, as far as that can be said without making or
+    /// locking it.
     pub fn check(folder: &Path) -> Result<(), StateError> {
         if folder.join(folder::DATABASE).is_file() {
             return Self::look(folder).map(drop);
         }
-        folder::can_be_made(folder).map_err(|source| StateError::Io { folder: folder.to_owned(), source })
+        folder::can_be_made(folder)
+            .map_err(|source| StateError::Io { folder: folder.to_owned(), source })
     }
 
     /// State that ends with the process.
@@ -153,8 +155,8 @@ impl State {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), place: None })
     }
 
-    /// Whether the folder still holds what was opened. A folder that was removed takes every checkpoint with
-    /// it, although the database of a process that has it open seems to go on.
+    /// Whether the folder still holds what was opened. A folder that was removed takes every
+    /// checkpoint with it, although the database of a process that has it open seems to go on.
     pub fn is_in_place(&self) -> Result<(), StateError> {
         self.place.as_ref().map_or(Ok(()), |place| place.check())
     }
@@ -170,17 +172,23 @@ impl State {
         self.with(|connection| {
             let mut statement =
                 connection.prepare("SELECT destination FROM checkpoint ORDER BY destination")?;
-            let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-            let with_checkpoint =
-                |name: String| Ok(checkpoint(connection, &name)?.map(|checkpoint| (name, checkpoint)));
+            let names: Vec<String> =
+                statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let with_checkpoint = |name: String| {
+                Ok(checkpoint(connection, &name)?.map(|checkpoint| (name, checkpoint)))
+            };
             names.into_iter().filter_map(|name| with_checkpoint(name).transpose()).collect()
         })
         .await
     }
 
-    /// Whether this configuration of a destination has accepted something, or an operator says that its
-    /// refusals count.
-    pub(crate) async fn is_proven(&self, destination: &str, configuration: &str) -> Result<bool, StateError> {
+    /// Whether this configuration of a destination has accepted something, or an operator says that
+    /// its refusals count.
+    pub(crate) async fn is_proven(
+        &self,
+        destination: &str,
+        configuration: &str,
+    ) -> Result<bool, StateError> {
         let (destination, configuration) = (destination.to_owned(), configuration.to_owned());
         self.with(move |connection| {
             let sql = "SELECT 1 FROM proof WHERE destination = ?1 AND configuration = ?2";
@@ -190,7 +198,11 @@ impl State {
     }
 
     /// Writes that down.
-    pub(crate) async fn prove(&self, destination: &str, configuration: &str) -> Result<(), StateError> {
+    pub(crate) async fn prove(
+        &self,
+        destination: &str,
+        configuration: &str,
+    ) -> Result<(), StateError> {
         let (destination, configuration) = (destination.to_owned(), configuration.to_owned());
         self.with(move |connection| {
             let sql = "INSERT OR REPLACE INTO proof (destination, configuration) VALUES (?1, ?2)";
@@ -208,7 +220,8 @@ impl State {
         now_ms: u64,
     ) -> Result<(), StateError> {
         let destination = destination.to_owned();
-        self.with(move |connection| write_checkpoint(connection, &destination, checkpoint, now_ms)).await
+        self.with(move |connection| write_checkpoint(connection, &destination, checkpoint, now_ms))
+            .await
     }
 
     /// Runs `work` with the database, away from the threads that serve sockets.
@@ -237,7 +250,8 @@ fn connect(folder: &Path) -> Result<Connection, StateError> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         0 => transaction.execute_batch(SCHEMA)?,
@@ -252,13 +266,19 @@ fn connect(folder: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
-fn checkpoint(connection: &Connection, destination: &str) -> Result<Option<Checkpoint>, StateError> {
+fn checkpoint(
+    connection: &Connection,
+    destination: &str,
+) -> Result<Option<Checkpoint>, StateError> {
     let row: Option<(String, Option<String>)> = connection
         .prepare_cached("SELECT cursor, delivered FROM checkpoint WHERE destination = ?1")?
         .query_row([destination], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     row.map(|(cursor, delivered)| {
-        Ok(Checkpoint { cursor: id(&cursor)?, delivered: delivered.as_deref().map(id).transpose()? })
+        Ok(Checkpoint {
+            cursor: id(&cursor)?,
+            delivered: delivered.as_deref().map(id).transpose()?,
+        })
     })
     .transpose()
 }

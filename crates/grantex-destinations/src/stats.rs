@@ -22,8 +22,8 @@ const POSITION: &str = "grantex_forward_position_seconds";
 /// Has no label: a stream knows its log, not its destination.
 pub(crate) const CLOSED_FULL: &str = "grantex_forward_streams_closed_full_total";
 
-/// Says what each metric of a pipeline means, for a process that shows them. Call it once, after the recorder
-/// is installed.
+/// Says what each metric of a pipeline means, for a process that shows them. Call it once, after
+/// the recorder is installed.
 pub fn describe_metrics() {
     use metrics::{describe_counter, describe_gauge};
     describe_counter!(DELIVERED, "Events that a destination acknowledged");
@@ -38,7 +38,10 @@ pub fn describe_metrics() {
     describe_gauge!(RETRYING, "1 while something failed and is tried again");
     describe_gauge!(FAILING, "1 while what failed needs manual action");
     describe_gauge!(PENDING, "Events that were read and are neither acknowledged nor dead letters");
-    describe_gauge!(POSITION, "The time of the event up to which everything is settled, in Unix seconds");
+    describe_gauge!(
+        POSITION,
+        "The time of the event up to which everything is settled, in Unix seconds"
+    );
     describe_counter!(CLOSED_FULL, "Streams that were closed because a destination was behind");
 }
 
@@ -100,7 +103,8 @@ pub struct DestinationStats {
     pub phase: Phase,
     /// Something failed and is tried again.
     pub is_retrying: bool,
-    /// What failed will not pass by itself: a credential, a permission, the configuration, the state folder.
+    /// What failed will not pass by itself: a credential, a permission, the configuration, the
+    /// state folder.
     pub is_failing: bool,
     /// Events that were delivered.
     pub delivered: u64,
@@ -111,8 +115,8 @@ pub struct DestinationStats {
     /// Events that were condemned.
     pub dead_letters: u64,
     /// Events that were read and are neither delivered nor condemned. After
-    /// [`stop`](crate::EventSource::stop): what is left, and is delivered at the next start if the state
-    /// is kept.
+    /// [`stop`](crate::EventSource::stop): what is left, and is delivered at the next start if the
+    /// state is kept.
     pub pending: u64,
     /// Delivered events a second, lately.
     pub rate: f64,
@@ -148,8 +152,9 @@ impl Stats {
         stats
     }
 
-    /// Shows every metric from the start: an alert needs a zero before the first count. Adding nothing keeps
-    /// what an earlier pipeline of the same name has counted. The position comes with the first one.
+    /// Shows every metric from the start: an alert needs a zero before the first count. Adding
+    /// nothing keeps what an earlier pipeline of the same name has counted. The position comes with
+    /// the first one.
     fn register(&self) {
         for counter in [DELIVERED, BATCHES, RETRIES, DEAD_LETTERS, GAPS] {
             self.count(counter, 0);
@@ -173,7 +178,8 @@ impl Stats {
         self.count(BATCHES, 1);
     }
 
-    /// Something failed and is tried again; for the first time, or as the trouble of this number. Gives the number.
+    /// Something failed and is tried again; for the first time, or as the trouble of this number.
+    /// Gives the number.
     pub(crate) fn in_trouble(&self, number: Option<u64>, error: &str, needs_somebody: bool) -> u64 {
         let tries = self.retries.fetch_add(1, Relaxed);
         self.count(RETRIES, 1);
@@ -319,7 +325,10 @@ impl Stats {
 }
 
 /// Milliseconds since 1970.
-#[allow(clippy::disallowed_methods, reason = "the state and the reports tell when; no rule depends on it")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the state and the reports tell when; no rule depends on it"
+)]
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -18,18 +18,19 @@ use crate::http::read;
 /// What TLS found wrong with such a certificate.
 const AUTHORITY_AS_SERVER: &str = "CaUsedAsEndEntity";
 
-/// TLS that trusts the certificates in `ca_file` (PEM) besides the system's authorities: those of authorities,
-/// and servers' own. For [`grantex::Builder::tls`].
+/// TLS that trusts the certificates in `ca_file` (PEM) besides the system's authorities: those of
+/// authorities, and servers' own. For [`grantex::Builder::tls`].
 pub fn trusting(ca_file: &Path) -> Result<ClientConfig, ConfigError> {
     let mut config = Trust::in_file(ca_file)?.config(None)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// Trusts the system's authorities, those of a file, and servers that show one of the file's certificates itself.
+/// Trusts the system's authorities, those of a file, and servers that show one of the file's
+/// certificates itself.
 ///
-/// `openssl req -x509`, the usual way to a certificate of one's own, makes one that says it is an authority. As a
-/// server's it is refused by `webpki`, also where it was named as trusted.
+/// `openssl req -x509`, the usual way to a certificate of one's own, makes one that says it is an
+/// authority. As a server's it is refused by `webpki`, also where it was named as trusted.
 #[derive(Debug)]
 pub(crate) struct Trust {
     usual: Verifier,
@@ -51,15 +52,21 @@ impl Trust {
         Ok(Arc::new(Self { usual, named }))
     }
 
-    /// A client's configuration, which shows the certificate of `identity` where a server asks for one.
-    pub(crate) fn config(self: Arc<Self>, identity: Option<&[u8]>) -> Result<ClientConfig, ConfigError> {
+    /// A client's configuration, which shows the certificate of `identity` where a server asks for
+    /// one.
+    pub(crate) fn config(
+        self: Arc<Self>,
+        identity: Option<&[u8]>,
+    ) -> Result<ClientConfig, ConfigError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| ConfigError::whole(format!("no TLS: {error}")))?
             .dangerous()
             .with_custom_certificate_verifier(self);
         let Some(pem) = identity else { return Ok(builder.with_no_client_auth()) };
-        let wrong = |error: &dyn std::fmt::Display| ConfigError::value("client_cert_file", error.to_string());
+        let wrong = |error: &dyn std::fmt::Display| {
+            ConfigError::value("client_cert_file", error.to_string())
+        };
         let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
         let chain = chain.map_err(|error| wrong(&error))?;
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| wrong(&error))?;
@@ -82,7 +89,8 @@ impl ServerCertVerifier for Trust {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let usual = self.usual.verify_server_cert(own, others, name, ocsp, now);
-        // This is found out after the certificate's time was found good, and before its name is looked at.
+        // This is found out after the certificate's time was found good, and before its name is
+        // looked at.
         let is_authority = |error: &Error| error.to_string().contains(AUTHORITY_AS_SERVER);
         match usual {
             Err(error) if is_authority(&error) && self.named.iter().any(|named| named == own) => {

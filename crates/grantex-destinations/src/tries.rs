@@ -7,7 +7,8 @@ use crate::destination::SendError;
 use crate::retry::{Backoff, RetryPolicy};
 use crate::stats::Stats;
 
-/// The tries of one thing that a pipeline does: how long it waits between them, and whether it is in trouble.
+/// The tries of one thing that a pipeline does: how long it waits between them, and whether it is
+/// in trouble.
 #[derive(Debug)]
 pub(crate) struct Tries {
     backoff: Backoff,
@@ -24,7 +25,8 @@ impl Tries {
     /// One more has failed. Gives how long to wait for the next.
     pub(crate) fn failed(&mut self, error: &SendError) -> Duration {
         let needs_somebody = matches!(error, SendError::Refused(_));
-        self.trouble = Some(self.stats.in_trouble(self.trouble, &error.to_string(), needs_somebody));
+        self.trouble =
+            Some(self.stats.in_trouble(self.trouble, &error.to_string(), needs_somebody));
         match error {
             SendError::Refused(_) => self.backoff.next_refused(),
             SendError::Retry { after, .. } => self.backoff.next(*after),

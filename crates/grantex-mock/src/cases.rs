@@ -100,7 +100,8 @@ pub struct Answer {
     pub text: Option<String>,
     /// The steps of an event stream.
     pub stream: Option<Vec<Step>>,
-    /// A log that is served as the service would, cut once after as many bytes as the variant's number.
+    /// A log that is served as the service would, cut once after as many bytes as the variant's
+    /// number.
     pub log: Option<Vec<String>>,
     /// The connection is closed without an answer.
     pub drop: bool,
@@ -124,8 +125,8 @@ pub enum Step {
     Cut,
     /// Nothing more, and the client must be the one that closes.
     Hold,
-    /// Made-up events, more than the client may take in while its consumer holds it back: it is wrong
-    /// if so many bytes can be written.
+    /// Made-up events, more than the client may take in while its consumer holds it back: it is
+    /// wrong if so many bytes can be written.
     Flood(usize),
 }
 
@@ -135,7 +136,8 @@ pub fn load(folder: &Path) -> Result<(Vec<Case>, BTreeMap<String, Value>), Strin
     let mut events = BTreeMap::new();
     for file in FILES {
         let path = folder.join(file).with_extension("json");
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         let read: File =
             serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         for mut case in read.cases {
@@ -156,10 +158,12 @@ pub fn load(folder: &Path) -> Result<(Vec<Case>, BTreeMap<String, Value>), Strin
 
 /// One for each byte at which a log can be cut, the end included.
 fn variants(case: &Case, events: &BTreeMap<String, Value>) -> Result<usize, String> {
-    let Some(names) = case.exchanges.iter().find_map(|exchange| exchange.answer.log.as_ref()) else {
+    let Some(names) = case.exchanges.iter().find_map(|exchange| exchange.answer.log.as_ref())
+    else {
         return Ok(1);
     };
-    let frames: Result<Vec<String>, String> = names.iter().map(|name| frame(name, events)).collect();
+    let frames: Result<Vec<String>, String> =
+        names.iter().map(|name| frame(name, events)).collect();
     Ok(LOG_OPENING.len().saturating_add(frames?.concat().len()).saturating_add(1))
 }
 

@@ -11,7 +11,8 @@ use crate::cases::Expect;
 
 /// The key that a client is given unless the case gives others.
 const KEY: &str = "gx_test_vector";
-const AGENTS: [&str; 4] = ["grantex-rust/", "grantex-typescript/", "grantex-python/", "grantex-go/"];
+const AGENTS: [&str; 4] =
+    ["grantex-rust/", "grantex-typescript/", "grantex-python/", "grantex-go/"];
 
 /// What is wrong with the request.
 pub(crate) fn request(
@@ -61,7 +62,8 @@ pub(crate) fn request(
     if !AGENTS.iter().any(|known| agent.starts_with(known)) {
         differs("user-agent", &AGENTS, &agent);
     }
-    let got = (!body.is_empty()).then(|| serde_json::from_slice::<Value>(body).unwrap_or(Value::Null));
+    let got =
+        (!body.is_empty()).then(|| serde_json::from_slice::<Value>(body).unwrap_or(Value::Null));
     if got.clone().map(exact) != expect.body.clone().map(exact) {
         differs("the body", &expect.body, &got);
     }
@@ -84,7 +86,8 @@ fn exact(mut body: Value) -> Value {
 }
 
 fn decode(query: &str) -> BTreeMap<String, String> {
-    let text = |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let text =
+        |part: &str| percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

@@ -9,8 +9,9 @@
 //! | [`server`] | the HTTP front |
 //!
 //! A runner lists the cases (`GET /cases`), opens a session for each (`POST /sessions`), points its
-//! SDK at the session's base URL, compares what the SDK made of it with the case's outcome, and asks
-//! for the verdict on what the SDK had sent (`GET /sessions/{n}`). The format is in `vectors/README.md`.
+//! SDK at the session's base URL, compares what the SDK made of it with the case's outcome, and
+//! asks for the verdict on what the SDK had sent (`GET /sessions/{n}`). The format is in
+//! `vectors/README.md`.
 
 pub mod cases;
 mod check;

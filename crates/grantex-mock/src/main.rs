@@ -15,6 +15,8 @@ async fn main() -> ExitCode {
         }
     };
     let _ = writeln!(std::io::stdout(), "{base}");
-    let _ = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await;
+    let _ =
+        tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()))
+            .await;
     ExitCode::SUCCESS
 }

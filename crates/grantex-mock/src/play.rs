@@ -76,8 +76,10 @@ fn response(answer: &Answer, kind: &'static str, body: Body) -> Response<Body> {
     headers.insert("content-type", HeaderValue::from_static(kind));
     headers.insert("x-request-id", HeaderValue::from_static(REQUEST_ID));
     for (name, value) in &answer.headers {
-        let dated =
-            value.strip_prefix('+').and_then(|rest| rest.strip_suffix('s')).and_then(|s| s.parse().ok());
+        let dated = value
+            .strip_prefix('+')
+            .and_then(|rest| rest.strip_suffix('s'))
+            .and_then(|s| s.parse().ok());
         let value = dated.map_or_else(|| value.clone(), http_date);
         if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
             headers.insert(name, value);
@@ -88,7 +90,9 @@ fn response(answer: &Answer, kind: &'static str, body: Body) -> Response<Body> {
 
 /// The date so many seconds from now, as HTTP writes it.
 fn http_date(seconds: u64) -> String {
-    let at = SystemTime::now().checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
+    let at = SystemTime::now()
+        .checked_add(Duration::from_secs(seconds))
+        .unwrap_or(SystemTime::UNIX_EPOCH);
     httpdate::fmt_http_date(at)
 }
 
@@ -99,10 +103,13 @@ fn log(
     last: Option<&str>,
     cut: Option<usize>,
 ) -> Vec<Step> {
-    let id = |name: &String| events.get(name).and_then(|event| event.get("id")).and_then(Value::as_str);
+    let id =
+        |name: &String| events.get(name).and_then(|event| event.get("id")).and_then(Value::as_str);
     let due = names.iter().filter(|name| id(name) > last);
-    let mut text = LOG_OPENING
-        .replace("evt_00000000000000000000000000", last.unwrap_or("evt_00000000000000000000000000"));
+    let mut text = LOG_OPENING.replace(
+        "evt_00000000000000000000000000",
+        last.unwrap_or("evt_00000000000000000000000000"),
+    );
     text.extend(due.filter_map(|name| frame(name, events).ok()));
     match cut {
         Some(cut) => vec![Step::Send(text.get(..cut).unwrap_or(&text).to_owned()), Step::Cut],
@@ -184,7 +191,8 @@ impl Player {
         let mut number = 0_u64;
         let ended = loop {
             if written >= bytes {
-                self.session.problem(format!("it took in {written} bytes while its consumer held it back"));
+                self.session
+                    .problem(format!("it took in {written} bytes while its consumer held it back"));
                 break Some(());
             }
             number = number.saturating_add(1);

@@ -38,8 +38,12 @@ pub async fn start(folder: &Path) -> Result<String, String> {
     let (cases, events) = cases::load(folder)?;
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
     let base = format!("http://{}", listener.local_addr().map_err(|error| error.to_string())?);
-    let mock =
-        Arc::new(Mock { base: base.clone(), cases, events: Arc::new(events), sessions: Mutex::default() });
+    let mock = Arc::new(Mock {
+        base: base.clone(),
+        cases,
+        events: Arc::new(events),
+        sessions: Mutex::default(),
+    });
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let _ = socket.set_nodelay(true);
@@ -60,26 +64,33 @@ async fn handle(mock: Arc<Mock>, request: Request<Incoming>) -> Result<Response<
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Break)?.to_bytes();
     let path = parts.uri.path().to_owned();
-    let answer = match path.strip_prefix('/').and_then(|rest| rest.split_once('/')).unwrap_or((&path, "")) {
-        ("/cases", _) => Ok(json!({ "cases": mock.cases })),
-        ("/sessions", _) => mock.open(&body),
-        ("sessions", number) => match mock.session(number) {
-            Some(session) => Ok(session.verdict().await),
-            None => Err("no such session"),
-        },
-        ("s", rest) => {
-            let (number, _) = rest.split_once('/').unwrap_or((rest, ""));
-            let Some(session) = mock.session(number) else { return Ok(reply(&Err("no such session"))) };
-            let below = rest.get(number.len()..).unwrap_or_default().to_owned();
-            let last = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-            return match session.turn(parts, &below, &body) {
-                Some(turn) => play::answer(session, turn, mock.events.clone(), last).await,
-                // A status that no client tries again.
-                None => Ok(reply(&Err("the case has no answer to this"))),
-            };
-        }
-        _ => Err("no such path"),
-    };
+    let answer =
+        match path.strip_prefix('/').and_then(|rest| rest.split_once('/')).unwrap_or((&path, "")) {
+            ("/cases", _) => Ok(json!({ "cases": mock.cases })),
+            ("/sessions", _) => mock.open(&body),
+            ("sessions", number) => match mock.session(number) {
+                Some(session) => Ok(session.verdict().await),
+                None => Err("no such session"),
+            },
+            ("s", rest) => {
+                let (number, _) = rest.split_once('/').unwrap_or((rest, ""));
+                let Some(session) = mock.session(number) else {
+                    return Ok(reply(&Err("no such session")));
+                };
+                let below = rest.get(number.len()..).unwrap_or_default().to_owned();
+                let last = parts
+                    .headers
+                    .get("last-event-id")
+                    .and_then(|id| id.to_str().ok())
+                    .map(str::to_owned);
+                return match session.turn(parts, &below, &body) {
+                    Some(turn) => play::answer(session, turn, mock.events.clone(), last).await,
+                    // A status that no client tries again.
+                    None => Ok(reply(&Err("the case has no answer to this"))),
+                };
+            }
+            _ => Err("no such path"),
+        };
     Ok(reply(&answer))
 }
 

@@ -58,7 +58,9 @@ impl Session {
             state.problems.push(format!("request {number} came after {since:?} already"));
         }
         let found = check::request(&exchange.expect, &request, path, body, state.previous.as_ref());
-        state.problems.extend(found.into_iter().map(|problem| format!("request {number}: {problem}")));
+        state
+            .problems
+            .extend(found.into_iter().map(|problem| format!("request {number}: {problem}")));
         state.previous = Some(request);
         state.repeats = state.repeats.saturating_add(1);
         if state.repeats >= exchange.times {
@@ -91,7 +93,9 @@ impl Session {
     /// What was wrong with the requests; waits for held streams to be closed.
     pub(crate) async fn verdict(&self) -> Value {
         let deadline = Instant::now().checked_add(PATIENCE);
-        while self.state.lock().held > 0 && deadline.is_some_and(|deadline| Instant::now() < deadline) {
+        while self.state.lock().held > 0
+            && deadline.is_some_and(|deadline| Instant::now() < deadline)
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let state = self.state.lock();
@@ -100,7 +104,8 @@ impl Session {
             problems.push("the client did not close its stream".into());
         }
         // A log that is cut at its very end needs no second connection.
-        let is_log = self.case.exchanges.get(state.next).is_some_and(|due| due.answer.log.is_some());
+        let is_log =
+            self.case.exchanges.get(state.next).is_some_and(|due| due.answer.log.is_some());
         let has_happened = is_log && state.repeats > 0;
         if state.next < self.case.exchanges.len() && !has_happened {
             problems.push(format!("{} requests came, more were due", state.requests));

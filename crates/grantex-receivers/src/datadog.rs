@@ -51,7 +51,11 @@ impl Datadog {
     }
 }
 
-async fn take(State(intake): State<Datadog>, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
+async fn take(
+    State(intake): State<Datadog>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, String) {
     match intake.accept(&headers, &body) {
         Ok(()) => (StatusCode::ACCEPTED, "{}".into()),
         Err((status, reason)) => (status, serde_json::json!({"errors": [reason]}).to_string()),
@@ -60,7 +64,9 @@ async fn take(State(intake): State<Datadog>, headers: HeaderMap, body: Bytes) ->
 
 impl Datadog {
     fn accept(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), (StatusCode, &'static str)> {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = |name: &str| {
+            headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
         if header("dd-api-key") != *self.api_key.lock() {
             return Err((StatusCode::FORBIDDEN, "Forbidden"));
         }
@@ -79,8 +85,8 @@ impl Datadog {
         if plain.len() > MOST_BYTES {
             return Err((StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"));
         }
-        let entries: Vec<Value> =
-            serde_json::from_slice(&plain).map_err(|_| (StatusCode::BAD_REQUEST, "Invalid JSON"))?;
+        let entries: Vec<Value> = serde_json::from_slice(&plain)
+            .map_err(|_| (StatusCode::BAD_REQUEST, "Invalid JSON"))?;
         if entries.len() > MOST_ENTRIES {
             return Err((StatusCode::PAYLOAD_TOO_LARGE, "Too many entries"));
         }

@@ -27,8 +27,8 @@ pub enum Fault {
     Hang(u64),
 }
 
-/// What a receiver will do wrong, request by request; then it does nothing wrong any more. Clones are the
-/// same list.
+/// What a receiver will do wrong, request by request; then it does nothing wrong any more. Clones
+/// are the same list.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     next: Arc<Mutex<VecDeque<Fault>>>,
@@ -84,7 +84,8 @@ fn answer(status: u16, retry_after: Option<u64>) -> Response {
 
 /// An answer whose body fails: the connection is closed in the middle of it.
 fn broken() -> Response {
-    let failing =
-        futures_util::stream::once(async { Err::<bytes::Bytes, _>(std::io::Error::other("reset")) });
+    let failing = futures_util::stream::once(async {
+        Err::<bytes::Bytes, _>(std::io::Error::other("reset"))
+    });
     Response::new(Body::from_stream(failing))
 }

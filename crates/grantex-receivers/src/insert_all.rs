@@ -81,7 +81,8 @@ async fn insert(State(api): State<InsertAll>, Path(names): Path<Names>, body: By
     if body.len() > MOST_BYTES {
         return error(413, "uploadTooLarge", "Request payload size exceeds the limit");
     }
-    let Some(table) = names.get("table").and_then(|name| api.tables.lock().get(name).cloned()) else {
+    let Some(table) = names.get("table").and_then(|name| api.tables.lock().get(name).cloned())
+    else {
         return error(404, "notFound", "Not found: Table");
     };
     let Ok(request) = serde_json::from_slice::<Value>(&body) else {
@@ -92,7 +93,8 @@ async fn insert(State(api): State<InsertAll>, Path(names): Path<Names>, body: By
         return error(400, "invalid", "The number of rows is not between 1 and 50000");
     }
     *api.rows_sent.lock() += rows.len();
-    let faults: Vec<Option<(&str, String)>> = rows.iter().map(|row| api.fault_of(&table, row)).collect();
+    let faults: Vec<Option<(&str, String)>> =
+        rows.iter().map(|row| api.fault_of(&table, row)).collect();
     let skips = request.get("skipInvalidRows").and_then(Value::as_bool).unwrap_or(false);
     let stops = !skips && faults.iter().any(Option::is_some);
     let mut errors = Vec::new();
@@ -105,7 +107,8 @@ async fn insert(State(api): State<InsertAll>, Path(names): Path<Names>, body: By
             None => api.keep(row),
         }
     }
-    axum::Json(json!({"kind": "bigquery#tableDataInsertAllResponse", "insertErrors": errors})).into_response()
+    axum::Json(json!({"kind": "bigquery#tableDataInsertAllResponse", "insertErrors": errors}))
+        .into_response()
 }
 
 impl InsertAll {
@@ -113,13 +116,15 @@ impl InsertAll {
         let Some(json) = row.get("json").and_then(Value::as_object) else {
             return Some(("invalid", "no json".into()));
         };
-        let fields = table.pointer("/schema/fields").and_then(Value::as_array).cloned().unwrap_or_default();
+        let fields =
+            table.pointer("/schema/fields").and_then(Value::as_array).cloned().unwrap_or_default();
         let name = |field: &Value| field.get("name").and_then(Value::as_str).map(str::to_owned);
         let known: BTreeSet<String> = fields.iter().filter_map(name).collect();
         if let Some(unknown) = json.keys().find(|key| !known.contains(*key)) {
             return Some(("invalid", format!("no such field: {unknown}")));
         }
-        let required = fields.iter().filter(|field| field.get("mode").is_some_and(|mode| mode == "REQUIRED"));
+        let required =
+            fields.iter().filter(|field| field.get("mode").is_some_and(|mode| mode == "REQUIRED"));
         if let Some(missing) = required.filter_map(name).find(|name| !json.contains_key(name)) {
             return Some(("invalid", format!("Missing required field: {missing}")));
         }

@@ -1,5 +1,5 @@
-//! The receivers as a process: one line of JSON with their addresses, then they run until standard input
-//! ends. Each has a control server beside it (see [`grantex_receivers::control`]).
+//! The receivers as a process: one line of JSON with their addresses, then they run until standard
+//! input ends. Each has a control server beside it (see [`grantex_receivers::control`]).
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -22,14 +22,24 @@ async fn main() -> std::io::Result<()> {
     let members: [Member; 5] = [
         ("datadog", datadog.router(), datadog.kept, datadog.faults, datadog.api_key),
         ("splunk", splunk.router(), splunk.kept, splunk.faults, splunk.token),
-        ("splunk_without_ack", without_ack.router(), without_ack.kept, without_ack.faults, without_ack.token),
+        (
+            "splunk_without_ack",
+            without_ack.router(),
+            without_ack.kept,
+            without_ack.faults,
+            without_ack.token,
+        ),
         ("webhook", webhook.router(), webhook.kept, webhook.faults, webhook.secret),
         ("insert_all", insert_all.router(), insert_all.kept, insert_all.faults, Arc::default()),
     ];
     for (name, router, kept, faults, credential) in members {
         let server = Server::start(router, faults.clone(), 0).await?;
-        let controls = Server::start(control(kept, faults, credential), Faults::default(), 0).await?;
-        addresses.insert(name.into(), serde_json::json!({"url": server.url(), "control": controls.url()}));
+        let controls =
+            Server::start(control(kept, faults, credential), Faults::default(), 0).await?;
+        addresses.insert(
+            name.into(),
+            serde_json::json!({"url": server.url(), "control": controls.url()}),
+        );
         servers.extend([server, controls]);
     }
     println!("{}", serde_json::Value::Object(addresses));

@@ -66,7 +66,10 @@ impl Splunk {
         Router::new()
             .route("/services/collector/event", post(take))
             .route("/services/collector/ack", post(acknowledge))
-            .route("/services/collector/health/1.0", get(|| async { said(200, "HEC is healthy", 17) }))
+            .route(
+                "/services/collector/health/1.0",
+                get(|| async { said(200, "HEC is healthy", 17) }),
+            )
             .with_state(self.clone())
     }
 
@@ -75,7 +78,9 @@ impl Splunk {
         match given.map(|value| value.strip_prefix("Splunk ")) {
             None => Err(Box::new(said(401, "Token is required", 2))),
             Some(None) => Err(Box::new(said(401, "Invalid authorization", 3))),
-            Some(Some(token)) if token != *self.token.lock() => Err(Box::new(said(403, "Invalid token", 4))),
+            Some(Some(token)) if token != *self.token.lock() => {
+                Err(Box::new(said(403, "Invalid token", 4)))
+            }
             Some(Some(_)) => Ok(()),
         }
     }
@@ -146,19 +151,23 @@ async fn take(State(splunk): State<Splunk>, headers: HeaderMap, body: Bytes) -> 
         acks.waiting.insert((channel, id), (events, QUESTIONS));
     }
     let answer = axum::Json(json!({"text": "Success", "code": 0, "ackId": id}));
-    (StatusCode::OK, [("set-cookie", format!("{SESSION}; Path=/; HttpOnly"))], answer).into_response()
+    (StatusCode::OK, [("set-cookie", format!("{SESSION}; Path=/; HttpOnly"))], answer)
+        .into_response()
 }
 
 fn fault_of(event: &Value) -> Option<(&'static str, u32)> {
     match event.get("event") {
         None => return Some(("Event field is required", 12)),
-        Some(Value::String(text)) if text.is_empty() => return Some(("Event field cannot be blank", 13)),
+        Some(Value::String(text)) if text.is_empty() => {
+            return Some(("Event field cannot be blank", 13));
+        }
         Some(_) => {}
     }
     if event.get("index").is_some_and(|index| index == "forbidden") {
         return Some(("Incorrect index", 7));
     }
-    let is_flat = |fields: &Value| fields.as_object().is_some_and(|map| !map.values().any(Value::is_object));
+    let is_flat =
+        |fields: &Value| fields.as_object().is_some_and(|map| !map.values().any(Value::is_object));
     if event.get("fields").is_some_and(|fields| !is_flat(fields)) {
         return Some(("Error in handling indexed fields", 15));
     }

@@ -48,10 +48,13 @@ impl Webhook {
     }
 
     fn is_signed(&self, headers: &HeaderMap, body: &[u8]) -> bool {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = |name: &str| {
+            headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
         let (id, timestamp) = (header("webhook-id"), header("webhook-timestamp"));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let is_current = timestamp.parse::<u64>().is_ok_and(|at| at.abs_diff(now) <= TOLERANCE_SECONDS);
+        let is_current =
+            timestamp.parse::<u64>().is_ok_and(|at| at.abs_diff(now) <= TOLERANCE_SECONDS);
         let secret = self.secret.lock().clone();
         let key = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap_or_default();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
@@ -64,7 +67,11 @@ impl Webhook {
     }
 }
 
-async fn take(State(hook): State<Webhook>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
+async fn take(
+    State(hook): State<Webhook>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, &'static str) {
     if !hook.is_signed(&headers, &body) {
         return (StatusCode::UNAUTHORIZED, "the signature does not verify");
     }

@@ -123,8 +123,11 @@ impl Listener for Memory {
             }
         };
         match &self.runtime {
-            // One wake for all of them; there, they wake each other's tasks without the system's help.
-            Some(runtime) if commands.len() > 1 => drop(runtime.spawn(async move { finish(commands) })),
+            // One wake for all of them; there, they wake each other's tasks without the system's
+            // help.
+            Some(runtime) if commands.len() > 1 => {
+                drop(runtime.spawn(async move { finish(commands) }))
+            }
             _ => finish(commands),
         }
     }
@@ -189,7 +192,8 @@ pub struct Parts {
 impl App {
     /// Puts the service together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, store, clock, secrets, signing, memory, prometheus, shutdown } = parts;
+        let Parts { settings, store, clock, secrets, signing, memory, prometheus, shutdown } =
+            parts;
         // All of them until the first look into the store, which follows at once.
         let kids = signing.kids();
         let jwks = KeySet { json: signing.jwks(&kids).to_string().into(), kids };
@@ -216,7 +220,8 @@ impl App {
     /// Reads the signing keys again, after a rotation. Returns the key that signs now.
     pub fn reload_signing_keys(&self) -> Result<String, KeyFileError> {
         self.signing.reload()?;
-        // The new key is published before anything else learns of it, and none that has left comes back.
+        // The new key is published before anything else learns of it, and none that has left comes
+        // back.
         let published = self.jwks.read().kids.clone();
         self.publish(published);
         Ok(self.signing.current_kid())
@@ -233,8 +238,8 @@ impl App {
         *jwks = KeySet { kids, json };
     }
 
-    /// Runs `work` as one command, in its developer's turn, and waits for its commit. `use_case` is its name in
-    /// logs and metrics.
+    /// Runs `work` as one command, in its developer's turn, and waits for its commit. `use_case` is
+    /// its name in logs and metrics.
     pub(crate) async fn write<T, F>(
         &self,
         scope: impl Into<Scope>,
@@ -290,8 +295,8 @@ impl App {
         Ok(Some(caller))
     }
 
-    /// Why a token whose signature is good is not in force – for this audience, if one asks – or `None`
-    /// if it is. From memory where it can.
+    /// Why a token whose signature is good is not in force – for this audience, if one asks – or
+    /// `None` if it is. From memory where it can.
     pub(crate) async fn inactive_reason(
         &self,
         developer: DeveloperId,
@@ -312,7 +317,9 @@ impl App {
                 (memory.grants.generation(&developer), memory.tokens.generation(&developer));
             let agents = memory.agents.generation(&developer);
             let wanted = claims.clone();
-            let loaded = self.read(developer, move |store| Standing::load(store, developer, &wanted)).await?;
+            let loaded = self
+                .read(developer, move |store| Standing::load(store, developer, &wanted))
+                .await?;
             if let Some(grant) = &loaded.grant {
                 for agent in grant.chain.iter() {
                     let is_active = !loaded.suspended.contains(agent);
@@ -344,7 +351,8 @@ impl App {
         let refresh_token = self.secrets.refresh_token(issued.refresh_id);
         let (scopes, grant_id, expires_at) =
             (issued.claims.scp.clone(), issued.claims.grnt, issued.expires_at);
-        let signed = tokio::task::spawn_blocking(move || signing.sign(&issued.claims, &issued.kid)).await;
+        let signed =
+            tokio::task::spawn_blocking(move || signing.sign(&issued.claims, &issued.kid)).await;
         let grant_token = match signed {
             Ok(Ok(token)) => token,
             Ok(Err(error)) => return Err(ApiError::internal(&error)),
@@ -360,8 +368,8 @@ impl App {
         read.map_err(|error| ApiError::internal(&error))
     }
 
-    /// Shows the keys that verify tokens still in force: one that no such token can have been signed by leaves
-    /// the key set.
+    /// Shows the keys that verify tokens still in force: one that no such token can have been
+    /// signed by leaves the key set.
     pub(crate) async fn refresh_jwks(&self) -> ApiResult<()> {
         let current = self.signing.current_kid();
         let now = self.clock.now();
@@ -370,7 +378,9 @@ impl App {
             .read(Scope::Global, move |store| {
                 let mut needed = Vec::new();
                 for kid in kids {
-                    if kid == current || store.signatures_expire_at(&kid)?.is_some_and(|end| end > now) {
+                    if kid == current
+                        || store.signatures_expire_at(&kid)?.is_some_and(|end| end > now)
+                    {
                         needed.push(kid);
                     }
                 }

@@ -9,7 +9,11 @@ use grantex_types::api::developers::{SignupRequest, SignupResponse};
 use crate::crypto::new_api_key;
 
 /// Makes a developer with a first key, as `POST /v1/signup` does. `by` stands in the audit trail.
-pub async fn bootstrap(store: &dyn Store, request: SignupRequest, by: Actor) -> Result<SignupResponse> {
+pub async fn bootstrap(
+    store: &dyn Store,
+    request: SignupRequest,
+    by: Actor,
+) -> Result<SignupResponse> {
     let (api_key, secret) = new_api_key(request.mode.unwrap_or_default());
     let (developer, _) = store::write(store, Scope::Global, "sign_up", move |tx| {
         developers::sign_up(tx, &request, secret, by)

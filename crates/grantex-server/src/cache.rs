@@ -7,10 +7,11 @@ use parking_lot::RwLock;
 
 /// A bounded map from keys to copies of rows, which belong to groups: those of one developer.
 ///
-/// A reader that misses notes the group's [`generation`](Self::generation), loads the row, and offers it
-/// to [`insert`](Self::insert) with that generation. A commit that changes a row calls
-/// [`invalidate`](Self::invalidate), which begins a new generation of its group: a row that was loaded before
-/// the change and offered after it is turned away. What happens in one group is nothing to the others.
+/// A reader that misses notes the group's [`generation`](Self::generation), loads the row, and
+/// offers it to [`insert`](Self::insert) with that generation. A commit that changes a row calls
+/// [`invalidate`](Self::invalidate), which begins a new generation of its group: a row that was
+/// loaded before the change and offered after it is turned away. What happens in one group is
+/// nothing to the others.
 pub(crate) struct CommitCache<G, K, V> {
     capacity: usize,
     state: RwLock<State<G, K, V>>,
@@ -105,8 +106,8 @@ impl<G: Eq + Hash, K, V> State<G, K, V> {
         self.groups.get(group).copied().unwrap_or_default()
     }
 
-    /// Begins a new generation of a group; of all, when there would be more groups than rows may be: then everything
-    /// is forgotten, and there is no group to speak of.
+    /// Begins a new generation of a group; of all, when there would be more groups than rows may
+    /// be: then everything is forgotten, and there is no group to speak of.
     fn change(&mut self, group: G, most: usize) -> Option<&mut Group> {
         if self.groups.len() >= most && !self.groups.contains_key(&group) {
             self.rows.clear();

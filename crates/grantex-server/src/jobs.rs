@@ -13,13 +13,13 @@ use crate::http::error::ApiResult;
 
 /// How often logs are trimmed and ended rows removed.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
-/// Rows that one transaction of maintenance removes or changes: a few milliseconds, so that no request
-/// notices.
+/// Rows that one transaction of maintenance removes or changes: a few milliseconds, so that no
+/// request notices.
 const MAINTENANCE_ROWS: u32 = 250;
 /// Events of a former release that get their checksums in one transaction: some milliseconds too.
 const SUMMED_ROWS: u32 = 200;
-/// After this long a slice of a cascade takes no further grant, however many it may: no other write waits
-/// for longer.
+/// After this long a slice of a cascade takes no further grant, however many it may: no other write
+/// waits for longer.
 const SLICE_TIME: Duration = Duration::from_millis(5);
 /// How long to wait when the store cannot be written.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -33,7 +33,9 @@ pub struct Jobs;
 impl Jobs {
     /// Starts it on the current runtime.
     pub fn start(app: &Arc<App>) {
-        for job in [Job::Cascades, Job::Maintenance, Job::Upkeep, Job::CutRevoked, Job::EndWithTickets] {
+        for job in
+            [Job::Cascades, Job::Maintenance, Job::Upkeep, Job::CutRevoked, Job::EndWithTickets]
+        {
             let app = Arc::clone(app);
             tokio::spawn(async move {
                 let shutdown = app.shutdown.clone();
@@ -97,8 +99,10 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
     let (retention, history_age) = (app.settings.retention, app.settings.history_age);
     work_off(app, Scope::Global, "sum_events", |tx| Ok(tx.sum_events(SUMMED_ROWS)?)).await?;
     work_off(app, Scope::Global, "tidy_tree", |tx| Ok(tx.tidy_tree(MAINTENANCE_ROWS)?)).await?;
-    work_off(app, Scope::Global, "purge", move |tx| maintenance::purge(tx, history_age, MAINTENANCE_ROWS))
-        .await?;
+    work_off(app, Scope::Global, "purge", move |tx| {
+        maintenance::purge(tx, history_age, MAINTENANCE_ROWS)
+    })
+    .await?;
     let (quotas, mut full) = (app.settings.quotas, HashSet::new());
     let mut after: Option<DeveloperId> = None;
     loop {
@@ -121,13 +125,16 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
             })
             .await?;
         for developer in trims {
-            let trim = move |tx: &mut dyn Tx| maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS);
+            let trim = move |tx: &mut dyn Tx| {
+                maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS)
+            };
             let trimmed = work_off(app, developer.into(), "trim_log", trim).await?;
             metrics::counter!("grantex_events_trimmed_total").increment(trimmed);
         }
         for developer in grants {
-            let tend =
-                move |tx: &mut dyn Tx| maintenance::tend_grants(tx, developer, history_age, MAINTENANCE_ROWS);
+            let tend = move |tx: &mut dyn Tx| {
+                maintenance::tend_grants(tx, developer, history_age, MAINTENANCE_ROWS)
+            };
             work_off(app, developer.into(), "tend_grants", tend).await?;
         }
         full.extend(filled);
@@ -139,8 +146,9 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
     }
 }
 
-/// Does slices until one finds nothing to do. Returns how many rows they did. What fails at a defect, of a row that is
-/// damaged say, is left for the next time, and keeps nothing else from being done.
+/// Does slices until one finds nothing to do. Returns how many rows they did. What fails at a
+/// defect, of a row that is damaged say, is left for the next time, and keeps nothing else from
+/// being done.
 async fn work_off<F>(app: &App, scope: Scope, name: &'static str, slice: F) -> ApiResult<u64>
 where
     F: Fn(&mut dyn Tx) -> grantex_core::Result<u64> + Copy + Send + 'static,

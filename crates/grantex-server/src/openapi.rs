@@ -43,7 +43,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.merge(crate::routes::api().split_for_parts().1);
     let bearer = |description: &str| {
         SecurityScheme::Http(
-            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build(),
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(description))
+                .build(),
         )
     };
     if let Some(components) = &mut document.components {
@@ -58,13 +61,15 @@ pub fn document() -> utoipa::openapi::OpenApi {
         .content("application/json", Content::new(Some(Ref::from_schema_name("ErrorBody"))))
         .build();
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        let operations =
+            [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             operation.responses.responses.insert("default".into(), RefOr::T(error.clone()));
         }
     }
     // The one body that may be left out.
-    let tickets = document.paths.paths.get_mut("/v1/events/tickets").and_then(|item| item.post.as_mut());
+    let tickets =
+        document.paths.paths.get_mut("/v1/events/tickets").and_then(|item| item.post.as_mut());
     if let Some(RefOr::T(body)) = tickets.and_then(|operation| operation.request_body.as_mut()) {
         body.required = Some(Required::False);
     }

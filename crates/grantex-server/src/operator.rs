@@ -1,8 +1,8 @@
-//! What the operator asks of a running service: a Unix socket in the data folder, one request and one answer a
-//! connection, each a line of JSON.
+//! What the operator asks of a running service: a Unix socket in the data folder, one request and
+//! one answer a connection, each a line of JSON.
 //!
-//! The socket's mode is 0600, and whoever connects must be the service's own user or root: the same who could read
-//! the database.
+//! The socket's mode is 0600, and whoever connects must be the service's own user or root: the same
+//! who could read the database.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -28,7 +28,8 @@ use crate::http::error::ApiResult;
 
 /// The socket's file name inside the data directory.
 pub const FILE_NAME: &str = "operator.sock";
-/// The longest path of a socket that every system takes: macOS has room for 104 bytes with the NUL, Linux for 108.
+/// The longest path of a socket that every system takes: macOS has room for 104 bytes with the NUL,
+/// Linux for 108.
 const LONGEST_PATH: usize = 103;
 /// Longer than any request.
 const LONGEST_REQUEST: u64 = 8 << 10;
@@ -245,9 +246,11 @@ async fn perform(app: &App, request: OperatorRequest, by: &Actor) -> ApiResult<O
     match request {
         OperatorRequest::List { after } => {
             let page = Page { after, offset: 0, limit: PAGE };
-            let tenants = app.read_long(Scope::Global, move |store| operators::list(store, page)).await?;
+            let tenants =
+                app.read_long(Scope::Global, move |store| operators::list(store, page)).await?;
             let is_last = tenants.len() < PAGE as usize;
-            let developers: Vec<DeveloperRow> = tenants.into_iter().map(DeveloperRow::from).collect();
+            let developers: Vec<DeveloperRow> =
+                tenants.into_iter().map(DeveloperRow::from).collect();
             let last = developers.last().map(|developer| developer.developer_id);
             Ok(OperatorAnswer::Developers { developers, next_cursor: last.filter(|_| !is_last) })
         }
@@ -300,7 +303,9 @@ pub async fn ask_service(data_dir: &Path, request: &OperatorRequest) -> io::Resu
         BufReader::new(stream).read_line(&mut answer).await?;
         Ok(serde_json::from_str(&answer)?)
     };
-    tokio::time::timeout(PATIENCE, asked).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// A path of the socket that fits into an address.

@@ -10,7 +10,10 @@ use crate::stream::Limits;
 
 /// The service's settings.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an independent switch of the operator's")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent switch of the operator's"
+)]
 pub struct Settings {
     /// The base of every URL that the service gives out, and the tokens' issuer. Never taken from
     /// a request's Host header, which a caller can choose.
@@ -21,8 +24,8 @@ pub struct Settings {
     pub public_consent_api: bool,
     /// How often a grant can be delegated in a row, 1 to 10.
     pub delegation_depth: u8,
-    /// How long a grant token lives at most: what leaks works no longer than this, and a signing key that
-    /// was replaced leaves the key set after it.
+    /// How long a grant token lives at most: what leaks works no longer than this, and a signing
+    /// key that was replaced leaves the key set after it.
     pub token_lifetime: Lifetime,
     /// Browsers' origins that may call the API; `*` for any.
     pub cors_origins: Vec<String>,
@@ -41,8 +44,8 @@ pub struct Settings {
     pub connections: ConnectionSettings,
     /// How much of each log is kept.
     pub retention: Retention,
-    /// How long the history of what ended is kept: requests that became grants, grants, their tokens and debits,
-    /// revoked keys. `None` for ever.
+    /// How long the history of what ended is kept: requests that became grants, grants, their
+    /// tokens and debits, revoked keys. `None` for ever.
     pub history_age: Option<Lifetime>,
     /// How much one developer may have.
     pub quotas: Quotas,
@@ -71,15 +74,16 @@ impl Rate {
 pub struct Rates {
     /// Requests of one developer, with whichever of their keys.
     pub developer: Rate,
-    /// Requests with one API key, besides: so that one of a developer's programs leaves room for the others.
+    /// Requests with one API key, besides: so that one of a developer's programs leaves room for
+    /// the others.
     pub key: Rate,
     /// Requests without an API key from one address. An IPv6 network of 64 bits counts as one.
     pub address: Rate,
-    /// Streams opened with one ticket: a page's reconnections fit, and they take nothing from the developer's own
-    /// requests.
+    /// Streams opened with one ticket: a page's reconnections fit, and they take nothing from the
+    /// developer's own requests.
     pub ticket: Rate,
-    /// Developers that may sign up from one address: each is rows that stay, and a tenant of its own to all
-    /// limits by tenant.
+    /// Developers that may sign up from one address: each is rows that stay, and a tenant of its
+    /// own to all limits by tenant.
     pub signup_address: Rate,
     /// Developers that may sign up in all.
     pub signup: Rate,
@@ -89,7 +93,14 @@ impl Rates {
     /// No limit at all.
     pub fn off() -> Self {
         let off = Rate { per_second: 0.0, burst: 0 };
-        Self { developer: off, key: off, address: off, ticket: off, signup_address: off, signup: off }
+        Self {
+            developer: off,
+            key: off,
+            address: off,
+            ticket: off,
+            signup_address: off,
+            signup: off,
+        }
     }
 }
 
@@ -115,8 +126,8 @@ pub(crate) fn unless_off(most: usize) -> usize {
 /// What requests may take of what all share.
 #[derive(Debug, Clone)]
 pub struct RequestSettings {
-    /// Requests of one developer that are worked on at once: an eighth of what the writer's queue holds, so that
-    /// one tenant's burst leaves room for the others'. 0 for no limit.
+    /// Requests of one developer that are worked on at once: an eighth of what the writer's queue
+    /// holds, so that one tenant's burst leaves room for the others'. 0 for no limit.
     pub most_at_once: usize,
     /// Memory for the bodies of all requests together; 0 for no limit.
     pub body_bytes: usize,
@@ -133,14 +144,15 @@ impl Default for RequestSettings {
 /// What connections may take.
 #[derive(Debug, Clone)]
 pub struct ConnectionSettings {
-    /// Connections in all, streams among them; 0 for no limit. The descriptors that the process may have bound it too.
+    /// Connections in all, streams among them; 0 for no limit. The descriptors that the process may
+    /// have bound it too.
     pub most: usize,
     /// Connections from one address without a request that had an API key; 0 for no limit.
     pub most_per_address: usize,
     /// How long a client may take to send the head of its first request, a TLS handshake included.
     pub first_request: Duration,
-    /// How long a connection may be idle between two requests, and take for the head of the next: clients keep
-    /// theirs for about a minute.
+    /// How long a connection may be idle between two requests, and take for the head of the next:
+    /// clients keep theirs for about a minute.
     pub idle: Duration,
 }
 
@@ -167,17 +179,19 @@ pub struct StreamSettings {
     /// Streams that one developer may have open: a bound on what one tenant can take of the
     /// sockets and the memory that all share. 0 for no limit.
     pub most_per_developer: usize,
-    /// Of these, those that tickets may have opened: the rest is reserved for API keys, whatever the
-    /// browsers do that hold tickets. Three quarters, unless set.
+    /// Of these, those that tickets may have opened: the rest is reserved for API keys, whatever
+    /// the browsers do that hold tickets. Three quarters, unless set.
     pub most_by_tickets: Option<usize>,
     /// Streams that one ticket may have open: more than one person's pages.
     pub most_per_ticket: usize,
-    /// Streams that may be open in all; 0 for no limit. What is left of the connections is for requests.
+    /// Streams that may be open in all; 0 for no limit. What is left of the connections is for
+    /// requests.
     pub most: usize,
     /// Bytes that all tails together may hold.
     pub tail_bytes: usize,
-    /// The longest that a shutdown takes, below the ten seconds that container runtimes wait. Open streams are ended
-    /// spread over most of it, so that their clients do not all reconnect at once.
+    /// The longest that a shutdown takes, below the ten seconds that container runtimes wait. Open
+    /// streams are ended spread over most of it, so that their clients do not all reconnect at
+    /// once.
     pub drain: Duration,
 }
 

@@ -32,8 +32,8 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     Ok(handle)
 }
 
-/// Shows every metric from the start, but those whose labels are not known before: an alert needs a zero before the
-/// first count. Adding nothing changes nothing.
+/// Shows every metric from the start, but those whose labels are not known before: an alert needs a
+/// zero before the first count. Adding nothing changes nothing.
 fn register() {
     use metrics::{counter, gauge, histogram};
     for name in [
@@ -58,7 +58,9 @@ fn register() {
     }
     gauge!("grantex_connections_open").increment(0.0);
     gauge!("grantex_ticket_streams_open").increment(0.0);
-    for name in ["grantex_delivery_lag_seconds", "grantex_commit_seconds", "grantex_commit_batch_commands"] {
+    for name in
+        ["grantex_delivery_lag_seconds", "grantex_commit_seconds", "grantex_commit_batch_commands"]
+    {
         drop(histogram!(name));
     }
 }
@@ -76,7 +78,10 @@ fn describe() {
         "grantex_damaged_events_total",
         "Events that were found damaged where they were read, each once"
     );
-    describe_counter!("grantex_commit_failures_total", "Commits that failed, with all commands in them");
+    describe_counter!(
+        "grantex_commit_failures_total",
+        "Commits that failed, with all commands in them"
+    );
     describe_counter!(
         "grantex_slow_commands_total",
         "Committed commands that held the writer for more than 50 ms, by use case"
@@ -90,7 +95,10 @@ fn describe() {
     describe_gauge!("grantex_streams_open", "Open streams, by transport");
     describe_gauge!("grantex_ticket_streams_open", "Those of them that tickets opened");
     describe_counter!("grantex_tickets_issued_total", "Stream tickets that were made");
-    describe_counter!("grantex_ticket_streams_expired_total", "Streams that ended with their ticket");
+    describe_counter!(
+        "grantex_ticket_streams_expired_total",
+        "Streams that ended with their ticket"
+    );
     describe_gauge!("grantex_commands_queued", "Commands that wait for the writer");
     describe_gauge!(
         "grantex_wal_bytes",
@@ -102,7 +110,13 @@ fn describe() {
         "grantex_delivery_lag_seconds",
         "From an event's creation to its hand-over to a stream"
     );
-    describe_histogram!("grantex_commit_seconds", "From the first command of a batch to its commit");
+    describe_histogram!(
+        "grantex_commit_seconds",
+        "From the first command of a batch to its commit"
+    );
     describe_histogram!("grantex_commit_batch_commands", "Commands that shared a commit");
-    describe_histogram!("grantex_http_request_seconds", "From a request's head to its answer's head");
+    describe_histogram!(
+        "grantex_http_request_seconds",
+        "From a request's head to its answer's head"
+    );
 }

@@ -35,8 +35,9 @@ pub enum DataDirError {
     },
 }
 
-/// Gives a file that was just made to whoever owns its folder: where an administrator works in the folder of a
-/// service's user, that user has to be able to read it. Others than the administrator cannot, and need not.
+/// Gives a file that was just made to whoever owns its folder: where an administrator works in the
+/// folder of a service's user, that user has to be able to read it. Others than the administrator
+/// cannot, and need not.
 pub(crate) fn give_to_owner(file: &File, folder: &Path) -> std::io::Result<()> {
     let (owner, own) = (fs::metadata(folder)?, file.metadata()?);
     if owner.uid() == own.uid() {
@@ -48,8 +49,8 @@ pub(crate) fn give_to_owner(file: &File, folder: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Whoever can write here can put other keys and other data in their place. No reason to refuse: volumes of
-/// containers belong to a group that may write.
+/// Whoever can write here can put other keys and other data in their place. No reason to refuse:
+/// volumes of containers belong to a group that may write.
 fn warn_of_other_writers(place: &Path) {
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     if let Ok(found) = fs::metadata(place)
@@ -91,7 +92,9 @@ impl DataDir {
         if lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).is_err() {
             tracing::debug!("the lock file does not take the process id");
         }
-        for place in [path.to_owned(), path.join("signing-keys"), path.join(crate::sqlite::FILE_NAME)] {
+        for place in
+            [path.to_owned(), path.join("signing-keys"), path.join(crate::sqlite::FILE_NAME)]
+        {
             warn_of_other_writers(&place);
         }
         Ok(Self { path: path.to_owned(), _lock: lock })

@@ -56,7 +56,8 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         if self.waiting >= room || part >= self.limits.waiting_each {
             return Err(item);
         }
-        let part = self.parts.entry(owner).or_insert_with(|| Part { waiting: VecDeque::new(), lent: 0 });
+        let part =
+            self.parts.entry(owner).or_insert_with(|| Part { waiting: VecDeque::new(), lent: 0 });
         part.waiting.push_back(item);
         self.waiting = self.waiting.saturating_add(1);
         if part.waiting.len() == 1 && part.lent < self.limits.lent_each {
@@ -130,7 +131,8 @@ mod tests {
 
     #[test]
     fn owners_take_turns_and_each_keeps_its_order() {
-        let mut queue = filled(WIDE, &[('a', 1), ('a', 2), ('a', 3), ('b', 10), ('c', 20), ('b', 11)]);
+        let mut queue =
+            filled(WIDE, &[('a', 1), ('a', 2), ('a', 3), ('b', 10), ('c', 20), ('b', 11)]);
         assert_eq!(queue.len(), 6);
         assert_eq!(all(&mut queue), [1, 10, 20, 2, 11, 3]);
         assert!(!queue.has_turn());
@@ -194,8 +196,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain model: nothing is lost, doubled or out of its owner's order; bounds hold;
-        /// whoever can have a turn has one; and nobody else gets two turns while one waits.
+        /// Against a plain model: nothing is lost, doubled or out of its owner's order; bounds
+        /// hold; whoever can have a turn has one; and nobody else gets two turns while one waits.
         #[test]
         fn it_is_what_it_says(steps in prop::collection::vec(step(), 0..200)) {
             let limits = Limits { waiting: 24, waiting_each: 6, lent_each: 2 };
@@ -211,7 +213,8 @@ mod tests {
                         let fits = own.len() < limits.waiting_each;
                         let is_first = own.is_empty();
                         let total: usize = waiting.values().map(VecDeque::len).sum();
-                        let fits = fits && total < if is_first { limits.waiting } else { limits.waiting / 2 };
+                        let fits = fits && total <
+                            if is_first { limits.waiting } else { limits.waiting / 2 };
                         prop_assert_eq!(queue.push(owner, item).is_ok(), fits);
                         if fits {
                             waiting.entry(owner).or_default().push_back(item);
@@ -239,7 +242,8 @@ mod tests {
                             continue;
                         };
                         prop_assert!(could.contains(&owner));
-                        prop_assert_eq!(waiting.get_mut(&owner).and_then(VecDeque::pop_front), Some(item));
+                        prop_assert_eq!(waiting.get_mut(&owner).and_then(VecDeque::pop_front),
+                            Some(item));
                         if matches!(step, Step::Lend) {
                             let count = lent.entry(owner).or_default();
                             *count = count.saturating_add(1);
@@ -254,7 +258,8 @@ mod tests {
                 }
                 prop_assert_eq!(queue.len(), waiting.values().map(VecDeque::len).sum::<usize>());
                 let busy = (0..5u8).filter(|owner| {
-                    waiting.get(owner).is_some_and(|own| !own.is_empty()) || lent.get(owner).is_some_and(|n| *n > 0)
+                    waiting.get(owner).is_some_and(|own| !own.is_empty())
+                        || lent.get(owner).is_some_and(|n| *n > 0)
                 });
                 prop_assert_eq!(queue.parts.len(), busy.count());
             }

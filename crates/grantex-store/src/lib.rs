@@ -1,7 +1,8 @@
 //! The databases that Grantex stands on. The only crate that names one.
 //!
 //! [`sqlite`] is the embedded store: one file in a data directory, one writer, many readers.
-//! `tests/it/suite.rs` checks every promise that `grantex_core::store` makes; each backend passes it.
+//! `tests/it/suite.rs` checks every promise that `grantex_core::store` makes; each backend passes
+//! it.
 
 pub mod data_dir;
 mod fair_queue;

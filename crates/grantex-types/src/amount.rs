@@ -137,8 +137,12 @@ impl FromStr for Amount {
         if shift < 0 {
             return Err(TooPrecise);
         }
-        let scale = u32::try_from(shift).ok().and_then(|shift| 10_u64.checked_pow(shift)).ok_or(TooLarge)?;
-        let units = significant.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)).ok_or(TooLarge)?;
+        let scale = u32::try_from(shift)
+            .ok()
+            .and_then(|shift| 10_u64.checked_pow(shift))
+            .ok_or(TooLarge)?;
+        let units =
+            significant.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)).ok_or(TooLarge)?;
         Self::from_units(units).ok_or(TooLarge)
     }
 }

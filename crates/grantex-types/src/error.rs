@@ -21,9 +21,11 @@ pub enum ErrorCode {
     ConsentRequired,
     /// 403: the chain of delegations is as long as it may be.
     DelegationDepthExceeded,
-    /// 403: the operator of the service has suspended the developer; nothing works until they resume it.
+    /// 403: the operator of the service has suspended the developer; nothing works until they
+    /// resume it.
     DeveloperSuspended,
-    /// 403: the developer has as much of it as the operator allows; remove some, or ask the operator for more.
+    /// 403: the developer has as much of it as the operator allows; remove some, or ask the
+    /// operator for more.
     QuotaExceeded,
     /// 404: there is no such thing, or it belongs to somebody else.
     NotFound,
@@ -103,7 +105,8 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub resume_after: Option<EventId>,
-    /// With `EVENT_DAMAGED` where the newest come first: what to read on `before`, if anything can be read there.
+    /// With `EVENT_DAMAGED` where the newest come first: what to read on `before`, if anything can
+    /// be read there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub resume_before: Option<EventId>,

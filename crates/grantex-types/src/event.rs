@@ -241,7 +241,12 @@ pub enum EventData {
     /// `token.issued`
     TokenIssued { grant_id: GrantId, token_id: TokenId, method: IssueMethod },
     /// `budget.threshold`
-    BudgetThreshold { grant_id: GrantId, percentage: u8, remaining: AmountNumber, initial: AmountNumber },
+    BudgetThreshold {
+        grant_id: GrantId,
+        percentage: u8,
+        remaining: AmountNumber,
+        initial: AmountNumber,
+    },
     /// `budget.exhausted`
     BudgetExhausted { grant_id: GrantId, initial: AmountNumber },
 }
@@ -309,7 +314,8 @@ impl EventData {
 
         Ok(match kind {
             EventType::GrantCreated => {
-                let Created { grant_id, agent_id, principal_id, scopes } = serde_json::from_str(json)?;
+                let Created { grant_id, agent_id, principal_id, scopes } =
+                    serde_json::from_str(json)?;
                 Self::GrantCreated { grant_id, agent_id, principal_id, scopes }
             }
             EventType::GrantRevoked => {
@@ -321,7 +327,8 @@ impl EventData {
                 Self::TokenIssued { grant_id, token_id, method }
             }
             EventType::BudgetThreshold => {
-                let Threshold { grant_id, percentage, remaining, initial } = serde_json::from_str(json)?;
+                let Threshold { grant_id, percentage, remaining, initial } =
+                    serde_json::from_str(json)?;
                 Self::BudgetThreshold { grant_id, percentage, remaining, initial }
             }
             EventType::BudgetExhausted => {
@@ -361,7 +368,11 @@ mod tests {
             },
             EventData::BudgetExhausted { grant_id, initial: amount("0.0001") },
         ] {
-            let event = Event { id: EventId::from_parts(7, 8), created_at: Timestamp::from_millis(9), data };
+            let event = Event {
+                id: EventId::from_parts(7, 8),
+                created_at: Timestamp::from_millis(9),
+                data,
+            };
             let json = serde_json::to_string(&event).unwrap();
             assert!(!json.contains('\n'), "an envelope is one line: {json}");
             assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
@@ -380,7 +391,8 @@ mod tests {
         }
     }
 
-    /// Invariant: an envelope stays below 65,535 bytes, with the largest of everything and with what JSON escapes.
+    /// Invariant: an envelope stays below 65,535 bytes, with the largest of everything and with
+    /// what JSON escapes.
     #[test]
     fn the_largest_envelope_is_below_64_kib() {
         use crate::scope::LARGEST_SCOPES;
@@ -419,7 +431,12 @@ mod tests {
                 token_id: TokenId::from_parts(u64::MAX, u128::MAX),
                 method: IssueMethod::Exchange,
             },
-            EventData::BudgetThreshold { grant_id, percentage: 80, remaining: number(), initial: number() },
+            EventData::BudgetThreshold {
+                grant_id,
+                percentage: 80,
+                remaining: number(),
+                initial: number(),
+            },
             EventData::BudgetExhausted { grant_id, initial: number() },
         ] {
             assert!(largest(data) < 300);

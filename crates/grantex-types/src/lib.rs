@@ -30,8 +30,8 @@ pub use amount::Amount;
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, EventData, EventType, TypeSet};
 pub use id::{
-    AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, SessionId,
-    TokenId, TransactionId,
+    AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId,
+    SessionId, TokenId, TransactionId,
 };
 pub use scope::Scopes;
 pub use time::{Lifetime, Timestamp};

@@ -1,7 +1,7 @@
 //! The name that somebody may have meant.
 
-/// The known name with the fewest differences from one that is unknown, if it is near enough to be meant: at most
-/// every second character differs. Case does not count.
+/// The known name with the fewest differences from one that is unknown, if it is near enough to be
+/// meant: at most every second character differs. Case does not count.
 ///
 /// ```
 /// use grantex_types::nearest::nearest;
@@ -9,8 +9,10 @@
 /// assert_eq!(nearest("colour", ["batch_bytes", "batch_size"]), None);
 /// ```
 pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let (differences, name) =
-        known.into_iter().map(|name| (distance(unknown, name), name)).min_by_key(|(count, _)| *count)?;
+    let (differences, name) = known
+        .into_iter()
+        .map(|name| (distance(unknown, name), name))
+        .min_by_key(|(count, _)| *count)?;
     (differences <= unknown.chars().count() / 2).then_some(name)
 }
 
@@ -48,7 +50,11 @@ mod tests {
             ("LIMIT", "limit", 0),
             ("kitten", "sitting", 3),
         ] {
-            assert_eq!((distance(one, other), distance(other, one)), (count, count), "{one} {other}");
+            assert_eq!(
+                (distance(one, other), distance(other, one)),
+                (count, count),
+                "{one} {other}"
+            );
         }
         assert_eq!(nearest("pagesize", ["limit", "after", "page", "pageSize"]), Some("pageSize"));
         assert_eq!(nearest("x", ["limit", "after"]), None);

@@ -7,9 +7,10 @@ pub const MOST_SCOPES: usize = 100;
 /// The longest scope, in characters.
 pub const LONGEST_SCOPE: usize = 256;
 
-/// The most bytes that the scopes of one grant take as JSON. Lists that are made today stay below it; older ones, whose
-/// scopes may have any characters, may not. So every event has an envelope of less than 65,535 bytes (a test of
-/// `event.rs` has the arithmetic), which some receivers take as their limit.
+/// The most bytes that the scopes of one grant take as JSON. Lists that are made today stay below
+/// it; older ones, whose scopes may have any characters, may not. So every event has an envelope of
+/// less than 65,535 bytes (a test of `event.rs` has the arithmetic), which some receivers take as
+/// their limit.
 pub const LARGEST_SCOPES: usize = 32 << 10;
 
 // Each with its quotes and its comma, and the brackets.
@@ -61,8 +62,8 @@ impl Scopes {
         Ok(Self(scopes))
     }
 
-    /// Those of `list` that are here, each once and in the list's order; `None` if one is not. Older lists may have
-    /// scopes that [`new`](Self::new) refuses today.
+    /// Those of `list` that are here, each once and in the list's order; `None` if one is not.
+    /// Older lists may have scopes that [`new`](Self::new) refuses today.
     pub fn select(&self, list: Vec<String>) -> Option<Self> {
         let mut scopes: Vec<String> = Vec::new();
         for scope in list {
@@ -81,7 +82,8 @@ impl Scopes {
         serde_json::to_string(self).map_or(usize::MAX, |json| json.len())
     }
 
-    /// The scopes as OAuth writes them, with spaces between; `None` if an older one does not fit in.
+    /// The scopes as OAuth writes them, with spaces between; `None` if an older one does not fit
+    /// in.
     pub fn to_oauth(&self) -> Option<String> {
         self.0.iter().all(|scope| is_token(scope)).then(|| self.0.join(" "))
     }
@@ -97,7 +99,8 @@ impl Scopes {
     }
 }
 
-/// Whether a text is a scope-token of RFC 6749 §3.3, so that a list of them can be written with spaces between.
+/// Whether a text is a scope-token of RFC 6749 §3.3, so that a list of them can be written with
+/// spaces between.
 fn is_token(scope: &str) -> bool {
     scope.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
 }

@@ -36,8 +36,8 @@ fn write_id(out: &mut BytesMut, id: EventId) {
     out.put_u8(b'\n');
 }
 
-/// A comment: keeps the connection alive and says nothing. One line end, not two: a blank line ends a block, and widely
-/// used readers dispatch an empty message for a block that had no data.
+/// A comment: keeps the connection alive and says nothing. One line end, not two: a blank line ends
+/// a block, and widely used readers dispatch an empty message for a block that had no data.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n";
 
 /// A longer `retry:` counts as this: a day, which nobody waits for, and every number type holds.
@@ -178,7 +178,9 @@ impl Decoder {
                 self.data.push_str(&String::from_utf8_lossy(value));
             }
             b"event" => self.event = String::from_utf8_lossy(value).into_owned(),
-            b"id" if !value.contains(&0) => self.id = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" if !value.contains(&0) => {
+                self.id = Some(String::from_utf8_lossy(value).into_owned())
+            }
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 let millis = String::from_utf8_lossy(value).parse().unwrap_or(u64::MAX);
                 items.push(Item::Retry(Duration::from_millis(millis).min(LONGEST_RETRY)));
@@ -262,7 +264,8 @@ mod tests {
             ends in prop::collection::vec(prop::sample::select(vec!["\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n"]), 12),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         ) {
-            let stream: Vec<u8> = lines.iter().zip(&ends).flat_map(|(l, e)| [l.as_bytes(), e.as_bytes()].concat()).collect();
+            let stream: Vec<u8> = lines.iter().zip(&ends).flat_map(|(l, e)| [l.as_bytes(),
+                e.as_bytes()].concat()).collect();
             let whole = decode(&[&stream]);
             let mut cuts: Vec<usize> = cuts.iter().map(|i| i.index(stream.len() + 1)).collect();
             cuts.sort_unstable();

@@ -1,8 +1,8 @@
 //! Text that people read: what may stand in a name, and how older text is shown.
 //!
-//! Unicode has characters that nobody sees and characters that turn the direction of what follows. In a
-//! name they make one text look like another, or hide a part of it (Unicode TR 36 and UTS 39). New text with
-//! them is refused; text that was stored before is shown with them spelled out.
+//! Unicode has characters that nobody sees and characters that turn the direction of what follows.
+//! In a name they make one text look like another, or hide a part of it (Unicode TR 36 and UTS 39).
+//! New text with them is refused; text that was stored before is shown with them spelled out.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,7 +14,9 @@ pub enum TextError {
     #[error("must have at least one visible character")]
     NothingVisible,
     /// A control character, an invisible one, or one that changes the direction of the text.
-    #[error("must not contain U+{0:04X}: control, invisible and direction-changing characters are refused")]
+    #[error(
+        "must not contain U+{0:04X}: control, invisible and direction-changing characters are refused"
+    )]
     Hidden(u32),
 }
 
@@ -23,8 +25,9 @@ pub fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether a character shows nothing of its own and is no space: Unicode's default ignorable code points,
-/// the invisible format characters, line and paragraph separators, and blanks that are letters or symbols.
+/// Whether a character shows nothing of its own and is no space: Unicode's default ignorable code
+/// points, the invisible format characters, line and paragraph separators, and blanks that are
+/// letters or symbols.
 pub fn is_invisible(c: char) -> bool {
     is_bidi_control(c)
         || is_joiner(c)
@@ -35,8 +38,8 @@ pub fn is_invisible(c: char) -> bool {
             | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// The invisible characters that writing needs: joiners of Arabic and Indic scripts and of emoji, and what
-/// chooses between forms of the character before.
+/// The invisible characters that writing needs: joiners of Arabic and Indic scripts and of emoji,
+/// and what chooses between forms of the character before.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}')
 }
@@ -49,10 +52,12 @@ fn is_unassigned(c: char) -> bool {
         || code & 0xFFFE == 0xFFFE
 }
 
-/// Whether a joiner may stand after a character. Latin, Greek and Cyrillic letters, all below Armenian, join
-/// nothing: there it would only make one name look like another. Digits, `#` and `*` begin keycap emoji.
+/// Whether a joiner may stand after a character. Latin, Greek and Cyrillic letters, all below
+/// Armenian, join nothing: there it would only make one name look like another. Digits, `#` and `*`
+/// begin keycap emoji.
 fn takes_joiner(c: char) -> bool {
-    is_visible(c) && (c >= '\u{0530}' || matches!(c, '0'..='9' | '#' | '*' | '\u{00A9}' | '\u{00AE}'))
+    is_visible(c)
+        && (c >= '\u{0530}' || matches!(c, '0'..='9' | '#' | '*' | '\u{00A9}' | '\u{00AE}'))
 }
 
 fn is_visible(c: char) -> bool {
@@ -61,8 +66,9 @@ fn is_visible(c: char) -> bool {
 
 /// The first character that may not stand in a text that people read.
 ///
-/// Line breaks and tabs may, where the text has `lines`. A joiner may follow what it joins: a character that
-/// [takes one](takes_joiner), or one with a variation selector. A row of joiners, which could carry a hidden message, may not.
+/// Line breaks and tabs may, where the text has `lines`. A joiner may follow what it joins: a
+/// character that [takes one](takes_joiner), or one with a variation selector. A row of joiners,
+/// which could carry a hidden message, may not.
 fn hidden(text: &str, lines: bool) -> Option<char> {
     let (mut one_back, mut two_back) = (' ', ' ');
     for c in text.chars() {
@@ -95,8 +101,8 @@ pub fn check_lines(text: &str) -> Result<(), TextError> {
     hidden(text, true).map_or(Ok(()), |c| Err(TextError::Hidden(c.into())))
 }
 
-/// A text as it can be shown: each character that new text must not have stands as `[U+202E]`. Text that
-/// [`check_lines`] accepts comes back as it is.
+/// A text as it can be shown: each character that new text must not have stands as `[U+202E]`. Text
+/// that [`check_lines`] accepts comes back as it is.
 ///
 /// ```
 /// assert_eq!(grantex_types::text::shown("a\u{202E}b"), "a[U+202E]b");

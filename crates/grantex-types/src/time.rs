@@ -251,14 +251,22 @@ mod tests {
 
     #[test]
     fn writes_utc_with_milliseconds() {
-        assert_eq!(Timestamp::from_millis(1_772_366_400_000).to_string(), "2026-03-01T12:00:00.000Z");
-        assert_eq!(Timestamp::from_millis(1_772_366_400_007).to_string(), "2026-03-01T12:00:00.007Z");
+        assert_eq!(
+            Timestamp::from_millis(1_772_366_400_000).to_string(),
+            "2026-03-01T12:00:00.000Z"
+        );
+        assert_eq!(
+            Timestamp::from_millis(1_772_366_400_007).to_string(),
+            "2026-03-01T12:00:00.007Z"
+        );
         assert_eq!(Timestamp::from_millis(u64::MAX).to_string(), "9999-12-30T22:00:00.000Z");
     }
 
     #[test]
     fn reads_rfc3339_and_nothing_else() {
-        for good in ["2026-03-01T12:00:00Z", "2026-03-01t12:00:00.123456789z", "2026-03-01 12:00:00+00:00"] {
+        for good in
+            ["2026-03-01T12:00:00Z", "2026-03-01t12:00:00.123456789z", "2026-03-01 12:00:00+00:00"]
+        {
             assert!(good.parse::<Timestamp>().is_ok(), "{good}");
         }
         for bad in [
@@ -290,9 +298,20 @@ mod tests {
     fn lifetimes_are_bounded() {
         assert_eq!("90s".parse::<Lifetime>().unwrap().to_string(), "90s");
         assert_eq!("1440m".parse::<Lifetime>().unwrap().to_string(), "1d");
-        for bad in
-            ["", "h", "24", "1.5h", "-1h", "+1h", "1H", "24 h", "0d", "36501d", "99999999999999999999s", "١h"]
-        {
+        for bad in [
+            "",
+            "h",
+            "24",
+            "1.5h",
+            "-1h",
+            "+1h",
+            "1H",
+            "24 h",
+            "0d",
+            "36501d",
+            "99999999999999999999s",
+            "١h",
+        ] {
             assert!(bad.parse::<Lifetime>().is_err(), "{bad}");
         }
     }

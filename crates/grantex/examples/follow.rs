@@ -21,7 +21,8 @@ async fn main() -> ExitCode {
 async fn follow() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = std::env::args().nth(1).map_or(Ok(usize::MAX), |text| text.parse())?;
     let options = StreamOptions::new().since("1970-01-01T00:00:00Z").on_reconnect(|reconnect| {
-        let reason = reconnect.reason.as_ref().map_or("the service ended it".into(), ToString::to_string);
+        let reason =
+            reconnect.reason.as_ref().map_or("the service ended it".into(), ToString::to_string);
         let _ = writeln!(std::io::stderr(), "reconnecting in {:?}: {reason}", reconnect.delay);
     });
     let mut events = Client::from_env()?.events().stream(options).take(wanted);

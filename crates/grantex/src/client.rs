@@ -238,8 +238,9 @@ impl Builder {
 
     /// The client. Fails on a key or a base URL that cannot be right. Without a key only public calls work.
     pub fn build(self) -> Result<Client, Error> {
-        let base =
-            self.base_url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok().filter(|url| !url.is_empty()));
+        let base = self
+            .base_url
+            .or_else(|| std::env::var("GRANTEX_BASE_URL").ok().filter(|url| !url.is_empty()));
         let base = base.unwrap_or_else(|| DEFAULT_BASE_URL.into());
         check_base_url(&base)?;
         let key = match self.key {
@@ -253,7 +254,9 @@ impl Builder {
         if let Some(config) = self.tls {
             http = http.tls_backend_preconfigured(config);
         }
-        let http = http.build().map_err(|error| Error::Configuration(format!("no HTTP client: {error}")))?;
+        let http = http
+            .build()
+            .map_err(|error| Error::Configuration(format!("no HTTP client: {error}")))?;
         let transport = Arc::new(Transport {
             http,
             base: base.trim_end_matches('/').to_owned(),
@@ -271,7 +274,9 @@ pub fn check_base_url(base: &str) -> Result<(), Error> {
     let shown = redacted_url(base);
     let url = reqwest::Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let Some(url) = url else {
-        return Err(Error::Configuration(format!("the base URL {shown:?} is not an http or https URL")));
+        return Err(Error::Configuration(format!(
+            "the base URL {shown:?} is not an http or https URL"
+        )));
     };
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::Configuration(format!(

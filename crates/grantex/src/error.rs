@@ -162,7 +162,9 @@ impl ApiError {
     /// Adds what to do about a stream that ended with this.
     pub(crate) fn of_a_stream(mut self) -> Self {
         self.hint = match self.status {
-            401 => Some("a stream needs a working API key; a client with a key callback renews it by itself"),
+            401 => Some(
+                "a stream needs a working API key; a client with a key callback renews it by itself",
+            ),
             410 => Some(
                 "events may be missing: start again with `since`, or without a cursor, and read the state itself",
             ),
@@ -213,17 +215,28 @@ impl Error {
                  service's host in NO_PROXY"
             ));
         }
-        Self::Connection(format!("the connection to {base} failed: {}", redacted(&explained(&reason))))
+        Self::Connection(format!(
+            "the connection to {base} failed: {}",
+            redacted(&explained(&reason))
+        ))
     }
 }
 
 /// The environment variable that names a SOCKS proxy for this base URL, in the HTTP client's order.
-fn socks_variable(base: &str, environment: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
-    let own =
-        if base.starts_with("https") { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+fn socks_variable(
+    base: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Option<&'static str> {
+    let own = if base.starts_with("https") {
+        ["HTTPS_PROXY", "https_proxy"]
+    } else {
+        ["HTTP_PROXY", "http_proxy"]
+    };
     let names_socks =
         |value: String| value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("socks"));
-    own.into_iter().chain(["ALL_PROXY", "all_proxy"]).find(|name| environment(name).is_some_and(names_socks))
+    own.into_iter()
+        .chain(["ALL_PROXY", "all_proxy"])
+        .find(|name| environment(name).is_some_and(names_socks))
 }
 
 impl From<ApiError> for Error {

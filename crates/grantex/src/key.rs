@@ -9,8 +9,9 @@ use tokio::sync::Mutex;
 
 use crate::Error;
 
-type Callback =
-    dyn Fn() -> BoxFuture<'static, Result<String, Box<dyn std::error::Error + Send + Sync>>> + Send + Sync;
+type Callback = dyn Fn() -> BoxFuture<'static, Result<String, Box<dyn std::error::Error + Send + Sync>>>
+    + Send
+    + Sync;
 
 /// A fixed key, or a callback that is asked for one, and again after a 401.
 #[derive(Clone)]
@@ -43,9 +44,9 @@ impl KeySource {
     /// The `Authorization` header's value.
     pub(crate) async fn get(&self) -> Result<HeaderValue, Error> {
         match self {
-            Self::Missing => {
-                Err(Error::Configuration("no API key: set GRANTEX_API_KEY, or give the client one".into()))
-            }
+            Self::Missing => Err(Error::Configuration(
+                "no API key: set GRANTEX_API_KEY, or give the client one".into(),
+            )),
             Self::Fixed(key) => Ok(key.clone()),
             Self::Callback(callback, kept) => {
                 let mut kept = kept.lock().await;

@@ -41,14 +41,14 @@ mod verify;
 pub use client::{Builder, Client, DEFAULT_BASE_URL};
 pub use error::{ApiError, Error, ErrorKind};
 pub use events::{
-    EventStream, GrantexEvent, HistoryParams, Payload, PlacedEvent, Progress, ProgressStream, Reconnect,
-    StreamOptions, Subscription, TicketParams,
+    EventStream, GrantexEvent, HistoryParams, Payload, PlacedEvent, Progress, ProgressStream,
+    Reconnect, StreamOptions, Subscription, TicketParams,
 };
 pub use grantex_types::api;
 pub use grantex_types::event::{IssueMethod, RevokedBy};
 pub use grantex_types::{
-    AgentId, Amount, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, EventType, GrantId, KeyId,
-    Scopes, Timestamp, TokenId, TransactionId,
+    AgentId, Amount, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, EventType, GrantId,
+    KeyId, Scopes, Timestamp, TokenId, TransactionId,
 };
 pub use page::{ListParams, Page};
 

@@ -32,7 +32,10 @@ pub struct ListParams {
 }
 
 /// Every item from `after` on; `fetch` gets a page that starts there.
-pub(crate) fn walk<T, F, Fut>(after: Option<String>, fetch: F) -> impl Stream<Item = Result<T, Error>> + Send
+pub(crate) fn walk<T, F, Fut>(
+    after: Option<String>,
+    fetch: F,
+) -> impl Stream<Item = Result<T, Error>> + Send
 where
     T: Send,
     F: Fn(Option<String>) -> Fut + Send + Clone,

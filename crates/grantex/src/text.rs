@@ -127,8 +127,12 @@ mod tests {
     #[test]
     fn what_moves_a_terminal_or_turns_the_direction_is_escaped_and_nothing_else() {
         let escaped =
-            Escaped("a\u{1b}[31m\n\r\t\u{9b}1A\u{7f} \u{202e}ü🦀\u{2066}\u{200f}\u{61c}\u{2028}").to_string();
-        assert_eq!(escaped, r"a\u001b[31m\u000a\u000d\u0009\u009b1A\u007f \u202eü🦀\u2066\u200f\u061c\u2028");
+            Escaped("a\u{1b}[31m\n\r\t\u{9b}1A\u{7f} \u{202e}ü🦀\u{2066}\u{200f}\u{61c}\u{2028}")
+                .to_string();
+        assert_eq!(
+            escaped,
+            r"a\u001b[31m\u000a\u000d\u0009\u009b1A\u007f \u202eü🦀\u2066\u200f\u061c\u2028"
+        );
         let json = "{\"a\":\"\u{202e}x\u{9b}\"}";
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(read(&Escaped(json).to_string()), read(json));

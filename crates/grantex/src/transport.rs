@@ -109,7 +109,8 @@ impl Call<'_> {
     /// Makes a creating call safe to repeat: the same key at every try, the caller's or a random one.
     pub(crate) fn idempotent(mut self, key: Option<String>) -> Self {
         self.idempotency_key = key.or_else(|| {
-            let bits = u128::from(getrandom::u64().ok()?) << 64 | u128::from(getrandom::u64().ok()?);
+            let bits =
+                u128::from(getrandom::u64().ok()?) << 64 | u128::from(getrandom::u64().ok()?);
             Some(format!("{bits:032x}"))
         });
         self.repeatable = self.idempotency_key.is_some();
@@ -117,10 +118,18 @@ impl Call<'_> {
     }
 
     /// The request of an event stream.
-    pub(crate) fn stream(self, key: &HeaderValue, last_event_id: Option<&str>) -> reqwest::RequestBuilder {
+    pub(crate) fn stream(
+        self,
+        key: &HeaderValue,
+        last_event_id: Option<&str>,
+    ) -> reqwest::RequestBuilder {
         let url = format!("{}{}{}", self.transport.base, self.path, self.query);
-        let request =
-            self.transport.http.get(url).header("authorization", key).header("accept", "text/event-stream");
+        let request = self
+            .transport
+            .http
+            .get(url)
+            .header("authorization", key)
+            .header("accept", "text/event-stream");
         match last_event_id {
             Some(id) => request.header("last-event-id", id),
             None => request,
@@ -131,8 +140,9 @@ impl Call<'_> {
     pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let (transport, path) = (self.transport, self.path.clone());
         let bytes = self.bytes().await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Protocol(format!("the answer of {}{path}: {error}", transport.base)))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Error::Protocol(format!("the answer of {}{path}: {error}", transport.base))
+        })
     }
 
     /// Nothing but success.
@@ -147,11 +157,12 @@ impl Call<'_> {
         let mut in_doubt = false;
         loop {
             let key = if self.public { None } else { Some(self.transport.key.get().await?) };
-            let error = match tokio::time::timeout(self.transport.timeout, self.once(key.as_ref())).await {
-                Ok(Ok(bytes)) => return Ok(bytes),
-                Ok(Err(error)) => error,
-                Err(_) => Error::Timeout(self.transport.timeout),
-            };
+            let error =
+                match tokio::time::timeout(self.transport.timeout, self.once(key.as_ref())).await {
+                    Ok(Ok(bytes)) => return Ok(bytes),
+                    Ok(Err(error)) => error,
+                    Err(_) => Error::Timeout(self.transport.timeout),
+                };
             if let (Error::Api(api), Some(key)) = (&error, &key)
                 && api.status == 401
                 && !renewed
@@ -160,7 +171,10 @@ impl Call<'_> {
                 renewed = true;
                 continue;
             }
-            if in_doubt && self.method == Method::DELETE && error.api().is_some_and(|api| api.status == 404) {
+            if in_doubt
+                && self.method == Method::DELETE
+                && error.api().is_some_and(|api| api.status == 404)
+            {
                 return Ok(bytes::Bytes::new());
             }
             let (may_pass, did_nothing, asked) = match &error {
@@ -206,7 +220,8 @@ impl Call<'_> {
 pub(crate) async fn refusal(response: Response) -> ApiError {
     let status = response.status();
     let retry_after = retry_after(response.headers());
-    let header = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let header =
+        response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let body: serde_json::Value = response.json().await.unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
     let message = text("message").unwrap_or_else(|| said_nothing(status));
@@ -226,7 +241,9 @@ pub(crate) async fn refusal(response: Response) -> ApiError {
 /// For an answer that is not the service's own.
 fn said_nothing(status: StatusCode) -> String {
     match status.as_u16() {
-        code @ ..400 => format!("the service answered {code}, which is not followed: is the base URL right?"),
+        code @ ..400 => {
+            format!("the service answered {code}, which is not followed: is the base URL right?")
+        }
         code @ 400..500 => {
             format!("the service answered {code} and said nothing more: is the base URL right?")
         }

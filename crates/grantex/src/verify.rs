@@ -74,7 +74,8 @@ impl Verifier {
         if let Some(issuer) = &self.issuer {
             validation.set_issuer(&[issuer]);
         }
-        let claims = decode::<Claims>(token, &key, &validation).map_err(|error| invalid(&error))?.claims;
+        let claims =
+            decode::<Claims>(token, &key, &validation).map_err(|error| invalid(&error))?.claims;
         if audience.is_none() && claims.aud.is_some() {
             return Err(invalid(&"it is for an audience: say who you are"));
         }
@@ -116,7 +117,10 @@ fn is_grant_token(typ: &str) -> bool {
 
 impl Keys {
     fn find(&self, kid: &str) -> Option<(&str, &str)> {
-        self.usable.iter().find(|(known, ..)| known == kid).map(|(_, n, e)| (n.as_str(), e.as_str()))
+        self.usable
+            .iter()
+            .find(|(known, ..)| known == kid)
+            .map(|(_, n, e)| (n.as_str(), e.as_str()))
     }
 
     async fn fetch(&mut self, client: &Client) -> Result<(), Error> {

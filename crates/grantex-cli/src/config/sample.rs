@@ -1,4 +1,5 @@
-//! `docs/grantex.toml` beside the options: it has each of them once, and its defaults are what the service takes.
+//! `docs/grantex.toml` beside the options: it has each of them once, and its defaults are what the
+//! service takes.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,8 @@ fn lines(is_example: bool) -> Vec<(&'static str, &'static str)> {
 }
 
 fn parse(lines: &[(&str, &str)]) -> Options {
-    let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let lines: Vec<String> =
+        lines.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     toml::from_str(&lines.join("\n")).unwrap()
 }
 
@@ -39,8 +41,14 @@ fn the_sample_s_defaults_are_the_service_s_and_the_help_s() {
     let defaults = lines(false);
     let described = |options: &Options| {
         let listen = options.listen().to_string();
-        let kept = (options.data_dir(), options.log().to_owned(), format!("{:?}", options.log_format()));
-        (options.metrics_listen.is_none(), kept, format!("{:#?}", options.settings(&listen).unwrap()), listen)
+        let kept =
+            (options.data_dir(), options.log().to_owned(), format!("{:?}", options.log_format()));
+        (
+            options.metrics_listen.is_none(),
+            kept,
+            format!("{:#?}", options.settings(&listen).unwrap()),
+            listen,
+        )
     };
     assert_eq!(described(&parse(&defaults)), described(&Options::default()));
 
@@ -48,8 +56,9 @@ fn the_sample_s_defaults_are_the_service_s_and_the_help_s() {
     for (name, value) in defaults {
         let option = command.get_arguments().find(|option| option.get_id() == name).unwrap();
         let help = option.get_help().unwrap().to_string();
-        let (_, said) =
-            help.rsplit_once("[default: ").unwrap_or_else(|| panic!("{name} has no default in its help"));
+        let (_, said) = help
+            .rsplit_once("[default: ")
+            .unwrap_or_else(|| panic!("{name} has no default in its help"));
         let said = said.split([';', ']']).next().unwrap();
         assert_eq!(said, value.trim_matches('"'), "{name}");
     }

@@ -74,10 +74,13 @@ async fn runs(config: &Config) -> bool {
 async fn service(config: &Config, client: &Client) -> Result<String, String> {
     let me = client.me().await.map_err(|error| error.to_string())?;
     for definition in config.definitions().map_err(|error| error.to_string())? {
-        let filter = definition.delivery().filter(config.filter()).map_err(|error| error.to_string())?;
+        let filter =
+            definition.delivery().filter(config.filter()).map_err(|error| error.to_string())?;
         let params = HistoryParams { limit: Some(1), ..history(&filter) };
         let taken = client.events().list(&params).await;
-        taken.map_err(|error| format!("the filter of {:?} is refused: {error}", definition.name()))?;
+        taken.map_err(|error| {
+            format!("the filter of {:?} is refused: {error}", definition.name())
+        })?;
     }
     Ok(format!("{} knows the key, as {}", config.url, me.name))
 }

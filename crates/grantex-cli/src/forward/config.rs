@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use grantex::Client;
-use grantex_destinations::{Builder, ConfigError, Definition, EventSource, Filter, Secret, trusting};
+use grantex_destinations::{
+    Builder, ConfigError, Definition, EventSource, Filter, Secret, trusting,
+};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,13 +16,14 @@ use super::file::File;
 use crate::Failure;
 use crate::listen::Listen;
 
-/// What the file says, with every secret in its place. Everything in it that a start would refuse was refused
-/// when it was loaded, for every command.
+/// What the file says, with every secret in its place. Everything in it that a start would refuse
+/// was refused when it was loaded, for every command.
 pub(super) struct Config {
     pub(super) url: String,
     pub(super) api_key: Secret,
     pub(super) state_dir: PathBuf,
-    /// Where a destination without a checkpoint starts; with what happens from then on unless given.
+    /// Where a destination without a checkpoint starts; with what happens from then on unless
+    /// given.
     since: Option<String>,
     filter: Filter,
     /// What the service's certificate is trusted by, besides the system's authorities.
@@ -56,8 +59,9 @@ impl Config {
     pub(super) fn load(path: &Path) -> Result<Self, Failure> {
         let file = File::read(path)?;
         let config = Self::of(&file)?;
-        let named =
-            |error: &ConfigError| file.mistake(error.key.as_deref().unwrap_or_default(), &error.message);
+        let named = |error: &ConfigError| {
+            file.mistake(error.key.as_deref().unwrap_or_default(), &error.message)
+        };
         config.source()?.check().map_err(|error| named(&error))?;
         let (mut seen, mut files) = (BTreeSet::new(), BTreeSet::new());
         for (index, options) in config.destinations.iter().enumerate() {
@@ -69,9 +73,12 @@ impl Config {
             let definition = Definition::parse(options.clone())
                 .map_err(|error| wrong(error.key.as_deref().unwrap_or_default(), error.message))?;
             if !seen.insert(definition.name().to_owned()) {
-                return Err(wrong("name", "there is another destination of this name".into()).into());
+                return Err(
+                    wrong("name", "there is another destination of this name".into()).into()
+                );
             }
-            // Each truncates what it finds behind its own checkpoint: two would cut each other's events.
+            // Each truncates what it finds behind its own checkpoint: two would cut each other's
+            // events.
             if let Some(path) = file_path(options)
                 && !files.insert(path)
             {
@@ -88,7 +95,9 @@ impl Config {
             Keys::deserialize(&alone).map_err(|error| file.mistake(key, error))?;
         }
         let keys = Keys::deserialize(&Value::Object(file.values.clone()))?;
-        let Some(api_key) = keys.api_key else { return Err(file.mistake("api_key", "is missing").into()) };
+        let Some(api_key) = keys.api_key else {
+            return Err(file.mistake("api_key", "is missing").into());
+        };
         if keys.destination.is_empty() {
             return Err(file.mistake("", "there is no [[destination]]").into());
         }
@@ -242,7 +251,10 @@ mod tests {
         let key = "api_key = \"k\"\n";
         let file = "[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"x\"\n";
         for (text, said) in [
-            ("api_key = \"${GRANTEX_NO_SUCH}\"", "line 1: api_key: the environment has no GRANTEX_NO_SUCH"),
+            (
+                "api_key = \"${GRANTEX_NO_SUCH}\"",
+                "line 1: api_key: the environment has no GRANTEX_NO_SUCH",
+            ),
             ("\napi_key = \"${file:/no/such}\"", "line 2: api_key: /no/such: "),
             ("api_key = \"${X\"", "line 1: api_key: a `${` without"),
             (key, "there is no [[destination]]"),
@@ -257,14 +269,23 @@ mod tests {
             ),
             (file, "api_key: is missing"),
             (&format!("api_key = 5\n{file}"), "line 1: api_key: expected a text in quotes"),
-            (&format!("api_key = \"a b\"\n{file}"), "line 1: api_key: the API key is empty or holds"),
-            (&format!("api_key = 2026-01-01\n{file}"), "line 1: api_key: the time 2026-01-01 is none"),
+            (
+                &format!("api_key = \"a b\"\n{file}"),
+                "line 1: api_key: the API key is empty or holds",
+            ),
+            (
+                &format!("api_key = 2026-01-01\n{file}"),
+                "line 1: api_key: the time 2026-01-01 is none",
+            ),
             ("api_key = ", "line 1: "),
             (
                 &format!("{key}types = \"grant.revoked\"\n{file}"),
                 "line 2: types: invalid type: string \"grant.revoked\", expected a list",
             ),
-            (&format!("{key}types = [\"grant.removed\"]\n{file}"), "line 2: types: unknown event type"),
+            (
+                &format!("{key}types = [\"grant.removed\"]\n{file}"),
+                "line 2: types: unknown event type",
+            ),
             (&format!("{key}since = \"yesterday\"\n{file}"), "line 2: since: \"yesterday\": "),
             (&format!("{key}since = 2026-01-01\n{file}"), "line 2: since: \"2026-01-01\": "),
             (&format!("{key}url = \"ftp://x\"\n{file}"), "line 2: url: the base URL"),
@@ -272,7 +293,10 @@ mod tests {
                 &format!("{key}listen = \"x\"\n{file}"),
                 "line 2: listen: \"x\": expected an address or a name with a port",
             ),
-            (&format!("{key}{file}since = 07:30:00\n"), "line 6: since: destination \"a\": \"07:30:00\": "),
+            (
+                &format!("{key}{file}since = 07:30:00\n"),
+                "line 6: since: destination \"a\": \"07:30:00\": ",
+            ),
             (
                 &format!("{key}{file}batch_size = true\n"),
                 "line 6: batch_size: destination \"a\": invalid type: boolean `true`, expected a whole number",
@@ -281,7 +305,10 @@ mod tests {
                 &format!("{key}[[destination]]\nname = \"a\"\ntype = \"file\"\n"),
                 "line 2: destination \"a\": missing field `path`",
             ),
-            (&format!("{key}[[destination]]\ntype = \"file\"\n"), "line 2: a destination without a name"),
+            (
+                &format!("{key}[[destination]]\ntype = \"file\"\n"),
+                "line 2: a destination without a name",
+            ),
         ] {
             let error = load(text).map(drop).unwrap_err().to_string();
             assert!(error.contains(said), "{error:?} does not say {said:?}");

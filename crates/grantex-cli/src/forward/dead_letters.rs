@@ -53,8 +53,9 @@ enum Command {
     Drop(Which),
     /// Make dead letters of what a destination refuses although it has accepted nothing yet
     ///
-    /// Until a destination has accepted an event with its present configuration, a refusal may come from another
-    /// server, and makes no dead letter. This command confirms that the destination itself refuses.
+    /// Until a destination has accepted an event with its present configuration, a refusal may come
+    /// from another server, and makes no dead letter. This command confirms that the destination
+    /// itself refuses.
     SetAside {
         /// The destination's name
         destination: String,
@@ -89,19 +90,26 @@ pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Failure
         }
         Command::SetAside { destination } => {
             let mut definitions = config.definitions()?.into_iter();
-            let Some(definition) = definitions.find(|definition| definition.name() == destination) else {
-                return Err(format!("there is no destination {destination:?} in the configuration").into());
+            let Some(definition) = definitions.find(|definition| definition.name() == destination)
+            else {
+                return Err(format!(
+                    "there is no destination {destination:?} in the configuration"
+                )
+                .into());
             };
             definition.believe(&state).await?;
-            print::line(format_args!("what {destination} refuses becomes dead letters from now on"));
+            print::line(format_args!(
+                "what {destination} refuses becomes dead letters from now on"
+            ));
             Ok(())
         }
     }
 }
 
 async fn list(state: &State, destination: Option<String>, json: bool) -> Result<(), Failure> {
-    let letters =
-        state.dead_letters(grantex_destinations::DeadLetters { destination, numbers: Vec::new() }).await?;
+    let letters = state
+        .dead_letters(grantex_destinations::DeadLetters { destination, numbers: Vec::new() })
+        .await?;
     if !json && letters.is_empty() {
         print::line("there are none");
     }

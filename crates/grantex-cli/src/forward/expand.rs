@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-/// Puts `${NAME}` from the environment and `${file:PATH}` from a file in its place; a relative path begins at
-/// `folder`. `$${` is `${` itself: of the dollars before a brace, each pair is one dollar.
+/// Puts `${NAME}` from the environment and `${file:PATH}` from a file in its place; a relative path
+/// begins at `folder`. `$${` is `${` itself: of the dollars before a brace, each pair is one
+/// dollar.
 pub(super) fn expand(text: &str, folder: &Path) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
@@ -23,12 +24,13 @@ pub(super) fn expand(text: &str, folder: &Path) -> Result<String, String> {
         match name.strip_prefix("file:") {
             Some(path) => {
                 let path = folder.join(path);
-                let content =
-                    std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let content = std::fs::read_to_string(&path)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
                 out.push_str(content.trim_end());
             }
             None => {
-                let missing = |_| format!("the environment has no {name}; write `$${{` for `${{` itself");
+                let missing =
+                    |_| format!("the environment has no {name}; write `$${{` for `${{` itself");
                 out.push_str(&std::env::var(name).map_err(missing)?);
             }
         }

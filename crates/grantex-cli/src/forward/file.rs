@@ -23,7 +23,9 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = match error.kind() {
-                std::io::ErrorKind::NotFound => "; `grantex forward --help` shows one to begin with",
+                std::io::ErrorKind::NotFound => {
+                    "; `grantex forward --help` shows one to begin with"
+                }
                 _ => "",
             };
             format!("{}: {error}{hint}", path.display())
@@ -48,12 +50,18 @@ impl File {
 
     fn mistake_at(&self, line: Option<usize>, key: &str, message: impl Display) -> String {
         let line = line.map_or(String::new(), |line| format!(", line {line}"));
-        let key = key.rsplit('.').next().filter(|key| !key.is_empty() && key.parse::<usize>().is_err());
+        let key =
+            key.rsplit('.').next().filter(|key| !key.is_empty() && key.parse::<usize>().is_err());
         let key = key.map_or(String::new(), |key| format!("{key}: "));
         format!("{}{line}: {key}{}", self.path.display(), plain(&message.to_string()))
     }
 
-    fn table(&mut self, at: &str, table: &DeTable<'_>, text: &str) -> Result<Map<String, Value>, String> {
+    fn table(
+        &mut self,
+        at: &str,
+        table: &DeTable<'_>,
+        text: &str,
+    ) -> Result<Map<String, Value>, String> {
         let mut values = Map::new();
         for (key, value) in table {
             let name = key.get_ref();
@@ -64,7 +72,12 @@ impl File {
         Ok(values)
     }
 
-    fn value(&mut self, at: &str, value: &Spanned<DeValue<'_>>, text: &str) -> Result<Value, String> {
+    fn value(
+        &mut self,
+        at: &str,
+        value: &Spanned<DeValue<'_>>,
+        text: &str,
+    ) -> Result<Value, String> {
         let number = |number: Option<Number>, expected: &str| {
             number.map(Value::Number).ok_or_else(|| expected.to_owned())
         };

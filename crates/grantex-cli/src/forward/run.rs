@@ -60,7 +60,11 @@ type Destinations = BTreeMap<String, Map<String, Value>>;
 
 fn by_name(config: &Config) -> Destinations {
     let name = |options: &Map<String, Value>| Some(options.get("name")?.as_str()?.to_owned());
-    config.destinations.iter().filter_map(|options| Some((name(options)?, options.clone()))).collect()
+    config
+        .destinations
+        .iter()
+        .filter_map(|options| Some((name(options)?, options.clone())))
+        .collect()
 }
 
 /// On SIGHUP: destinations that changed are stopped in order and begin again at their checkpoints.

@@ -71,7 +71,8 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for definition in config.definitions()? {
         let name = definition.name();
-        let checkpoint = checkpoints.iter().find(|(of, _)| of == name).map(|(_, checkpoint)| *checkpoint);
+        let checkpoint =
+            checkpoints.iter().find(|(of, _)| of == name).map(|(_, checkpoint)| *checkpoint);
         let report = reports.iter().find(|(of, _)| of == name).map(|(_, report)| report.clone());
         let filter = definition.delivery().filter(config.filter())?;
         let waiting = match checkpoint {
@@ -83,8 +84,11 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
             Ok(waiting) => {
                 status.behind = Some(waiting.events);
                 status.behind_is_partial = waiting.is_partial;
-                status.lag_seconds =
-                    Some(waiting.oldest.map_or(0, |oldest| now_ms().saturating_sub(oldest.millis()) / 1000));
+                status.lag_seconds = Some(
+                    waiting
+                        .oldest
+                        .map_or(0, |oldest| now_ms().saturating_sub(oldest.millis()) / 1000),
+                );
             }
             Err(error) => status.last_error = status.last_error.or(Some(error.to_string())),
         }
@@ -111,7 +115,11 @@ struct Waiting {
 }
 
 /// What the log holds after a checkpoint.
-async fn count(client: &Client, filter: &Filter, checkpoint: Checkpoint) -> Result<Waiting, Failure> {
+async fn count(
+    client: &Client,
+    filter: &Filter,
+    checkpoint: Checkpoint,
+) -> Result<Waiting, Failure> {
     let mut waiting = Waiting { events: 0, is_partial: false, oldest: None };
     let after = Some(checkpoint.cursor.to_string());
     let mut params = HistoryParams { limit: Some(PAGE), after, ..history(filter) };
@@ -196,13 +204,14 @@ fn table(rows: &[Status]) {
         if let Some(error) = &row.last_error {
             let at = row.last_error_at.as_deref().unwrap_or_default();
             let recovered = row.recovered_at.as_deref().and_then(|at| at.parse().ok());
-            let over =
-                recovered.map_or(String::new(), |at: Timestamp| format!(" (recovered {} ago)", ago(at)));
+            let over = recovered
+                .map_or(String::new(), |at: Timestamp| format!(" (recovered {} ago)", ago(at)));
             let call = if row.state == "failing" { "manual action required: " } else { "" };
             print::line(format_args!("{:16} {at} {call}{error}{over}", ""));
         }
         if let Some(Gap { at, reason, .. }) = &row.last_gap {
-            let count = if row.gaps == 1 { "1 gap".into() } else { format!("{} gaps, the last", row.gaps) };
+            let count =
+                if row.gaps == 1 { "1 gap".into() } else { format!("{} gaps, the last", row.gaps) };
             print::line(format_args!("{:16} {count} at {at}: {reason}", ""));
         }
     }

@@ -50,7 +50,10 @@ pub(super) async fn serve(
     let router = Router::new()
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
-        .route("/metrics", get(|State(watched): State<Watched>| async move { watched.prometheus.render() }))
+        .route(
+            "/metrics",
+            get(|State(watched): State<Watched>| async move { watched.prometheus.render() }),
+        )
         .with_state(Watched { source, prometheus });
     for listener in listeners {
         let router = router.clone();
@@ -63,8 +66,8 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Healthy while its state is where it was: without it nothing is delivered, and only a person or a new start
-/// helps.
+/// Healthy while its state is where it was: without it nothing is delivered, and only a person or a
+/// new start helps.
 async fn healthy(State(watched): State<Watched>) -> (StatusCode, String) {
     match watched.source.state().is_in_place() {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
@@ -72,8 +75,8 @@ async fn healthy(State(watched): State<Watched>) -> (StatusCode, String) {
     }
 }
 
-/// Ready while it is healthy and no destination has ended for good. One that is down and tried again is no
-/// reason to restart the forwarder.
+/// Ready while it is healthy and no destination has ended for good. One that is down and tried
+/// again is no reason to restart the forwarder.
 async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
     let stats = watched.source.stats();
     let lost = watched.source.state().is_in_place().err().map(|error| error.to_string());

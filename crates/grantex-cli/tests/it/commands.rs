@@ -64,7 +64,9 @@ fn dev_with_demo_shows_all_five_types_and_keeps_its_key() {
             .out
             .all()
             .iter()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].as_str().unwrap().to_owned())
+            .map(|line| {
+                serde_json::from_str::<Value>(line).unwrap()["type"].as_str().unwrap().to_owned()
+            })
             .collect();
         assert_eq!(types.len(), 5, "{types:?}");
         process.signal("-INT");
@@ -81,7 +83,10 @@ fn dev_with_demo_shows_all_five_types_and_keeps_its_key() {
     assert_eq!(run(), run());
     let elsewhere = tempfile::tempdir().unwrap();
     let refused = output(&["dev", "--show-key", "--data-dir", elsewhere.path().to_str().unwrap()]);
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("--data-dir"));
+    assert!(
+        !refused.status.success()
+            && String::from_utf8_lossy(&refused.stderr).contains("--data-dir")
+    );
 }
 
 #[test]
@@ -158,7 +163,10 @@ async fn bootstrap_where_signup_is_off_and_signing_keys_rotate() {
     for wrong in [data, mistyped.to_str().unwrap()] {
         let refused = output(&["keys", "bootstrap", "Acme", "--data-dir", wrong]);
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(!refused.status.success() && told.contains(wrong) && told.contains("--create"), "{told}");
+        assert!(
+            !refused.status.success() && told.contains(wrong) && told.contains("--create"),
+            "{told}"
+        );
     }
     assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing is made");
     let made = stdout(&mut grantex(&[
@@ -183,7 +191,8 @@ async fn bootstrap_where_signup_is_off_and_signing_keys_rotate() {
 
     let agent = client.agent().await;
     let old = client.token(&agent).await;
-    let kid = stdout(&mut grantex(&["keys", "rotate-signing", "--data-dir", data])).trim().to_owned();
+    let kid =
+        stdout(&mut grantex(&["keys", "rotate-signing", "--data-dir", data])).trim().to_owned();
     server.process.signal("-HUP");
     server.process.err.wait_for(&kid);
     let new = client.token(&agent).await;
@@ -206,8 +215,15 @@ async fn the_tail_resumes_after_the_service_was_killed() {
     let client = server.sandbox().await;
     let agent = client.agent().await;
     client.token(&agent).await;
-    let mut command =
-        grantex(&["events", "tail", "--json", "--since", "2020-01-01T00:00:00Z", "--url", &server.base]);
+    let mut command = grantex(&[
+        "events",
+        "tail",
+        "--json",
+        "--since",
+        "2020-01-01T00:00:00Z",
+        "--url",
+        &server.base,
+    ]);
     let tail = Process::start(command.env("GRANTEX_API_KEY", &client.key));
     tail.out.wait_count(2);
     let address = server.address();
@@ -231,8 +247,9 @@ async fn the_tail_resumes_after_the_service_was_killed() {
         stdout(command.args(arguments).env("GRANTEX_API_KEY", &client.key))
     };
     let ids = |arguments: &[&str]| -> Vec<String> {
-        let read =
-            |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+        let read = |line: &str| {
+            serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned()
+        };
         list(arguments).lines().map(read).collect()
     };
     let backwards: Vec<String> = log.iter().rev().cloned().collect();
@@ -252,18 +269,27 @@ async fn the_tail_resumes_after_the_service_was_killed() {
     let shown = show(&[&log[1], "--json"]).stdout;
     assert_eq!(serde_json::from_slice::<Value>(&shown).unwrap()["id"], log[1].as_str());
     let shown = String::from_utf8(show(&[&log[0]]).stdout).unwrap();
-    assert!(shown.starts_with("user-1 allowed Agent a\nposition 1 of the log\n{\n  \"id\": "), "{shown}");
+    assert!(
+        shown.starts_with("user-1 allowed Agent a\nposition 1 of the log\n{\n  \"id\": "),
+        "{shown}"
+    );
     for (id, told) in
         [("evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA", "event not found"), ("evt_…X0Y1ZA", "26 characters")]
     {
         let refused = show(&[id]);
-        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(told), "{id}");
+        assert!(
+            !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(told),
+            "{id}"
+        );
     }
     assert_eq!(list(&["--limit", "4"]).lines().count(), 4);
     assert_eq!(list(&["--types", "token.issued"]).lines().count(), 3);
     assert_eq!(list(&["--after", &log[3]]).lines().count(), 2);
     let wrong = output(&["events", "tail", "--types", "nope", "--api-key", "x"]);
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("grant.created"), "it names the types there are");
+    assert!(
+        String::from_utf8_lossy(&wrong.stderr).contains("grant.created"),
+        "it names the types there are"
+    );
     // A key that does not work ends the tail; there is nothing to wait for.
     let mut command = grantex(&["events", "tail", "--url", &server.base, "--api-key", "gx_live_x"]);
     assert!(!command.output().unwrap().status.success());
@@ -294,7 +320,8 @@ async fn operators_suspend_and_resume_while_the_service_runs() {
     assert!(shown.contains("suspended since"), "{shown}");
     let (status, refused) = client.get("/v1/me").await.unwrap();
     assert_eq!((status, refused["code"].as_str()), (403, Some("DEVELOPER_SUSPENDED")));
-    let shown: Value = serde_json::from_str(&stdout(&mut command(&["resume", id, "--json"]))).unwrap();
+    let shown: Value =
+        serde_json::from_str(&stdout(&mut command(&["resume", id, "--json"]))).unwrap();
     assert_eq!((&shown["developerId"], &shown["suspendedAt"]), (&me["developerId"], &Value::Null));
     assert_eq!(client.get("/v1/me").await.unwrap().0, 200);
 

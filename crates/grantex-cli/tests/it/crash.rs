@@ -42,8 +42,9 @@ async fn write(
             acknowledged.grants.insert(grant.clone());
             acknowledged.tokens += 1;
         }
-        let (status, budget) =
-            client.post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": 10})).await?;
+        let (status, budget) = client
+            .post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": 10}))
+            .await?;
         assert_eq!(status, 201, "{budget}");
         for _ in 0..2 {
             let (status, debit) =
@@ -71,13 +72,22 @@ async fn killed_at_any_moment_it_has_lost_nothing() {
     let rounds = (0..MOST_KILLS).take_while(|round| *round < KILLS || !enough());
     for round in rounds {
         let writers: Vec<_> = (0..WRITERS)
-            .map(|_| tokio::spawn(write(client.at(&server.base), agent.clone(), Arc::clone(&acknowledged))))
+            .map(|_| {
+                tokio::spawn(write(
+                    client.at(&server.base),
+                    agent.clone(),
+                    Arc::clone(&acknowledged),
+                ))
+            })
             .collect();
         // From before the first write to the middle of many: spread, and the same in each run.
         tokio::time::sleep(Duration::from_millis(round * 7919 % 241)).await;
         server.process.kill();
         for writer in writers {
-            assert!(writer.await.unwrap().is_err(), "a writer ends with the connection, and in no other way");
+            assert!(
+                writer.await.unwrap().is_err(),
+                "a writer ends with the connection, and in no other way"
+            );
         }
         server = Server::start(folder.path(), &[]);
         let log = client.at(&server.base).log().await;
@@ -112,7 +122,9 @@ fn check(log: &[Value], acknowledged: &Acknowledged) {
     for (grant, debits) in &acknowledged.debits {
         assert!(debits.len() < 2 || exhausted.contains(grant));
     }
-    assert!(log.iter().filter(|event| event["type"] == "token.issued").count() >= acknowledged.tokens);
+    assert!(
+        log.iter().filter(|event| event["type"] == "token.issued").count() >= acknowledged.tokens
+    );
 }
 
 /// No half of anything: every row has its event and every event its row.
@@ -120,7 +132,11 @@ fn check_database(path: &std::path::Path) {
     let database = Connection::open(path).unwrap();
     let count = |sql: &str| -> i64 { database.query_row(sql, [], |row| row.get(0)).unwrap() };
     let of_kind = |kind: u8| count(&format!("SELECT count(*) FROM events WHERE kind = {kind}"));
-    assert_eq!(count("SELECT max(position) FROM events"), count("SELECT count(*) FROM events"), "dense");
+    assert_eq!(
+        count("SELECT max(position) FROM events"),
+        count("SELECT count(*) FROM events"),
+        "dense"
+    );
     assert_eq!(count("SELECT min(position) FROM events"), 1);
     assert_eq!(count("SELECT head FROM logs"), count("SELECT max(position) FROM events"));
     assert_eq!(of_kind(0), count("SELECT count(*) FROM grants"));
@@ -128,7 +144,10 @@ fn check_database(path: &std::path::Path) {
     assert_eq!(of_kind(2), count("SELECT count(*) FROM tokens"));
     assert_eq!(of_kind(4), count("SELECT count(*) FROM budgets WHERE remaining = 0"));
     // Budgets of 10 in two debits of 5: 50 % with the first, 80 % with the second.
-    assert_eq!(of_kind(3), count("SELECT count(*) FROM budgets WHERE remaining < initial") + of_kind(4));
+    assert_eq!(
+        of_kind(3),
+        count("SELECT count(*) FROM budgets WHERE remaining < initial") + of_kind(4)
+    );
     let unbalanced = count(
         "SELECT count(*) FROM budgets b WHERE b.initial - b.remaining !=
          (SELECT coalesce(sum(t.amount), 0) FROM transactions t WHERE t.grant_id = b.grant_id)",

@@ -1,4 +1,5 @@
-//! What a start finds in its data folder: all that the last release wrote there, or what is missing from it.
+//! What a start finds in its data folder: all that the last release wrote there, or what is missing
+//! from it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -29,7 +30,8 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// A data folder that a release wrote, with what would have run out by today as if it were just written.
+/// A data folder that a release wrote, with what would have run out by today as if it were just
+/// written.
 fn fixture(name: &str) -> (TempDir, Value) {
     let folder = tempfile::tempdir().unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
@@ -78,7 +80,8 @@ async fn find_everything(server: &Server, expected: &Value) {
         }
         for (tokens, is_valid) in [("inForce", true), ("notInForce", false)] {
             for (grant, token) in developer[tokens].as_object().unwrap() {
-                let verdict = client.post("/v1/tokens/verify", &json!({"token": token})).await.unwrap().1;
+                let verdict =
+                    client.post("/v1/tokens/verify", &json!({"token": token})).await.unwrap().1;
                 assert_eq!(verdict["valid"], is_valid, "{grant}");
             }
         }
@@ -197,8 +200,11 @@ async fn keys_that_are_missing_or_others_are_not_made_anew() {
     let accepting = ["--public-url", "http://same.example", "--accept-new-keys"];
     let verify = async |server: &Server| {
         let client = client.at(&server.base);
-        let verdict =
-            client.post("/v1/tokens/verify", &json!({"token": token["grantToken"]})).await.unwrap().1;
+        let verdict = client
+            .post("/v1/tokens/verify", &json!({"token": token["grantToken"]}))
+            .await
+            .unwrap()
+            .1;
         let refresh = json!({"agentId": agent, "refreshToken": token["refreshToken"]});
         (verdict["valid"] == true, client.post("/v1/token/refresh", &refresh).await.unwrap().0)
     };
@@ -215,7 +221,8 @@ async fn keys_that_are_missing_or_others_are_not_made_anew() {
 async fn a_key_that_others_can_read_is_refused_with_the_command_that_helps() {
     let folder = tempfile::tempdir().unwrap();
     stopped(folder.path()).await;
-    let pem = fs::read_dir(folder.path().join("signing-keys")).unwrap().next().unwrap().unwrap().path();
+    let pem =
+        fs::read_dir(folder.path().join("signing-keys")).unwrap().next().unwrap().unwrap().path();
     for file in [folder.path().join("master.key"), pem] {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let command = format!("chmod 600 {}", file.display());
@@ -258,7 +265,8 @@ async fn what_a_kill_and_a_lost_write_ahead_log_took_is_noticed() {
     fs::remove_file(folder.path().join("grantex.db-wal")).unwrap();
     refused(folder.path(), &["2 events are missing", "grantex.db-wal", "--accept-loss", "backup"]);
     refused(folder.path(), &["2 events are missing"]);
-    let mut accepting = grantex(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"]);
+    let mut accepting =
+        grantex(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"]);
     accepting.arg(folder.path()).env("GRANTEX_ACCEPT_LOSS", "true");
     let process = crate::support::Process::start(&mut accepting);
     process.err.wait_for("\"serving\"");
@@ -312,7 +320,9 @@ fn check(folder: &Path) -> Vec<(String, String)> {
 async fn a_check_finds_each_damaged_or_missing_item() {
     let (folder, expected) = fixture("data-0.1.0");
     let end = output(&["check", "--data-dir", folder.path().to_str().unwrap()]);
-    assert!(!end.status.success() && String::from_utf8_lossy(&end.stderr).contains("older version"));
+    assert!(
+        !end.status.success() && String::from_utf8_lossy(&end.stderr).contains("older version")
+    );
     let base = text(&expected["base"]);
     let server = Server::start(folder.path(), &[FOR_EVER, &["--public-url", &base]].concat());
     find_everything(&server, &expected).await;
@@ -332,7 +342,11 @@ async fn a_check_finds_each_damaged_or_missing_item() {
         ),
         ("budget", "the debits take", "UPDATE transactions SET amount = amount + 1"),
         ("budget", "debits are there", "UPDATE budgets SET debits = debits + 1"),
-        ("grant", "is missing", "PRAGMA foreign_keys = OFF; DELETE FROM grants WHERE parent_id IS NULL"),
+        (
+            "grant",
+            "is missing",
+            "PRAGMA foreign_keys = OFF; DELETE FROM grants WHERE parent_id IS NULL",
+        ),
         (
             "grant",
             "ends after",
@@ -368,7 +382,13 @@ async fn a_check_finds_each_damaged_or_missing_item() {
 
     let copy = tempfile::tempdir().unwrap();
     let target = copy.path().join("data");
-    output(&["backup", "--data-dir", folder.path().to_str().unwrap(), "--to", target.to_str().unwrap()]);
+    output(&[
+        "backup",
+        "--data-dir",
+        folder.path().to_str().unwrap(),
+        "--to",
+        target.to_str().unwrap(),
+    ]);
     fs::remove_file(target.join("master.key")).unwrap();
     fs::remove_dir_all(target.join("signing-keys")).unwrap();
     let found = check(&target);
@@ -381,10 +401,18 @@ async fn a_check_finds_each_damaged_or_missing_item() {
         .unwrap();
     fs::write(target.join("master.key"), [1; 32]).unwrap();
     fs::create_dir(target.join("signing-keys")).unwrap();
-    let end = output(&["backup", "--data-dir", target.to_str().unwrap(), "--to", again.to_str().unwrap()]);
+    let end = output(&[
+        "backup",
+        "--data-dir",
+        target.to_str().unwrap(),
+        "--to",
+        again.to_str().unwrap(),
+    ]);
     let said = String::from_utf8_lossy(&[end.stdout, end.stderr].concat()).into_owned();
     assert!(
-        !end.status.success() && said.contains("position 3 is damaged") && said.contains("older backup"),
+        !end.status.success()
+            && said.contains("position 3 is damaged")
+            && said.contains("older backup"),
         "{said}"
     );
     // Its exit code is its answer, also where nobody reads the rest.
@@ -392,7 +420,11 @@ async fn a_check_finds_each_damaged_or_missing_item() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let arguments = [form, &["--data-dir", target.to_str().unwrap()]].concat();
-        assert_eq!(grantex(&arguments).stdout(writer).status().unwrap().code(), Some(1), "{form:?}");
+        assert_eq!(
+            grantex(&arguments).stdout(writer).status().unwrap().code(),
+            Some(1),
+            "{form:?}"
+        );
     }
     // A page of it, as a bad sector would leave it.
     let mut bytes = fs::read(target.join("grantex.db")).unwrap();
@@ -401,7 +433,9 @@ async fn a_check_finds_each_damaged_or_missing_item() {
     fs::write(target.join("grantex.db"), bytes).unwrap();
     assert!(check(&target).iter().any(|(kind, _)| kind == "page"));
     fs::write(target.join("grantex.db"), []).unwrap();
-    assert!(matches!(&check(&target)[..], [(kind, all)] if kind == "loss" && all.contains("gone or empty")));
+    assert!(
+        matches!(&check(&target)[..], [(kind, all)] if kind == "loss" && all.contains("gone or empty"))
+    );
     let nothing = output(&["check", "--data-dir", copy.path().to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("--data-dir"));
 }

@@ -13,7 +13,8 @@ const OPEN_FILES: usize = 256;
 
 /// `grantex serve` with few open files.
 fn serve(data_dir: &std::path::Path) -> (Process, String) {
-    let serve = grantex(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"]);
+    let serve =
+        grantex(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"]);
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {OPEN_FILES} && exec \"$@\""), "sh"]);
     command.arg(serve.get_program()).args(serve.get_args()).arg(data_dir);
@@ -25,9 +26,11 @@ fn serve(data_dir: &std::path::Path) -> (Process, String) {
 
 async fn developer(base: &str) -> Client {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let http = reqwest::Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build().unwrap();
+    let http =
+        reqwest::Client::builder().timeout(PATIENCE).pool_max_idle_per_host(0).build().unwrap();
     let anonymous = Client { http, base: base.to_owned(), key: String::new() };
-    let (_, made) = anonymous.post("/v1/signup", &json!({"name": "Test", "mode": "sandbox"})).await.unwrap();
+    let (_, made) =
+        anonymous.post("/v1/signup", &json!({"name": "Test", "mode": "sandbox"})).await.unwrap();
     Client { key: made["apiKey"].as_str().unwrap().to_owned(), ..anonymous }
 }
 
@@ -67,7 +70,8 @@ async fn streams_keep_nobody_out() {
     for _ in 0..3 {
         let client = developer(&base).await;
         loop {
-            let opening = client.http.get(format!("{base}/v1/events/stream")).bearer_auth(&client.key).send();
+            let opening =
+                client.http.get(format!("{base}/v1/events/stream")).bearer_auth(&client.key).send();
             let opened = opening.await.unwrap();
             last_refusal = opened.status().as_u16();
             if last_refusal != 200 {
@@ -91,8 +95,12 @@ fn too_few_open_files_are_refused_at_start() {
     let serve = grantex(&["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 100 && exec \"$@\"", "sh"]);
-    let refused =
-        command.arg(serve.get_program()).args(serve.get_args()).arg(folder.path()).output().unwrap();
+    let refused = command
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .arg(folder.path())
+        .output()
+        .unwrap();
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && message.contains("ulimit -n"), "{message}");
 }

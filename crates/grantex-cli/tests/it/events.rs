@@ -11,8 +11,16 @@ async fn a_tail_says_how_many_events_it_caught_up_with() {
     let client = server.sandbox().await;
     let agent = client.agent().await;
     client.token(&agent).await;
-    let mut command =
-        grantex(&["events", "tail", "--since", "1h", "--types", "token.issued", "--url", &server.base]);
+    let mut command = grantex(&[
+        "events",
+        "tail",
+        "--since",
+        "1h",
+        "--types",
+        "token.issued",
+        "--url",
+        &server.base,
+    ]);
     let tail = Process::start(command.env("GRANTEX_API_KEY", &client.key));
     tail.out.wait_count(1);
     let address = server.address();

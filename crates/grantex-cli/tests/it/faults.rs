@@ -9,8 +9,9 @@ use crate::support::{PATIENCE, Server};
 
 /// Sets how large a file the process may write: a full disk that any Linux can make.
 fn limit_files(server: &Server, bytes: &str) {
-    let status =
-        Command::new("prlimit").args(["--pid", &server.process.pid(), &format!("--fsize={bytes}")]).status();
+    let status = Command::new("prlimit")
+        .args(["--pid", &server.process.pid(), &format!("--fsize={bytes}")])
+        .status();
     assert!(status.unwrap().success());
 }
 

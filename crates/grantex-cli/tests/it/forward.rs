@@ -22,8 +22,9 @@ const ESCAPED: &str = r"\u001b[2K\u009b31m\u0007ok\u202eevil\u2066";
 #[track_caller]
 fn is_harmless(output: &[u8]) {
     let text = String::from_utf8_lossy(output);
-    let harmful =
-        text.chars().find(|c| *c != '\n' && (c.is_control() || HOSTILE.contains(*c) && !c.is_ascii()));
+    let harmful = text
+        .chars()
+        .find(|c| *c != '\n' && (c.is_control() || HOSTILE.contains(*c) && !c.is_ascii()));
     assert_eq!(harmful, None, "{text:?}");
 }
 
@@ -87,7 +88,11 @@ impl Forward {
         let begun = std::time::Instant::now();
         loop {
             let status = self.run(&["status", "--json"]);
-            let first = String::from_utf8_lossy(&status.stdout).lines().next().unwrap_or_default().to_owned();
+            let first = String::from_utf8_lossy(&status.stdout)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             let line: Value = serde_json::from_str(&first).unwrap_or_default();
             if what(&line) {
                 return line;
@@ -107,10 +112,12 @@ async fn service() -> (tempfile::TempDir, Server, Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_text_of_a_service_reaches_the_terminal_raw() {
-    let body = serde_json::json!({"message": HOSTILE, "code": "UNAUTHORIZED", "requestId": "r"}).to_string();
+    let body = serde_json::json!({"message": HOSTILE, "code": "UNAUTHORIZED", "requestId": "r"})
+        .to_string();
     let refuse = move || async move { (StatusCode::UNAUTHORIZED, body) };
     let base = serve(Router::new().fallback(any(refuse))).await;
-    let forward = Forward::new(&base, "k", "[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"-\"\n");
+    let forward =
+        Forward::new(&base, "k", "[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"-\"\n");
     for failed in [
         output(&["keys", "list", "--api-key", "k", "--url", &base]),
         output(&["events", "tail", "--api-key", "k", "--url", &base]),
@@ -126,8 +133,9 @@ async fn no_text_of_a_service_reaches_the_terminal_raw() {
         is_harmless(&failed.stderr);
     }
     let lines = forward.run(&["check", "--json"]).stdout;
-    let told =
-        |line: &str| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned();
+    let told = |line: &str| {
+        serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned()
+    };
     let told: Vec<String> = String::from_utf8(lines).unwrap().lines().map(told).collect();
     assert!(told.iter().any(|message| message.contains(HOSTILE)), "JSON says what came: {told:?}");
 }
@@ -136,7 +144,8 @@ async fn no_text_of_a_service_reaches_the_terminal_raw() {
 async fn no_answer_of_a_receiver_reaches_the_terminal_raw() {
     let (_data, _server, client) = service().await;
     let (base, refuses) = receiver().await;
-    let destination = format!("[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{base}\"\n");
+    let destination =
+        format!("[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{base}\"\n");
     let forward = Forward::new(&client.base, &client.key, &destination);
     let agent = client.agent().await;
     client.token(&agent).await;
@@ -168,7 +177,9 @@ async fn no_secret_of_a_url_is_printed_or_logged() {
     let agent = client.agent().await;
     client.token(&agent).await;
     let checked = forward.run(&["check"]);
-    assert!(shown(&checked).contains("http://***@127.0.0.1") && shown(&checked).contains("/hook?***"));
+    assert!(
+        shown(&checked).contains("http://***@127.0.0.1") && shown(&checked).contains("/hook?***")
+    );
     let mut daemon = forward.start(&["--log", "trace"]);
     forward.wait_for(|status| status["retries"].as_u64() > Some(0) || status["delivered"] == 2);
     refuses.store(true, Ordering::SeqCst);
@@ -180,7 +191,9 @@ async fn no_secret_of_a_url_is_printed_or_logged() {
         assert!(!text.contains("hush"), "{text}");
     }
     for command in [&["keys", "list"][..], &["events", "tail"]] {
-        for url in ["http://alice:hush@127.0.0.1:9", "http://127.0.0.1:9?token=hush", "alice:hush@host"] {
+        for url in
+            ["http://alice:hush@127.0.0.1:9", "http://127.0.0.1:9?token=hush", "alice:hush@host"]
+        {
             let failed = output(&[command, &["--api-key", "k", "--url", url]].concat());
             let text = shown(&failed);
             assert!(
@@ -203,7 +216,11 @@ async fn check_refuses_what_a_start_refuses() {
         let forward = Forward::new(&client.base, &client.key, &format!("{wrong}{file}"));
         for arguments in [&["check"][..], &[], &["status"], &["dead-letters", "list"]] {
             let refused = forward.run(arguments);
-            assert!(!refused.status.success() && shown(&refused).contains(line), "{}", shown(&refused));
+            assert!(
+                !refused.status.success() && shown(&refused).contains(line),
+                "{}",
+                shown(&refused)
+            );
         }
     }
     let forward = Forward::new(&client.base, &client.key, file);
@@ -222,7 +239,11 @@ async fn check_refuses_what_a_start_refuses() {
     fs::write(forward.path().join("state"), "no folder").unwrap();
     for arguments in [&["check"][..], &[]] {
         let refused = forward.run(arguments);
-        assert!(!refused.status.success() && shown(&refused).contains("state"), "{}", shown(&refused));
+        assert!(
+            !refused.status.success() && shown(&refused).contains("state"),
+            "{}",
+            shown(&refused)
+        );
     }
 }
 
@@ -244,7 +265,8 @@ async fn a_state_folder_that_disappears_is_said_and_nothing_more_is_delivered() 
     forward.wait_for(|status| status["delivered"] == 2);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     for name in ["forward.db", "forward.db-wal", "lock"] {
-        let mode = fs::metadata(forward.path().join("state").join(name)).unwrap().permissions().mode();
+        let mode =
+            fs::metadata(forward.path().join("state").join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 
@@ -268,7 +290,8 @@ async fn a_state_folder_that_disappears_is_said_and_nothing_more_is_delivered() 
 
     fs::remove_dir(&state).unwrap();
     fs::rename(&aside, &state).unwrap();
-    let status = forward.wait_for(|status| status["delivered"] == 4 && status["state"] == "running");
+    let status =
+        forward.wait_for(|status| status["delivered"] == 4 && status["state"] == "running");
     assert!(status["recoveredAt"].is_string() && status["lastError"].is_string(), "{status}");
     assert!(shown(&forward.run(&["status"])).contains("(recovered "));
     assert_eq!(watched.get("/healthz").await.unwrap().0, 200);
@@ -285,7 +308,8 @@ async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
     client.token(&agent).await;
     let (hook, refuses) = receiver().await;
     refuses.store(true, Ordering::SeqCst);
-    let destination = format!("[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{hook}\"\n");
+    let destination =
+        format!("[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{hook}\"\n");
     let forward = Forward::new(&server.base, &client.key, &destination);
     let _running = forward.start(&[]);
     let failing = forward.wait_for(|status| status["state"] == "failing");
@@ -297,7 +321,8 @@ async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
     forward.wait_for(|status| status["deadLetters"] == 2);
 }
 
-/// What a destination was retrying with the configuration before is over with the new one, also in the metrics.
+/// What a destination was retrying with the configuration before is over with the new one, also in
+/// the metrics.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_ends_what_was_retried() {
     let (_data, server, client) = service().await;
@@ -317,7 +342,8 @@ async fn a_reload_ends_what_was_retried() {
         let begun = std::time::Instant::now();
         loop {
             let metrics = client.http.get(&address).send().await.unwrap().text().await.unwrap();
-            let is_shown = |line: &&str| metrics.contains(&line.replace("{}", "{destination=\"hook\"}"));
+            let is_shown =
+                |line: &&str| metrics.contains(&line.replace("{}", "{destination=\"hook\"}"));
             if lines.iter().all(is_shown) {
                 return;
             }
@@ -352,7 +378,8 @@ async fn a_service_of_a_private_authority_is_reached_with_its_certificate() {
     fs::write(path("chain.pem"), own.signed_by(&key, &issuer).unwrap().pem()).unwrap();
     fs::write(path("key.pem"), key.serialize_pem()).unwrap();
     let data = folder.path().join("data");
-    let server = Server::start(&data, &["--tls-cert", &path("chain.pem"), "--tls-key", &path("key.pem")]);
+    let server =
+        Server::start(&data, &["--tls-cert", &path("chain.pem"), "--tls-key", &path("key.pem")]);
 
     let signup = || grantex(&["keys", "signup", "Acme", "--url", &server.base]);
     let unknown = shown(&signup().output().unwrap());
@@ -361,16 +388,24 @@ async fn a_service_of_a_private_authority_is_reached_with_its_certificate() {
     let said = shown(&known);
     let api_key = said.split_whitespace().find(|word| word.starts_with("gx_live_")).unwrap();
 
-    let audit = format!("[[destination]]\nname = \"a\"\ntype = \"file\"\npath = {:?}\n", path("a.ndjson"));
+    let audit =
+        format!("[[destination]]\nname = \"a\"\ntype = \"file\"\npath = {:?}\n", path("a.ndjson"));
     let without = Forward::new(&server.base, api_key, &audit).run(&["check"]);
-    assert!(!without.status.success() && shown(&without).contains("ca_file"), "{}", shown(&without));
+    assert!(
+        !without.status.success() && shown(&without).contains("ca_file"),
+        "{}",
+        shown(&without)
+    );
     let named = format!("ca_file = {:?}\n{audit}", path("ca.pem"));
     let checked = Forward::new(&server.base, api_key, &named).run(&["check"]);
     assert!(checked.status.success(), "{}", shown(&checked));
     let wrong = format!("ca_file = {:?}\n{audit}", path("key.pem"));
     let refused = Forward::new(&server.base, api_key, &wrong).run(&["check"]);
     let said = shown(&refused);
-    assert!(said.contains("line 6: ca_file: ") && said.contains("key.pem holds no certificate"), "{said}");
+    assert!(
+        said.contains("line 6: ca_file: ") && said.contains("key.pem holds no certificate"),
+        "{said}"
+    );
 }
 
 /// A service that was restored from a backup does not know what came after it.
@@ -380,8 +415,13 @@ async fn a_log_that_a_restore_moved_back_is_said_in_the_log_and_the_status() {
     let agent = client.agent().await;
     client.token(&agent).await;
     let backup = data.path().join("backup");
-    let made =
-        output(&["backup", "--data-dir", data.path().to_str().unwrap(), "--to", backup.to_str().unwrap()]);
+    let made = output(&[
+        "backup",
+        "--data-dir",
+        data.path().to_str().unwrap(),
+        "--to",
+        backup.to_str().unwrap(),
+    ]);
     assert!(made.status.success(), "{}", shown(&made));
     client.token(&agent).await;
     let file = data.path().join("events.ndjson");
@@ -427,8 +467,9 @@ async fn whoever_follows_says_where_an_event_is_damaged() {
     let server = Server::start(data.path(), &[]);
 
     let target = ["--url", server.base.as_str(), "--api-key", client.key.as_str()];
-    let tail =
-        output(&[&["events", "tail", "--json", "--since", "2026-01-01T00:00:00Z"], &target[..]].concat());
+    let tail = output(
+        &[&["events", "tail", "--json", "--since", "2026-01-01T00:00:00Z"], &target[..]].concat(),
+    );
     assert_eq!(String::from_utf8_lossy(&tail.stdout).lines().count(), 2, "{}", shown(&tail));
     let said = |text: &str| text.contains("position 3") && text.contains("after evt_");
     assert!(!tail.status.success() && said(&shown(&tail)), "{}", shown(&tail));
@@ -436,7 +477,8 @@ async fn whoever_follows_says_where_an_event_is_damaged() {
     let audit = "[[destination]]\nname = \"audit\"\ntype = \"file\"\npath = \"-\"\n";
     let forward = Forward::new(&server.base, &client.key, audit);
     let running = forward.start(&["--log-format", "text"]);
-    let failing = forward.wait_for(|status| status["state"] == "failing" && status["delivered"] == 2);
+    let failing =
+        forward.wait_for(|status| status["state"] == "failing" && status["delivered"] == 2);
     assert!(said(failing["lastError"].as_str().unwrap()), "{failing}");
     running.err.wait_for("manual action required");
 }

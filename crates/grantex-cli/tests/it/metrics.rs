@@ -55,8 +55,10 @@ fn registered(crates: &[&str]) -> BTreeSet<String> {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            let is_name = |text: &&str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            let found = text.split('"').filter(|text| text.starts_with("grantex_") && is_name(text));
+            let is_name =
+                |text: &&str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let found =
+                text.split('"').filter(|text| text.starts_with("grantex_") && is_name(text));
             names.extend(found.filter(|name| *name != NO_METRIC).map(str::to_owned));
         }
     }
@@ -78,7 +80,8 @@ fn compare(shown: &str, rows: &BTreeMap<String, Documented>) {
         let row = rows.get(*name).unwrap_or_else(|| panic!("docs/metrics.md lacks {name}"));
         assert_eq!(*kind, row.kind, "{name}");
         assert!(helped.contains(name), "{name} is not described");
-        let endings: &[&str] = if *kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+        let endings: &[&str] =
+            if *kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
         let lines = shown.lines().filter_map(|line| {
             let (start, _) = line.rsplit_once(' ')?;
             let (sample, labels) = start.split_once('{').unwrap_or((start, ""));
@@ -128,7 +131,8 @@ async fn the_list_names_what_is_shown() {
         folder.path().join("events.ndjson"),
     );
     fs::write(&config, text).unwrap();
-    let mut command = grantex(&["forward", "--log-format", "json", "--config", config.to_str().unwrap()]);
+    let mut command =
+        grantex(&["forward", "--log-format", "json", "--config", config.to_str().unwrap()]);
     let mut forwarder = Process::start(&mut command);
     let line = forwarder.err.wait_for("serving health");
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -137,7 +141,10 @@ async fn the_list_names_what_is_shown() {
     let rows = documented("The forwarder");
     let first = metrics(&client, &base).await;
     compare(&first, &rows);
-    assert!(first.contains("grantex_forward_dead_letters_total{destination=\"audit\"} 0"), "{first}");
+    assert!(
+        first.contains("grantex_forward_dead_letters_total{destination=\"audit\"} 0"),
+        "{first}"
+    );
     let agent = client.agent().await;
     client.token(&agent).await;
     let begun = std::time::Instant::now();

@@ -14,13 +14,19 @@ fn a_second_process_is_refused_with_what_to_do() {
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(!second.status.success());
     assert!(
-        message.contains(&format!("pid {}", server.process.pid())) && message.contains("--data-dir"),
+        message.contains(&format!("pid {}", server.process.pid()))
+            && message.contains("--data-dir"),
         "{message}"
     );
 
     let other = tempfile::tempdir().unwrap();
-    let taken =
-        output(&["serve", "--listen", &server.address(), "--data-dir", other.path().to_str().unwrap()]);
+    let taken = output(&[
+        "serve",
+        "--listen",
+        &server.address(),
+        "--data-dir",
+        other.path().to_str().unwrap(),
+    ]);
     assert!(String::from_utf8_lossy(&taken.stderr).contains("--listen"), "the port is taken");
 }
 
@@ -28,8 +34,13 @@ fn a_second_process_is_refused_with_what_to_do() {
 fn a_damaged_database_is_told_at_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("grantex.db"), "not a database".repeat(1000)).unwrap();
-    let refused =
-        output(&["serve", "--listen", "127.0.0.1:0", "--data-dir", folder.path().to_str().unwrap()]);
+    let refused = output(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        folder.path().to_str().unwrap(),
+    ]);
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
         !refused.status.success() && message.contains("damaged") && message.contains("backup"),
@@ -46,7 +57,8 @@ async fn flags_win_over_environment_over_file() {
         "data_dir = {data:?}\nsignup = true\nlisten = \"127.0.0.1:1\"\npublic_url = \"https://file.example\"\ndelegation_depth = 1\n"
     );
     fs::write(&file, text).unwrap();
-    let mut command = grantex(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--config"]);
+    let mut command =
+        grantex(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--config"]);
     command.arg(&file).env("GRANTEX_PUBLIC_URL", "https://environment.example");
     let process = Process::start(&mut command);
     let line: Value = serde_json::from_str(&process.err.wait_for("\"serving\"")).unwrap();
@@ -78,8 +90,8 @@ async fn tls_by_files() {
     assert!(!half.status.success());
 }
 
-/// A mistake in the files is said with the file and the reason, at the start and at a reload; after a reload that
-/// failed the certificate before stays in force, and no success is logged for it.
+/// A mistake in the files is said with the file and the reason, at the start and at a reload; after
+/// a reload that failed the certificate before stays in force, and no success is logged for it.
 #[tokio::test]
 async fn mistakes_in_the_tls_files_name_the_file_and_the_reason() {
     let folder = tempfile::tempdir().unwrap();
@@ -90,7 +102,8 @@ async fn mistakes_in_the_tls_files_name_the_file_and_the_reason() {
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let authority = authority.self_signed(&authority_key).unwrap();
-    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (name, text) in [
         ("chain.pem", made.cert.pem()),
@@ -111,7 +124,12 @@ async fn mistakes_in_the_tls_files_name_the_file_and_the_reason() {
         ("none.pem", "key.pem", "none.pem", "No such file"),
         ("chain.pem", "empty.pem", "empty.pem", "holds no PEM private key"),
         ("chain.pem", "encrypted.pem", "encrypted.pem", "is encrypted"),
-        ("chain.pem", "other-key.pem", "other-key.pem", "does not belong to the first certificate in"),
+        (
+            "chain.pem",
+            "other-key.pem",
+            "other-key.pem",
+            "does not belong to the first certificate in",
+        ),
     ] {
         let data = path("data");
         let failed = output(&[
@@ -126,7 +144,10 @@ async fn mistakes_in_the_tls_files_name_the_file_and_the_reason() {
             &path(key),
         ]);
         let said = String::from_utf8_lossy(&failed.stderr).into_owned();
-        assert!(!failed.status.success() && said.contains(&path(file)) && said.contains(reason), "{said}");
+        assert!(
+            !failed.status.success() && said.contains(&path(file)) && said.contains(reason),
+            "{said}"
+        );
     }
 
     let data = folder.path().join("data");
@@ -136,7 +157,10 @@ async fn mistakes_in_the_tls_files_name_the_file_and_the_reason() {
     fs::write(path("authority.pem"), "").unwrap();
     server.process.signal("-HUP");
     let failed = server.process.err.wait_for("the TLS files are not usable");
-    assert!(failed.contains("authority.pem") && failed.contains("holds no PEM certificate"), "{failed}");
+    assert!(
+        failed.contains("authority.pem") && failed.contains("holds no PEM certificate"),
+        "{failed}"
+    );
     server.process.err.wait_for("the signing keys were read again");
     assert!(!server.process.err.all().join("\n").contains("certificate was read again"));
     fs::write(path("authority.pem"), authority.pem()).unwrap();
@@ -155,8 +179,13 @@ async fn a_backup_is_a_data_directory() {
     let agent = client.agent().await;
     let token = client.token(&agent).await;
     let backup = || {
-        let mut command =
-            grantex(&["backup", "--data-dir", data.to_str().unwrap(), "--to", copy.to_str().unwrap()]);
+        let mut command = grantex(&[
+            "backup",
+            "--data-dir",
+            data.to_str().unwrap(),
+            "--to",
+            copy.to_str().unwrap(),
+        ]);
         command.output().unwrap()
     };
     assert!(backup().status.success());
@@ -174,7 +203,8 @@ async fn a_backup_is_a_data_directory() {
     let log = client.log().await;
     assert_eq!(restored.log().await[..], log[..2]);
     // Keys came along: what was signed and derived before is good there.
-    let verdict = restored.post("/v1/tokens/verify", &json!({"token": token["grantToken"]})).await.unwrap().1;
+    let verdict =
+        restored.post("/v1/tokens/verify", &json!({"token": token["grantToken"]})).await.unwrap().1;
     assert_eq!(verdict["valid"], true);
     let refresh = json!({"agentId": agent, "refreshToken": token["refreshToken"]});
     assert_eq!(restored.post("/v1/token/refresh", &refresh).await.unwrap().0, 201);
@@ -191,12 +221,18 @@ async fn nothing_secret_is_logged() {
     let token = client.token(&agent).await;
     let refresh = json!({"agentId": agent, "refreshToken": token["refreshToken"]});
     client.post("/v1/token/refresh", &refresh).await.unwrap();
-    let ticket =
-        client.post("/v1/events/tickets", &json!({})).await.unwrap().1["ticket"].as_str().unwrap().to_owned();
-    let session = client.post("/v1/principal-sessions", &json!({"principalId": "user-1"})).await.unwrap().1;
+    let ticket = client.post("/v1/events/tickets", &json!({})).await.unwrap().1["ticket"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let session =
+        client.post("/v1/principal-sessions", &json!({"principalId": "user-1"})).await.unwrap().1;
     let anonymous = client.http.clone();
-    let mut stream =
-        anonymous.get(format!("{}/v1/events/stream?ticket={ticket}", server.base)).send().await.unwrap();
+    let mut stream = anonymous
+        .get(format!("{}/v1/events/stream?ticket={ticket}", server.base))
+        .send()
+        .await
+        .unwrap();
     stream.chunk().await.unwrap();
     anonymous.get(session["dashboardUrl"].as_str().unwrap()).send().await.unwrap();
     drop(stream);
@@ -215,8 +251,11 @@ async fn nothing_secret_is_logged() {
         assert!(!log.contains(&secret[..secret.len().min(40)]), "{secret}");
     }
     // And the files are their owner's alone.
-    let modes =
-        Command::new("find").arg(folder.path()).args(["-type", "f", "-perm", "/077"]).output().unwrap();
+    let modes = Command::new("find")
+        .arg(folder.path())
+        .args(["-type", "f", "-perm", "/077"])
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&modes.stdout), "");
 }
 
@@ -236,8 +275,15 @@ async fn metrics_are_where_they_were_asked_for() {
     stream.chunk().await.unwrap();
     client.token(&agent).await;
     stream.chunk().await.unwrap();
-    let text =
-        client.http.get(format!("{}/metrics", server.base)).send().await.unwrap().text().await.unwrap();
+    let text = client
+        .http
+        .get(format!("{}/metrics", server.base))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     for name in [
         "grantex_events_appended_total 2",
         "grantex_streams_open{transport=\"sse\"} 1",
@@ -254,7 +300,8 @@ async fn metrics_are_where_they_were_asked_for() {
     let server = Server::start(&folder.path().join("b"), &["--metrics-listen", "127.0.0.1:0"]);
     let status = client.http.get(format!("{}/metrics", server.base)).send().await.unwrap().status();
     assert_eq!(status, 404);
-    let line: Value = serde_json::from_str(&server.process.err.wait_for("\"serving metrics\"")).unwrap();
+    let line: Value =
+        serde_json::from_str(&server.process.err.wait_for("\"serving metrics\"")).unwrap();
     let url = |path: &str| format!("http://{}{path}", line["address"].as_str().unwrap());
     let text = client.http.get(url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(text.contains("grantex_http_request_seconds_count"), "{text}");

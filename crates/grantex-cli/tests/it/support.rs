@@ -83,8 +83,12 @@ impl Lines {
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let out = Lines::collect(child.stdout.take().unwrap());
         let err = Lines::collect(child.stderr.take().unwrap());
         Self { child, out, err }
@@ -160,7 +164,10 @@ impl Server {
 
     pub async fn sandbox(&self) -> Client {
         let anonymous = Client { http: http(), base: self.base.clone(), key: String::new() };
-        let made = anonymous.post("/v1/signup", &json!({"name": "Test", "mode": "sandbox"})).await.unwrap();
+        let made = anonymous
+            .post("/v1/signup", &json!({"name": "Test", "mode": "sandbox"}))
+            .await
+            .unwrap();
         Client { key: made.1["apiKey"].as_str().unwrap().to_owned(), ..anonymous }
     }
 }
@@ -186,7 +193,8 @@ impl Client {
     }
 
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -213,8 +221,10 @@ impl Client {
     pub async fn token(&self, agent: &str) -> Value {
         let request = json!({"agentId": agent, "principalId": "user-1", "scopes": ["a"]});
         let (_, asked) = self.post("/v1/authorize", &request).await.unwrap();
-        let (status, token) =
-            self.post("/v1/token", &json!({"agentId": agent, "code": asked["code"]})).await.unwrap();
+        let (status, token) = self
+            .post("/v1/token", &json!({"agentId": agent, "code": asked["code"]}))
+            .await
+            .unwrap();
         assert_eq!(status, 201, "{token}");
         token
     }

@@ -2,15 +2,16 @@
 
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{
-    AgentId, Amount, AuditId, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, GrantId, KeyId,
-    RefreshId, SessionId, Timestamp, TokenId, TransactionId,
+    AgentId, Amount, AuditId, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, GrantId,
+    KeyId, RefreshId, SessionId, Timestamp, TokenId, TransactionId,
 };
 
 use super::StoreResult;
 use crate::log::{Bounds, EventRef, Order, Position, Scan, StoredEvent, Subject};
 use crate::model::{
-    Agent, AgentChange, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer,
-    Grant, KeyHash, PrincipalSession, Reached, RefreshToken, ScopeName, Tenant, Token, Transaction, Usage,
+    Agent, AgentChange, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob,
+    Developer, Grant, KeyHash, PrincipalSession, Reached, RefreshToken, ScopeName, Tenant, Token,
+    Transaction, Usage,
 };
 
 /// Which part of a list to read; lists are newest first (by id).
@@ -67,8 +68,8 @@ pub struct Ended {
     pub answers: Timestamp,
     /// Authorization requests that ended without a grant.
     pub requests: Timestamp,
-    /// History: revoked keys, tokens that ended, grants that ended with their requests, budgets and debits.
-    /// `None` to keep it for ever.
+    /// History: revoked keys, tokens that ended, grants that ended with their requests, budgets and
+    /// debits. `None` to keep it for ever.
     pub history: Option<Timestamp>,
 }
 
@@ -96,7 +97,8 @@ pub trait Read {
     fn tenant(&self, id: DeveloperId) -> StoreResult<Option<Tenant>>;
     /// All developers, with whether they are suspended.
     fn tenants(&self, page: Page<DeveloperId>) -> StoreResult<Vec<Tenant>>;
-    /// What a developer has: kept, not counted. Its bytes may lag by some ten thousand, and are rounded.
+    /// What a developer has: kept, not counted. Its bytes may lag by some ten thousand, and are
+    /// rounded.
     fn usage(&self, id: DeveloperId) -> StoreResult<Usage>;
     /// Whether a developer has this (lower-case) address.
     fn email_taken(&self, email: &str) -> StoreResult<bool>;
@@ -110,10 +112,18 @@ pub trait Read {
     fn working_keys(&self, developer: DeveloperId, most: u32) -> StoreResult<u32>;
 
     /// A developer's audit trail.
-    fn audit_entries(&self, developer: DeveloperId, page: Page<AuditId>) -> StoreResult<Vec<AuditEntry>>;
+    fn audit_entries(
+        &self,
+        developer: DeveloperId,
+        page: Page<AuditId>,
+    ) -> StoreResult<Vec<AuditEntry>>;
 
     /// A principal's session that was not ended, expired or not.
-    fn session(&self, developer: DeveloperId, id: SessionId) -> StoreResult<Option<PrincipalSession>>;
+    fn session(
+        &self,
+        developer: DeveloperId,
+        id: SessionId,
+    ) -> StoreResult<Option<PrincipalSession>>;
     /// A developer's sessions that were not ended nor expired, of one principal or of all.
     fn sessions(
         &self,
@@ -144,8 +154,9 @@ pub trait Read {
 
     /// A grant. `revoked_at` is set as soon as a [`CascadeJob`] covers it.
     fn grant(&self, developer: DeveloperId, id: GrantId) -> StoreResult<Option<Grant>>;
-    /// A developer's grants that the filter shows. Looks at [`MOST_LOOKED_AT`] at most; those in force are found
-    /// without looking at the others, but for those that expired since [`Tx::lapse`] last came by.
+    /// A developer's grants that the filter shows. Looks at [`MOST_LOOKED_AT`] at most; those in
+    /// force are found without looking at the others, but for those that expired since
+    /// [`Tx::lapse`] last came by.
     fn grants(
         &self,
         developer: DeveloperId,
@@ -163,8 +174,8 @@ pub trait Read {
         reach: Reach,
         limit: u32,
     ) -> StoreResult<Vec<Reached>>;
-    /// The first `limit` of an agent's grants that `reach` names, those with fewer delegations above
-    /// them first. Looks at no more than it returns, however many others there were.
+    /// The first `limit` of an agent's grants that `reach` names, those with fewer delegations
+    /// above them first. Looks at no more than it returns, however many others there were.
     fn grants_of_agent(
         &self,
         developer: DeveloperId,
@@ -172,8 +183,8 @@ pub trait Read {
         reach: Reach,
         limit: u32,
     ) -> StoreResult<Vec<Reached>>;
-    /// The oldest unfinished cascade of the first developer after `after` who has one, and after the last
-    /// developer of the first again.
+    /// The oldest unfinished cascade of the first developer after `after` who has one, and after
+    /// the last developer of the first again.
     fn next_cascade_job(&self, after: Option<DeveloperId>) -> StoreResult<Option<CascadeJob>>;
     /// Whether a developer has an unfinished cascade.
     fn has_cascade_job(&self, developer: DeveloperId) -> StoreResult<bool>;
@@ -185,7 +196,11 @@ pub trait Read {
     /// An issued token.
     fn token(&self, developer: DeveloperId, id: TokenId) -> StoreResult<Option<Token>>;
     /// A refresh token.
-    fn refresh_token(&self, developer: DeveloperId, id: RefreshId) -> StoreResult<Option<RefreshToken>>;
+    fn refresh_token(
+        &self,
+        developer: DeveloperId,
+        id: RefreshId,
+    ) -> StoreResult<Option<RefreshToken>>;
     /// The last moment at which a token signed by this key can still be valid.
     fn signatures_expire_at(&self, kid: &str) -> StoreResult<Option<Timestamp>>;
 
@@ -211,7 +226,12 @@ pub trait Read {
     fn transaction_count(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<u64>;
 
     /// The answer kept for an idempotency key, however old.
-    fn kept_answer(&self, developer: DeveloperId, route: &str, key: &str) -> StoreResult<Option<KeptAnswer>>;
+    fn kept_answer(
+        &self,
+        developer: DeveloperId,
+        route: &str,
+        key: &str,
+    ) -> StoreResult<Option<KeptAnswer>>;
 
     /// What the developer's log spans.
     fn log_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds>;
@@ -240,9 +260,10 @@ pub trait Read {
         self.scan_events(developer, scan, &mut |event| events.extend(event.to_stored()))?;
         Ok(events)
     }
-    /// The position of a retained event, in time logarithmic in the log's length. A [`Damage::resume_after`] has the
-    /// position of the damage's last event. Another id that would lie in a stretch of damaged events has the
-    /// position of the damaged event whose id it is, if that can be read, or else the one before the stretch.
+    /// The position of a retained event, in time logarithmic in the log's length. A
+    /// [`Damage::resume_after`] has the position of the damage's last event. Another id that would
+    /// lie in a stretch of damaged events has the position of the damaged event whose id it is, if
+    /// that can be read, or else the one before the stretch.
     ///
     /// [`Damage::resume_after`]: crate::log::Damage::resume_after
     fn position_of(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>>;
@@ -262,8 +283,11 @@ pub trait Read {
     /// The id of a retained event or of the last trimmed one; [`EventId::ZERO`] for position 0.
     fn id_at(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>>;
     /// Developers that have events, in order of their ids, from after `after` on.
-    fn developers_with_events(&self, after: Option<DeveloperId>, limit: u32)
-    -> StoreResult<Vec<DeveloperId>>;
+    fn developers_with_events(
+        &self,
+        after: Option<DeveloperId>,
+        limit: u32,
+    ) -> StoreResult<Vec<DeveloperId>>;
 }
 
 /// Writing: row primitives inside one transaction, no rules. Everything a use case did through
@@ -274,34 +298,53 @@ pub trait Tx: Read {
 
     /// Adds a developer.
     fn insert_developer(&mut self, developer: &Developer) -> StoreResult<()>;
-    /// Suspends a developer since `at` ([`Change::DeveloperSuspended`](super::Change::DeveloperSuspended)), or resumes it with `None`.
+    /// Suspends a developer since `at`
+    /// ([`Change::DeveloperSuspended`](super::Change::DeveloperSuspended)), or resumes it with
+    /// `None`.
     fn set_suspended(&mut self, id: DeveloperId, at: Option<Timestamp>) -> StoreResult<()>;
     /// Adds a key.
     fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()>;
-    /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`](super::Change::KeyRevoked)) before the command is answered.
+    /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`](super::Change::KeyRevoked)) before
+    /// the command is answered.
     fn revoke_key(&mut self, key: &ApiKey, at: Timestamp) -> StoreResult<()>;
 
     /// Adds a principal's session.
-    fn insert_session(&mut self, developer: DeveloperId, session: &PrincipalSession) -> StoreResult<()>;
+    fn insert_session(
+        &mut self,
+        developer: DeveloperId,
+        session: &PrincipalSession,
+    ) -> StoreResult<()>;
     /// Ends a session. Returns whether there was one.
     fn delete_session(&mut self, developer: DeveloperId, id: SessionId) -> StoreResult<bool>;
     /// Ends up to `limit` sessions of a principal. Returns how many.
-    fn delete_sessions(&mut self, developer: DeveloperId, principal_id: &str, limit: u32)
-    -> StoreResult<u64>;
-    /// Removes up to `limit` sessions, of any developers, that expired before `before`. Returns how many went.
+    fn delete_sessions(
+        &mut self,
+        developer: DeveloperId,
+        principal_id: &str,
+        limit: u32,
+    ) -> StoreResult<u64>;
+    /// Removes up to `limit` sessions, of any developers, that expired before `before`. Returns how
+    /// many went.
     fn purge_sessions(&mut self, before: Timestamp, limit: u32) -> StoreResult<u64>;
 
     /// Adds an entry to the developer's audit trail. Only for what no event says.
     fn append_audit(&mut self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<()>;
-    /// Removes up to `limit` audit entries, of any developers, from before `before`. Returns how many went.
+    /// Removes up to `limit` audit entries, of any developers, from before `before`. Returns how
+    /// many went.
     fn purge_audit(&mut self, before: Timestamp, limit: u32) -> StoreResult<u64>;
 
     /// Adds an agent.
     fn insert_agent(&mut self, agent: &Agent) -> StoreResult<()>;
-    /// Replaces what can change of an agent ([`Change::AgentChanged`](super::Change::AgentChanged)).
+    /// Replaces what can change of an agent
+    /// ([`Change::AgentChanged`](super::Change::AgentChanged)).
     fn update_agent(&mut self, agent: &Agent) -> StoreResult<()>;
     /// Hides an agent from every read ([`Change::AgentChanged`](super::Change::AgentChanged)).
-    fn delete_agent(&mut self, developer: DeveloperId, id: AgentId, at: Timestamp) -> StoreResult<()>;
+    fn delete_agent(
+        &mut self,
+        developer: DeveloperId,
+        id: AgentId,
+        at: Timestamp,
+    ) -> StoreResult<()>;
 
     /// Writes down what happened to an agent.
     fn insert_agent_change(
@@ -324,17 +367,23 @@ pub trait Tx: Read {
 
     /// Adds a grant; one with a parent becomes a descendant of all the parent's ancestors.
     fn insert_grant(&mut self, grant: &Grant) -> StoreResult<()>;
-    /// Marks a grant's own row ([`Change::GrantEnded`](super::Change::GrantEnded)), and takes it out of what cascades and lists of grants in
-    /// force look at.
-    fn revoke_grant(&mut self, developer: DeveloperId, id: GrantId, at: Timestamp) -> StoreResult<()>;
+    /// Marks a grant's own row ([`Change::GrantEnded`](super::Change::GrantEnded)), and takes it
+    /// out of what cascades and lists of grants in force look at.
+    fn revoke_grant(
+        &mut self,
+        developer: DeveloperId,
+        id: GrantId,
+        at: Timestamp,
+    ) -> StoreResult<()>;
     /// Adds a job, which makes everything it covers inactive at once
     /// ([`Change::CascadeStarted`](super::Change::CascadeStarted)). The job's `seq` is made here.
     fn insert_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()>;
     /// Takes a grant that [is over](Reached::is_over) out of what cascades look at.
     fn leave_tree(&mut self, id: GrantId) -> StoreResult<()>;
-    /// Takes up to `limit` grants that ended by `up_to`, the earliest first, out of what cascades and lists of
-    /// grants in force look at. They stay expired, whatever the clock says later ([`Change::GrantEnded`](super::Change::GrantEnded)). Only
-    /// while the developer has no unfinished cascade, which may have to revoke them. Returns how many it took.
+    /// Takes up to `limit` grants that ended by `up_to`, the earliest first, out of what cascades
+    /// and lists of grants in force look at. They stay expired, whatever the clock says later
+    /// ([`Change::GrantEnded`](super::Change::GrantEnded)). Only while the developer has no
+    /// unfinished cascade, which may have to revoke them. Returns how many it took.
     fn lapse(&mut self, developer: DeveloperId, up_to: Timestamp, limit: u32) -> StoreResult<u64>;
     /// Replaces how far a job is.
     fn update_cascade_job(&mut self, job: &CascadeJob) -> StoreResult<()>;
@@ -344,7 +393,12 @@ pub trait Tx: Read {
     /// Adds a token, and remembers until when its signing key is needed.
     fn insert_token(&mut self, token: &Token, kid: &str) -> StoreResult<()>;
     /// Ends a token ([`Change::TokenRevoked`](super::Change::TokenRevoked)).
-    fn revoke_token(&mut self, developer: DeveloperId, id: TokenId, at: Timestamp) -> StoreResult<()>;
+    fn revoke_token(
+        &mut self,
+        developer: DeveloperId,
+        id: TokenId,
+        at: Timestamp,
+    ) -> StoreResult<()>;
     /// Adds a refresh token.
     fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()>;
     /// Marks a refresh token used.
@@ -358,9 +412,18 @@ pub trait Tx: Read {
     /// Adds a budget.
     fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()>;
     /// Replaces what is left, and counts one debit more.
-    fn set_remaining(&mut self, budget: &Budget, remaining: Amount, at: Timestamp) -> StoreResult<()>;
+    fn set_remaining(
+        &mut self,
+        budget: &Budget,
+        remaining: Amount,
+        at: Timestamp,
+    ) -> StoreResult<()>;
     /// Adds a debit.
-    fn insert_transaction(&mut self, developer: DeveloperId, transaction: &Transaction) -> StoreResult<()>;
+    fn insert_transaction(
+        &mut self,
+        developer: DeveloperId,
+        transaction: &Transaction,
+    ) -> StoreResult<()>;
 
     /// Keeps an answer, in place of an older one for the same key.
     fn keep_answer(
@@ -382,17 +445,23 @@ pub trait Tx: Read {
     /// Removes the oldest events up to and including a position, at most `limit` of them, and
     /// never the newest event. Returns how many went.
     fn trim(&mut self, developer: DeveloperId, up_to: Position, limit: u32) -> StoreResult<u64>;
-    /// Gives up to `limit` events of a release that knew no checksums theirs. Returns 0 when all have one, as far as
-    /// they are what was written.
+    /// Gives up to `limit` events of a release that knew no checksums theirs. Returns 0 when all
+    /// have one, as far as they are what was written.
     fn sum_events(&mut self, limit: u32) -> StoreResult<u64>;
-    /// Removes up to `limit` rows that nothing can need any more: all that [`Ended`] names, but for grants and
-    /// what goes with them. Returns how many went.
+    /// Removes up to `limit` rows that nothing can need any more: all that [`Ended`] names, but for
+    /// grants and what goes with them. Returns how many went.
     fn purge(&mut self, ended: &Ended, limit: u32) -> StoreResult<u64>;
-    /// Removes up to `limit` rows of a developer's grants that ended before `before`: their debits first, then
-    /// their budgets, their requests and themselves. Only while the developer has no unfinished cascade, which
-    /// looks at them. Returns how many went.
-    fn purge_history(&mut self, developer: DeveloperId, before: Timestamp, limit: u32) -> StoreResult<u64>;
-    /// Goes over the next `limit` grants that an earlier version may have written, and takes those that ended out of
-    /// what cascades look at, which is all that depends on it. Returns how many it went over: 0 when it is through.
+    /// Removes up to `limit` rows of a developer's grants that ended before `before`: their debits
+    /// first, then their budgets, their requests and themselves. Only while the developer has no
+    /// unfinished cascade, which looks at them. Returns how many went.
+    fn purge_history(
+        &mut self,
+        developer: DeveloperId,
+        before: Timestamp,
+        limit: u32,
+    ) -> StoreResult<u64>;
+    /// Goes over the next `limit` grants that an earlier version may have written, and takes those
+    /// that ended out of what cascades look at, which is all that depends on it. Returns how many
+    /// it went over: 0 when it is through.
     fn tidy_tree(&mut self, limit: u32) -> StoreResult<u64>;
 }

@@ -51,7 +51,12 @@ pub fn list(store: &dyn Read, caller: &Caller, page: Page<AgentId>) -> Result<Ve
 }
 
 /// Changes the fields that are given.
-pub fn update(tx: &mut dyn Tx, caller: &Caller, id: AgentId, request: UpdateAgentRequest) -> Result<Agent> {
+pub fn update(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    id: AgentId,
+    request: UpdateAgentRequest,
+) -> Result<Agent> {
     let UpdateAgentRequest { name, description, scopes, status } = request;
     if name.is_none() && description.is_none() && scopes.is_none() && status.is_none() {
         return Err(Error::bad_request("give at least one of name, description, scopes, status"));
@@ -89,7 +94,11 @@ pub fn delete(tx: &mut dyn Tx, caller: &Caller, id: AgentId) -> Result<()> {
 }
 
 /// Those of these agents that are not active: suspended, or deleted.
-pub(super) fn suspended(store: &dyn Read, developer: DeveloperId, ids: &[AgentId]) -> Result<Vec<AgentId>> {
+pub(super) fn suspended(
+    store: &dyn Read,
+    developer: DeveloperId,
+    ids: &[AgentId],
+) -> Result<Vec<AgentId>> {
     let mut suspended = Vec::new();
     for id in ids {
         let agent = store.agent(developer, *id)?;
@@ -106,5 +115,7 @@ pub(super) fn active(store: &dyn Read, caller: &Caller, id: &str) -> Result<Agen
         Ok(id) => store.agent(caller.developer_id, id)?,
         Err(_) => None,
     };
-    agent.filter(|agent| agent.status == AgentStatus::Active).ok_or_else(|| Error::not_found("active agent"))
+    agent
+        .filter(|agent| agent.status == AgentStatus::Active)
+        .ok_or_else(|| Error::not_found("active agent"))
 }

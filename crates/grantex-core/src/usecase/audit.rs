@@ -1,7 +1,7 @@
 //! The audit trail: who changed what, where no event says it.
 //!
-//! Grants, tokens and budgets have events; keys, sessions and what operators do have entries here, written in
-//! the transaction of the change.
+//! Grants, tokens and budgets have events; keys, sessions and what operators do have entries here,
+//! written in the transaction of the change.
 
 use grantex_types::{AuditId, DeveloperId};
 
@@ -49,7 +49,8 @@ impl Action {
     }
 }
 
-/// Writes down that `actor` did `action` to `target`, an id. `details` are names and short texts; no secret.
+/// Writes down that `actor` did `action` to `target`, an id. `details` are names and short texts;
+/// no secret.
 pub fn note(
     tx: &mut dyn Tx,
     developer: DeveloperId,
@@ -69,7 +70,10 @@ pub fn note(
         actor,
         action: action.as_str().to_owned(),
         target: target.to_owned(),
-        details: details.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+        details: details
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect(),
     };
     Ok(tx.append_audit(developer, &entry)?)
 }

@@ -41,7 +41,12 @@ pub(super) fn currency(given: Option<&str>) -> Result<&str> {
 }
 
 /// Gives a grant that has none its budget.
-pub(super) fn insert(tx: &mut dyn Tx, grant: &Grant, initial: Amount, currency: &str) -> Result<Budget> {
+pub(super) fn insert(
+    tx: &mut dyn Tx,
+    grant: &Grant,
+    initial: Amount,
+    currency: &str,
+) -> Result<Budget> {
     let now = tx.now();
     let budget = Budget {
         id: BudgetId::from_parts(now.millis(), tx.random()),
@@ -62,8 +67,11 @@ pub fn debit(tx: &mut dyn Tx, caller: &Caller, request: &DebitRequest) -> Result
     if request.amount.is_zero() {
         return Err(Error::bad_request("amount must be above zero"));
     }
-    let description =
-        request.description.as_deref().map(|text| validate::lines("description", text, 1024)).transpose()?;
+    let description = request
+        .description
+        .as_deref()
+        .map(|text| validate::lines("description", text, 1024))
+        .transpose()?;
     if let Some(metadata) = &request.metadata {
         let json = metadata.get();
         if !json.starts_with('{') || json.len() > LARGEST_METADATA {
@@ -74,8 +82,9 @@ pub fn debit(tx: &mut dyn Tx, caller: &Caller, request: &DebitRequest) -> Result
         }
     }
     let grant = active_grant(tx, caller, &request.grant_id)?;
-    let budget =
-        tx.budget(caller.developer_id, grant.id)?.ok_or_else(|| Error::not_found("budget of this grant"))?;
+    let budget = tx
+        .budget(caller.developer_id, grant.id)?
+        .ok_or_else(|| Error::not_found("budget of this grant"))?;
     let Some(remaining) = budget.remaining_budget.checked_sub(request.amount) else {
         return Err(Error::refused(
             ErrorCode::InsufficientBudget,
@@ -106,14 +115,22 @@ pub fn debit(tx: &mut dyn Tx, caller: &Caller, request: &DebitRequest) -> Result
 
 /// The events of a budget's way from `before` to `after`: each threshold it crosses, lowest
 /// first, then exhaustion. What is left only falls, so each comes once.
-pub fn crossings(grant_id: GrantId, initial: Amount, before: Amount, after: Amount) -> Vec<EventData> {
+pub fn crossings(
+    grant_id: GrantId,
+    initial: Amount,
+    before: Amount,
+    after: Amount,
+) -> Vec<EventData> {
     let used_at_least = |left: Amount, percentage: u8| {
         let used = u128::from(initial.units().saturating_sub(left.units()));
-        used.saturating_mul(100) >= u128::from(initial.units()).saturating_mul(u128::from(percentage))
+        used.saturating_mul(100)
+            >= u128::from(initial.units()).saturating_mul(u128::from(percentage))
     };
     let mut events: Vec<EventData> = THRESHOLDS
         .into_iter()
-        .filter(|percentage| !used_at_least(before, *percentage) && used_at_least(after, *percentage))
+        .filter(|percentage| {
+            !used_at_least(before, *percentage) && used_at_least(after, *percentage)
+        })
         .map(|percentage| EventData::BudgetThreshold {
             grant_id,
             percentage,
@@ -129,7 +146,9 @@ pub fn crossings(grant_id: GrantId, initial: Amount, before: Amount, after: Amou
 
 /// The budget of a grant.
 pub fn balance(store: &dyn Read, caller: &Caller, grant: GrantId) -> Result<Budget> {
-    store.budget(caller.developer_id, grant)?.ok_or_else(|| Error::not_found("budget of this grant"))
+    store
+        .budget(caller.developer_id, grant)?
+        .ok_or_else(|| Error::not_found("budget of this grant"))
 }
 
 /// The developer's budgets.
@@ -193,16 +212,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_way_down_tells_each_once(initial in 1u64..=Amount::MAX.units(), steps in prop::collection::vec(1u64..400, 0..20)) {
+        fn any_way_down_tells_each_once(initial in 1u64..=Amount::MAX.units(), steps
+            in prop::collection::vec(1u64..400, 0..20)) {
             let mut left = initial;
             let mut all = Vec::new();
-            for step in steps.into_iter().map(|permille| initial / 1000 * permille).chain([u64::MAX]) {
+            for step in steps.into_iter()
+                .map(|permille| initial / 1000 * permille).chain([u64::MAX]) {
                 let after = left.saturating_sub(step);
-                all.extend(crossings(GrantId::from_parts(0, 0), amount(initial), amount(left), amount(after)));
+                all.extend(crossings(GrantId::from_parts(0, 0), amount(initial), amount(left),
+                    amount(after)));
                 left = after;
             }
             let kinds: Vec<EventType> = all.iter().map(EventData::event_type).collect();
-            prop_assert_eq!(kinds, [EventType::BudgetThreshold, EventType::BudgetThreshold, EventType::BudgetExhausted]);
+            prop_assert_eq!(kinds, [EventType::BudgetThreshold, EventType::BudgetThreshold,
+                EventType::BudgetExhausted]);
         }
     }
 }

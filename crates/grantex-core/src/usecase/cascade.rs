@@ -15,8 +15,8 @@ use crate::log::Subject;
 use crate::model::{CascadeJob, Grant, Reached};
 use crate::store::{Reach, Read, Tx};
 
-/// The most grants below another that are revoked in its transaction. Measured on two cores: they take
-/// some ten milliseconds, in which no other write commits (`bench`, `revoke`).
+/// The most grants below another that are revoked in its transaction. Measured on two cores: they
+/// take some ten milliseconds, in which no other write commits (`bench`, `revoke`).
 pub const LARGEST_AT_ONCE: u32 = 1_000;
 
 /// The most grants that one slice of a larger cascade revokes: some milliseconds, after which
@@ -26,7 +26,8 @@ pub const SLICE: u32 = 250;
 /// Revokes an active grant (as `by`) and its descendants (as the system).
 pub fn revoke_grant(tx: &mut dyn Tx, grant: &Grant, by: RevokedBy) -> Result<()> {
     let (developer, now) = (grant.developer_id, tx.now());
-    let below = tx.descendants(developer, grant.id, Reach::Active, LARGEST_AT_ONCE.saturating_add(1))?;
+    let below =
+        tx.descendants(developer, grant.id, Reach::Active, LARGEST_AT_ONCE.saturating_add(1))?;
     revoke(tx, developer, &grant.subject(), now, by)?;
     if below.len() > LARGEST_AT_ONCE as usize {
         let job = CascadeJob {
@@ -64,15 +65,21 @@ pub fn revoke_agent(tx: &mut dyn Tx, developer: DeveloperId, agent: AgentId) -> 
     Ok(tx.insert_cascade_job(&job)?)
 }
 
-/// An agent's grants and those below them, parents first; `None` if they are more than one transaction takes.
-fn with_descendants(tx: &dyn Tx, developer: DeveloperId, agent: AgentId) -> Result<Option<Vec<Reached>>> {
+/// An agent's grants and those below them, parents first; `None` if they are more than one
+/// transaction takes.
+fn with_descendants(
+    tx: &dyn Tx,
+    developer: DeveloperId,
+    agent: AgentId,
+) -> Result<Option<Vec<Reached>>> {
     let too_many = LARGEST_AT_ONCE.saturating_add(1);
     let own = tx.grants_of_agent(developer, agent, Reach::Active, too_many)?;
     let mut all: Vec<Reached> = Vec::new();
     let mut known = HashSet::new();
     for grant in own {
         let id = grant.subject.grant_id;
-        // Parents come first, so one that hangs below another of this agent's is known with all below it.
+        // Parents come first, so one that hangs below another of this agent's is known with all
+        // below it.
         if !known.insert(id) {
             continue;
         }
@@ -96,12 +103,12 @@ fn revoke_all(tx: &mut dyn Tx, developer: DeveloperId, reached: &[Reached]) -> R
     Ok(())
 }
 
-/// Revokes the next slice of an unfinished job, at most [`SLICE`] grants and none after `may_go_on` says no. Returns
-/// whose job it was; `None` when no job is left.
+/// Revokes the next slice of an unfinished job, at most [`SLICE`] grants and none after `may_go_on`
+/// says no. Returns whose job it was; `None` when no job is left.
 ///
-/// Developers take turns: it is the job of the next one after `last`. One developer's jobs run one after the other
-/// in the order they were made, so that a grant covered by two of them has its parents revoked first whichever
-/// comes first.
+/// Developers take turns: it is the job of the next one after `last`. One developer's jobs run one
+/// after the other in the order they were made, so that a grant covered by two of them has its
+/// parents revoked first whichever comes first.
 pub fn advance(
     tx: &mut dyn Tx,
     last: Option<DeveloperId>,
@@ -150,6 +157,10 @@ fn revoke(
     revoked_by: RevokedBy,
 ) -> Result<()> {
     tx.revoke_grant(developer, subject.grant_id, at)?;
-    tx.append(developer, subject, EventData::GrantRevoked { grant_id: subject.grant_id, revoked_by })?;
+    tx.append(
+        developer,
+        subject,
+        EventData::GrantRevoked { grant_id: subject.grant_id, revoked_by },
+    )?;
     Ok(())
 }

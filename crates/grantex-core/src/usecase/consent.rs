@@ -15,20 +15,27 @@ const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(24 * 3600);
 /// message; a long grant is no reason for a long-lived link.
 const LONGEST_OPEN: Lifetime = Lifetime::from_seconds(24 * 3600);
 
-/// For how long the link shows what was decided. After that whoever finds it in an old mail learns nothing.
+/// For how long the link shows what was decided. After that whoever finds it in an old mail learns
+/// nothing.
 pub const DECISION_SHOWN: Lifetime = Lifetime::from_seconds(24 * 3600);
 
 const CODE_CHALLENGE_CHARS: usize = 43;
 
 /// Asks a principal for consent. In sandbox mode the answer is yes, at once.
-pub fn authorize(tx: &mut dyn Tx, caller: &Caller, request: AuthorizeRequest) -> Result<AuthRequest> {
+pub fn authorize(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    request: AuthorizeRequest,
+) -> Result<AuthRequest> {
     let principal_id = validate::principal_id(&request.principal_id)?;
     let scopes = validate::scopes(request.scopes, 1)?;
     let lifetime = validate::expires_in(request.expires_in.as_deref(), DEFAULT_LIFETIME)?;
     let redirect_uri = request.redirect_uri.as_deref().map(validate::redirect_uri).transpose()?;
     let state = request.state.map(|state| validate::text("state", &state, 0, 1024)).transpose()?;
-    let audience = request.audience.map(|aud| validate::text("audience", &aud, 1, 1024)).transpose()?;
-    let code_challenge = code_challenge(request.code_challenge, request.code_challenge_method.as_deref())?;
+    let audience =
+        request.audience.map(|aud| validate::text("audience", &aud, 1, 1024)).transpose()?;
+    let code_challenge =
+        code_challenge(request.code_challenge, request.code_challenge_method.as_deref())?;
     let budget = request.budget.map(|asked| -> Result<AskedBudget> {
         let currency = budgets::currency(asked.currency.as_deref())?.to_owned();
         let initial_budget = budgets::initial("budget.initialBudget", asked.initial_budget)?;
@@ -74,13 +81,17 @@ fn code_challenge(challenge: Option<String>, method: Option<&str>) -> Result<Opt
                 ))
             }
         }
-        _ => Err(Error::bad_request("codeChallenge and codeChallengeMethod \"S256\" must be given together")),
+        _ => Err(Error::bad_request(
+            "codeChallenge and codeChallengeMethod \"S256\" must be given together",
+        )),
     }
 }
 
-/// A request as its link shows it: undecided, or decided a short time ago; with the agent, if it is still there.
+/// A request as its link shows it: undecided, or decided a short time ago; with the agent, if it is
+/// still there.
 pub fn visible(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Option<Agent>)> {
-    let request = store.auth_request(id)?.ok_or_else(|| Error::not_found("authorization request"))?;
+    let request =
+        store.auth_request(id)?.ok_or_else(|| Error::not_found("authorization request"))?;
     match request.decided_at {
         Some(at) if at.plus(DECISION_SHOWN) > store.now() => {
             operators::require_active(store, request.developer_id)?;
@@ -93,7 +104,8 @@ pub fn visible(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Opti
 
 /// An undecided request with the agent that asks.
 pub fn pending(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Agent)> {
-    let request = store.auth_request(id)?.ok_or_else(|| Error::not_found("authorization request"))?;
+    let request =
+        store.auth_request(id)?.ok_or_else(|| Error::not_found("authorization request"))?;
     require_pending(store, &request)?;
     operators::require_active(store, request.developer_id)?;
     let agent = store

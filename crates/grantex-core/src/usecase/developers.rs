@@ -30,7 +30,10 @@ pub fn sign_up(
     if let Some(email) = &email
         && tx.email_taken(email)?
     {
-        return Err(Error::refused(ErrorCode::Conflict, "a developer with this email exists already"));
+        return Err(Error::refused(
+            ErrorCode::Conflict,
+            "a developer with this email exists already",
+        ));
     }
     let now = tx.now();
     let developer = Developer {
@@ -105,7 +108,14 @@ pub fn revoke_key(tx: &mut dyn Tx, caller: &Caller, id: KeyId) -> Result<()> {
     let now = tx.now();
     tx.revoke_key(&key, now)?;
     let by = Actor::api_key(caller.key_id);
-    audit::note(tx, caller.developer_id, by, Action::KeyRevoked, &key.id.to_string(), &[("name", &key.name)])
+    audit::note(
+        tx,
+        caller.developer_id,
+        by,
+        Action::KeyRevoked,
+        &key.id.to_string(),
+        &[("name", &key.name)],
+    )
 }
 
 /// Puts a new key in the place of the one that makes the call.

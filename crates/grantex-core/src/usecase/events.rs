@@ -84,7 +84,9 @@ pub fn find(store: &dyn Read, developer: DeveloperId, id: EventId) -> Result<Sto
             oldest: oldest.first().map(|event| event.id),
         });
     }
-    let Some(position) = store.position_of(developer, id)? else { return Err(Error::not_found("event")) };
+    let Some(position) = store.position_of(developer, id)? else {
+        return Err(Error::not_found("event"));
+    };
     // Where it lies in a stretch that is damaged, the position may be that of the event before the
     // stretch: the scan after it then fails as a page there does.
     for after in [position.saturating_sub(1), position] {
@@ -96,7 +98,8 @@ pub fn find(store: &dyn Read, developer: DeveloperId, id: EventId) -> Result<Sto
     Err(Error::not_found("event"))
 }
 
-/// The place where a stream starts. It is refused where a stream would end at once: before an event that is damaged.
+/// The place where a stream starts. It is refused where a stream would end at once: before an event
+/// that is damaged.
 pub fn open(store: &dyn Read, developer: DeveloperId, start: Start) -> Result<Cursor> {
     let cursor = locate(store, developer, start)?;
     let next = Scan {

@@ -34,7 +34,10 @@ pub fn revoke(tx: &mut dyn Tx, developer: DeveloperId, id: GrantId, by: RevokedB
     let now = tx.now();
     let grant = get(tx, developer, id)?;
     if !grant.is_active(now) {
-        return Err(Error::refused(ErrorCode::NotFound, "the grant was revoked already or has expired"));
+        return Err(Error::refused(
+            ErrorCode::NotFound,
+            "the grant was revoked already or has expired",
+        ));
     }
     cascade::revoke_grant(tx, &grant, by)
 }
@@ -98,7 +101,10 @@ pub fn delegate(
     }
     let lifetime = validate::expires_in(request.expires_in.as_deref(), DEFAULT_LIFETIME)?;
     if parent.dev != caller.developer_id {
-        return Err(Error::refused(ErrorCode::Forbidden, "the parent grant belongs to another developer"));
+        return Err(Error::refused(
+            ErrorCode::Forbidden,
+            "the parent grant belongs to another developer",
+        ));
     }
     let standing = Standing::load(tx, caller.developer_id, parent)?;
     let inactive = standing.inactive_reason(parent, tx.now());

@@ -26,7 +26,12 @@ pub struct IdempotencyKey {
 /// arrives at the same time runs after it and finds it. Failures are not kept.
 ///
 /// `T` must hold no secret: tokens are signed again, and other secrets derived again, from it.
-pub fn once<T, F>(tx: &mut dyn Tx, developer: DeveloperId, key: Option<&IdempotencyKey>, work: F) -> Result<T>
+pub fn once<T, F>(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    key: Option<&IdempotencyKey>,
+    work: F,
+) -> Result<T>
 where
     T: Serialize + DeserializeOwned,
     F: FnOnce(&mut dyn Tx) -> Result<T>,

@@ -16,11 +16,16 @@ pub struct Retention {
     pub count: u64,
 }
 
-/// How long an authorization request that ended without a grant is kept, for whoever looks into what happened.
+/// How long an authorization request that ended without a grant is kept, for whoever looks into
+/// what happened.
 const REQUESTS_KEPT_FOR: Lifetime = Lifetime::from_seconds(30 * 24 * 3600);
 
 /// Up to where a developer's log is to be trimmed, if it is. The newest event always stays.
-pub fn trim_due(store: &dyn Read, developer: DeveloperId, retention: Retention) -> Result<Option<Position>> {
+pub fn trim_due(
+    store: &dyn Read,
+    developer: DeveloperId,
+    retention: Retention,
+) -> Result<Option<Position>> {
     let bounds = store.log_bounds(developer)?;
     let by_count = bounds.head.saturating_sub(retention.count.max(1));
     let oldest_kept = store.now().millis().saturating_sub(retention.age.millis());
@@ -30,15 +35,20 @@ pub fn trim_due(store: &dyn Read, developer: DeveloperId, retention: Retention) 
 }
 
 /// Removes up to `limit` of a developer's events that retention does not cover. Returns how many.
-pub fn trim(tx: &mut dyn Tx, developer: DeveloperId, retention: Retention, limit: u32) -> Result<u64> {
+pub fn trim(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    retention: Retention,
+    limit: u32,
+) -> Result<u64> {
     match trim_due(tx, developer, retention)? {
         Some(up_to) => Ok(tx.trim(developer, up_to, limit)?),
         None => Ok(0),
     }
 }
 
-/// Removes up to `limit` rows that nothing can need any more; what is history only after `history_age`, if one is
-/// set. Returns how many.
+/// Removes up to `limit` rows that nothing can need any more; what is history only after
+/// `history_age`, if one is set. Returns how many.
 pub fn purge(tx: &mut dyn Tx, history_age: Option<Lifetime>, limit: u32) -> Result<u64> {
     let ended = Ended {
         answers: before(tx, idempotency::KEPT_FOR),
@@ -63,8 +73,8 @@ pub enum GrantsDue {
     Purge,
 }
 
-/// What there is to do about a developer's grants. A cascade comes first: it still has to revoke what expires while
-/// it runs, and finds what it covers by the grants above.
+/// What there is to do about a developer's grants. A cascade comes first: it still has to revoke
+/// what expires while it runs, and finds what it covers by the grants above.
 pub fn grants_due(
     store: &dyn Read,
     developer: DeveloperId,
@@ -77,13 +87,15 @@ pub fn grants_due(
         return Ok(Some(GrantsDue::Lapse));
     }
     match history_age {
-        Some(age) if store.has_history(developer, before(store, age))? => Ok(Some(GrantsDue::Purge)),
+        Some(age) if store.has_history(developer, before(store, age))? => {
+            Ok(Some(GrantsDue::Purge))
+        }
         _ => Ok(None),
     }
 }
 
-/// Does up to `limit` rows of what is due about a developer's grants. Returns how many rows it did, 0 when nothing
-/// is left.
+/// Does up to `limit` rows of what is due about a developer's grants. Returns how many rows it did,
+/// 0 when nothing is left.
 pub fn tend_grants(
     tx: &mut dyn Tx,
     developer: DeveloperId,

@@ -20,9 +20,14 @@ pub fn get(store: &dyn Read, id: DeveloperId) -> Result<Tenant> {
     store.tenant(id)?.ok_or_else(|| Error::not_found("developer"))
 }
 
-/// Suspends a developer: its keys, tickets, sessions and consent links do not work until it is resumed. Nothing
-/// is revoked. Doing it twice is fine.
-pub fn suspend(tx: &mut dyn Tx, id: DeveloperId, by: Actor, reason: Option<&str>) -> Result<Tenant> {
+/// Suspends a developer: its keys, tickets, sessions and consent links do not work until it is
+/// resumed. Nothing is revoked. Doing it twice is fine.
+pub fn suspend(
+    tx: &mut dyn Tx,
+    id: DeveloperId,
+    by: Actor,
+    reason: Option<&str>,
+) -> Result<Tenant> {
     let mut tenant = get(tx, id)?;
     if tenant.suspended_at.is_none() {
         let now = tx.now();
@@ -43,8 +48,15 @@ pub fn resume(tx: &mut dyn Tx, id: DeveloperId, by: Actor, reason: Option<&str>)
     Ok(tenant)
 }
 
-fn note(tx: &mut dyn Tx, id: DeveloperId, by: Actor, action: Action, reason: Option<&str>) -> Result<()> {
-    let reason = reason.map(|text| validate::text("reason", text, 1, LONGEST_REASON)).transpose()?;
+fn note(
+    tx: &mut dyn Tx,
+    id: DeveloperId,
+    by: Actor,
+    action: Action,
+    reason: Option<&str>,
+) -> Result<()> {
+    let reason =
+        reason.map(|text| validate::text("reason", text, 1, LONGEST_REASON)).transpose()?;
     let details: Vec<_> = reason.as_deref().map(|text| ("reason", text)).into_iter().collect();
     audit::note(tx, id, by, action, &id.to_string(), &details)
 }

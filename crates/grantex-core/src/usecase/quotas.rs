@@ -6,8 +6,8 @@ use crate::model::Usage;
 use crate::store::{Read, Tx};
 use crate::{Error, Result};
 
-/// How much a developer may have; 0 switches each limit off. The defaults are beyond what one developer of a service
-/// on one machine comes to, and within what such a machine holds of several.
+/// How much a developer may have; 0 switches each limit off. The defaults are beyond what one
+/// developer of a service on one machine comes to, and within what such a machine holds of several.
 #[derive(Debug, Clone, Copy)]
 pub struct Quotas {
     /// Agents that are not deleted.
@@ -31,8 +31,8 @@ impl Default for Quotas {
     }
 }
 
-/// Expired grants that are put aside at once where a new one finds no room: some milliseconds. Maintenance does the
-/// rest within a minute.
+/// Expired grants that are put aside at once where a new one finds no room: some milliseconds.
+/// Maintenance does the rest within a minute.
 const LAPSED_AT_ONCE: u32 = 250;
 
 /// Refuses another agent beyond the quota.
@@ -46,7 +46,11 @@ pub(super) fn require_room_for_agent(
 }
 
 /// Refuses another grant beyond the quota. Grants that have expired take no room.
-pub(super) fn require_room_for_grant(tx: &mut dyn Tx, developer: DeveloperId, quotas: &Quotas) -> Result<()> {
+pub(super) fn require_room_for_grant(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    quotas: &Quotas,
+) -> Result<()> {
     let mut grants = tx.usage(developer)?.grants;
     if is_reached(grants, quotas.grants) && !tx.has_cascade_job(developer)? {
         let now = tx.now();
@@ -57,7 +61,11 @@ pub(super) fn require_room_for_grant(tx: &mut dyn Tx, developer: DeveloperId, qu
 }
 
 /// Refuses another API key beyond the quota.
-pub(super) fn require_room_for_key(store: &dyn Read, developer: DeveloperId, quotas: &Quotas) -> Result<()> {
+pub(super) fn require_room_for_key(
+    store: &dyn Read,
+    developer: DeveloperId,
+    quotas: &Quotas,
+) -> Result<()> {
     if quotas.keys == 0 {
         return Ok(());
     }
@@ -72,7 +80,9 @@ pub fn is_full(store: &dyn Read, developer: DeveloperId, quotas: &Quotas) -> Res
 
 /// What whoever wants to store something for a developer whose rows take as much as they may gets.
 pub fn full() -> Error {
-    refused("this developer stores as much as the operator allows; ask the operator for more".into())
+    refused(
+        "this developer stores as much as the operator allows; ask the operator for more".into(),
+    )
 }
 
 fn is_reached(count: u64, most: u64) -> bool {

@@ -22,7 +22,11 @@ const LONGEST_NAME: usize = 100;
 const LONGEST_DESCRIPTION: usize = 300;
 
 /// Gives scopes their names; others keep theirs. What is named so already stays as it is.
-pub fn name(tx: &mut dyn Tx, caller: &Caller, request: NameScopesRequest) -> Result<Vec<ScopeName>> {
+pub fn name(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    request: NameScopesRequest,
+) -> Result<Vec<ScopeName>> {
     if request.scopes.is_empty() || request.scopes.len() > MOST_AT_ONCE {
         return Err(Error::bad_request(format!("scopes must have 1 to {MOST_AT_ONCE} items")));
     }
@@ -32,7 +36,10 @@ pub fn name(tx: &mut dyn Tx, caller: &Caller, request: NameScopesRequest) -> Res
     for new in request.scopes {
         let name = checked(tx, new)?;
         if !seen.insert(name.scope.clone()) {
-            return Err(Error::bad_request(format!("scopes has {} twice; name it once", name.scope)));
+            return Err(Error::bad_request(format!(
+                "scopes has {} twice; name it once",
+                name.scope
+            )));
         }
         match tx.scope_name(developer, &name.scope)? {
             Some(known) if known.name == name.name && known.description == name.description => {
@@ -59,7 +66,8 @@ pub fn name(tx: &mut dyn Tx, caller: &Caller, request: NameScopesRequest) -> Res
 }
 
 fn checked(tx: &dyn Tx, new: NewScopeName) -> Result<ScopeName> {
-    let scope = validate::scopes(vec![new.scope], 1)?.as_slice().first().cloned().unwrap_or_default();
+    let scope =
+        validate::scopes(vec![new.scope], 1)?.as_slice().first().cloned().unwrap_or_default();
     Ok(ScopeName {
         scope,
         name: validate::short_name(&new.name, LONGEST_NAME)?,
@@ -82,5 +90,12 @@ pub fn remove(tx: &mut dyn Tx, caller: &Caller, scope: &str) -> Result<()> {
     if !tx.delete_scope_name(caller.developer_id, scope)? {
         return Err(Error::not_found("name of this scope"));
     }
-    audit::note(tx, caller.developer_id, Actor::api_key(caller.key_id), Action::ScopeNameRemoved, scope, &[])
+    audit::note(
+        tx,
+        caller.developer_id,
+        Actor::api_key(caller.key_id),
+        Action::ScopeNameRemoved,
+        scope,
+        &[],
+    )
 }

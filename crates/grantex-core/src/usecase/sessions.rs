@@ -1,7 +1,7 @@
 //! Principals' sessions: what a principal sees and revokes their own grants with.
 //!
-//! A session works while it is not ended, not expired, the API key that opened it works, and its developer is not
-//! suspended. That is looked up whenever it is used.
+//! A session works while it is not ended, not expired, the API key that opened it works, and its
+//! developer is not suspended. That is looked up whenever it is used.
 
 use grantex_types::{DeveloperId, ErrorCode, Lifetime, SessionId};
 
@@ -30,17 +30,25 @@ pub fn open(
         expires_at: now.plus(lifetime),
     };
     tx.insert_session(caller.developer_id, &session)?;
-    let (by, details) = (Actor::api_key(caller.key_id), [("principalId", session.principal_id.as_str())]);
+    let (by, details) =
+        (Actor::api_key(caller.key_id), [("principalId", session.principal_id.as_str())]);
     let target = session.session_id.to_string();
     audit::note(tx, caller.developer_id, by, Action::SessionCreated, &target, &details)?;
     Ok(session)
 }
 
 /// The session, if it works.
-pub fn working(store: &dyn Read, developer: DeveloperId, id: SessionId) -> Result<PrincipalSession> {
+pub fn working(
+    store: &dyn Read,
+    developer: DeveloperId,
+    id: SessionId,
+) -> Result<PrincipalSession> {
     let session = store.session(developer, id)?.filter(|session| session.expires_at > store.now());
     let session = session.ok_or_else(|| {
-        Error::refused(ErrorCode::Unauthorized, "this session has ended; ask the application for a new one")
+        Error::refused(
+            ErrorCode::Unauthorized,
+            "this session has ended; ask the application for a new one",
+        )
     })?;
     developers::require_working_key(store, developer, session.key_id)?;
     Ok(session)
@@ -58,7 +66,8 @@ pub fn list(
 
 /// Ends a session, for its developer.
 pub fn end(tx: &mut dyn Tx, caller: &Caller, id: SessionId) -> Result<()> {
-    let session = tx.session(caller.developer_id, id)?.ok_or_else(|| Error::not_found("session"))?;
+    let session =
+        tx.session(caller.developer_id, id)?.ok_or_else(|| Error::not_found("session"))?;
     end_as(tx, caller.developer_id, &session, Actor::api_key(caller.key_id))
 }
 
@@ -67,7 +76,12 @@ pub fn sign_out(tx: &mut dyn Tx, developer: DeveloperId, session: &PrincipalSess
     end_as(tx, developer, session, Actor::principal(&session.principal_id))
 }
 
-fn end_as(tx: &mut dyn Tx, developer: DeveloperId, session: &PrincipalSession, by: Actor) -> Result<()> {
+fn end_as(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    session: &PrincipalSession,
+    by: Actor,
+) -> Result<()> {
     // Ending it twice is fine, and one entry.
     if tx.delete_session(developer, session.session_id)? {
         let (target, details) =

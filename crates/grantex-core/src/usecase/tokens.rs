@@ -7,7 +7,8 @@ use grantex_types::api::tokens::{ActingAgent, Claims, GrantClaim, InactiveReason
 use grantex_types::event::{IssueMethod, RevokedBy};
 use grantex_types::scope::LARGEST_SCOPES;
 use grantex_types::{
-    AgentId, AuthRequestId, DeveloperId, EventData, GrantId, Lifetime, RefreshId, Timestamp, TokenId,
+    AgentId, AuthRequestId, DeveloperId, EventData, GrantId, Lifetime, RefreshId, Timestamp,
+    TokenId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,8 +57,8 @@ pub struct Exchange {
     pub challenge: Option<String>,
 }
 
-/// What came of a code or a refresh token. A refusal can have an effect that must be kept, so it is not an
-/// error.
+/// What came of a code or a refresh token. A refusal can have an effect that must be kept, so it is
+/// not an error.
 #[derive(Debug, Clone)]
 pub enum Issuance {
     /// A new token.
@@ -69,12 +70,13 @@ pub enum Issuance {
 /// One answer for all that a guesser of codes could learn from.
 pub const CODE_REFUSED: &str = "the code is invalid, expired, used, or was made for another agent";
 /// One answer for all that a guesser of refresh tokens could learn from.
-pub const REFRESH_REFUSED: &str = "the refresh token is invalid, used, expired, or its grant is not active";
+pub const REFRESH_REFUSED: &str =
+    "the refresh token is invalid, used, expired, or its grant is not active";
 
 /// Turns an approved request into a grant with its first token. A failed try changes nothing.
 ///
-/// A code that comes again, with all that made it good the first time, is in two hands: the grant that it
-/// became is revoked, with everything delegated from it (RFC 6749 §4.1.2).
+/// A code that comes again, with all that made it good the first time, is in two hands: the grant
+/// that it became is revoked, with everything delegated from it (RFC 6749 §4.1.2).
 pub fn exchange(
     tx: &mut dyn Tx,
     caller: &Caller,
@@ -95,11 +97,15 @@ pub fn exchange(
         }
         return Ok(Issuance::Refused(CODE_REFUSED));
     }
-    if request.status != ConsentStatus::Approved || request.code_expires_at().is_none_or(|end| end <= now) {
+    if request.status != ConsentStatus::Approved
+        || request.code_expires_at().is_none_or(|end| end <= now)
+    {
         return Err(invalid());
     }
     if request.code_challenge != shown.challenge {
-        return Err(Error::bad_request("the codeVerifier does not match the codeChallenge of the request"));
+        return Err(Error::bad_request(
+            "the codeVerifier does not match the codeChallenge of the request",
+        ));
     }
     let agent = agents::active(tx, caller, &shown.agent_id)
         .map_err(|error| if error.code().is_some() { invalid() } else { error })?;
@@ -129,8 +135,8 @@ pub fn exchange(
     Ok(Issuance::Issued(Box::new(issued)))
 }
 
-/// Revokes the grant behind a secret that two have, with everything below it: nobody can tell which of them
-/// the principal meant, and a thief may have delegated.
+/// Revokes the grant behind a secret that two have, with everything below it: nobody can tell which
+/// of them the principal meant, and a thief may have delegated.
 fn end_grant(tx: &mut dyn Tx, developer: DeveloperId, id: GrantId) -> Result<()> {
     let now = tx.now();
     match tx.grant(developer, id)?.filter(|grant| grant.is_active(now)) {
@@ -166,8 +172,8 @@ pub(super) fn create_grant(
 
 /// Spends a refresh token for a new token of the same grant.
 ///
-/// One that comes again after [`REUSE_GRACE`] is in two hands: its grant is revoked, with everything
-/// delegated from it (RFC 9700 §4.14.2).
+/// One that comes again after [`REUSE_GRACE`] is in two hands: its grant is revoked, with
+/// everything delegated from it (RFC 9700 §4.14.2).
 pub fn refresh(
     tx: &mut dyn Tx,
     caller: &Caller,
@@ -200,7 +206,8 @@ pub fn refresh(
     Ok(Issuance::Issued(Box::new(issued)))
 }
 
-/// The agents that a grant's tokens rest on: its own, then those of the grants above, nearest first.
+/// The agents that a grant's tokens rest on: its own, then those of the grants above, nearest
+/// first.
 fn chain(store: &dyn Read, grant: &Grant) -> Result<Vec<AgentId>> {
     let mut chain = vec![grant.agent_id];
     if grant.parent_id.is_some() {
@@ -300,7 +307,11 @@ impl GrantStanding {
     pub fn load(store: &dyn Read, developer: DeveloperId, id: GrantId) -> Result<Option<Self>> {
         let Some(grant) = store.grant(developer, id)? else { return Ok(None) };
         let chain = chain(store, &grant)?.into();
-        Ok(Some(Self { revoked: grant.revoked_at.is_some(), expires_at: grant.in_force_until(), chain }))
+        Ok(Some(Self {
+            revoked: grant.revoked_at.is_some(),
+            expires_at: grant.in_force_until(),
+            chain,
+        }))
     }
 }
 
@@ -317,7 +328,10 @@ impl TokenStanding {
     /// Looks it up.
     pub fn load(store: &dyn Read, developer: DeveloperId, id: TokenId) -> Result<Option<Self>> {
         let token = store.token(developer, id)?;
-        Ok(token.map(|token| Self { revoked: token.revoked_at.is_some(), expires_at: token.expires_at }))
+        Ok(token.map(|token| Self {
+            revoked: token.revoked_at.is_some(),
+            expires_at: token.expires_at,
+        }))
     }
 }
 

@@ -46,7 +46,8 @@ const GRANTS: u64 = 5;
 pub fn sample_event(n: u64) -> GrantexEvent {
     let at = FIRST_MS.saturating_add(n);
     let id = EventId::from_parts(at, u128::from(n));
-    let grant = GrantId::from_parts(FIRST_MS, u128::from(n.checked_rem(GRANTS).unwrap_or_default()));
+    let grant =
+        GrantId::from_parts(FIRST_MS, u128::from(n.checked_rem(GRANTS).unwrap_or_default()));
     let token = grantex::TokenId::from_parts(at, u128::from(n));
     let time = Timestamp::from_millis(at);
     let json = format!(
@@ -108,7 +109,8 @@ impl MemoryLog {
         self.inner.length.closed().await;
     }
 
-    /// Whether a stream can begin after this place: the beginning, where it was trimmed, or an event.
+    /// Whether a stream can begin after this place: the beginning, where it was trimmed, or an
+    /// event.
     fn knows(&self, place: EventId, trimmed: EventId) -> bool {
         place == EventId::ZERO || place == trimmed || self.ids().contains(&place)
     }
@@ -121,7 +123,11 @@ impl MemoryLog {
 }
 
 impl EventLog for MemoryLog {
-    fn open(&self, filter: &Filter, start: &Start) -> BoxStream<'static, Result<Progress, LogError>> {
+    fn open(
+        &self,
+        filter: &Filter,
+        start: &Start,
+    ) -> BoxStream<'static, Result<Progress, LogError>> {
         let trimmed = *self.inner.trimmed.lock();
         let after = match start {
             Start::Now => self.inner.events.lock().last().map_or(EventId::ZERO, |event| event.id),
@@ -154,8 +160,10 @@ impl EventLog for MemoryLog {
                 loop {
                     if let Some(event) = log.next(after) {
                         let (id, kind) = (event.id, event.r#type.clone());
-                        let is_hidden = !types.is_empty() && !types.iter().any(|wanted| *wanted == kind);
-                        let step = if is_hidden { Progress::Cursor(id) } else { Progress::Event(event) };
+                        let is_hidden =
+                            !types.is_empty() && !types.iter().any(|wanted| *wanted == kind);
+                        let step =
+                            if is_hidden { Progress::Cursor(id) } else { Progress::Event(event) };
                         return Some((Ok(step), (log, length, id)));
                     }
                     if length.changed().await.is_err() {
@@ -164,7 +172,8 @@ impl EventLog for MemoryLog {
                 }
             }
         });
-        let broken = stream::once(async { Err(LogError::Broken("the log was told to fail".into())) });
+        let broken =
+            stream::once(async { Err(LogError::Broken("the log was told to fail".into())) });
         let follow = follow.take_until(failed).chain(broken);
         stream::once(async move { Ok(Progress::Cursor(after)) }).chain(follow).boxed()
     }

@@ -71,7 +71,8 @@ pub enum BigQueryMethod {
     /// The Storage Write API, on a stream with offsets: exactly once.
     #[default]
     StorageWrite,
-    /// `tabledata.insertAll` with `insertId`: BigQuery drops repeats for about a minute, as best it can.
+    /// `tabledata.insertAll` with `insertId`: BigQuery drops repeats for about a minute, as best it
+    /// can.
     InsertAll,
 }
 
@@ -133,9 +134,13 @@ impl BigQueryDestination {
             ("dataset_id", &options.dataset_id),
             ("table_id", &options.table_id),
         ] {
-            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+            let is_plain =
+                |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
             if value.is_empty() || !value.chars().all(is_plain) {
-                return Err(ConfigError::value(key, format!("{value:?} is no name that BigQuery has")));
+                return Err(ConfigError::value(
+                    key,
+                    format!("{value:?} is no name that BigQuery has"),
+                ));
             }
         }
         let rest = Rest::new(options, http)?;
@@ -175,7 +180,10 @@ impl EventDestination for BigQueryDestination {
         }
     }
 
-    async fn open(&self, _: Option<grantex::EventId>) -> Result<Option<grantex::EventId>, SendError> {
+    async fn open(
+        &self,
+        _: Option<grantex::EventId>,
+    ) -> Result<Option<grantex::EventId>, SendError> {
         if self.create_table {
             self.rest.create_table().await?;
         }
@@ -202,11 +210,15 @@ impl EventDestination for BigQueryDestination {
                 let missing: Vec<_> =
                     rest::COLUMNS.iter().filter(|(name, _)| !columns.contains(*name)).collect();
                 if let Some((name, kind)) = missing.first() {
-                    return Err(SendError::refused(format!("the table has no column {name} {kind}")));
+                    return Err(SendError::refused(format!(
+                        "the table has no column {name} {kind}"
+                    )));
                 }
                 Ok(format!("table {} has the columns it needs", self.rest.table_name()))
             }
-            None if self.create_table => Ok(format!("table {} will be created", self.rest.table_name())),
+            None if self.create_table => {
+                Ok(format!("table {} will be created", self.rest.table_name()))
+            }
             None => Err(SendError::refused(format!(
                 "there is no table {}; create it, or set create_table = true",
                 self.rest.table_name()

@@ -18,14 +18,15 @@ use crate::stats::now_ms;
 /// Entries in one payload, at most.
 const MOST_ENTRIES: usize = 1000;
 
-/// Bytes of one payload before compression. Datadog takes 5 MB; the margin is for what it counts besides.
+/// Bytes of one payload before compression. Datadog takes 5 MB; the margin is for what it counts
+/// besides.
 const MOST_BYTES: usize = 4_250_000;
 
 /// Bytes of one entry. Datadog says yes to longer ones and cuts them off.
 const MOST_ENTRY_BYTES: usize = 1_000_000;
 
-/// Datadog accepts a time of its own for a log only within 18 hours; older events keep theirs in the
-/// message.
+/// Datadog accepts a time of its own for a log only within 18 hours; older events keep theirs in
+/// the message.
 const OLDEST_TIME: Duration = Duration::from_secs(18 * 3600 - 600);
 
 const DEFAULT_SITE: &str = "datadoghq.com";
@@ -139,7 +140,8 @@ impl DatadogDestination {
             timestamp: (age < OLDEST_TIME).then(|| event.timestamp.to_string()),
         };
         let before = out.len();
-        serde_json::to_writer(&mut *out, &entry).map_err(|error| SendError::rejected(error.to_string()))?;
+        serde_json::to_writer(&mut *out, &entry)
+            .map_err(|error| SendError::rejected(error.to_string()))?;
         if out.len().saturating_sub(before) > MOST_ENTRY_BYTES {
             return Err(SendError::TooLarge(format!(
                 "Datadog would cut the log off: it is longer than {MOST_ENTRY_BYTES} bytes"
@@ -150,8 +152,10 @@ impl DatadogDestination {
 
     async fn post(&self, body: &[u8]) -> Result<http::Answer, SendError> {
         let body = gzip(body).map_err(|error| SendError::retry(error.to_string()))?;
-        let request = self.client.post(&self.url).header("DD-API-KEY", self.options.api_key.expose());
-        let request = request.header("Content-Type", "application/json").header("Content-Encoding", "gzip");
+        let request =
+            self.client.post(&self.url).header("DD-API-KEY", self.options.api_key.expose());
+        let request =
+            request.header("Content-Type", "application/json").header("Content-Encoding", "gzip");
         http::send(request.body(body)).await
     }
 }

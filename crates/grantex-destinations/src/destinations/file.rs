@@ -29,12 +29,12 @@ impl FileOptions {
 
 /// Appends each event as one line to a file, a pipe or a device.
 ///
-/// A batch that was cut off – a killed process, a full disk – is cut back to where it began before it
-/// is written again, so that no line is torn or doubled. A file that was moved away (rotated) is made
-/// again, readable by its owner only, as each file that is made is.
+/// A batch that was cut off – a killed process, a full disk – is cut back to where it began before
+/// it is written again, so that no line is torn or doubled. A file that was moved away (rotated) is
+/// made again, readable by its owner only, as each file that is made is.
 ///
-/// Standard output, a pipe, a terminal and a device can be neither cut back nor synced: there, lines may be doubled
-/// after a crash. Once nobody reads from a pipe any more the destination ends.
+/// Standard output, a pipe, a terminal and a device can be neither cut back nor synced: there,
+/// lines may be doubled after a crash. Once nobody reads from a pipe any more the destination ends.
 #[derive(Debug)]
 pub struct FileDestination {
     name: String,
@@ -99,7 +99,8 @@ impl std::fmt::Display for Output {
 }
 
 impl Output {
-    /// Calls `work` with the file, which is opened (again) where the path leads to another one or none.
+    /// Calls `work` with the file, which is opened (again) where the path leads to another one or
+    /// none.
     fn with<T>(&self, work: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<Option<T>> {
         let Self::File { path, open } = self else { return Ok(None) };
         let mut open = open.lock();
@@ -119,20 +120,23 @@ impl Output {
     fn probe(&self) -> io::Result<String> {
         match self {
             // To open a pipe and close it again would end its reader.
-            Self::File { path, .. } if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) => {
+            Self::File { path, .. }
+                if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) =>
+            {
                 Ok(format!("{self} is no file, so nothing in it is synced"))
             }
             _ => {
                 let size = self.with(|file| Ok(file.metadata()?.len()))?;
-                Ok(size
-                    .map_or(self.to_string(), |size| format!("{self} can be written; it has {size} bytes")))
+                Ok(size.map_or(self.to_string(), |size| {
+                    format!("{self} can be written; it has {size} bytes")
+                }))
             }
         }
     }
 }
 
-/// A name of this process's own standard output, which leads to a pipe, a socket or a terminal: those are written
-/// to as they are, for not all of them can be opened by their names.
+/// A name of this process's own standard output, which leads to a pipe, a socket or a terminal:
+/// those are written to as they are, for not all of them can be opened by their names.
 fn is_standard_output(path: &Path) -> bool {
     let names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
     names.iter().any(|name| path == Path::new(name))
@@ -151,12 +155,13 @@ fn open_at(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a pipe or a device to write only: whoever could also read from a pipe would not hear that its reader is
-/// gone. Does not wait for a reader; the next try finds one.
+/// Opens a pipe or a device to write only: whoever could also read from a pipe would not hear that
+/// its reader is gone. Does not wait for a reader; the next try finds one.
 #[cfg(unix)]
 fn open_stream(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let stream = rustix::fs::open(path, flags, Mode::empty())?;
     rustix::fs::fcntl_setfl(&stream, OFlags::APPEND)?;
     Ok(File::from(stream))
@@ -174,14 +179,17 @@ fn sync(file: &File) -> io::Result<()> {
     }
     match file.sync_data() {
         // Some file systems know nothing of it.
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
+        {
             Ok(())
         }
         synced => synced,
     }
 }
 
-/// A file that is made is its owner's alone: events say who may do what. One that is there keeps its mode.
+/// A file that is made is its owner's alone: events say who may do what. One that is there keeps
+/// its mode.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -223,7 +231,8 @@ fn begin(file: &mut File) -> io::Result<Option<Begin>> {
 
 fn write(file: &mut File, begin: Option<Begin>, lines: &[u8]) -> io::Result<()> {
     let metadata = file.metadata()?;
-    let begin = begin.filter(|begin| begin.file == identity(&metadata) && begin.length <= metadata.len());
+    let begin =
+        begin.filter(|begin| begin.file == identity(&metadata) && begin.length <= metadata.len());
     if let Some(begin) = begin {
         if begin.length < metadata.len() {
             file.set_len(begin.length)?;

@@ -34,10 +34,10 @@ const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// The broker gives up a transaction of a forwarder that died after this.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Produces each event as a record, with `acks=all` and an idempotent producer: what is acknowledged is on
-/// all replicas that are in sync, once, and in order for each key. A crash sends the batch in flight
-/// again, with the same `event-id` headers; with a `transactional_id` it does not, as readers with
-/// `isolation.level=read_committed` see.
+/// Produces each event as a record, with `acks=all` and an idempotent producer: what is
+/// acknowledged is on all replicas that are in sync, once, and in order for each key. A crash sends
+/// the batch in flight again, with the same `event-id` headers; with a `transactional_id` it does
+/// not, as readers with `isolation.level=read_committed` see.
 pub struct KafkaDestination {
     name: String,
     options: Arc<KafkaOptions>,
@@ -83,7 +83,8 @@ impl KafkaDestination {
         let builder = kafka
             .producer()
             .compression(
-                connect::compression(&self.options).map_err(|error| SendError::refused(error.to_string()))?,
+                connect::compression(&self.options)
+                    .map_err(|error| SendError::refused(error.to_string()))?,
             )
             .linger(LINGER)
             .max_request_size(MOST_RECORD_BYTES)
@@ -95,11 +96,12 @@ impl KafkaDestination {
             let producer = Kind::Idempotent(Box::new(builder.build().await.map_err(failed)?));
             return Ok(Session { producer, committed: None });
         };
-        let checkpoints = Checkpoints::new(self.options.checkpoint_topic.as_deref(), &self.name, id);
+        let checkpoints =
+            Checkpoints::new(self.options.checkpoint_topic.as_deref(), &self.name, id);
         checkpoints.ensure_topic(&kafka).await?;
         let builder = builder.transaction_timeout(TRANSACTION_TIMEOUT.max(self.options.timeout()));
-        // This fences whoever used the id before, and ends what he left open. Only then the last checkpoint
-        // is certain.
+        // This fences whoever used the id before, and ends what he left open. Only then the last
+        // checkpoint is certain.
         let producer = Box::new(builder.build_transactional(id.clone()).await.map_err(failed)?);
         let committed = checkpoints.read(&kafka).await?;
         Ok(Session { producer: Kind::Transactional(producer, checkpoints), committed })
@@ -220,9 +222,13 @@ impl KafkaDestination {
                 ..
             } => SendError::refused(message),
             KrafkaError::Broker {
-                code: ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge, ..
+                code: ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge,
+                ..
             } => SendError::TooLarge(message),
-            KrafkaError::Broker { code: ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp, .. }
+            KrafkaError::Broker {
+                code: ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp,
+                ..
+            }
             | KrafkaError::Serialization { .. } => SendError::Rejected(message),
             _ => SendError::retry(message),
         }
@@ -327,7 +333,9 @@ impl EventDestination for KafkaDestination {
         let partitions = producer.partitions_for(&self.options.topic).await;
         let partitions = partitions.map_err(|error| self.error(&error))?;
         if partitions.is_empty() {
-            return Err(self.error(&KrafkaError::UnknownTopic { topic: self.options.topic.clone() }));
+            return Err(
+                self.error(&KrafkaError::UnknownTopic { topic: self.options.topic.clone() })
+            );
         }
         Ok(format!("topic {} has {} partitions", self.options.topic, partitions.len()))
     }

@@ -40,7 +40,8 @@ pub struct S3Options {
     pub region: Option<String>,
     /// Another server than Amazon's, such as `http://127.0.0.1:9000`.
     pub endpoint: Option<String>,
-    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`; on where there is an `endpoint`, unless given.
+    /// `endpoint/bucket/key` instead of `bucket.endpoint/key`; on where there is an `endpoint`,
+    /// unless given.
     pub path_style: Option<bool>,
     /// `gzip` unless given.
     #[serde(default)]
@@ -124,8 +125,8 @@ pub enum S3Provider {
 /// Writes each batch as one NDJSON object,
 /// `<prefix>/date=2026-03-01/hour=12/<first event>-<last event>.ndjson.gz`, never an empty one.
 ///
-/// Exactly once: a batch never crosses an hour, its key and its bytes are the same whenever it is sent,
-/// and an object that is there already is not written again.
+/// Exactly once: a batch never crosses an hour, its key and its bytes are the same whenever it is
+/// sent, and an object that is there already is not written again.
 #[derive(Debug)]
 pub struct S3Destination {
     name: String,
@@ -143,7 +144,11 @@ struct Object {
 
 impl S3Destination {
     /// A destination of this name.
-    pub fn new(name: impl Into<String>, options: S3Options, http: &HttpOptions) -> Result<Self, ConfigError> {
+    pub fn new(
+        name: impl Into<String>,
+        options: S3Options,
+        http: &HttpOptions,
+    ) -> Result<Self, ConfigError> {
         if options.bucket.is_empty() {
             return Err(ConfigError::value("bucket", "is empty"));
         }
@@ -169,7 +174,12 @@ impl S3Destination {
     }
 
     /// The key is taken: by this very batch, unless something is wrong.
-    async fn is_there(&self, path: &Path, compression: S3Compression, bytes: &[u8]) -> Result<(), SendError> {
+    async fn is_there(
+        &self,
+        path: &Path,
+        compression: S3Compression,
+        bytes: &[u8],
+    ) -> Result<(), SendError> {
         let there = match self.store.get(path).await {
             Ok(there) if there.meta.size > MOST_COMPARED => None,
             Ok(there) => Some(read(there).await.map_err(|error| self.error(&error))?),
@@ -182,7 +192,8 @@ impl S3Destination {
             Err(error) => return Err(self.error(&error)),
         };
         // A later version may compress another way: what counts is what is in it.
-        let is_same = there.is_some_and(|there| there == bytes || holds_the_same(compression, &there, bytes));
+        let is_same =
+            there.is_some_and(|there| there == bytes || holds_the_same(compression, &there, bytes));
         if is_same {
             return Ok(());
         }
@@ -201,13 +212,17 @@ impl S3Destination {
         let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
         match error {
             // What a listing is refused with has no kind of its own in the library.
-            Error::Generic { .. } if says(&["NoSuchBucket", "404 Not Found"]) => self.no_bucket(&message),
-            Error::Generic { .. } if says(&["403 Forbidden", "401 Unauthorized"]) => not_allowed(&message),
+            Error::Generic { .. } if says(&["NoSuchBucket", "404 Not Found"]) => {
+                self.no_bucket(&message)
+            }
+            Error::Generic { .. } if says(&["403 Forbidden", "401 Unauthorized"]) => {
+                not_allowed(&message)
+            }
             Error::NotFound { .. } => self.no_bucket(&message),
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => not_allowed(&message),
-            Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. } => {
-                SendError::refused(message)
-            }
+            Error::InvalidPath { .. }
+            | Error::NotSupported { .. }
+            | Error::NotImplemented { .. } => SendError::refused(message),
             _ => SendError::retry(message),
         }
     }
@@ -254,8 +269,12 @@ fn unpack(compression: S3Compression, bytes: &[u8], most: u64) -> io::Result<Vec
     let mut out = Vec::new();
     match compression {
         S3Compression::None => bytes.take(most).read_to_end(&mut out)?,
-        S3Compression::Gzip => flate2::read::GzDecoder::new(bytes).take(most).read_to_end(&mut out)?,
-        S3Compression::Zstd => zstd::stream::read::Decoder::new(bytes)?.take(most).read_to_end(&mut out)?,
+        S3Compression::Gzip => {
+            flate2::read::GzDecoder::new(bytes).take(most).read_to_end(&mut out)?
+        }
+        S3Compression::Zstd => {
+            zstd::stream::read::Decoder::new(bytes)?.take(most).read_to_end(&mut out)?
+        }
     };
     Ok(out)
 }
@@ -280,12 +299,15 @@ impl EventDestination for S3Destination {
     }
 
     async fn send(&self, batch: &Batch) -> Result<(), SendError> {
-        let object: Object = serde_json::from_value(batch.place().clone())
-            .map_err(|error| SendError::Misplaced(format!("the batch's place cannot be read: {error}")))?;
+        let object: Object = serde_json::from_value(batch.place().clone()).map_err(|error| {
+            SendError::Misplaced(format!("the batch's place cannot be read: {error}"))
+        })?;
         let lines = batch.to_ndjson();
         let packed = tokio::task::spawn_blocking(move || pack(object.compression, lines)).await;
-        let bytes =
-            packed.map_err(io::Error::from).flatten().map_err(|error| SendError::retry(error.to_string()))?;
+        let bytes = packed
+            .map_err(io::Error::from)
+            .flatten()
+            .map_err(|error| SendError::retry(error.to_string()))?;
         let bytes = Bytes::from(bytes);
         let kind = match object.compression {
             S3Compression::None => "application/x-ndjson",
@@ -303,7 +325,8 @@ impl EventDestination for S3Destination {
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
                 self.is_there(&path, object.compression, &bytes).await
             }
-            // A server may look at a retention before it looks at the condition: what is there cannot be written.
+            // A server may look at a retention before it looks at the condition: what is there
+            // cannot be written.
             Err(error @ Error::PermissionDenied { .. }) => match self.store.head(&path).await {
                 Ok(_) => self.is_there(&path, object.compression, &bytes).await,
                 Err(_) => Err(self.error(&error)),
@@ -313,11 +336,15 @@ impl EventDestination for S3Destination {
     }
 
     async fn probe(&self) -> Result<String, SendError> {
-        // Listing tells a wrong bucket from wrong credentials. Only a write tells whether writing is allowed.
+        // Listing tells a wrong bucket from wrong credentials. Only a write tells whether writing
+        // is allowed.
         let prefix = Path::from(self.prefix.trim_end_matches('/'));
         let mut listed = self.store.list(Some(&prefix));
         listed.try_next().await.map_err(|error| self.error(&error))?;
-        Ok(format!("bucket {} can be listed under {:?}; writing is not tried", self.bucket, self.prefix))
+        Ok(format!(
+            "bucket {} can be listed under {:?}; writing is not tried",
+            self.bucket, self.prefix
+        ))
     }
 }
 
@@ -344,7 +371,11 @@ mod tests {
             let much = packed(&vec![b'x'; 64 << 20]);
             assert!(!holds_the_same(compression, &much, &ours), "{compression:?}");
             let read = unpack(compression, &much, 4).unwrap();
-            assert_eq!((read.as_slice(), read.capacity() < 1 << 20), (&b"xxxx"[..], true), "{compression:?}");
+            assert_eq!(
+                (read.as_slice(), read.capacity() < 1 << 20),
+                (&b"xxxx"[..], true),
+                "{compression:?}"
+            );
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::secret::Secret;
 /// Bytes of one request: collectors are often set to little more.
 const MOST_BYTES: usize = 2 << 20;
 
-/// An event that is not acknowledged for so long is sent again; Splunk advises no less than 5 minutes.
+/// An event that is not acknowledged for so long is sent again; Splunk advises no less than 5
+/// minutes.
 const ACK_LIMIT: Duration = Duration::from_secs(300);
 
 /// Between two questions for an acknowledgement: the first, doubled up to the last.
@@ -42,13 +43,14 @@ pub struct SplunkOptions {
     pub sourcetype: Option<String>,
     /// `host`.
     pub host: Option<String>,
-    /// Wait until the indexers acknowledge (the token must allow it). Without it a 200 says only that
-    /// the collector has the events in memory.
+    /// Wait until the indexers acknowledge (the token must allow it). Without it a 200 says only
+    /// that the collector has the events in memory.
     #[serde(default)]
     pub ack: bool,
     /// How long to wait for that, in milliseconds; 300,000 unless given.
     pub ack_timeout_ms: Option<u64>,
-    /// A success without a body counts too: some collectors that speak Splunk's protocol say no more.
+    /// A success without a body counts too: some collectors that speak Splunk's protocol say no
+    /// more.
     #[serde(default)]
     pub accept_empty_answer: bool,
 }
@@ -136,16 +138,22 @@ impl SplunkDestination {
             client: http.client()?,
             base,
             options,
-            channel: guid().map_err(|error| ConfigError::whole(format!("no random numbers: {error}")))?,
+            channel: guid()
+                .map_err(|error| ConfigError::whole(format!("no random numbers: {error}")))?,
             cookies: Mutex::default(),
         })
     }
 
-    fn append(&self, batch: &Batch, event: &GrantexEvent, out: &mut Vec<u8>) -> Result<(), SendError> {
+    fn append(
+        &self,
+        batch: &Batch,
+        event: &GrantexEvent,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
         let mut encoded = Vec::new();
         batch.encode(event, &mut encoded);
-        let raw: &RawValue =
-            serde_json::from_slice(&encoded).map_err(|error| SendError::rejected(error.to_string()))?;
+        let raw: &RawValue = serde_json::from_slice(&encoded)
+            .map_err(|error| SendError::rejected(error.to_string()))?;
         let (millis, options) = (event.timestamp.millis(), &self.options);
         let time = RawValue::from_string(format!("{}.{:03}", millis / 1000, millis % 1000));
         let hec = HecEvent {
@@ -157,7 +165,8 @@ impl SplunkDestination {
             event: raw,
             fields: Fields { event_id: event.id.to_string(), event_type: &event.r#type },
         };
-        serde_json::to_writer(&mut *out, &hec).map_err(|error| SendError::rejected(error.to_string()))?;
+        serde_json::to_writer(&mut *out, &hec)
+            .map_err(|error| SendError::rejected(error.to_string()))?;
         out.push(b'\n');
         Ok(())
     }
@@ -173,7 +182,8 @@ impl SplunkDestination {
 
     fn with_session(&self, request: RequestBuilder) -> RequestBuilder {
         let token = format!("Splunk {}", self.options.hec_token.expose());
-        let mut request = request.header("Authorization", token).header("Content-Type", "application/json");
+        let mut request =
+            request.header("Authorization", token).header("Content-Type", "application/json");
         if self.options.ack {
             request = request.header("X-Splunk-Request-Channel", &self.channel);
         }
@@ -189,7 +199,8 @@ impl SplunkDestination {
         while begun.elapsed() < limit {
             sleep(pause).await;
             pause = pause.saturating_mul(2).min(longest);
-            let answer = self.post("/services/collector/ack", format!("{{\"acks\":[{id}]}}").into()).await?;
+            let answer =
+                self.post("/services/collector/ack", format!("{{\"acks\":[{id}]}}").into()).await?;
             let Ok(acks) = serde_json::from_str::<Acks>(&answer.body) else {
                 check(&answer)?;
                 return Err(answer.not_of("a collector that acknowledges"));
@@ -221,9 +232,10 @@ fn check(answer: &Answer) -> Result<HecAnswer, SendError> {
             "{}; allow indexer acknowledgement for this token, or leave `ack` out",
             answer.quote()
         ))),
-        Some(7) => {
-            Err(SendError::refused(format!("{}; is index one that this token may use?", answer.quote())))
-        }
+        Some(7) => Err(SendError::refused(format!(
+            "{}; is index one that this token may use?",
+            answer.quote()
+        ))),
         Some(10) => Err(SendError::refused(format!(
             "{}; this token wants indexer acknowledgement: set `ack` to true",
             answer.quote()
@@ -231,9 +243,10 @@ fn check(answer: &Answer) -> Result<HecAnswer, SendError> {
         Some(1..=4 | 11 | 16 | 21 | 22) => Err(SendError::refused(answer.quote())),
         // No data, invalid data, no event or a blank one, bad indexed fields.
         Some(5 | 6 | 12 | 13 | 15) => Err(match said.invalid_event {
-            Some(index) => {
-                SendError::EventsRejected { events: vec![(index, answer.quote())], others_delivered: false }
-            }
+            Some(index) => SendError::EventsRejected {
+                events: vec![(index, answer.quote())],
+                others_delivered: false,
+            },
             None => SendError::rejected(answer.quote()),
         }),
         _ => {
@@ -263,10 +276,15 @@ impl EventDestination for SplunkDestination {
             self.append(batch, event, &mut body)?;
         }
         if body.len() > MOST_BYTES {
-            return Err(SendError::TooLarge(format!("the collector takes {MOST_BYTES} bytes at once")));
+            return Err(SendError::TooLarge(format!(
+                "the collector takes {MOST_BYTES} bytes at once"
+            )));
         }
         let answer = self.post("/services/collector/event", body).await?;
-        if self.options.accept_empty_answer && answer.status.is_success() && answer.body.trim().is_empty() {
+        if self.options.accept_empty_answer
+            && answer.status.is_success()
+            && answer.body.trim().is_empty()
+        {
             return Ok(());
         }
         let said = match check(&answer) {
@@ -281,9 +299,9 @@ impl EventDestination for SplunkDestination {
         match (self.options.ack, said.ack_id) {
             (false, _) => Ok(()),
             (true, Some(id)) => self.acknowledged(id).await,
-            (true, None) => {
-                Err(SendError::refused("no ackId in the answer: is acknowledgement allowed for this token?"))
-            }
+            (true, None) => Err(SendError::refused(
+                "no ackId in the answer: is acknowledgement allowed for this token?",
+            )),
         }
     }
 
@@ -298,7 +316,9 @@ impl EventDestination for SplunkDestination {
         let said: HecAnswer = serde_json::from_str(&answer.body).unwrap_or_default();
         match said.code {
             Some(5) => Ok(format!("{} is healthy and accepts the token", redacted_url(&self.base))),
-            Some(3 | 4) => Err(SendError::refused(format!("{}; is hec_token right?", answer.quote()))),
+            Some(3 | 4) => {
+                Err(SendError::refused(format!("{}; is hec_token right?", answer.quote())))
+            }
             _ => check(&answer).map(|_| format!("{} is healthy", redacted_url(&self.base))),
         }
     }

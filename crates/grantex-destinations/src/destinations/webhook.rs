@@ -33,11 +33,11 @@ pub struct WebhookOptions {
     pub headers: BTreeMap<String, Secret>,
 }
 
-/// Posts events to an endpoint. A batch of one event (the default) is that event's JSON object, with the
-/// event's id as `webhook-id`; a larger one is an array.
+/// Posts events to an endpoint. A batch of one event (the default) is that event's JSON object,
+/// with the event's id as `webhook-id`; a larger one is an array.
 ///
-/// 2xx acknowledges, whatever its body does. 408, 409, 425, 429 and 5xx are tried again, 410 and other refusals too, slowly and
-/// loudly; any other 4xx condemns the event.
+/// 2xx acknowledges, whatever its body does. 408, 409, 425, 429 and 5xx are tried again, 410 and
+/// other refusals too, slowly and loudly; any other 4xx condemns the event.
 #[derive(Debug)]
 pub struct WebhookDestination {
     name: String,
@@ -55,10 +55,13 @@ impl WebhookDestination {
         http: &HttpOptions,
     ) -> Result<Self, ConfigError> {
         let secrets = [("secret", &options.secret), ("previous_secret", &options.previous_secret)];
-        let keys = secrets.into_iter().filter_map(|(name, secret)| Some(key(name, secret.as_ref()?)));
+        let keys =
+            secrets.into_iter().filter_map(|(name, secret)| Some(key(name, secret.as_ref()?)));
         for name in options.headers.keys() {
             let known = reqwest::header::HeaderName::from_bytes(name.as_bytes());
-            known.map_err(|_| ConfigError::value("headers", format!("{name:?} is no header's name")))?;
+            known.map_err(|_| {
+                ConfigError::value("headers", format!("{name:?} is no header's name"))
+            })?;
         }
         http::base_url("url", &options.url)?;
         Ok(Self {
@@ -72,7 +75,9 @@ impl WebhookDestination {
 
     fn request(&self, method: reqwest::Method) -> reqwest::RequestBuilder {
         let request = self.client.request(method, &self.url);
-        self.headers.iter().fold(request, |request, (name, value)| request.header(name, value.expose()))
+        self.headers
+            .iter()
+            .fold(request, |request, (name, value)| request.header(name, value.expose()))
     }
 }
 
@@ -128,26 +133,35 @@ impl EventDestination for WebhookDestination {
             _ => "application/json",
         };
         // A repeated batch has the same id: the receiver can tell.
-        let id =
-            if is_single { batch.first().to_string() } else { format!("{}-{}", batch.first(), batch.last()) };
+        let id = if is_single {
+            batch.first().to_string()
+        } else {
+            format!("{}-{}", batch.first(), batch.last())
+        };
         let timestamp = now_ms() / 1000;
         let mut request = self.request(reqwest::Method::POST).header("Content-Type", kind);
         request = request.header("webhook-id", &id).header("webhook-timestamp", timestamp);
         if !self.keys.is_empty() {
-            request = request.header("webhook-signature", signatures(&self.keys, &id, timestamp, &body));
+            request =
+                request.header("webhook-signature", signatures(&self.keys, &id, timestamp, &body));
         }
         let answer = http::send_for_status(request.body(body)).await?;
         if answer.status == reqwest::StatusCode::GONE {
-            return Err(SendError::refused(format!("the endpoint wants no more events: {}", answer.quote())));
+            return Err(SendError::refused(format!(
+                "the endpoint wants no more events: {}",
+                answer.quote()
+            )));
         }
         answer.check()
     }
 
     async fn probe(&self) -> Result<String, SendError> {
-        // What an endpoint says to HEAD tells only that it is there: the first event tells the rest.
+        // What an endpoint says to HEAD tells only that it is there: the first event tells the
+        // rest.
         let answer = http::send_for_status(self.request(reqwest::Method::HEAD)).await?;
         // 501 says that it does not know HEAD, which it need not.
-        if answer.status.is_server_error() && answer.status != reqwest::StatusCode::NOT_IMPLEMENTED {
+        if answer.status.is_server_error() && answer.status != reqwest::StatusCode::NOT_IMPLEMENTED
+        {
             return Err(answer.retry());
         }
         // So does a port that wants TLS, whatever is asked.

@@ -8,8 +8,8 @@
 //! | `budget.threshold`, `budget.exhausted` | Entity Management (3004) | Update (3) | the grant |
 //! | any other | Entity Management (3004) | Other (99) | the grant, if it names one |
 //!
-//! A revocation is no User Access event, because that has to name the agent and the scopes, which the event does
-//! not. Each is valid in 1.5.0 and in 1.8.0.
+//! A revocation is no User Access event, because that has to name the agent and the scopes, which
+//! the event does not. Each is valid in 1.5.0 and in 1.8.0.
 
 use grantex::{EventData, GrantexEvent, Payload, RevokedBy};
 use serde_json::value::RawValue;
@@ -60,10 +60,16 @@ pub(super) fn event(event: &GrantexEvent) -> Value {
         Payload::Known(EventData::GrantCreated { .. }) => {
             Kind::new(USER_ACCESS, (1, "Assign Privileges"), INFORMATIONAL)
         }
-        Payload::Known(EventData::GrantRevoked { .. }) => Kind::new(ENTITY, (4, "Delete"), INFORMATIONAL),
-        Payload::Known(EventData::TokenIssued { .. }) => Kind::new(ENTITY, (1, "Create"), INFORMATIONAL),
+        Payload::Known(EventData::GrantRevoked { .. }) => {
+            Kind::new(ENTITY, (4, "Delete"), INFORMATIONAL)
+        }
+        Payload::Known(EventData::TokenIssued { .. }) => {
+            Kind::new(ENTITY, (1, "Create"), INFORMATIONAL)
+        }
         Payload::Known(EventData::BudgetThreshold { .. }) => Kind::new(ENTITY, (3, "Update"), LOW),
-        Payload::Known(EventData::BudgetExhausted { .. }) => Kind::new(ENTITY, (3, "Update"), MEDIUM),
+        Payload::Known(EventData::BudgetExhausted { .. }) => {
+            Kind::new(ENTITY, (3, "Update"), MEDIUM)
+        }
         _ => Kind::new(ENTITY, (99, "Other"), INFORMATIONAL),
     };
     let grant = super::grant_id(event);
@@ -115,7 +121,11 @@ pub(super) fn event(event: &GrantexEvent) -> Value {
                 RevokedBy::Developer => (ADMIN, "Admin"),
                 RevokedBy::System => (SYSTEM, "System"),
             };
-            set(&mut value, "actor", json!({"user": {"name": revoked_by, "type_id": type_id, "type": kind}}));
+            set(
+                &mut value,
+                "actor",
+                json!({"user": {"name": revoked_by, "type_id": type_id, "type": kind}}),
+            );
             set(&mut value, "entity", entity(grant.as_deref(), "Grant", data));
         }
         Payload::Known(EventData::TokenIssued { token_id, .. }) => {

@@ -50,14 +50,15 @@ impl Builder {
         self
     }
 
-    /// PEM file with certificates to trust besides the system's, where the service's comes from a private
-    /// authority or from itself. Not for a [`client`](Self::client), which has its own.
+    /// PEM file with certificates to trust besides the system's, where the service's comes from a
+    /// private authority or from itself. Not for a [`client`](Self::client), which has its own.
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
 
-    /// A client that is made already, instead of `url` and `api_key`: with a key callback, for instance.
+    /// A client that is made already, instead of `url` and `api_key`: with a key callback, for
+    /// instance.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
@@ -106,7 +107,8 @@ impl Builder {
         self
     }
 
-    /// Checks the settings that [`build`](Self::build) would refuse. Reaches nobody and takes no folder.
+    /// Checks the settings that [`build`](Self::build) would refuse. Reaches nobody and takes no
+    /// folder.
     pub fn check(&self) -> Result<(), ConfigError> {
         check_types(&self.filter.types)?;
         self.since.as_deref().map_or(Ok(()), check_since)?;
@@ -167,6 +169,7 @@ fn client(url: &str, key: Option<&str>, ca_file: Option<&Path>) -> Result<Client
     if let Some(path) = ca_file {
         client = client.tls(trusting(path)?);
     }
-    let client = client.user_agent(concat!("grantex-destinations/", env!("CARGO_PKG_VERSION"))).build();
+    let client =
+        client.user_agent(concat!("grantex-destinations/", env!("CARGO_PKG_VERSION"))).build();
     client.map_err(|error| ConfigError::whole(error.to_string()))
 }

@@ -86,7 +86,8 @@ impl State {
         let destination = destination.to_owned();
         self.with(move |connection| {
             let sql = "SELECT count(*) FROM dead_letter WHERE destination = ?1";
-            let count: i64 = connection.prepare_cached(sql)?.query_row([destination], |row| row.get(0))?;
+            let count: i64 =
+                connection.prepare_cached(sql)?.query_row([destination], |row| row.get(0))?;
             Ok(count.unsigned_abs())
         })
         .await
@@ -151,7 +152,11 @@ impl State {
     }
 
     /// Puts an event back among the dead letters: it was refused again.
-    pub(crate) async fn condemn(&self, destination: &str, letter: Condemned) -> Result<(), StateError> {
+    pub(crate) async fn condemn(
+        &self,
+        destination: &str,
+        letter: Condemned,
+    ) -> Result<(), StateError> {
         let destination = destination.to_owned();
         self.with(move |connection| write(connection, &destination, &letter)).await
     }

@@ -27,8 +27,8 @@ pub enum StateError {
     /// It is not there any more, or another one is in its place.
     #[error(
         "the state folder {0} was removed or replaced while the forwarder runs, so nothing is delivered: what would be \
-         sent could not be written down. Put the folder back, or stop the forwarder and start it again: without its \
-         checkpoints it begins at `since`, or with what happens then"
+         sent could not be written down. Put the folder back, or stop the forwarder and start it \
+         again: without its checkpoints it begins at `since`, or with what happens then"
     )]
     Gone(PathBuf),
     /// A later version of this program wrote it.
@@ -62,14 +62,16 @@ pub enum StateError {
 
 fn disk_hint(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => "; is the disk full?",
+        Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => {
+            "; is the disk full?"
+        }
         Some(rusqlite::ErrorCode::ReadOnly) => "; may this user write there?",
         _ => "",
     }
 }
 
-/// The right to forward with a state folder, for as long as the value lives: a lock of the operating
-/// system, which dies with the process however that ends.
+/// The right to forward with a state folder, for as long as the value lives: a lock of the
+/// operating system, which dies with the process however that ends.
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
@@ -151,9 +153,13 @@ impl FileId {
     }
 }
 
-/// Makes the database's file, so that it and what `SQLite` puts beside it are never anybody else's to read.
+/// Makes the database's file, so that it and what `SQLite` puts beside it are never anybody else's
+/// to read.
 pub(super) fn make_private(path: &Path) -> Result<(), StateError> {
-    private().open(path).map(drop).map_err(|source| StateError::Io { folder: path.to_owned(), source })?;
+    private()
+        .open(path)
+        .map(drop)
+        .map_err(|source| StateError::Io { folder: path.to_owned(), source })?;
     owner_only(path)
 }
 

@@ -57,9 +57,9 @@ impl State {
         .await
     }
 
-    /// Writes down that the batch which begins with `first` is settled: acknowledged up to `delivered`,
-    /// if anything of it was, but for those `condemned`. Moves the checkpoint over all that are settled in
-    /// a row, and gives it where it moved.
+    /// Writes down that the batch which begins with `first` is settled: acknowledged up to
+    /// `delivered`, if anything of it was, but for those `condemned`. Moves the checkpoint over all
+    /// that are settled in a row, and gives it where it moved.
     pub(crate) async fn settle(
         &self,
         destination: &str,
@@ -75,13 +75,16 @@ impl State {
                 dead_letters::write(&transaction, &destination, letter)?;
             }
             transaction
-                .prepare_cached("UPDATE in_flight SET done = 1 WHERE destination = ?1 AND first = ?2")?
+                .prepare_cached(
+                    "UPDATE in_flight SET done = 1 WHERE destination = ?1 AND first = ?2",
+                )?
                 .execute(params![destination, first.to_string()])?;
             let settled = in_flight(&transaction, &destination)?;
             let mut cursor = None;
             for batch in settled.iter().take_while(|batch| batch.is_done) {
                 delete(&transaction, &destination, batch.first)?;
-                // Of one that was settled before its turn the last event is known, condemned or not.
+                // Of one that was settled before its turn the last event is known, condemned or
+                // not.
                 let delivered = if batch.first == first { delivered } else { Some(batch.last) };
                 let checkpoint = Checkpoint { cursor: batch.last, delivered };
                 write_checkpoint(&transaction, &destination, checkpoint, now_ms)?;

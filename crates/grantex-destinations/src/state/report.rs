@@ -8,8 +8,8 @@ use super::{State, StateError, json, text};
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Report {
-    /// `running`; `retrying` while something is tried again; `failing` while that will not pass by itself;
-    /// `stopped`; `failed` where it has ended for good.
+    /// `running`; `retrying` while something is tried again; `failing` while that will not pass by
+    /// itself; `stopped`; `failed` where it has ended for good.
     pub state: String,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -48,7 +48,9 @@ impl State {
         let destination = destination.to_owned();
         self.with(move |connection| {
             connection
-                .prepare_cached("INSERT OR REPLACE INTO report (destination, report) VALUES (?1, ?2)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO report (destination, report) VALUES (?1, ?2)",
+                )?
                 .execute(params![destination, text(&report)?])?;
             Ok(())
         })
@@ -58,8 +60,8 @@ impl State {
     /// The last report of each destination, by name.
     pub async fn reports(&self) -> Result<Vec<(String, Report)>, StateError> {
         self.with(|connection| {
-            let mut statement =
-                connection.prepare("SELECT destination, report FROM report ORDER BY destination")?;
+            let mut statement = connection
+                .prepare("SELECT destination, report FROM report ORDER BY destination")?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.map(|row| {
                 let (name, report): (String, String) = row?;
@@ -85,8 +87,9 @@ impl State {
     /// The gaps that were recorded, oldest first.
     pub async fn gaps(&self) -> Result<Vec<Gap>, StateError> {
         self.with(|connection| {
-            let mut statement = connection
-                .prepare("SELECT destination, after, at, reason FROM gap ORDER BY at, destination")?;
+            let mut statement = connection.prepare(
+                "SELECT destination, after, at, reason FROM gap ORDER BY at, destination",
+            )?;
             let rows = statement.query_map([], |row| {
                 let at: i64 = row.get(2)?;
                 Ok(Gap {

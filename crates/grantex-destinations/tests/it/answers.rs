@@ -11,8 +11,12 @@ use tokio::net::TcpListener;
 
 use crate::support::{source, start, until};
 
-/// A receiver that answers each request as `answer` has it, and then closes the connection or leaves it open.
-async fn receiver(answer: impl Fn(&[u8]) -> String + Clone + Send + 'static, is_left_open: bool) -> String {
+/// A receiver that answers each request as `answer` has it, and then closes the connection or
+/// leaves it open.
+async fn receiver(
+    answer: impl Fn(&[u8]) -> String + Clone + Send + 'static,
+    is_left_open: bool,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -37,7 +41,8 @@ async fn receiver(answer: impl Fn(&[u8]) -> String + Clone + Send + 'static, is_
     base
 }
 
-/// A receiver that gives every request the same answer, whole or not, and counts the requests with a body.
+/// A receiver that gives every request the same answer, whole or not, and counts the requests with
+/// a body.
 async fn answering(answer: &str, is_left_open: bool) -> (String, Arc<AtomicUsize>) {
     let posts = Arc::new(AtomicUsize::new(0));
     let (answer, counted) = (answer.to_owned(), posts.clone());
@@ -71,7 +76,8 @@ fn answer(status: &str, kind: &str, body: &str) -> String {
 const PAGE: &str = "<!DOCTYPE html>\n<html><body>Please sign in\u{1b}[2K</body></html>\n";
 
 fn definition(mut options: Value) -> Definition {
-    let more = json!({"name": "one", "retry_base_ms": 5, "retry_cap_ms": 50, "flush_interval_ms": 20});
+    let more =
+        json!({"name": "one", "retry_base_ms": 5, "retry_cap_ms": 50, "flush_interval_ms": 20});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     Definition::parse(options.as_object().unwrap().clone()).unwrap()
 }
@@ -149,7 +155,8 @@ async fn a_receivers_own_word_counts() {
 
 #[tokio::test]
 async fn an_answer_that_is_cut_off_is_none() {
-    let cut = answer("200 OK", "application/json", r#"{"text":"Success","code":0}"#).replace("27", "28");
+    let cut =
+        answer("200 OK", "application/json", r#"{"text":"Success","code":0}"#).replace("27", "28");
     let (base, posts) = answering(&cut, false).await;
     let folder = tempfile::tempdir().unwrap();
     let log = MemoryLog::default();
@@ -195,12 +202,18 @@ async fn no_body_undoes_a_webhooks_success() {
 
 #[tokio::test]
 async fn a_port_that_wants_another_scheme_is_said_by_the_probe_and_condemns_nothing() {
-    let told =
-        answer("400 Bad Request", "text/html", "<h1>The plain HTTP request was sent to HTTPS port</h1>");
+    let told = answer(
+        "400 Bad Request",
+        "text/html",
+        "<h1>The plain HTTP request was sent to HTTPS port</h1>",
+    );
     let (base, _) = answering(&told, false).await;
     let options = json!({"type": "webhook", "url": base});
     let probed = definition(options.clone()).probe().await.unwrap_err().to_string();
-    assert!(probed.contains("400 Bad Request") && probed.contains("scheme and the port"), "{probed}");
+    assert!(
+        probed.contains("400 Bad Request") && probed.contains("scheme and the port"),
+        "{probed}"
+    );
     let (figures, kept) = delivered(&options).await;
     assert_eq!((figures.delivered, figures.dead_letters), (0, 0));
     // An operator may say that it is the receiver indeed.
@@ -213,7 +226,8 @@ async fn a_port_that_wants_another_scheme_is_said_by_the_probe_and_condemns_noth
     let probed = definition(secure).probe().await.unwrap_err().to_string();
     assert!(probed.contains("scheme (https)"), "{probed}");
     let (base, _) = answering("\u{15}\u{3}\u{3}\0\u{2}\u{2}F", false).await;
-    let probed = definition(json!({"type": "webhook", "url": base})).probe().await.unwrap_err().to_string();
+    let probed =
+        definition(json!({"type": "webhook", "url": base})).probe().await.unwrap_err().to_string();
     assert!(probed.contains("scheme (http)"), "{probed}");
 }
 
@@ -224,7 +238,8 @@ async fn uploads_carry_a_checksum_unless_told_otherwise() {
         let endpoint = receiver(
             |request| {
                 let head = String::from_utf8_lossy(request).to_ascii_lowercase();
-                let has_one = head.contains("\r\nx-amz-checksum-sha256: ") || !head.starts_with("put");
+                let has_one =
+                    head.contains("\r\nx-amz-checksum-sha256: ") || !head.starts_with("put");
                 let status = if has_one { "200 OK\r\netag: \"e\"" } else { "400 Bad Request" };
                 answer(status, "application/xml", "")
             },
@@ -241,7 +256,10 @@ async fn uploads_carry_a_checksum_unless_told_otherwise() {
         let source = source(&log, folder.path());
         definition(options).add_to(&source).unwrap();
         let running = start(&source);
-        until("it is settled", || source.stats()[0].delivered == 3 || source.stats()[0].retries > 2).await;
+        until("it is settled", || {
+            source.stats()[0].delivered == 3 || source.stats()[0].retries > 2
+        })
+        .await;
         assert_eq!(source.stats()[0].delivered == 3, is_taken);
         source.stop().await;
         running.await.unwrap().unwrap();

@@ -3,8 +3,8 @@ use google::big_query_write_client::BigQueryWriteClient;
 use googleapis_tonic_google_cloud_bigquery_storage_v1::google::cloud::bigquery::storage::v1 as google;
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver, sample_event};
 use grantex_destinations::{
-    Batch, BigQueryDestination, BigQueryMethod, BigQueryOptions, DeliveryOptions, EventDestination, EventId,
-    HttpOptions, Place, SendError,
+    Batch, BigQueryDestination, BigQueryMethod, BigQueryOptions, DeliveryOptions, EventDestination,
+    EventId, HttpOptions, Place, SendError,
 };
 use grantex_receivers::{Fault, InsertAll, Server};
 use serde_json::{Value, json};
@@ -21,7 +21,8 @@ struct Table {
 
 impl Table {
     async fn start(name: &'static str) -> Self {
-        let table = Self { server: Process::start(&["bigquery"]), client: reqwest::Client::new(), name };
+        let table =
+            Self { server: Process::start(&["bigquery"]), client: reqwest::Client::new(), name };
         let dataset = json!({"datasetReference": {"projectId": "tests", "datasetId": "events"}});
         table.call("projects/tests/datasets", &dataset).await;
         table
@@ -91,10 +92,15 @@ async fn a_row_has_the_columns_that_users_query() {
     until("they arrive", || source.stats()[0].delivered == 2).await;
     source.stop().await;
     running.await.unwrap().unwrap();
-    let rows =
-        table.rows("event_id, event_type, UNIX_MILLIS(created_at), JSON_VALUE(data, '$.method')").await;
-    let expected =
-        [log.ids()[1].to_string(), "token.issued".into(), "1772366400001".into(), "exchange".into()];
+    let rows = table
+        .rows("event_id, event_type, UNIX_MILLIS(created_at), JSON_VALUE(data, '$.method')")
+        .await;
+    let expected = [
+        log.ids()[1].to_string(),
+        "token.issued".into(),
+        "1772366400001".into(),
+        "exchange".into(),
+    ];
     assert_eq!(rows[1], expected);
 }
 
@@ -102,10 +108,14 @@ async fn a_row_has_the_columns_that_users_query() {
 async fn the_probe_tells_what_is_wrong() {
     let table = Table::start("probed").await;
     let told = |options: BigQueryOptions| async move {
-        BigQueryDestination::new("bigquery", &options, &HttpOptions::default()).unwrap().probe().await
+        BigQueryDestination::new("bigquery", &options, &HttpOptions::default())
+            .unwrap()
+            .probe()
+            .await
     };
     assert!(told(table.options()).await.unwrap().contains("will be created"));
-    let missing = told(BigQueryOptions { create_table: false, ..table.options() }).await.unwrap_err();
+    let missing =
+        told(BigQueryOptions { create_table: false, ..table.options() }).await.unwrap_err();
     assert!(
         matches!(&missing, SendError::Refused(told) if told.contains("create_table = true")),
         "{missing}"
@@ -113,7 +123,8 @@ async fn the_probe_tells_what_is_wrong() {
     table.destination().await;
     assert!(told(table.options()).await.unwrap().contains("has the columns it needs"));
     let incomplete = BigQueryOptions { storage_endpoint: None, ..table.options() };
-    let told = BigQueryDestination::new("bigquery", &incomplete, &HttpOptions::default()).unwrap_err();
+    let told =
+        BigQueryDestination::new("bigquery", &incomplete, &HttpOptions::default()).unwrap_err();
     assert_eq!(told.key.as_deref(), Some("storage_endpoint"));
 }
 
@@ -240,15 +251,19 @@ async fn where_the_stream_is_gone_the_table_is_asked() {
         let since = log.ids().len() - 10;
         let destination = LosesTheStream {
             inner: table.destination().await,
-            channel: tonic::transport::Endpoint::from_shared(table.server.address("storage_endpoint"))
-                .unwrap()
-                .connect_lazy(),
+            channel: tonic::transport::Endpoint::from_shared(
+                table.server.address("storage_endpoint"),
+            )
+            .unwrap()
+            .connect_lazy(),
             appends: std::sync::atomic::AtomicUsize::new(0),
             is_appended,
         };
         let source = source(&log, folder.path());
         let since = sample_event(since as u64).timestamp.to_string();
-        source.add_destination_with(destination, &DeliveryOptions { since: Some(since), ..quick() }).unwrap();
+        source
+            .add_destination_with(destination, &DeliveryOptions { since: Some(since), ..quick() })
+            .unwrap();
         let running = start(&source);
         until("they arrive", || source.stats()[0].delivered == 10).await;
         source.stop().await;

@@ -15,15 +15,24 @@ async fn a_source_says_what_is_wrong_before_it_starts() {
     assert!(told(builder().since("yesterday").build()).starts_with("since: \"yesterday\""));
 
     let source = EventSource::builder().log(MemoryLog::default()).build().unwrap();
-    let wrong =
-        |options: DeliveryOptions| source.add_destination_with(Scripted::new("one"), &options).unwrap_err();
+    let wrong = |options: DeliveryOptions| {
+        source.add_destination_with(Scripted::new("one"), &options).unwrap_err()
+    };
     let options = DeliveryOptions::default;
-    assert!(wrong(DeliveryOptions { batch_size: Some(0), ..options() }).to_string().contains("batch_size"));
     assert!(
-        wrong(DeliveryOptions { concurrency: Some(999), ..options() }).to_string().contains("concurrency")
+        wrong(DeliveryOptions { batch_size: Some(0), ..options() })
+            .to_string()
+            .contains("batch_size")
     );
     assert!(
-        wrong(DeliveryOptions { retry_base_ms: Some(0), ..options() }).to_string().contains("retry_base_ms")
+        wrong(DeliveryOptions { concurrency: Some(999), ..options() })
+            .to_string()
+            .contains("concurrency")
+    );
+    assert!(
+        wrong(DeliveryOptions { retry_base_ms: Some(0), ..options() })
+            .to_string()
+            .contains("retry_base_ms")
     );
 }
 

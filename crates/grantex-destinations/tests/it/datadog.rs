@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver};
 use grantex_destinations::{
-    DatadogDestination, DatadogOptions, DeliveryOptions, EventDestination as _, EventId, HttpOptions,
+    DatadogDestination, DatadogOptions, DeliveryOptions, EventDestination as _, EventId,
+    HttpOptions,
 };
 use grantex_receivers::{Datadog, Fault, Server};
 use tokio::runtime::Runtime;
@@ -98,7 +99,8 @@ async fn batches_beyond_the_limits_are_made_smaller_not_refused() {
     let log = MemoryLog::default();
     log.append(2500);
     let source = source(&log, folder.path());
-    let options = DeliveryOptions { batch_size: Some(2500), batch_bytes: Some(50 << 20), ..quick() };
+    let options =
+        DeliveryOptions { batch_size: Some(2500), batch_bytes: Some(50 << 20), ..quick() };
     source.add_destination_with(receiver.destination().await, &options).unwrap();
     let running = start(&source);
     until("all arrive", || receiver.intake.kept.count() == 2500).await;
@@ -136,7 +138,8 @@ async fn an_intake_that_hangs_is_given_up_after_the_time_out() {
     let receiver = Intake::start().await;
     receiver.intake.faults.add([Fault::Hang(60_000)]);
     let http = HttpOptions { timeout_ms: Some(50), ..HttpOptions::default() };
-    let destination = DatadogDestination::new("datadog", receiver.options("dd-key"), &http).unwrap();
+    let destination =
+        DatadogDestination::new("datadog", receiver.options("dd-key"), &http).unwrap();
     let told = tokio::time::timeout(Duration::from_secs(30), destination.probe()).await.unwrap();
     assert_eq!(told.unwrap_err().to_string(), "no answer in time");
 }

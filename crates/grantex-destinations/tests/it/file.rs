@@ -55,7 +55,10 @@ async fn a_line_that_was_there_without_an_end_is_ended() {
     first.stop().await;
     running.await.unwrap().unwrap();
     let text = fs::read_to_string(&path).unwrap();
-    assert!(text.starts_with("not of ours, and without an end\n{"), "the line before is ended, not eaten");
+    assert!(
+        text.starts_with("not of ours, and without an end\n{"),
+        "the line before is ended, not eaten"
+    );
 }
 
 #[tokio::test]
@@ -144,7 +147,8 @@ async fn what_cannot_be_synced_is_not_and_each_event_comes_once() {
     source.add_destination_with(private, &quick()).unwrap();
     let running = start(&source);
     // Nobody reads from the pipe yet: it waits.
-    let retries = |name: &str| source.stats().iter().find(|stats| stats.name == name).unwrap().retries;
+    let retries =
+        |name: &str| source.stats().iter().find(|stats| stats.name == name).unwrap().retries;
     until("it tries again", || retries("file") > 0).await;
     let reader = tokio::task::spawn_blocking(move || {
         let (mut opened, mut text) = (fs::File::open(pipe).unwrap(), String::new());
@@ -156,7 +160,8 @@ async fn what_cannot_be_synced_is_not_and_each_event_comes_once() {
         (opened, text)
     });
     let (opened, text) = reader.await.unwrap();
-    let read: Vec<EventId> = text.lines().map(|line| GrantexEvent::from_json(line).unwrap().id).collect();
+    let read: Vec<EventId> =
+        text.lines().map(|line| GrantexEvent::from_json(line).unwrap().id).collect();
     assert_eq!(read, log.ids());
     until("all is delivered", || source.stats().iter().all(|stats| stats.delivered == 30)).await;
     assert_eq!((retries("null"), retries("private")), (0, 0));
@@ -167,9 +172,18 @@ async fn what_cannot_be_synced_is_not_and_each_event_comes_once() {
     log.append(1);
     let ended = |name: &str| source.stats().iter().find(|stats| stats.name == name).unwrap().phase;
     until("it ends", || ended("file") == grantex_destinations::Phase::Failed).await;
-    until("the others go on", || source.stats().iter().filter(|stats| stats.delivered == 31).count() == 2)
-        .await;
-    let told = source.stats().iter().find(|stats| stats.name == "file").unwrap().last_error.clone().unwrap();
+    until("the others go on", || {
+        source.stats().iter().filter(|stats| stats.delivered == 31).count() == 2
+    })
+    .await;
+    let told = source
+        .stats()
+        .iter()
+        .find(|stats| stats.name == "file")
+        .unwrap()
+        .last_error
+        .clone()
+        .unwrap();
     assert!(told.contains("nobody reads from this pipe"), "{told}");
     source.stop().await;
     running.await.unwrap().unwrap();

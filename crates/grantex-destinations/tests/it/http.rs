@@ -1,11 +1,13 @@
-//! Proxies, certificate authorities and client certificates, which all destinations behind HTTP share.
+//! Proxies, certificate authorities and client certificates, which all destinations behind HTTP
+//! share.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use grantex_destinations::{
-    EventDestination as _, HttpOptions, S3Destination, S3Options, WebhookDestination, WebhookOptions,
+    EventDestination as _, HttpOptions, S3Destination, S3Options, WebhookDestination,
+    WebhookOptions,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -16,8 +18,12 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 fn webhook(url: &str, http: &HttpOptions) -> WebhookDestination {
-    let options =
-        WebhookOptions { url: url.into(), secret: None, previous_secret: None, headers: BTreeMap::new() };
+    let options = WebhookOptions {
+        url: url.into(),
+        secret: None,
+        previous_secret: None,
+        headers: BTreeMap::new(),
+    };
     WebhookDestination::new("webhook", &options, http).unwrap()
 }
 
@@ -33,7 +39,8 @@ fn authority(folder: &Path) -> Authority {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let own = CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let own =
+        CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &issuer).unwrap();
     let write = |name: &str, pem: String| {
         let path = folder.join(name);
         std::fs::write(&path, pem).unwrap();
@@ -54,8 +61,10 @@ async fn mutual(files: &Authority) -> String {
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
     let chain = vec![CertificateDer::from_pem_file(&files.certificate).unwrap()];
     let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
-    let config =
-        ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(chain, key).unwrap();
+    let config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .unwrap();
     server(TlsAcceptor::from(Arc::new(config))).await
 }
 
@@ -68,7 +77,10 @@ async fn server(acceptor: TlsAcceptor) -> String {
             let Ok(mut socket) = acceptor.accept(socket).await else { continue };
             // A client that shows no certificate is let go only now.
             let Ok(1..) = socket.read(&mut [0; 4096]).await else { continue };
-            socket.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
+            socket
+                .write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
             socket.shutdown().await.ok();
         }
     });
@@ -91,7 +103,8 @@ async fn an_own_authority_and_a_client_certificate_are_used() {
     assert!(stranger.contains("certificate"), "{stranger}");
     assert!(webhook(&url, &known).probe().await.is_err(), "the server wants a certificate");
     let half = HttpOptions { client_key_file: None, ..complete };
-    let options = WebhookOptions { url, secret: None, previous_secret: None, headers: BTreeMap::new() };
+    let options =
+        WebhookOptions { url, secret: None, previous_secret: None, headers: BTreeMap::new() };
     let told = WebhookDestination::new("webhook", &options, &half).unwrap_err();
     assert_eq!(told.key.as_deref(), Some("client_key_file"));
 }
@@ -108,8 +121,10 @@ async fn the_usual_self_signed_certificate_is_trusted_where_it_is_named() {
     std::fs::write(&file, own.pem()).unwrap();
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-    let config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(vec![own.into()], key).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.into()], key)
+        .unwrap();
     let url = server(TlsAcceptor::from(Arc::new(config))).await;
     let named = HttpOptions { ca_file: Some(file), ..HttpOptions::default() };
     webhook(&url, &named).probe().await.unwrap();

@@ -22,7 +22,10 @@ impl Topic {
     /// On the one broker that the tests share; it ends with the process.
     fn start(topic: &str) -> Self {
         static SHARED: OnceLock<Arc<Mutex<Process>>> = OnceLock::new();
-        Self::on(SHARED.get_or_init(|| Arc::new(Mutex::new(Process::start(&["kafka"])))).clone(), topic)
+        Self::on(
+            SHARED.get_or_init(|| Arc::new(Mutex::new(Process::start(&["kafka"])))).clone(),
+            topic,
+        )
     }
 
     fn on(server: Arc<Mutex<Process>>, topic: &str) -> Self {
@@ -81,7 +84,11 @@ impl Receiver for Topic {
     }
 
     async fn received(&self) -> Vec<EventId> {
-        self.records().await.iter().map(|record| header(record, "event-id").parse().unwrap()).collect()
+        self.records()
+            .await
+            .iter()
+            .map(|record| header(record, "event-id").parse().unwrap())
+            .collect()
     }
 
     fn promises(&self) -> Promises {
@@ -207,7 +214,10 @@ async fn tls_and_sasl_work_and_a_wrong_password_is_told() {
     }
     let stranger = KafkaOptions { ca_file: None, ..secured("plain", "x") };
     let told = made(stranger).probe().await.unwrap_err();
-    assert!(matches!(told, SendError::Refused(_)), "the certificate is of nobody we know: {told:?}");
+    assert!(
+        matches!(told, SendError::Refused(_)),
+        "the certificate is of nobody we know: {told:?}"
+    );
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use grantex_destinations::conformance::MemoryLog;
 use grantex_destinations::{
-    Condemned, DeadLetters, DeliveryOptions, EventId, EventSource, Failure, Observer, OnLostPosition, Phase,
-    PipelineError, SendError, SourceError, State, StateError,
+    Condemned, DeadLetters, DeliveryOptions, EventId, EventSource, Failure, Observer,
+    OnLostPosition, Phase, PipelineError, SendError, SourceError, State, StateError,
 };
 use parking_lot::Mutex;
 
@@ -45,7 +45,8 @@ async fn events_arrive_in_order_in_batches_and_the_checkpoint_follows() {
 async fn what_may_pass_is_sent_again_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(10);
-    let asked = SendError::Retry { message: "busy".into(), after: Some(Duration::from_millis(300)) };
+    let asked =
+        SendError::Retry { message: "busy".into(), after: Some(Duration::from_millis(300)) };
     let destination =
         Scripted::answering("one", [SendError::retry("down"), asked, SendError::refused("no key")]);
     let source = source(&log, folder.path());
@@ -65,7 +66,10 @@ async fn what_may_pass_is_sent_again_as_it_was() {
         seen.sent.iter().all(|(events, at, _)| events == first && at == place),
         "the same batch and place"
     );
-    assert_eq!(seen.sent.iter().map(|(_, _, again)| *again).collect::<Vec<_>>(), [false, true, true, true]);
+    assert_eq!(
+        seen.sent.iter().map(|(_, _, again)| *again).collect::<Vec<_>>(),
+        [false, true, true, true]
+    );
 }
 
 #[tokio::test]
@@ -132,7 +136,8 @@ async fn an_observer_hears_of_every_failure_and_every_dead_letter() {
     let source = builder.observer(heard.clone()).build().unwrap();
     source.add_destination_with(destination.clone(), &quick()).unwrap();
     let running = start(&source);
-    until("all is settled", || source.stats()[0].delivered == 3 && source.stats()[0].pending == 0).await;
+    until("all is settled", || source.stats()[0].delivered == 3 && source.stats()[0].pending == 0)
+        .await;
     source.stop().await;
     running.await.unwrap().unwrap();
     let failures = heard.failures.lock().clone();
@@ -231,7 +236,11 @@ async fn dead_letters_are_sent_again_on_request() {
     let is_mended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let mended = is_mended.clone();
     let destination = Scripted::judging("one", move |_| {
-        if mended.load(std::sync::atomic::Ordering::SeqCst) { Ok(()) } else { Err(SendError::rejected("no")) }
+        if mended.load(std::sync::atomic::Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(SendError::rejected("no"))
+        }
     });
     let source = source(&log, folder.path());
     source.add_destination_with(destination.clone(), &quick()).unwrap();
@@ -271,7 +280,11 @@ async fn a_destination_that_is_down_costs_the_others_nothing() {
     let is_up = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let up = is_up.clone();
     let down = Scripted::judging("down", move |_| {
-        if up.load(std::sync::atomic::Ordering::SeqCst) { Ok(()) } else { Err(SendError::retry("down")) }
+        if up.load(std::sync::atomic::Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(SendError::retry("down"))
+        }
     });
     let well = Scripted::new("well");
     let source = source(&log, folder.path());
@@ -388,7 +401,10 @@ async fn a_lost_position_stops_the_destination_and_says_so() {
     let stopped = source(&log, folder.path());
     stopped.add_destination_with(Scripted::new("one"), &quick()).unwrap();
     let error = start(&stopped).await.unwrap().unwrap_err();
-    assert!(matches!(error, SourceError::Destination(PipelineError::LostPosition { .. })), "{error}");
+    assert!(
+        matches!(error, SourceError::Destination(PipelineError::LostPosition { .. })),
+        "{error}"
+    );
     assert_eq!(stopped.stats()[0].phase, Phase::Failed);
     drop(stopped);
 
@@ -422,7 +438,10 @@ async fn a_log_that_was_moved_back_is_delivered_again_and_says_so() {
     let stopped = source(&log, folder.path());
     stopped.add_destination_with(Scripted::new("one"), &quick()).unwrap();
     let error = start(&stopped).await.unwrap().unwrap_err();
-    assert!(matches!(error, SourceError::Destination(PipelineError::UnknownPosition { .. })), "{error}");
+    assert!(
+        matches!(error, SourceError::Destination(PipelineError::UnknownPosition { .. })),
+        "{error}"
+    );
     assert!(error.to_string().contains("what was delivered before then arrives again"), "{error}");
     drop(stopped);
 
@@ -442,7 +461,8 @@ async fn a_log_that_was_moved_back_is_delivered_again_and_says_so() {
     assert_eq!(gaps[0].after, Some(all[9].to_string()));
 }
 
-/// Whatever ends it: a delivery, a dead letter after failures, or the end of the destination itself.
+/// Whatever ends it: a delivery, a dead letter after failures, or the end of the destination
+/// itself.
 #[tokio::test]
 async fn nothing_is_retrying_once_everything_is_settled() {
     let folder = tempfile::tempdir().unwrap();
@@ -464,7 +484,10 @@ async fn nothing_is_retrying_once_everything_is_settled() {
     until("it is a dead letter", || first.stats()[0].cursor == Some(log.ids()[2])).await;
     let stats = first.stats()[0].clone();
     assert_eq!((stats.retries, stats.dead_letters), (2, 1));
-    assert!(!stats.is_retrying && !stats.is_failing && stats.recovered_at_ms.is_some(), "{stats:?}");
+    assert!(
+        !stats.is_retrying && !stats.is_failing && stats.recovered_at_ms.is_some(),
+        "{stats:?}"
+    );
     first.stop().await;
     running.await.unwrap().unwrap();
     drop(first);
@@ -478,7 +501,10 @@ async fn nothing_is_retrying_once_everything_is_settled() {
     until("it fails", || second.stats()[0].is_failing).await;
     let stats = second.stop().await;
     running.await.unwrap().unwrap();
-    assert_eq!((stats[0].phase, stats[0].is_retrying, stats[0].is_failing), (Phase::Stopped, false, false));
+    assert_eq!(
+        (stats[0].phase, stats[0].is_retrying, stats[0].is_failing),
+        (Phase::Stopped, false, false)
+    );
     assert_eq!(stats[0].recovered_at_ms, None, "what was wrong is not over");
     let reports = second.state().reports().await.unwrap();
     assert_eq!((reports[0].1.state.as_str(), reports[0].1.recovered_at_ms), ("stopped", None));
@@ -491,7 +517,11 @@ async fn what_was_read_before_the_position_was_lost_is_delivered_first() {
     let is_up = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let up = is_up.clone();
     let destination = Scripted::judging("one", move |_| {
-        if up.load(std::sync::atomic::Ordering::SeqCst) { Ok(()) } else { Err(SendError::retry("down")) }
+        if up.load(std::sync::atomic::Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err(SendError::retry("down"))
+        }
     });
     let source = source(&log, folder.path());
     let options = DeliveryOptions { on_lost_position: Some(OnLostPosition::Continue), ..quick() };
@@ -514,7 +544,8 @@ async fn stopping_delivers_what_was_read_and_gives_up_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(5);
     let destination = Scripted::new("one");
-    let patient = DeliveryOptions { flush_interval_ms: Some(3_600_000), batch_size: Some(1000), ..quick() };
+    let patient =
+        DeliveryOptions { flush_interval_ms: Some(3_600_000), batch_size: Some(1000), ..quick() };
     let first = source(&log, folder.path());
     first.add_destination_with(destination.clone(), &patient).unwrap();
     let running = start(&first);
@@ -522,7 +553,11 @@ async fn stopping_delivers_what_was_read_and_gives_up_in_time() {
     until("it began", || first.stats()[0].cursor.is_some()).await;
     first.stop().await;
     running.await.unwrap().unwrap();
-    assert_eq!(destination.accepted(), log.ids(), "the log is in memory: all was read with the place");
+    assert_eq!(
+        destination.accepted(),
+        log.ids(),
+        "the log is in memory: all was read with the place"
+    );
     drop(first);
 
     let stuck = Scripted::judging("one", |_| Err(SendError::retry("down")));
@@ -575,7 +610,10 @@ async fn memory_stays_bounded_while_a_destination_is_down() {
     });
     let source = source(&log, folder.path());
     source
-        .add_destination_with(destination.clone(), &DeliveryOptions { batch_size: Some(1000), ..quick() })
+        .add_destination_with(
+            destination.clone(),
+            &DeliveryOptions { batch_size: Some(1000), ..quick() },
+        )
         .unwrap();
     let running = start(&source);
     // The stream is closed after 5 s with a full buffer, and opened again for the rest.
@@ -631,8 +669,10 @@ async fn refusals_before_the_first_success_condemn_nothing() {
     until("it is failing again", || second.stats()[0].is_failing).await;
     refuses.store(false, std::sync::atomic::Ordering::SeqCst);
     until("all arrive", || destination.accepted().len() == 30).await;
-    until("it is over", || !second.stats()[0].is_failing && second.stats()[0].recovered_at_ms.is_some())
-        .await;
+    until("it is over", || {
+        !second.stats()[0].is_failing && second.stats()[0].recovered_at_ms.is_some()
+    })
+    .await;
     assert_eq!(destination.accepted(), log.ids());
 
     // From now on a refusal counts, also after a new start.

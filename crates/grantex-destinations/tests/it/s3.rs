@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver, sample_event};
 use grantex_destinations::{
-    EventDestination as _, EventId, GrantexEvent, HttpOptions, S3Compression, S3Destination, S3Options,
-    SendError,
+    EventDestination as _, EventId, GrantexEvent, HttpOptions, S3Compression, S3Destination,
+    S3Options, SendError,
 };
 
 use crate::support::{Process, quick, source, start, until};
@@ -42,7 +42,8 @@ impl Bucket {
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
                 let path = entry.path();
-                let is_own = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+                let is_own =
+                    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
                 if path.is_dir() && !is_own {
                     folders.push(path);
                 } else if path.extension().is_some_and(|ending| ending != "tmp") {
@@ -58,7 +59,9 @@ impl Bucket {
         let bytes = fs::read(path).unwrap();
         match self.compression {
             S3Compression::None => String::from_utf8(bytes).unwrap(),
-            S3Compression::Gzip => std::io::read_to_string(GzDecoder::new(bytes.as_slice())).unwrap(),
+            S3Compression::Gzip => {
+                std::io::read_to_string(GzDecoder::new(bytes.as_slice())).unwrap()
+            }
             S3Compression::Zstd => {
                 String::from_utf8(zstd::stream::decode_all(bytes.as_slice()).unwrap()).unwrap()
             }
@@ -126,15 +129,16 @@ async fn an_object_that_is_there_with_other_content_is_not_believed() {
     let bucket = Bucket::start("taken", S3Compression::Gzip);
     let log = MemoryLog::default();
     log.append(2);
-    let deliver = async |state: &str, is_done: &dyn Fn(&grantex_destinations::DestinationStats) -> bool| {
-        let source = source(&log, &folder.path().join(state));
-        source.add_destination_with(bucket.destination().await, &quick()).unwrap();
-        let running = start(&source);
-        until("it is done", || is_done(&source.stats()[0])).await;
-        let stats = source.stop().await;
-        running.await.unwrap().unwrap();
-        stats[0].clone()
-    };
+    let deliver =
+        async |state: &str, is_done: &dyn Fn(&grantex_destinations::DestinationStats) -> bool| {
+            let source = source(&log, &folder.path().join(state));
+            source.add_destination_with(bucket.destination().await, &quick()).unwrap();
+            let running = start(&source);
+            until("it is done", || is_done(&source.stats()[0])).await;
+            let stats = source.stop().await;
+            running.await.unwrap().unwrap();
+            stats[0].clone()
+        };
     deliver("one", &|stats| stats.delivered == 2).await;
     // The same batch from another state folder: it is there, and that is fine.
     deliver("two", &|stats| stats.delivered == 2).await;
@@ -143,12 +147,17 @@ async fn an_object_that_is_there_with_other_content_is_not_believed() {
     fs::write(&bucket.objects()[0], "something else").unwrap();
     let stats = deliver("three", &|stats| stats.retries > 0).await;
     assert!(stats.last_error.unwrap().contains("exists with other content"));
-    assert_eq!(fs::read(&bucket.objects()[0]).unwrap(), b"something else", "nothing is overwritten");
+    assert_eq!(
+        fs::read(&bucket.objects()[0]).unwrap(),
+        b"something else",
+        "nothing is overwritten"
+    );
 }
 
-/// Object Lock with a default retention: this server refuses to write what is there (403) before it looks at the
-/// condition, so a batch that is sent again has to be found. It compares the checksum that an upload carries, but
-/// also takes uploads without one, which Amazon's refuses (400); that ours carry one is tested in `answers.rs`.
+/// Object Lock with a default retention: this server refuses to write what is there (403) before it
+/// looks at the condition, so a batch that is sent again has to be found. It compares the checksum
+/// that an upload carries, but also takes uploads without one, which Amazon's refuses (400); that
+/// ours carry one is tested in `answers.rs`.
 #[tokio::test]
 async fn a_bucket_that_retains_its_objects_takes_each_batch_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -161,7 +170,8 @@ async fn a_bucket_that_retains_its_objects_takes_each_batch_once() {
         let source = source(&log, &folder.path().join(state));
         source.add_destination_with(bucket.destination().await, &quick()).unwrap();
         let running = start(&source);
-        until("it arrives", || source.stats()[0].delivered == 2 || source.stats()[0].is_failing).await;
+        until("it arrives", || source.stats()[0].delivered == 2 || source.stats()[0].is_failing)
+            .await;
         let stats = source.stop().await;
         running.await.unwrap().unwrap();
         assert_eq!((stats[0].delivered, stats[0].retries), (2, 0), "{stats:?}");

@@ -114,15 +114,24 @@ async fn the_probe_tells_what_is_wrong() {
         async move { destination.probe().await }
     };
     assert!(told(receiver.options()).await.unwrap().contains("accepts the token"));
-    let wrong = told(SplunkOptions { hec_token: "wrong".into(), ..receiver.options() }).await.unwrap_err();
-    assert!(matches!(&wrong, SendError::Refused(told) if told.contains("is hec_token right?")), "{wrong}");
+    let wrong =
+        told(SplunkOptions { hec_token: "wrong".into(), ..receiver.options() }).await.unwrap_err();
+    assert!(
+        matches!(&wrong, SendError::Refused(told) if told.contains("is hec_token right?")),
+        "{wrong}"
+    );
     let without = told(SplunkOptions { ack: false, ..receiver.options() }).await.unwrap_err();
     assert!(
         matches!(&without, SendError::Refused(told) if told.contains("Data channel is missing")),
         "{without}"
     );
     assert!(
-        SplunkDestination::new("s", SplunkOptions::new("splunk:8088", "t"), &HttpOptions::default()).is_err()
+        SplunkDestination::new(
+            "s",
+            SplunkOptions::new("splunk:8088", "t"),
+            &HttpOptions::default()
+        )
+        .is_err()
     );
 }
 
@@ -140,7 +149,9 @@ async fn an_index_that_the_token_may_not_use_condemns_nothing() {
     let stats = source.stop().await;
     running.await.unwrap().unwrap();
     assert_eq!(stats[0].dead_letters, 0);
-    assert!(stats[0].last_error.as_ref().unwrap().contains("is index one that this token may use?"));
+    assert!(
+        stats[0].last_error.as_ref().unwrap().contains("is index one that this token may use?")
+    );
 }
 
 #[tokio::test]

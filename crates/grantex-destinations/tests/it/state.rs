@@ -28,8 +28,10 @@ async fn a_folder_of_format_1_says_what_it_holds() {
     let checkpoint = state.checkpoint("one").await.unwrap().unwrap();
     assert_eq!((checkpoint.cursor, checkpoint.delivered), (all[3], Some(all[3])));
     let letters = state.dead_letters(DeadLetters::default()).await.unwrap();
-    let said: Vec<_> =
-        letters.iter().map(|letter| (letter.event_id, letter.tries, letter.reason.as_str())).collect();
+    let said: Vec<_> = letters
+        .iter()
+        .map(|letter| (letter.event_id, letter.tries, letter.reason.as_str()))
+        .collect();
     assert_eq!(said, [(all[1], 2, "400 Bad Request"), (all[5], 1, "422 Unprocessable Entity")]);
     let reports = state.reports().await.unwrap();
     assert_eq!(
@@ -39,7 +41,8 @@ async fn a_folder_of_format_1_says_what_it_holds() {
     assert_eq!(state.gaps().await.unwrap()[0].reason, "the log begins later");
 }
 
-/// The batch in flight is sent again as it was, the rest follows, and a refusal still needs a proof: format 1 knew none.
+/// The batch in flight is sent again as it was, the rest follows, and a refusal still needs a
+/// proof: format 1 knew none.
 #[tokio::test]
 async fn a_folder_of_format_1_is_forwarded_from_where_it_was() {
     let folder = of_format_1();
@@ -69,7 +72,8 @@ async fn a_folder_of_format_1_is_forwarded_from_where_it_was() {
     let letters = source.state().dead_letters(DeadLetters::default()).await.unwrap();
     let numbers: Vec<i64> = letters.iter().map(|letter| letter.number).collect();
     source.state().retry_dead_letters(&numbers).await.unwrap();
-    until("dead letters are delivered", || destination.accepted().len() == expected.len() + 2).await;
+    until("dead letters are delivered", || destination.accepted().len() == expected.len() + 2)
+        .await;
     source.stop().await;
     running.await.unwrap().unwrap();
     let accepted = destination.accepted();

@@ -43,7 +43,8 @@ pub fn source(log: &MemoryLog, state: &std::path::Path) -> EventSource {
         .with_test_writer()
         .try_init()
         .ok();
-    let builder = EventSource::builder().log(log.clone()).since("1970-01-01T00:00:00Z").state_dir(state);
+    let builder =
+        EventSource::builder().log(log.clone()).since("1970-01-01T00:00:00Z").state_dir(state);
     builder.stop_limit(Duration::from_millis(500)).build().unwrap()
 }
 
@@ -82,7 +83,12 @@ impl Scripted {
         name: &'static str,
         judge: impl FnMut(&Batch) -> Result<(), SendError> + Send + 'static,
     ) -> Self {
-        Self { name, seen: Arc::default(), judge: Arc::new(Mutex::new(Box::new(judge))), needs_proof: false }
+        Self {
+            name,
+            seen: Arc::default(),
+            judge: Arc::new(Mutex::new(Box::new(judge))),
+            needs_proof: false,
+        }
     }
 
     /// One answer after the other, then `Ok`.
@@ -119,7 +125,9 @@ impl EventDestination for Scripted {
     }
 
     async fn place(&self, batch: &Batch) -> Result<Place, SendError> {
-        Ok(serde_json::json!({"first": batch.first().to_string(), "sent": self.seen.lock().sent.len()}))
+        Ok(
+            serde_json::json!({"first": batch.first().to_string(), "sent": self.seen.lock().sent.len()}),
+        )
     }
 
     async fn send(&self, batch: &Batch) -> Result<(), SendError> {
@@ -130,7 +138,10 @@ impl EventDestination for Scripted {
             Ok(()) => seen.accepted.push(ids(batch)),
             Err(SendError::EventsRejected { events, others_delivered: true }) => {
                 let rejected: Vec<usize> = events.iter().map(|(index, _)| *index).collect();
-                let kept = ids(batch).into_iter().enumerate().filter(|(index, _)| !rejected.contains(index));
+                let kept = ids(batch)
+                    .into_iter()
+                    .enumerate()
+                    .filter(|(index, _)| !rejected.contains(index));
                 let kept = kept.map(|(_, id)| id).collect();
                 seen.accepted.push(kept);
             }
@@ -191,7 +202,8 @@ impl Drop for Process {
     }
 }
 
-/// Delivers nine events and, in their middle, one of `bytes`: it becomes a dead letter, the others arrive.
+/// Delivers nine events and, in their middle, one of `bytes`: it becomes a dead letter, the others
+/// arrive.
 pub async fn oversize(destination: impl EventDestination, bytes: usize) {
     let folder = tempfile::tempdir().unwrap();
     let log = MemoryLog::default();
@@ -206,6 +218,7 @@ pub async fn oversize(destination: impl EventDestination, bytes: usize) {
     let stats = source.stop().await;
     running.await.unwrap().unwrap();
     assert_eq!((stats[0].delivered, stats[0].dead_letters), (9, 1), "{stats:?}");
-    let letters = source.state().dead_letters(grantex_destinations::DeadLetters::default()).await.unwrap();
+    let letters =
+        source.state().dead_letters(grantex_destinations::DeadLetters::default()).await.unwrap();
     assert_eq!(letters[0].event_id, log.ids()[5]);
 }

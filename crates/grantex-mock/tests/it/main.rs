@@ -28,7 +28,10 @@ fn the_documents_name_cases_that_exist() {
     }
     assert!(named > 25, "{named}");
     let calls = cases.iter().filter(|case| case.name.starts_with("calls/")).count();
-    assert!(page.contains(&format!("`calls.json`, {calls} calls")), "docs/sdks.md: there are {calls} calls");
+    assert!(
+        page.contains(&format!("`calls.json`, {calls} calls")),
+        "docs/sdks.md: there are {calls} calls"
+    );
     let text = std::fs::read_to_string(root().join("vectors/sse.json")).unwrap();
     let streams = serde_json::from_str::<Value>(&text).unwrap()["cases"].as_array().unwrap().len();
     assert!(
@@ -41,8 +44,15 @@ fn the_documents_name_cases_that_exist() {
 async fn judged(case: &str, request: impl FnOnce(&str) -> reqwest::RequestBuilder) -> Vec<String> {
     let (mock, http) = (mock().await, reqwest::Client::new());
     let body = json!({ "case": case }).to_string();
-    let opened: Value =
-        http.post(format!("{mock}/sessions")).body(body).send().await.unwrap().json().await.unwrap();
+    let opened: Value = http
+        .post(format!("{mock}/sessions"))
+        .body(body)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     request(opened["base"].as_str().unwrap()).send().await.unwrap();
     let verdict = http.get(format!("{mock}/sessions/{}", opened["session"])).send().await.unwrap();
     let verdict: Value = verdict.json().await.unwrap();
@@ -81,11 +91,15 @@ async fn whatever_differs_is_one() {
 async fn too_few_requests_and_too_many_are_problems() {
     for case in ["retries/a GET is tried again after 500", "retries/the tries come to an end"] {
         let problems = judged(case, me).await;
-        assert!(problems.iter().any(|problem| problem.contains("more were due")), "{case}: {problems:?}");
+        assert!(
+            problems.iter().any(|problem| problem.contains("more were due")),
+            "{case}: {problems:?}"
+        );
     }
 
     let (mock, http) = (mock().await, reqwest::Client::new());
-    let opened = http.post(format!("{mock}/sessions")).body(r#"{"case":"calls/me"}"#).send().await.unwrap();
+    let opened =
+        http.post(format!("{mock}/sessions")).body(r#"{"case":"calls/me"}"#).send().await.unwrap();
     let opened: Value = opened.json().await.unwrap();
     for _ in 0..2 {
         me(opened["base"].as_str().unwrap()).send().await.unwrap();

@@ -1,5 +1,11 @@
 //! That the receivers refuse what the real ones do.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 use grantex_receivers::{Datadog, Fault, InsertAll, POISON, Server, Splunk, Webhook};
 use reqwest::{Client, RequestBuilder};
@@ -20,7 +26,8 @@ async fn datadog() {
     let intake = Datadog::new("key");
     let server = Server::start(intake.router(), intake.faults.clone(), 0).await.unwrap();
     let post = |key: &str, body: Value| {
-        let request = Client::new().post(format!("{}/api/v2/logs", server.url())).header("dd-api-key", key);
+        let request =
+            Client::new().post(format!("{}/api/v2/logs", server.url())).header("dd-api-key", key);
         said(request.json(&body))
     };
     assert_eq!(post("wrong", json!([log("evt_1")])).await.0, 403);
@@ -44,14 +51,16 @@ async fn splunk() {
     let client = Client::new();
     let post = |path: &str, token: &str, channel: Option<&str>, cookie: &str, body: &str| {
         let request = client.post(format!("{}/services/collector/{path}", server.url()));
-        let request = request.header("authorization", format!("Splunk {token}")).header("cookie", cookie);
+        let request =
+            request.header("authorization", format!("Splunk {token}")).header("cookie", cookie);
         let request = match channel {
             Some(channel) => request.header("x-splunk-request-channel", channel),
             None => request,
         };
         said(request.body(body.to_owned()))
     };
-    let event = async |body: &str| post("event", "token", Some(CHANNEL), "", body).await.1["code"].clone();
+    let event =
+        async |body: &str| post("event", "token", Some(CHANNEL), "", body).await.1["code"].clone();
     let good = r#"{"time":1.5,"event":{"id":"evt_1"}}"#;
     assert_eq!(
         post("event", "wrong", Some(CHANNEL), "", good).await,
@@ -81,7 +90,8 @@ async fn insert_all() {
     let server = Server::start(api.router(), api.faults.clone(), 0).await.unwrap();
     let tables = format!("{}/bigquery/v2/projects/p/datasets/d/tables", server.url());
     let client = Client::new();
-    let row = |id: &str, data: Value| json!({"insertId": id, "json": {"event_id": id, "data": data}});
+    let row =
+        |id: &str, data: Value| json!({"insertId": id, "json": {"event_id": id, "data": data}});
     let insert = |skip: bool, rows: Vec<Value>| {
         let body = json!({"skipInvalidRows": skip, "rows": rows});
         said(client.post(format!("{tables}/t/insertAll")).json(&body))
@@ -115,6 +125,7 @@ async fn webhook() {
     let request = Client::new().post(format!("{}/hook", server.url())).header("webhook-id", "1");
     // The specification's example: signed, but long ago.
     let request = request.header("webhook-timestamp", "1614265330");
-    let request = request.header("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    let request =
+        request.header("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     assert_eq!(said(request.body(r#"{"test": 2432232314}"#)).await.0, 401);
 }

@@ -77,7 +77,8 @@ fn signing_name(kid: &str) -> String {
 struct Expected {
     master: Option<Vec<u8>>,
     needs_master: bool,
-    /// By kid, those that are needed; fingerprints of keys that came since the last start are not known.
+    /// By kid, those that are needed; fingerprints of keys that came since the last start are not
+    /// known.
     signing: BTreeMap<String, Option<Vec<u8>>>,
 }
 
@@ -137,8 +138,8 @@ pub fn wrong_keys(store: &dyn Read, data_dir: &Path) -> Result<Vec<String>, KeyE
     Ok(wrong.iter().map(|wrong| format!("{} {}", wrong.path.display(), wrong.what)).collect())
 }
 
-/// Reads the keys of a data directory, or makes them where its database depends on none, and has the database remember
-/// what they are.
+/// Reads the keys of a data directory, or makes them where its database depends on none, and has
+/// the database remember what they are.
 pub async fn load_keys(
     store: &dyn Store,
     data_dir: &Path,
@@ -146,7 +147,8 @@ pub async fn load_keys(
     new_keys: NewKeys,
 ) -> Result<(Secrets, SigningKeys), KeyError> {
     let expected =
-        store::read(store, Scope::Global, QueryKind::Point, |store| Ok(Expected::read(store)?)).await?;
+        store::read(store, Scope::Global, QueryKind::Point, |store| Ok(Expected::read(store)?))
+            .await?;
     let found = Found::read(data_dir)?;
     let wrong = found.wrong(&expected, data_dir);
     if new_keys == NewKeys::Refuse && !wrong.is_empty() {
@@ -158,11 +160,13 @@ pub async fn load_keys(
     let secrets = Secrets::load(data_dir)?;
     let signing = SigningKeys::load(data_dir, clock)?;
 
-    let found = Found { master: Some(secrets.fingerprint()), signing: signing::fingerprints(data_dir)? };
+    let found =
+        Found { master: Some(secrets.fingerprint()), signing: signing::fingerprints(data_dir)? };
     let gone: Vec<String> =
         expected.signing.keys().filter(|kid| !found.signing.contains_key(*kid)).cloned().collect();
-    let known =
-        |kid: &String, print: &Vec<u8>| expected.signing.get(kid).and_then(Option::as_ref) == Some(print);
+    let known = |kid: &String, print: &Vec<u8>| {
+        expected.signing.get(kid).and_then(Option::as_ref) == Some(print)
+    };
     let mut fresh: Vec<(String, Vec<u8>)> = found
         .signing
         .into_iter()

@@ -62,7 +62,10 @@ impl Secrets {
             Err(error) => return Err(KeyFileError::new(&path, error.to_string())),
         };
         if bytes.len() != 32 {
-            return Err(KeyFileError::new(&path, "it must hold 32 bytes; restore it from a backup"));
+            return Err(KeyFileError::new(
+                &path,
+                "it must hold 32 bytes; restore it from a backup",
+            ));
         }
         Ok(Some(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes) }))
     }
@@ -82,7 +85,8 @@ impl Secrets {
 
     fn mac_is(&self, purpose: &str, message: &str, mac: &str) -> bool {
         let expected = self.mac(purpose, message);
-        aws_lc_rs::constant_time::verify_slices_are_equal(expected.as_bytes(), mac.as_bytes()).is_ok()
+        aws_lc_rs::constant_time::verify_slices_are_equal(expected.as_bytes(), mac.as_bytes())
+            .is_ok()
     }
 
     /// The code of an approved authorization request.
@@ -135,7 +139,12 @@ impl Secrets {
     }
 
     /// What a signed text carries, if its signature is good and its time is not over.
-    pub fn read_signed<T: DeserializeOwned>(&self, prefix: &str, text: &str, now: Timestamp) -> Option<T> {
+    pub fn read_signed<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        text: &str,
+        now: Timestamp,
+    ) -> Option<T> {
         self.read_signed_until(prefix, text, now).map(|(content, _)| content)
     }
 
@@ -178,7 +187,8 @@ pub(super) fn read_private(path: &Path) -> std::io::Result<Vec<u8>> {
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let fresh = path.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(bytes)?;
         give_to_owner(&file, path.parent())?;
         file.sync_all()?;
@@ -192,7 +202,8 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileErro
     write().map_err(|error| KeyFileError::new(path, error.to_string()))
 }
 
-/// An administrator may make a key for a service that runs as another user, who has to be able to read it.
+/// An administrator may make a key for a service that runs as another user, who has to be able to
+/// read it.
 fn give_to_owner(file: &fs::File, folder: Option<&Path>) -> std::io::Result<()> {
     let Some(folder) = folder else { return Ok(()) };
     let (owner, own) = (fs::metadata(folder)?, file.metadata()?);
@@ -216,10 +227,20 @@ mod tests {
         let id = AuthRequestId::from_parts(1, 2);
         let code = secrets.code(id);
         assert_eq!(secrets.read_code(&code), Some(id));
-        assert_eq!(Secrets::load(folder.path()).unwrap().read_code(&code), Some(id), "it survives a restart");
+        assert_eq!(
+            Secrets::load(folder.path()).unwrap().read_code(&code),
+            Some(id),
+            "it survives a restart"
+        );
         let refresh = secrets.refresh_token(RefreshId::from_parts(1, 2));
-        assert_eq!(secrets.read_code(&refresh.replace("gxr_", "gxc_")), None, "one purpose is not another");
-        for forged in ["", "gxc_", &code[..code.len() - 1], &code.replace("gxc_0", "gxc_1"), "gxc_é"] {
+        assert_eq!(
+            secrets.read_code(&refresh.replace("gxr_", "gxc_")),
+            None,
+            "one purpose is not another"
+        );
+        for forged in
+            ["", "gxc_", &code[..code.len() - 1], &code.replace("gxc_0", "gxc_1"), "gxc_é"]
+        {
             assert_eq!(secrets.read_code(forged), None, "{forged}");
         }
     }

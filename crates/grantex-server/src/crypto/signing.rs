@@ -84,7 +84,8 @@ impl SigningKeys {
     pub fn sign(&self, claims: &Claims, kid: &str) -> Result<String, jsonwebtoken::errors::Error> {
         let keys = Arc::clone(&self.keys.read());
         // An operator may have removed the key since: the token then names the one that signs it.
-        let key = keys.by_kid.get_key_value(kid).or_else(|| keys.by_kid.get_key_value(&keys.current));
+        let key =
+            keys.by_kid.get_key_value(kid).or_else(|| keys.by_kid.get_key_value(&keys.current));
         let (kid, key) = key.ok_or(jsonwebtoken::errors::ErrorKind::InvalidKeyFormat)?;
         let mut header = Header::new(Algorithm::RS256);
         header.kid = Some(kid.clone());
@@ -92,8 +93,8 @@ impl SigningKeys {
         if claims.scope.is_some() {
             header.typ = Some("at+jwt".to_owned());
         }
-        // The library's own function would read and check the key's primes again for each token, which takes
-        // longer than signing.
+        // The library's own function would read and check the key's primes again for each token,
+        // which takes longer than signing.
         let head = base64url(&serde_json::to_vec(&header)?);
         let message = format!("{head}.{}", base64url(&serde_json::to_vec(claims)?));
         let mut signature = vec![0; key.pair.public_modulus_len()];
@@ -185,7 +186,8 @@ fn pem(der: &[u8]) -> String {
 }
 
 fn pem_files(folder: &Path) -> Result<Vec<PathBuf>, KeyFileError> {
-    let entries = fs::read_dir(folder).map_err(|error| KeyFileError::new(folder, error.to_string()))?;
+    let entries =
+        fs::read_dir(folder).map_err(|error| KeyFileError::new(folder, error.to_string()))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| KeyFileError::new(folder, error.to_string()))?.path();
@@ -199,11 +201,14 @@ fn pem_files(folder: &Path) -> Result<Vec<PathBuf>, KeyFileError> {
 fn read_folder(folder: &Path) -> Result<Keys, KeyFileError> {
     let mut by_kid = BTreeMap::new();
     for path in pem_files(folder)? {
-        let Some(kid) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
+        let Some(kid) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else {
+            continue;
+        };
         by_kid.insert(kid, read_key(&path)?);
     }
     let current = by_kid.keys().next_back().cloned();
-    let current = current.ok_or_else(|| KeyFileError::new(folder, "there is no signing key in it"))?;
+    let current =
+        current.ok_or_else(|| KeyFileError::new(folder, "there is no signing key in it"))?;
     Ok(Keys { by_kid, current })
 }
 
@@ -222,7 +227,7 @@ fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let public = pair.public_key();
     let modulus = base64url(public.modulus().big_endian_without_leading_zero());
     let exponent = base64url(public.exponent().big_endian_without_leading_zero());
-    let decoding =
-        DecodingKey::from_rsa_components(&modulus, &exponent).map_err(|error| failed(error.to_string()))?;
+    let decoding = DecodingKey::from_rsa_components(&modulus, &exponent)
+        .map_err(|error| failed(error.to_string()))?;
     Ok(Key { pair, decoding, modulus, exponent })
 }

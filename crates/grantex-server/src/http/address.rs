@@ -9,8 +9,8 @@ use http::request::Parts;
 use super::connection::Connection;
 use crate::App;
 
-/// The bits of an IPv6 address that name a network: every customer has at least a /64 (RFC 6177), and all the
-/// addresses in it.
+/// The bits of an IPv6 address that name a network: every customer has at least a /64 (RFC 6177),
+/// and all the addresses in it.
 const IPV6_NETWORK: u128 = !0 << 64;
 
 /// What limits by address count as one client: an IPv4 address, or an IPv6 network of 64 bits.
@@ -20,7 +20,9 @@ pub(crate) struct ClientAddress(IpAddr);
 impl From<IpAddr> for ClientAddress {
     fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK)),
+            IpAddr::V6(address) => {
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK))
+            }
             address @ IpAddr::V4(_) => address,
         })
     }
@@ -29,7 +31,8 @@ impl From<IpAddr> for ClientAddress {
 impl ClientAddress {
     /// Whom a request comes from.
     pub(super) fn of(parts: &Parts, app: &App) -> Self {
-        let forwarded = if app.settings.trust_forwarded_for { forwarded(&parts.headers) } else { None };
+        let forwarded =
+            if app.settings.trust_forwarded_for { forwarded(&parts.headers) } else { None };
         let peer = || parts.extensions.get::<Arc<Connection>>().map(|connection| connection.peer);
         forwarded.or_else(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).into()
     }
@@ -63,7 +66,9 @@ mod tests {
         ] {
             assert_eq!(parse(text), Some(address.parse().unwrap()), "{text}");
         }
-        for text in ["", "unknown", "203.0.113.7:", "203.0.113.7:x", "[203.0.113.7]", "[2001:db8::1"] {
+        for text in
+            ["", "unknown", "203.0.113.7:", "203.0.113.7:x", "[203.0.113.7]", "[2001:db8::1"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

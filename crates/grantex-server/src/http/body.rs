@@ -16,21 +16,29 @@ use crate::App;
 
 /// The largest body of the API.
 pub(crate) const LARGEST: usize = 1 << 20;
-/// The largest form of a page: a session token and an id, where the token's principal may have 256 characters.
+/// The largest form of a page: a session token and an id, where the token's principal may have 256
+/// characters.
 pub(crate) const LARGEST_FORM: usize = 4 << 10;
-/// The largest body of a signup: a name of 200 characters and an e-mail address, each perhaps escaped.
+/// The largest body of a signup: a name of 200 characters and an e-mail address, each perhaps
+/// escaped.
 pub(crate) const LARGEST_SIGNUP: usize = 8 << 10;
 
-/// How many bytes of a body count as a request: the first so many are part of the request itself, and each further
-/// ones cost a token more. The smallest request takes 0.05 ms of a core and one of 1 MB takes 2 ms, as much as 40; but
-/// nobody has to send more than some 30 KB (a hundred scopes), so the price is six times that: at a thousand
-/// tokens a second, one developer's bodies take less than a hundredth of a core.
+/// How many bytes of a body count as a request: the first so many are part of the request itself,
+/// and each further ones cost a token more. The smallest request takes 0.05 ms of a core and one of
+/// 1 MB takes 2 ms, as much as 40; but nobody has to send more than some 30 KB (a hundred scopes),
+/// so the price is six times that: at a thousand tokens a second, one developer's bodies take less
+/// than a hundredth of a core.
 const BYTES_A_TOKEN: u64 = 4 << 10;
 /// Room that is set aside at first where it is not known how long a body will be.
 const FIRST_ROOM: usize = 4 << 10;
 
 /// Reads a body of at most so many bytes. The memory counts until the request is answered.
-pub(crate) async fn read(parts: &Parts, body: Body, app: &App, most: usize) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(
+    parts: &Parts,
+    body: Body,
+    app: &App,
+    most: usize,
+) -> Result<Bytes, ApiError> {
     let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
     let mut reading = Reading { app, room: rate.room(app), rate, most, charged: 1 };
     let read = tokio::time::timeout(app.settings.requests.body_timeout, reading.read(body));
@@ -100,7 +108,12 @@ impl Reading<'_> {
     }
 
     /// Doubles the memory when it is used up, as far as the body can need it.
-    fn make_room(&mut self, bytes: &mut Vec<u8>, length: usize, longest: usize) -> Result<(), ApiError> {
+    fn make_room(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        length: usize,
+        longest: usize,
+    ) -> Result<(), ApiError> {
         if length <= bytes.capacity() {
             return Ok(());
         }

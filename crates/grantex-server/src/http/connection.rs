@@ -49,7 +49,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: IpAddr, is_secure: bool, is_spare: bool, among: Arc<Connections>) -> Self {
+    pub(super) fn new(
+        peer: IpAddr,
+        is_secure: bool,
+        is_spare: bool,
+        among: Arc<Connections>,
+    ) -> Self {
         Self {
             peer,
             is_secure,
@@ -68,8 +73,8 @@ impl Connection {
         }
     }
 
-    /// Closes the socket instead of answering. A reader of streams takes any answer but its stream for final, and
-    /// comes again after an error of the network.
+    /// Closes the socket instead of answering. A reader of streams takes any answer but its stream
+    /// for final, and comes again after an error of the network.
     pub(crate) async fn reset<T>(&self) -> T {
         self.is_reset.store(true, Ordering::Relaxed);
         self.cut.say(());
@@ -198,7 +203,11 @@ impl<S> StallGuard<S> {
     }
 
     /// Passes `progress` on, and turns waiting into an error when it has lasted too long.
-    fn guard<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn guard<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        progress: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if progress.is_ready() {
             if self.stalled.take().is_some() {
                 self.place.connection().is_blocked.store(false, Ordering::Relaxed);

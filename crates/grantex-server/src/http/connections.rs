@@ -1,9 +1,10 @@
-//! All connections of a listener: how many there may be, and which one goes when there are too many.
+//! All connections of a listener: how many there may be, and which one goes when there are too
+//! many.
 //!
-//! Who has not shown an API key is a stranger, and costs a descriptor like everybody else. Where the descriptors
-//! run out the connection goes that has waited longest without a request, strangers first: so whoever comes and
-//! asks at once is served, however many sit there in silence. Where none is idle there are a few spare places, for
-//! health checks and for saying why not.
+//! Who has not shown an API key is a stranger, and costs a descriptor like everybody else. Where
+//! the descriptors run out the connection goes that has waited longest without a request, strangers
+//! first: so whoever comes and asks at once is served, however many sit there in silence. Where
+//! none is idle there are a few spare places, for health checks and for saying why not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -68,7 +69,11 @@ impl Connections {
     pub(crate) fn new(settings: &ConnectionSettings, per_address: bool) -> Arc<Self> {
         Arc::new(Self {
             most: unless_off(settings.most),
-            most_per_address: if per_address { unless_off(settings.most_per_address) } else { usize::MAX },
+            most_per_address: if per_address {
+                unless_off(settings.most_per_address)
+            } else {
+                usize::MAX
+            },
             state: Mutex::default(),
             left: Notify::new(),
         })
@@ -78,8 +83,10 @@ impl Connections {
     pub(crate) fn admit(self: &Arc<Self>, peer: IpAddr, is_secure: bool) -> Option<Place> {
         let client = ClientAddress::from(peer);
         let mut state = self.state.lock();
-        let address_is_full =
-            state.by_address.get(&client).is_some_and(|places| places.len() >= self.most_per_address);
+        let address_is_full = state
+            .by_address
+            .get(&client)
+            .is_some_and(|places| places.len() >= self.most_per_address);
         let is_full = !address_is_full && state.count() >= self.most;
         let found = if address_is_full {
             state.replace_in(client)
@@ -105,11 +112,16 @@ impl Connections {
         if is_full {
             CONNECTIONS.note("idle connections are closed for new ones; `--max-connections` and the limit of open files set how many there may be");
         }
-        metrics::gauge!("grantex_connections_open").increment(if connection.is_some() { 1.0 } else { 0.0 });
+        metrics::gauge!("grantex_connections_open").increment(if connection.is_some() {
+            1.0
+        } else {
+            0.0
+        });
         connection.map(Place)
     }
 
-    /// Waits until those that were asked to go are gone, but for a few: their descriptors are theirs until then.
+    /// Waits until those that were asked to go are gone, but for a few: their descriptors are
+    /// theirs until then.
     pub(crate) async fn settle(&self) {
         let settled = async {
             while self.state.lock().leaving.len() > LEAVING {
@@ -231,7 +243,10 @@ impl State {
     /// The stranger from this address that has waited longest without a request.
     fn idle_of(&self, client: ClientAddress) -> Option<Arc<Connection>> {
         let places = self.by_address.get(&client)?.iter();
-        places.filter_map(|place| self.strangers.get(place)).find(|connection| connection.is_idle()).cloned()
+        places
+            .filter_map(|place| self.strangers.get(place))
+            .find(|connection| connection.is_idle())
+            .cloned()
     }
 
     /// The one that has waited longest without a request, strangers first.

@@ -32,5 +32,6 @@ pub(crate) async fn refuse(State(app): State<Arc<App>>, request: Request, next: 
 
 /// What a request is refused with that may come again, to the next process.
 pub(crate) fn unavailable() -> ApiError {
-    ApiError::new(ErrorCode::Unavailable, "the service is shutting down; try again").retry_after(COME_BACK)
+    ApiError::new(ErrorCode::Unavailable, "the service is shutting down; try again")
+        .retry_after(COME_BACK)
 }

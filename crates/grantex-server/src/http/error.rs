@@ -24,7 +24,13 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), oldest: None, damage: None, retry_after_seconds: None }
+        Self {
+            code,
+            message: message.into(),
+            oldest: None,
+            damage: None,
+            retry_after_seconds: None,
+        }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -121,9 +127,13 @@ impl From<Error> for ApiError {
                     none if none.is_empty() => none,
                     ways => format!(", or read on without what is damaged: {ways}"),
                 };
-                let message =
-                    format!("{damage}; ask the operator to restore the log from a backup{pass_over}");
-                Self { damage: Some(Box::new(damage)), ..Self::new(ErrorCode::EventDamaged, message) }
+                let message = format!(
+                    "{damage}; ask the operator to restore the log from a backup{pass_over}"
+                );
+                Self {
+                    damage: Some(Box::new(damage)),
+                    ..Self::new(ErrorCode::EventDamaged, message)
+                }
             }
             Error::Store(error @ StoreError::Internal(_)) => Self::internal(&error),
         }

@@ -19,12 +19,12 @@ use super::rate::{Payer, RateSlot};
 use crate::App;
 use crate::crypto::sha256;
 
-/// JSON that is longer is read by a thread of its own, in turn: below that it takes some tens of microseconds,
-/// about what handing it over would.
+/// JSON that is longer is read by a thread of its own, in turn: below that it takes some tens of
+/// microseconds, about what handing it over would.
 const LARGE: usize = 32 << 10;
 
-/// An API key that works. Also charges the rate limits of its developer and its own, and counts the request
-/// among those of its developer.
+/// An API key that works. Also charges the rate limits of its developer and its own, and counts the
+/// request among those of its developer.
 pub(crate) struct Auth(pub(crate) Caller);
 
 impl FromRequestParts<Arc<App>> for Auth {
@@ -43,7 +43,9 @@ impl FromRequestParts<Arc<App>> for Auth {
             }
         }
         let caller = caller.ok_or_else(|| {
-            ApiError::unauthorized("give a working API key in the header `Authorization: Bearer gx_live_…`")
+            ApiError::unauthorized(
+                "give a working API key in the header `Authorization: Bearer gx_live_…`",
+            )
         })?;
         rate.note(app.developer_rates.take(caller.developer_id, Instant::now()))?;
         rate.note(app.key_rates.take(caller.key_id, Instant::now()))?;
@@ -56,7 +58,8 @@ impl FromRequestParts<Arc<App>> for Auth {
     }
 }
 
-/// Like [`Auth`], for calls that store something: refused while the developer stores as much as it may.
+/// Like [`Auth`], for calls that store something: refused while the developer stores as much as it
+/// may.
 pub(crate) struct Storing(pub(crate) Caller);
 
 impl FromRequestParts<Arc<App>> for Storing {
@@ -99,12 +102,16 @@ pub(crate) struct Json<T, const MOST: usize = { body::LARGEST }> {
     pub(crate) hash: [u8; 32],
 }
 
-impl<T: DeserializeOwned + Send + 'static, const MOST: usize> FromRequest<Arc<App>> for Json<T, MOST> {
+impl<T: DeserializeOwned + Send + 'static, const MOST: usize> FromRequest<Arc<App>>
+    for Json<T, MOST>
+{
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        let content_type =
+            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence =
+            content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(not_json());
         }
@@ -131,8 +138,9 @@ impl<T: DeserializeOwned, const MOST: usize> Json<T, MOST> {
             return Err(ApiError::bad_request("the body must be a JSON object"));
         }
         // `expected` in serde's messages says what to do; where it is, line and column.
-        let value = serde_json::from_slice(bytes)
-            .map_err(|error| ApiError::bad_request(format!("the body is not what is expected: {error}")))?;
+        let value = serde_json::from_slice(bytes).map_err(|error| {
+            ApiError::bad_request(format!("the body is not what is expected: {error}"))
+        })?;
         Ok(Self { value, hash: sha256(bytes) })
     }
 }
@@ -183,7 +191,11 @@ pub(crate) struct IdempotencyKey(Option<String>);
 
 impl IdempotencyKey {
     /// The key as it counts on `route` for a body with this hash.
-    pub(crate) fn on(self, route: &'static str, body_hash: [u8; 32]) -> Option<idempotency::IdempotencyKey> {
+    pub(crate) fn on(
+        self,
+        route: &'static str,
+        body_hash: [u8; 32],
+    ) -> Option<idempotency::IdempotencyKey> {
         self.0.map(|key| idempotency::IdempotencyKey { route, key, body_hash })
     }
 }
@@ -197,7 +209,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             Ok(key) if (1..=255).contains(&key.len()) && !key.trim().is_empty() => {
                 Ok(Self(Some(key.to_owned())))
             }
-            _ => Err(ApiError::bad_request("Idempotency-Key must be 1 to 255 visible ASCII characters")),
+            _ => Err(ApiError::bad_request(
+                "Idempotency-Key must be 1 to 255 visible ASCII characters",
+            )),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The Host header: nothing here depends on it, but where a proxy and a service read another host from the same
-//! request, one of them is deceived.
+//! The Host header: nothing here depends on it, but where a proxy and a service read another host
+//! from the same request, one of them is deceived.
 
 use http::{HeaderMap, HeaderValue, Version, header};
 
 use super::error::ApiError;
 
-/// Refuses what RFC 9112, section 3.2, says to refuse: a request of HTTP/1.1 without a Host, two Hosts, and what
-/// cannot be a host.
+/// Refuses what RFC 9112, section 3.2, says to refuse: a request of HTTP/1.1 without a Host, two
+/// Hosts, and what cannot be a host.
 pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -16,7 +16,8 @@ pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiErro
     }
 }
 
-/// A name, an address, or one in brackets, and perhaps a port: the characters of RFC 3986, section 3.2.2.
+/// A name, an address, or one in brackets, and perhaps a port: the characters of RFC 3986, section
+/// 3.2.2.
 fn can_be_host(value: &HeaderValue) -> bool {
     // RFC 9112, section 3.2: empty where the target has no authority.
     if value.is_empty() {
@@ -25,7 +26,8 @@ fn can_be_host(value: &HeaderValue) -> bool {
     let Ok(authority) = http::uri::Authority::try_from(value.as_bytes()) else { return false };
     let host = authority.host();
     let is_port_good = authority.port_u16().is_some() || authority.as_str() == host;
-    let is_name_good = host.starts_with('[') || !host.trim_end_matches('.').split('.').any(str::is_empty);
+    let is_name_good =
+        host.starts_with('[') || !host.trim_end_matches('.').split('.').any(str::is_empty);
     // Proxies read a user or a list in different ways.
     is_port_good && is_name_good && !value.as_bytes().iter().any(|byte| b",@".contains(byte))
 }
@@ -43,8 +45,14 @@ mod tests {
             }
             check(version, &headers).is_ok()
         };
-        for host in ["a.example", "a.example:8080", "127.0.0.1:1", "[::1]:8080", "xn--bcher-kva.example", ""]
-        {
+        for host in [
+            "a.example",
+            "a.example:8080",
+            "127.0.0.1:1",
+            "[::1]:8080",
+            "xn--bcher-kva.example",
+            "",
+        ] {
             assert!(check(Version::HTTP_11, &[host]), "{host}");
         }
         for host in [

@@ -33,7 +33,11 @@ impl fmt::Display for RequestId {
 
 /// Surrounds every request. The path is logged as its route, never with its query: tickets,
 /// consent links and session tokens stand there.
-pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn observe(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let id = TokenId::from_parts(app.clock.now().millis(), SystemRng.bits()).to_string();
     let id = RequestId(format!("req_{}", id.trim_start_matches(TokenId::PREFIX)).into());
@@ -41,8 +45,10 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(rate.clone());
     let method = request.method().clone();
-    let route =
-        request.extensions().get::<MatchedPath>().map_or("unmatched".into(), |path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched".into(), |path| path.as_str().to_owned());
 
     let from = request.extensions().get::<Arc<Connection>>().cloned();
 
@@ -77,8 +83,11 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
 
     let status = response.status().as_u16();
     let seconds = started.elapsed().as_secs_f64();
-    let labels =
-        [("method", method_label(&method)), ("route", route.clone()), ("status", status.to_string())];
+    let labels = [
+        ("method", method_label(&method)),
+        ("route", route.clone()),
+        ("status", status.to_string()),
+    ];
     metrics::histogram!("grantex_http_request_seconds", &labels).record(seconds);
     if status >= 500 {
         tracing::warn!(%id, %method, route, status, seconds, "request failed");
@@ -106,9 +115,12 @@ fn admit(request: &Request, from: Option<&Connection>) -> Result<(), ApiError> {
 fn method_label(method: &Method) -> String {
     // A client can make up methods; a metric must not grow with them.
     match *method {
-        Method::GET | Method::POST | Method::PATCH | Method::DELETE | Method::HEAD | Method::OPTIONS => {
-            method.to_string()
-        }
+        Method::GET
+        | Method::POST
+        | Method::PATCH
+        | Method::DELETE
+        | Method::HEAD
+        | Method::OPTIONS => method.to_string(),
         _ => "other".into(),
     }
 }

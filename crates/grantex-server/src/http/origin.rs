@@ -5,8 +5,8 @@ use url::Url;
 /// Any page's origin.
 const ANY: &str = "*";
 
-/// An origin as browsers send it: scheme and host in lower case, no default port, nothing after them. Fails with what
-/// to write for one that no browser can send.
+/// An origin as browsers send it: scheme and host in lower case, no default port, nothing after
+/// them. Fails with what to write for one that no browser can send.
 pub fn allowed_origin(text: &str) -> Result<String, String> {
     let text = text.trim();
     // A page in a sandbox or from a file has the origin `null`.
@@ -42,7 +42,11 @@ pub fn allowed_origin(text: &str) -> Result<String, String> {
         || url.fragment().is_some()
         || !url.username().is_empty()
         || url.password().is_some();
-    if has_more { Err(never(&format!("it is only scheme, host and port, {sent:?}"))) } else { Ok(sent) }
+    if has_more {
+        Err(never(&format!("it is only scheme, host and port, {sent:?}")))
+    } else {
+        Ok(sent)
+    }
 }
 
 /// The path of a public base: nothing, or as in `/auth`.

@@ -26,7 +26,8 @@ pub(crate) struct ListQuery {
     /// Documented by each route with its own kind of id.
     #[param(ignore)]
     after: Option<String>,
-    /// Page number, from 1; instead of `after`. Reaches the first 10,000 items; `after` goes further.
+    /// Page number, from 1; instead of `after`. Reaches the first 10,000 items; `after` goes
+    /// further.
     #[param(minimum = 1)]
     page: Option<u32>,
     /// Items a page, with `page`.
@@ -47,12 +48,18 @@ impl ListQuery {
 
     /// Like [`page`](Self::page), with another size when none is asked for.
     pub(crate) fn page_of<Id: FromStr>(&self, default: u32) -> ApiResult<Page<Id>> {
-        if [self.limit, self.page_size].into_iter().flatten().any(|size| !(1..=LARGEST_PAGE).contains(&size))
+        if [self.limit, self.page_size]
+            .into_iter()
+            .flatten()
+            .any(|size| !(1..=LARGEST_PAGE).contains(&size))
         {
-            return Err(ApiError::bad_request(format!("limit and pageSize must be 1 to {LARGEST_PAGE}")));
+            return Err(ApiError::bad_request(format!(
+                "limit and pageSize must be 1 to {LARGEST_PAGE}"
+            )));
         }
         let size = self.limit.or(self.page_size).unwrap_or(default);
-        let passed_over = self.page.unwrap_or(1).checked_sub(1).map(|pages| pages.saturating_mul(size));
+        let passed_over =
+            self.page.unwrap_or(1).checked_sub(1).map(|pages| pages.saturating_mul(size));
         let offset = passed_over.ok_or_else(|| ApiError::bad_request("page must be at least 1"))?;
         if offset > FURTHEST_BY_NUMBER {
             return Err(ApiError::bad_request(format!(
@@ -61,19 +68,28 @@ impl ListQuery {
             )));
         }
         let after = self.after.as_deref().map(str::parse).transpose();
-        let after =
-            after.map_err(|_| ApiError::bad_request("after must be the nextCursor of a page before"))?;
+        let after = after
+            .map_err(|_| ApiError::bad_request("after must be the nextCursor of a page before"))?;
         Ok(Page { after, offset: u64::from(offset), limit: size.saturating_add(1) })
     }
 }
 
-/// Like [`next_cursor`], for a list of which a filter hides some: it may stop before its page is full.
-pub(crate) fn next_sifted<T, Id>(found: &mut Sifted<T, Id>, limit: u32, id: impl Fn(&T) -> Id) -> Option<Id> {
+/// Like [`next_cursor`], for a list of which a filter hides some: it may stop before its page is
+/// full.
+pub(crate) fn next_sifted<T, Id>(
+    found: &mut Sifted<T, Id>,
+    limit: u32,
+    id: impl Fn(&T) -> Id,
+) -> Option<Id> {
     next_cursor(&mut found.rows, limit, id).or(found.stopped_at.take())
 }
 
 /// Takes the surplus row off and names the cursor of the next page, if there is one.
-pub(crate) fn next_cursor<T, Id>(rows: &mut Vec<T>, limit: u32, id: impl Fn(&T) -> Id) -> Option<Id> {
+pub(crate) fn next_cursor<T, Id>(
+    rows: &mut Vec<T>,
+    limit: u32,
+    id: impl Fn(&T) -> Id,
+) -> Option<Id> {
     if rows.len() < limit as usize {
         return None;
     }

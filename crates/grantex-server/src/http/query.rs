@@ -18,8 +18,8 @@ pub(crate) trait Known: DeserializeOwned {
     const NAMES: &'static [&'static str];
 }
 
-/// Query parameters beside which others may stand: browsers and proxies add their own to the addresses of streams and
-/// pages.
+/// Query parameters beside which others may stand: browsers and proxies add their own to the
+/// addresses of streams and pages.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: Known, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -30,7 +30,8 @@ impl<T: Known, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Query parameters of a list. Any other is refused: a filter with a typing mistake would show everything.
+/// Query parameters of a list. Any other is refused: a filter with a typing mistake would show
+/// everything.
 pub(crate) struct ListParams<T>(pub(crate) T);
 
 impl<T: Selection, S: Send + Sync> FromRequestParts<S> for ListParams<T> {
@@ -87,7 +88,8 @@ fn read<T: Known>(uri: &Uri) -> ApiResult<T> {
             )));
         }
     }
-    let Query(value) = Query::try_from_uri(uri).map_err(|error| ApiError::bad_request(error.body_text()))?;
+    let Query(value) =
+        Query::try_from_uri(uri).map_err(|error| ApiError::bad_request(error.body_text()))?;
     Ok(value)
 }
 

@@ -74,7 +74,8 @@ impl<K: Eq + Hash> Buckets<K> {
         }
         let wanted = f64::from(count).min(self.burst);
         let mut state = self.state.lock();
-        if state.by_key.len() >= MOST_BUCKETS && now.saturating_duration_since(state.swept) >= SWEEP {
+        if state.by_key.len() >= MOST_BUCKETS && now.saturating_duration_since(state.swept) >= SWEEP
+        {
             state.swept = now;
             state.by_key.retain(|_, bucket| self.filled(*bucket, now) < self.burst);
         }
@@ -107,7 +108,11 @@ impl<K: Eq + Hash> Buckets<K> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative, bounded by u32")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "never negative, bounded by u32"
+)]
 fn whole(value: f64) -> u64 {
     value as u64
 }
@@ -136,8 +141,8 @@ impl Signups {
     }
 }
 
-/// What limits know of a request: how the one that applied reaches the headers of the answer, whose the request
-/// is, and what ends with it.
+/// What limits know of a request: how the one that applied reaches the headers of the answer, whose
+/// the request is, and what ends with it.
 #[derive(Clone, Default)]
 pub(crate) struct RateSlot(Arc<Mutex<Known>>);
 
@@ -181,7 +186,9 @@ impl RateSlot {
         let payer = self.0.lock().from.as_ref().map(|(payer, _)| *payer);
         match payer {
             Some(Payer::Developer(id)) => self.note(app.developer_rates.take_many(id, tokens, now)),
-            Some(Payer::Address(address)) => self.note(app.address_rates.take_many(address, tokens, now)),
+            Some(Payer::Address(address)) => {
+                self.note(app.address_rates.take_many(address, tokens, now))
+            }
             None => Ok(()),
         }
     }
@@ -260,7 +267,10 @@ mod tests {
         for key in 0..3 {
             assert!(buckets.take(MOST_BUCKETS + key, later).unwrap().is_ok());
         }
-        assert!(buckets.take(MOST_BUCKETS + 3, later).unwrap().is_err(), "those without room share one");
+        assert!(
+            buckets.take(MOST_BUCKETS + 3, later).unwrap().is_err(),
+            "those without room share one"
+        );
         assert!(buckets.take(7, later).unwrap().is_ok(), "whoever has one keeps it");
         assert_eq!(buckets.state.lock().by_key.len(), MOST_BUCKETS);
         let much_later = start + Duration::from_secs(3600);
@@ -271,7 +281,9 @@ mod tests {
     #[test]
     fn zero_switches_off() {
         assert!(
-            Buckets::new("requests", Rate { per_second: 0.0, burst: 0 }).take((), Instant::now()).is_none()
+            Buckets::new("requests", Rate { per_second: 0.0, burst: 0 })
+                .take((), Instant::now())
+                .is_none()
         );
     }
 }

@@ -40,20 +40,21 @@ static NOT_ACCEPTED: Reached = Reached::new("descriptors");
 /// Connections that the address for metrics alone may have.
 const METRICS_CONNECTIONS: usize = 32;
 
-/// How long a connection is kept after its last answer for a client that still sends the body of a request: the
-/// answer would be lost if the socket were closed with bytes unread.
+/// How long a connection is kept after its last answer for a client that still sends the body of a
+/// request: the answer would be lost if the socket were closed with bytes unread.
 const LINGER: Duration = Duration::from_secs(2);
 /// How much of such a body is read and thrown away.
 const LINGER_BYTES: usize = 2 << 20;
 /// How much at a time.
 const LINGER_BUFFER: usize = 16 << 10;
-/// How much of a request's head HTTP takes (431 beyond), and how much of an answer it buffers above the socket: the
-/// most that a client who sends half a head, or stops reading, holds there. Heads have some hundred bytes; what may
-/// be long in one is a session, a cookie or a ticket.
+/// How much of a request's head HTTP takes (431 beyond), and how much of an answer it buffers above
+/// the socket: the most that a client who sends half a head, or stops reading, holds there. Heads
+/// have some hundred bytes; what may be long in one is a session, a cookie or a ticket.
 const BUFFER: usize = 16 << 10;
 /// The socket's own send buffer. The kernel would let it grow to megabytes for each reader.
 const SOCKET_BUFFER: usize = 256 << 10;
-/// The part of the drain time over which streams are ended. The rest is for what they have to take yet.
+/// The part of the drain time over which streams are ended. The rest is for what they have to take
+/// yet.
 const ENDING: (u32, u32) = (3, 4);
 /// The part after which whatever is left is cut. The rest is for closing the store.
 const CUTTING: (u32, u32) = (15, 16);
@@ -75,9 +76,9 @@ impl Tls {
 
 /// Serves `router` until `shutdown`, then lets streams and requests end.
 ///
-/// At shutdown no further connection is accepted, `/readyz` turns 503, streams are ended spread over most of the
-/// drain time, requests finish, further ones are refused, and what is left is cut: it takes no longer than the drain
-/// time, whatever the other ends do.
+/// At shutdown no further connection is accepted, `/readyz` turns 503, streams are ended spread
+/// over most of the drain time, requests finish, further ones are refused, and what is left is cut:
+/// it takes no longer than the drain time, whatever the other ends do.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
@@ -91,7 +92,11 @@ pub async fn serve(
 }
 
 /// Serves only metrics, on listeners of their own.
-pub async fn serve_metrics(listeners: Vec<TcpListener>, app: Arc<App>, shutdown: CancellationToken) {
+pub async fn serve_metrics(
+    listeners: Vec<TcpListener>,
+    app: Arc<App>,
+    shutdown: CancellationToken,
+) {
     let places = Connections::new(
         &ConnectionSettings { most: METRICS_CONNECTIONS, ..app.settings.connections.clone() },
         false,
@@ -128,12 +133,17 @@ async fn serve_among(
         let Some(place) = places.admit(address.ip(), tls.is_some()) else { continue };
         prepare(&stream, app.settings.streams.stall_timeout);
         let (router, app) = (router.clone(), Arc::clone(&app));
-        let tasks =
-            Tasks { ending: ending.clone(), connections: connections.clone(), streams: streams.clone() };
+        let tasks = Tasks {
+            ending: ending.clone(),
+            connections: connections.clone(),
+            streams: streams.clone(),
+        };
         let serving = async move {
             let first = tokio::time::sleep(app.settings.connections.first_request);
             tokio::pin!(first);
-            let Some(tls) = tls else { return connection(stream, place, router, &app, tasks, first).await };
+            let Some(tls) = tls else {
+                return connection(stream, place, router, &app, tasks, first).await;
+            };
             let shared = Arc::clone(place.connection());
             tokio::select! {
                 shaken = tls.accept(stream) => match shaken {
@@ -224,17 +234,21 @@ async fn connection<S>(
         move |mut request: Request<Incoming>| {
             shared.begins(!request.body().is_end_stream());
             request.extensions_mut().insert(Arc::clone(&shared));
-            let (router, offered, shared) = (router.clone(), Arc::clone(&offered), Arc::clone(&shared));
+            let (router, offered, shared) =
+                (router.clone(), Arc::clone(&offered), Arc::clone(&shared));
             let (method, version) = (request.method().clone(), request.version());
             async move {
-                let mut response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+                let mut response =
+                    router.oneshot(request).await.unwrap_or_else(|never| match never {});
                 if let Some(stream) = takeover::take(&method, version, &mut response) {
                     *offered.lock() = Some(stream);
                     // The socket is taken away before this could be answered.
                     std::future::pending::<()>().await;
                 }
                 if shared.ends_after_answer() {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 shared.has_answered();
                 Ok::<_, Infallible>(response)
@@ -252,9 +266,10 @@ async fn connection<S>(
             Poll::Ready(served) => Poll::Ready(Served::Ended(served)),
             // What was answered before has to be on its way first.
             Poll::Pending if shared.is_blocked.load(Ordering::Relaxed) => Poll::Pending,
-            Poll::Pending => {
-                offered.lock().take().map_or(Poll::Pending, |stream| Poll::Ready(Served::Taken(stream)))
-            }
+            Poll::Pending => offered
+                .lock()
+                .take()
+                .map_or(Poll::Pending, |stream| Poll::Ready(Served::Taken(stream))),
         });
         tokio::select! {
             served = served => match served {

@@ -1,5 +1,6 @@
-//! What requests use together, and each developer's share of it: requests that are worked on, bytes of bodies in
-//! memory, turns at heavy work. Whoever has no API key has one share with all the others who have none.
+//! What requests use together, and each developer's share of it: requests that are worked on, bytes
+//! of bodies in memory, turns at heavy work. Whoever has no API key has one share with all the
+//! others who have none.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +37,8 @@ struct Working {
 #[derive(Default)]
 struct Share {
     body_bytes: AtomicUsize,
-    /// One turn at a time, so that the queue for heavy work holds one request of each developer at most.
+    /// One turn at a time, so that the queue for heavy work holds one request of each developer at
+    /// most.
     heavy: OnceLock<Arc<Semaphore>>,
 }
 
@@ -58,8 +60,10 @@ impl Shares {
         let mut by_developer = self.by_developer.lock();
         let working = by_developer.entry(developer).or_default();
         if working.requests >= self.most_requests {
-            let message =
-                format!("{} requests of this developer are being worked on; try again", self.most_requests);
+            let message = format!(
+                "{} requests of this developer are being worked on; try again",
+                self.most_requests
+            );
             return Err(ApiError::new(ErrorCode::RateLimited, message).retry_after(1));
         }
         working.requests = working.requests.saturating_add(1);
@@ -141,8 +145,8 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Sets so much more aside. A share may be as large as what is free: so one takes half at most, the next a
-    /// third, and whoever comes after many still finds something.
+    /// Sets so much more aside. A share may be as large as what is free: so one takes half at most,
+    /// the next a third, and whoever comes after many still finds something.
     pub(crate) fn grow(&mut self, by: usize) -> Result<(), ApiError> {
         let add = |count: &AtomicUsize| count.fetch_add(by, Ordering::Relaxed).saturating_add(by);
         let free = self.among.most_body_bytes.checked_sub(add(&self.among.body_bytes));
@@ -154,8 +158,11 @@ impl Room {
         BODY_BYTES.note(
             "bodies wait in memory for the rest of them, or to be worked on; `--body-bytes` bounds them",
         );
-        Err(ApiError::new(ErrorCode::Unavailable, "too many large bodies are on their way; try again")
-            .retry_after(1))
+        Err(ApiError::new(
+            ErrorCode::Unavailable,
+            "too many large bodies are on their way; try again",
+        )
+        .retry_after(1))
     }
 }
 
@@ -192,7 +199,10 @@ mod tests {
         let mut rooms = Vec::new();
         for (entered, most) in developers.chain([all.stranger()]).zip([60, 30, 15, 7, 4_usize]) {
             let before = all.body_bytes();
-            assert!(entered.room().grow(most.saturating_add(1)).is_err(), "more than is free beside it");
+            assert!(
+                entered.room().grow(most.saturating_add(1)).is_err(),
+                "more than is free beside it"
+            );
             assert_eq!(all.body_bytes(), before, "what was refused is given back");
             let mut room = entered.room();
             room.grow(most).ok().unwrap();
@@ -205,8 +215,11 @@ mod tests {
 
     #[test]
     fn zero_switches_off() {
-        let all =
-            Shares::new(&RequestSettings { most_at_once: 0, body_bytes: 0, ..RequestSettings::default() });
+        let all = Shares::new(&RequestSettings {
+            most_at_once: 0,
+            body_bytes: 0,
+            ..RequestSettings::default()
+        });
         let entered: Vec<_> = (0..2000).map(|_| all.enter(developer(1)).ok().unwrap()).collect();
         assert!(entered.iter().all(|entered| entered.room().grow(1 << 40).is_ok()));
     }

@@ -1,4 +1,5 @@
-//! Something that is said once and heard by one task: a word, where a channel would be a hundred bytes.
+//! Something that is said once and heard by one task: a word, where a channel would be a hundred
+//! bytes.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};

@@ -1,8 +1,9 @@
 //! Answers that take their socket with them.
 //!
-//! A stream lives for hours and does nothing but write. What HTTP keeps for a connection – buffers, the state
-//! of a request, a body behind a trait – is many times what that needs. So once the answer's head is decided,
-//! the socket leaves hyper: the head is written here, and then a task of its own writes events.
+//! A stream lives for hours and does nothing but write. What HTTP keeps for a connection – buffers,
+//! the state of a request, a body behind a trait – is many times what that needs. So once the
+//! answer's head is decided, the socket leaves hyper: the head is written here, and then a task of
+//! its own writes events.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -39,7 +40,11 @@ pub(super) struct TakenOver {
 }
 
 /// The stream that an answer begins, if it begins one.
-pub(super) fn take(method: &Method, version: Version, response: &mut Response) -> Option<Box<TakenOver>> {
+pub(super) fn take(
+    method: &Method,
+    version: Version,
+    response: &mut Response,
+) -> Option<Box<TakenOver>> {
     let Streaming(streaming) = response.extensions_mut().remove()?;
     let stream = streaming.lock().take()?;
     if method != Method::GET {

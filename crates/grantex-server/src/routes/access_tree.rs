@@ -16,8 +16,8 @@ use super::scopes::ScopeText;
 /// people read at once.
 const MOST_SHOWN: u32 = 200;
 
-/// Scopes that the page shows of one grant: with those of all grants it stays a few megabytes at worst. The question
-/// before a revocation shows all.
+/// Scopes that the page shows of one grant: with those of all grants it stays a few megabytes at
+/// worst. The question before a revocation shows all.
 const MOST_SCOPES: usize = 20;
 
 /// What one page shows.
@@ -58,7 +58,11 @@ impl Access {
         principal_id: &str,
         after: Option<GrantId>,
     ) -> grantex_core::Result<Self> {
-        let of = |status| GrantFilter { principal_id: Some(principal_id.to_owned()), status, agent_id: None };
+        let of = |status| GrantFilter {
+            principal_id: Some(principal_id.to_owned()),
+            status,
+            agent_id: None,
+        };
         let page = Page { after, offset: 0, limit: MOST_SHOWN.saturating_add(1) };
         let active = grants::list(store, developer, &of(Some(GrantStatus::Active)), page)?;
         let (mut shown, mut older) = (active.rows, active.stopped_at);
@@ -74,7 +78,8 @@ impl Access {
             shown.extend(newest.into_iter().filter(|grant| !grant.is_active(store.now())));
         }
         shown.sort_by_key(|grant| std::cmp::Reverse(grant.id));
-        let mut loader = Loader { store, developer, agents: HashMap::new(), scopes: HashMap::new() };
+        let mut loader =
+            Loader { store, developer, agents: HashMap::new(), scopes: HashMap::new() };
         let (mut in_force, mut ended) = (Vec::new(), Vec::new());
         for tree in trees(&shown) {
             let is_active = tree.iter().any(|(grant, _)| grant.is_active(store.now()));

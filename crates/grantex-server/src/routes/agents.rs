@@ -18,7 +18,12 @@ use crate::http::page::{ListQuery, next_cursor};
 use crate::http::query::ListParams;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, update_by_post, delete))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(
+        get,
+        update,
+        update_by_post,
+        delete
+    ))
 }
 
 /// Register an agent
@@ -60,7 +65,11 @@ async fn list(
 /// Get an agent
 #[utoipa::path(get, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
     responses((status = 200, description = "The agent", body = Agent)))]
-async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<AgentId>) -> ApiResult<Body<Agent>> {
+async fn get(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(id): Id<AgentId>,
+) -> ApiResult<Body<Agent>> {
     Ok(Body(app.read(caller.developer_id, move |store| agents::get(store, &caller, id)).await?))
 }
 
@@ -78,8 +87,10 @@ async fn update(
     Json { value: request, .. }: Json<UpdateAgentRequest>,
 ) -> ApiResult<Body<Agent>> {
     Ok(Body(
-        app.write(caller.developer_id, "update_agent", move |tx| agents::update(tx, &caller, id, request))
-            .await?,
+        app.write(caller.developer_id, "update_agent", move |tx| {
+            agents::update(tx, &caller, id, request)
+        })
+        .await?,
     ))
 }
 
@@ -108,6 +119,7 @@ async fn delete(
     State(app): State<Arc<App>>,
     Id(id): Id<AgentId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, "delete_agent", move |tx| agents::delete(tx, &caller, id)).await?;
+    app.write(caller.developer_id, "delete_agent", move |tx| agents::delete(tx, &caller, id))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -22,8 +22,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Read the audit trail
 ///
-/// Who changed what outside the event log, newest first: API keys, principals' sessions, and what the operator
-/// of the service did to this developer.
+/// Who changed what outside the event log, newest first: API keys, principals' sessions, and what
+/// the operator of the service did to this developer.
 #[utoipa::path(get, path = "/v1/audit/entries", tag = "Developers", params(ListQuery, ("after" = Option<AuditId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The entries", body = AuditEntryList)))]
 async fn list(

@@ -9,7 +9,8 @@ use grantex_core::model::AuthRequest;
 use grantex_core::store::Scope;
 use grantex_core::usecase::{consent, idempotency};
 use grantex_types::api::authorization::{
-    ApproveResponse, AuthorizeRequest, AuthorizeResponse, ConsentRequest, ConsentStatus, DenyResponse,
+    ApproveResponse, AuthorizeRequest, AuthorizeResponse, ConsentRequest, ConsentStatus,
+    DenyResponse,
 };
 use grantex_types::{AuthRequestId, ErrorCode};
 use http::StatusCode;
@@ -123,7 +124,8 @@ async fn approve(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<ApproveResponse>> {
     require_public_api(&app)?;
-    let request = app.write(Scope::Global, "approve_consent", move |tx| consent::approve(tx, id)).await?;
+    let request =
+        app.write(Scope::Global, "approve_consent", move |tx| consent::approve(tx, id)).await?;
     Ok(Body(approved(&app, request)))
 }
 

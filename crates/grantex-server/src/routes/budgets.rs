@@ -66,7 +66,9 @@ async fn debit(
 ) -> ApiResult<Body<DebitResponse>> {
     let key = key.on("POST /v1/budget/debit", hash);
     let debited = app.write(caller.developer_id, "debit_budget", move |tx| {
-        idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| budgets::debit(tx, &caller, &request))
+        idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
+            budgets::debit(tx, &caller, &request)
+        })
     });
     Ok(Body(debited.await?))
 }
@@ -80,7 +82,9 @@ async fn balance(
     State(app): State<Arc<App>>,
     Id(grant): Id<GrantId>,
 ) -> ApiResult<Body<Budget>> {
-    Ok(Body(app.read(caller.developer_id, move |store| budgets::balance(store, &caller, grant)).await?))
+    Ok(Body(
+        app.read(caller.developer_id, move |store| budgets::balance(store, &caller, grant)).await?,
+    ))
 }
 
 /// List a grant's debits
@@ -95,7 +99,9 @@ async fn transactions(
 ) -> ApiResult<Body<TransactionList>> {
     let page = list.page_of(DEFAULT_TRANSACTIONS)?;
     let (mut transactions, total) = app
-        .read_long(caller.developer_id, move |store| budgets::transactions(store, &caller, grant, page))
+        .read_long(caller.developer_id, move |store| {
+            budgets::transactions(store, &caller, grant, page)
+        })
         .await?;
     let next_cursor = next_cursor(&mut transactions, page.limit, |transaction| transaction.id);
     Ok(Body(TransactionList { transactions, total, next_cursor }))
@@ -110,8 +116,9 @@ async fn list(
     ListParams(list): ListParams<ListQuery>,
 ) -> ApiResult<Body<BudgetList>> {
     let page = list.page()?;
-    let mut allocations =
-        app.read_long(caller.developer_id, move |store| budgets::list(store, &caller, page)).await?;
+    let mut allocations = app
+        .read_long(caller.developer_id, move |store| budgets::list(store, &caller, page))
+        .await?;
     let next_cursor = next_cursor(&mut allocations, page.limit, |budget| budget.id);
     Ok(Body(BudgetList { allocations, next_cursor }))
 }

@@ -24,7 +24,8 @@ use crate::http::extract::Public;
 use crate::http::query::{Known, Params};
 
 /// What stays as it is in a query's value: RFC 3986's unreserved characters.
-const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const QUERY_VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The purpose that form tokens are bound to.
 const FORM: &str = "consent-form";
@@ -81,7 +82,12 @@ pub(super) async fn show(
             let scopes = scopes
                 .map(|scope| ScopeText::load(store, request.developer_id, scope))
                 .collect::<grantex_core::Result<Vec<_>>>()?;
-            Ok(Ok((request, agent, developer.map(|developer| developer.name).unwrap_or_default(), scopes)))
+            Ok(Ok((
+                request,
+                agent,
+                developer.map(|developer| developer.name).unwrap_or_default(),
+                scopes,
+            )))
         })
         .await?;
     let (request, agent, developer, scopes) = match undecided {
@@ -138,9 +144,11 @@ pub(super) async fn decide(
 ) -> Result<Response, PageError> {
     let id = parse_id(&form.req)?;
     if !app.secrets.form_token_is(FORM, &id.to_string(), &form.token) {
-        return Err(
-            ApiError::new(ErrorCode::Forbidden, "open the consent link again and decide there").into()
-        );
+        return Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "open the consent link again and decide there",
+        )
+        .into());
     }
     let wanted = match form.choice.as_str() {
         "approve" => ConsentStatus::Approved,
@@ -155,14 +163,16 @@ pub(super) async fn decide(
         .await;
     let request = match decided {
         Ok(request) => request,
-        Err(error) if error.code == ErrorCode::Gone => match decided_before(&app, id, wanted).await? {
-            Before::Alike(request) => *request,
-            Before::Otherwise(mut decided) => {
-                decided.is_too_late = true;
-                return Ok(decided.respond());
+        Err(error) if error.code == ErrorCode::Gone => {
+            match decided_before(&app, id, wanted).await? {
+                Before::Alike(request) => *request,
+                Before::Otherwise(mut decided) => {
+                    decided.is_too_late = true;
+                    return Ok(decided.respond());
+                }
+                Before::Not => return Err(error.into()),
             }
-            Before::Not => return Err(error.into()),
-        },
+        }
         Err(error) => return Err(error.into()),
     };
     Ok(outcome(&app, &request))
@@ -199,11 +209,15 @@ fn outcome(app: &App, request: &AuthRequest) -> Response {
         let text = "You gave access. If the application asks for a code, give it this one:";
         return message("Approved", text, code.as_deref());
     }
-    message("Denied", "You gave no access. The application gets nothing. You can close this page.", None)
+    message(
+        "Denied",
+        "You gave no access. The application gets nothing. You can close this page.",
+        None,
+    )
 }
 
-/// The redirect with the code or the refusal, the state, and whose answer it is (RFC 9207): a client that
-/// uses several services can tell that the answer comes from the one it asked.
+/// The redirect with the code or the refusal, the state, and whose answer it is (RFC 9207): a
+/// client that uses several services can tell that the answer comes from the one it asked.
 fn redirect(target: &str, code: Option<&str>, state: Option<&str>, issuer: &str) -> String {
     let mut url = target.to_owned();
     let mut add = |name: &str, value: &str| {
@@ -241,7 +255,9 @@ mod tests {
 
     #[test]
     fn lifetimes_in_words() {
-        for (text, words) in [("24h", "1 day"), ("90m", "90 minutes"), ("1h", "1 hour"), ("1s", "1 second")] {
+        for (text, words) in
+            [("24h", "1 day"), ("90m", "90 minutes"), ("1h", "1 hour"), ("1s", "1 second")]
+        {
             assert_eq!(in_words(text.parse().unwrap()), words);
         }
     }

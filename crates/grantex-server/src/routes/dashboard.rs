@@ -1,7 +1,8 @@
 //! The page on which principals see and revoke their own grants.
 //!
-//! The link that opens it holds the session's token once: the token goes into a cookie, and the browser to an address
-//! without it. Forms carry a token of their own, bound to the session: a form on another site does not have it.
+//! The link that opens it holds the session's token once: the token goes into a cookie, and the
+//! browser to an address without it. Forms carry a token of their own, bound to the session: a form
+//! on another site does not have it.
 
 use std::sync::Arc;
 
@@ -53,7 +54,9 @@ impl FromRequestParts<Arc<App>> for Visitor {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, PageError> {
         Public::from_request_parts(parts, app).await?;
         let token = cookie(&parts.headers).ok_or_else(|| {
-            ApiError::unauthorized("this browser has no session; open the link from the application again")
+            ApiError::unauthorized(
+                "this browser has no session; open the link from the application again",
+            )
         })?;
         Ok(Self(Principal::load(app, token).await?))
     }
@@ -61,15 +64,22 @@ impl FromRequestParts<Arc<App>> for Visitor {
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut pairs =
+        values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
 
 /// Puts a cookie into an answer; one without an age is removed by the browser.
-fn set_cookie(app: &App, response: &mut Response, value: &str, max_age_seconds: u64) -> ApiResult<()> {
+fn set_cookie(
+    app: &App,
+    response: &mut Response,
+    value: &str,
+    max_age_seconds: u64,
+) -> ApiResult<()> {
     let base = &app.settings.public_base;
     let secure = if base.starts_with("https://") { "; Secure" } else { "" };
-    // Lax: the link that opens the page stands on another site, and forms on other sites get no cookie.
+    // Lax: the link that opens the page stands on another site, and forms on other sites get no
+    // cookie.
     let text = format!(
         "{COOKIE}={value}; Path={}; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}",
         cookie_path(base)
@@ -112,9 +122,11 @@ pub(super) async fn show(
     let Visitor(principal) = Visitor::from_request_parts(&mut parts, &app).await?;
     let after = query.after.as_deref().map(str::parse::<GrantId>).transpose();
     let after = after.map_err(|_| ApiError::not_found("such page of your access"))?;
-    let (developer, principal_id) = (principal.developer_id, principal.session.principal_id.clone());
-    let access =
-        app.read_long(developer, move |store| Access::load(store, developer, &principal_id, after)).await?;
+    let (developer, principal_id) =
+        (principal.developer_id, principal.session.principal_id.clone());
+    let access = app
+        .read_long(developer, move |store| Access::load(store, developer, &principal_id, after))
+        .await?;
     let session = &principal.session;
     let dashboard = Dashboard {
         principal: &shown(&session.principal_id),
@@ -149,8 +161,9 @@ pub(super) async fn ask(
 ) -> Result<Response, PageError> {
     let id = query.grant.parse().map_err(|_| ApiError::not_found("grant"))?;
     let (developer, principal_id) = (principal.developer_id, principal.session.principal_id);
-    let question =
-        app.read_long(developer, move |store| Revoke::load(store, developer, &principal_id, id)).await?;
+    let question = app
+        .read_long(developer, move |store| Revoke::load(store, developer, &principal_id, id))
+        .await?;
     let Some(mut question) = question else {
         return Ok(Redirect::to("../dashboard").into_response());
     };

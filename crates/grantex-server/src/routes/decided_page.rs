@@ -47,7 +47,9 @@ impl Decided {
             None => None,
         };
         let spent = match &grant {
-            Some(grant) => store.budget(request.developer_id, grant.id)?.map(|budget| spent(&budget)),
+            Some(grant) => {
+                store.budget(request.developer_id, grant.id)?.map(|budget| spent(&budget))
+            }
             None => None,
         };
         let is_denied = request.status == ConsentStatus::Denied;
@@ -61,8 +63,11 @@ impl Decided {
         Ok(Some(Self {
             title: if is_denied { "You denied this" } else { "You approved this" },
             is_too_late: false,
-            agent: agent.map_or_else(|| "A deleted agent".into(), |agent| shown(&agent.name).into_owned()),
-            developer: developer.map(|developer| shown(&developer.name).into_owned()).unwrap_or_default(),
+            agent: agent
+                .map_or_else(|| "A deleted agent".into(), |agent| shown(&agent.name).into_owned()),
+            developer: developer
+                .map(|developer| shown(&developer.name).into_owned())
+                .unwrap_or_default(),
             principal: shown(&request.principal_id).into_owned(),
             what: if is_denied { "Denied" } else { "Approved" },
             when: readable(at),
@@ -111,6 +116,7 @@ fn standing(request: &AuthRequest, grant: Option<&Grant>, now: Timestamp) -> (St
         let next = "Go back to the application. If it does not go on, start again there.";
         return (timeless("The application has not picked up the access yet"), next);
     }
-    let state = timeless("The application did not pick up the access in time, so the agent has none");
+    let state =
+        timeless("The application did not pick up the access in time, so the agent has none");
     (state, "To give access, start again in the application.")
 }

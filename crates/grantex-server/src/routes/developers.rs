@@ -8,8 +8,8 @@ use axum::extract::State;
 use grantex_core::model::{self, Actor};
 use grantex_core::usecase::developers;
 use grantex_types::api::developers::{
-    ApiKey, CreateKeyRequest, CreateKeyResponse, Developer, KeyList, RotateKeyResponse, SignupRequest,
-    SignupResponse,
+    ApiKey, CreateKeyRequest, CreateKeyResponse, Developer, KeyList, RotateKeyResponse,
+    SignupRequest, SignupResponse,
 };
 use grantex_types::{ErrorCode, KeyId};
 use http::StatusCode;
@@ -36,8 +36,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Sign up
 ///
-/// Makes a developer with a first API key. The key is shown this one time. Signups have a rate limit of their
-/// own, for each address and in all.
+/// Makes a developer with a first API key. The key is shown this one time. Signups have a rate
+/// limit of their own, for each address and in all.
 #[utoipa::path(post, path = "/v1/signup", tag = "Developers", security(()), request_body = SignupRequest,
     responses((status = 201, description = "The developer, with the key", body = SignupResponse)))]
 async fn sign_up(
@@ -71,17 +71,23 @@ async fn me(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<D
 /// streams that it opened.
 #[utoipa::path(post, path = "/v1/keys/rotate", tag = "Developers",
     responses((status = 200, description = "The new key", body = RotateKeyResponse)))]
-async fn rotate_key(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<RotateKeyResponse>> {
+async fn rotate_key(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+) -> ApiResult<Body<RotateKeyResponse>> {
     let (api_key, secret) = new_api_key(caller.mode);
     let key = app
-        .write(caller.developer_id, "rotate_key", move |tx| developers::rotate_key(tx, &caller, secret))
+        .write(caller.developer_id, "rotate_key", move |tx| {
+            developers::rotate_key(tx, &caller, secret)
+        })
         .await?;
     Ok(Body(RotateKeyResponse { api_key, rotated_at: key.created_at }))
 }
 
 /// List keys
 ///
-/// The developer's keys, revoked ones included for as long as the service keeps history, without their secrets.
+/// The developer's keys, revoked ones included for as long as the service keeps history, without
+/// their secrets.
 #[utoipa::path(get, path = "/v1/keys", tag = "Developers", params(ListQuery, ("after" = Option<KeyId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The keys", body = KeyList)))]
 async fn list_keys(
@@ -90,8 +96,9 @@ async fn list_keys(
     ListParams(list): ListParams<ListQuery>,
 ) -> ApiResult<Body<KeyList>> {
     let page = list.page()?;
-    let mut keys =
-        app.read_long(caller.developer_id, move |store| developers::list_keys(store, &caller, page)).await?;
+    let mut keys = app
+        .read_long(caller.developer_id, move |store| developers::list_keys(store, &caller, page))
+        .await?;
     let next_cursor = next_cursor(&mut keys, page.limit, |key| key.id);
     Ok(Body(KeyList { keys: keys.into_iter().map(show).collect(), next_cursor }))
 }
@@ -133,7 +140,8 @@ async fn revoke_key(
     State(app): State<Arc<App>>,
     Id(id): Id<KeyId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, "revoke_key", move |tx| developers::revoke_key(tx, &caller, id)).await?;
+    app.write(caller.developer_id, "revoke_key", move |tx| developers::revoke_key(tx, &caller, id))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -37,7 +37,10 @@ const WEBSOCKET_KEY: GeneralPurpose = GeneralPurpose::new(
 );
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(stream)).routes(routes!(websocket)).routes(routes!(create_ticket))
+    OpenApiRouter::new()
+        .routes(routes!(stream))
+        .routes(routes!(websocket))
+        .routes(routes!(create_ticket))
 }
 
 /// Where a stream starts, and the ticket that opens it.
@@ -66,7 +69,8 @@ impl StreamQuery {
             None => None,
         };
         // A client that has no id yet may send an empty one.
-        let id = [header, self.last_event_id.as_deref()].into_iter().flatten().find(|id| !id.is_empty());
+        let id =
+            [header, self.last_event_id.as_deref()].into_iter().flatten().find(|id| !id.is_empty());
         match (id, self.since.as_deref()) {
             (Some(id), _) => id.parse().map(Start::After).map_err(|_| bad_event_id()),
             (None, Some(since)) => Ok(Start::Since(parse_time("since", since)?)),
@@ -102,11 +106,16 @@ impl FromRequestParts<Arc<App>> for Opener {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let Params(query) = Params::<StreamQuery>::from_request_parts(parts, app).await?;
-        // Any other `Authorization` is somebody else's: a proxy's, or what a browser adds for the page's site.
+        // Any other `Authorization` is somebody else's: a proxy's, or what a browser adds for the
+        // page's site.
         let has_key = bearer(&parts.headers).is_some_and(|token| token.starts_with("gx_"));
         let Some(ticket) = query.ticket.filter(|_| !has_key) else {
             let Auth(caller) = Auth::from_request_parts(parts, app).await?;
-            return Ok(Self { developer_id: caller.developer_id, key_id: caller.key_id, ticket: None });
+            return Ok(Self {
+                developer_id: caller.developer_id,
+                key_id: caller.key_id,
+                ticket: None,
+            });
         };
         Public::from_request_parts(parts, app).await?;
         let (ticket, held) = Ticket::read(&app.secrets, &ticket, app.clock.now()).ok_or_else(|| {
@@ -114,7 +123,8 @@ impl FromRequestParts<Arc<App>> for Opener {
                 "the ticket is invalid or has expired; get a new one and go on with lastEventId",
             )
         })?;
-        // Its own bucket and not the developer's: whoever has a ticket takes nothing from the developer's requests.
+        // Its own bucket and not the developer's: whoever has a ticket takes nothing from the
+        // developer's requests.
         app.ticket_rates.take(held.id, Instant::now()).transpose().map_err(|(_, error)| error)?;
         let Ticket { developer_id, key_id, filter } = ticket;
         Ok(Self { developer_id, key_id, ticket: Some((held, filter)) })
@@ -124,11 +134,11 @@ impl FromRequestParts<Arc<App>> for Opener {
 /// Stream events (SSE)
 ///
 /// A Server-Sent Events stream of the developer's log. It starts with the next event, or in the
-/// past with `since` or `Last-Event-ID`, and flows from history into live without a gap. Each
-/// event is one block with its `id:` and its envelope on one `data:` line. An idle stream sends a
-/// comment every few seconds. A stream that comes to an event that is damaged in the store ends before it, with a
-/// comment that names the position; opening it there again is a 500 `EVENT_DAMAGED`, whose `resumeAfter` is the
-/// `lastEventId` that leads past it.
+/// past with `since` or `Last-Event-ID`, and flows from history into live without a gap. Each event
+/// is one block with its `id:` and its envelope on one `data:` line. An idle stream sends a comment
+/// every few seconds. A stream that comes to an event that is damaged in the store ends before it,
+/// with a comment that names the position; opening it there again is a 500 `EVENT_DAMAGED`, whose
+/// `resumeAfter` is the `lastEventId` that leads past it.
 #[utoipa::path(get, path = "/v1/events/stream", tag = "Events", params(FilterQuery, StreamQuery,
         ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
     security(("apiKey" = []), ("ticket" = [])),
@@ -148,8 +158,8 @@ async fn stream(
 ///
 /// The same stream, one envelope per text message. The client may send `{"types":[…]}` to change
 /// its filter. Close codes: 1001 the service restarts, 1008 the API key was revoked, 1013 the
-/// client was too slow, 4401 the ticket has expired, 4403 the developer is suspended, 4500 the next event is damaged. Reconnect with
-/// `lastEventId`.
+/// client was too slow, 4401 the ticket has expired, 4403 the developer is suspended, 4500 the next
+/// event is damaged. Reconnect with `lastEventId`.
 #[utoipa::path(get, path = "/v1/events/ws", tag = "Events", params(FilterQuery, StreamQuery,
         ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
     security(("apiKey" = []), ("ticket" = [])),
@@ -201,7 +211,9 @@ async fn open(
     let connection = parts.extensions.get::<Arc<Connection>>().cloned();
     let place = app.memory.streams.open(developer, key_id, held, transport, connection.clone());
     let slot = match (place, connection) {
-        (Err(_), Some(connection)) if app.shutdown.is_cancelled() => return connection.reset().await,
+        (Err(_), Some(connection)) if app.shutdown.is_cancelled() => {
+            return connection.reset().await;
+        }
         (slot, _) => slot?,
     };
     // After taking the place: a revocation before it is seen here, one after it ends the stream.
@@ -228,8 +240,9 @@ async fn open(
 ///
 /// For browsers, whose `EventSource` cannot send a header: open a stream with `?ticket=`. The
 /// ticket can only read, is bound to the filters given here, and ends with the API key that made
-/// it. It is checked whenever a stream is opened, reconnections included, and its streams end when it does; then get a
-/// new one and go on with `lastEventId`. A ticket has a cap of open streams and a rate of its own.
+/// it. It is checked whenever a stream is opened, reconnections included, and its streams end when
+/// it does; then get a new one and go on with `lastEventId`. A ticket has a cap of open streams and
+/// a rate of its own.
 #[utoipa::path(post, path = "/v1/events/tickets", tag = "Events", request_body(content = TicketRequest, description = "Lifetime and filters, all optional"),
     responses((status = 201, description = "The ticket", body = TicketResponse)))]
 async fn create_ticket(

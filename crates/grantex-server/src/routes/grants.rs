@@ -24,7 +24,10 @@ use crate::http::page::{ListQuery, next_sifted};
 use crate::http::query::{Known, ListParams};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, revoke)).routes(routes!(delegate))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get, revoke))
+        .routes(routes!(delegate))
 }
 
 /// Which grants to list.
@@ -64,7 +67,8 @@ async fn list(
     let page = list.page()?;
     let agent_id = query.agent_id.as_deref().map(str::parse).transpose();
     let agent_id = agent_id.map_err(|error| ApiError::bad_request(format!("agentId: {error}")))?;
-    let principal_id = query.principal_id.as_deref().map(validate::known_principal_id).transpose()?;
+    let principal_id =
+        query.principal_id.as_deref().map(validate::known_principal_id).transpose()?;
     let filter = GrantFilter { agent_id, principal_id, status: query.status };
     let (mut found, now) = app
         .read_long(caller.developer_id, move |store| {
@@ -79,7 +83,11 @@ async fn list(
 /// Get a grant
 #[utoipa::path(get, path = "/v1/grants/{id}", tag = "Grants", params(("id" = GrantId, Path, description = "The grant")),
     responses((status = 200, description = "The grant", body = Grant)))]
-async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<GrantId>) -> ApiResult<Body<Grant>> {
+async fn get(
+    Auth(caller): Auth,
+    State(app): State<Arc<App>>,
+    Id(id): Id<GrantId>,
+) -> ApiResult<Body<Grant>> {
     let show = app.read(caller.developer_id, move |store| {
         Ok(grants::get(store, caller.developer_id, id)?.into_api(store.now()))
     });
@@ -88,8 +96,9 @@ async fn get(Auth(caller): Auth, State(app): State<Arc<App>>, Id(id): Id<GrantId
 
 /// Revoke a grant
 ///
-/// With everything delegated from it, each with its own `grant.revoked`, parents before children. All of them are
-/// inactive when the answer comes. So are the events of up to 1,000 below it written; those of more follow.
+/// With everything delegated from it, each with its own `grant.revoked`, parents before children.
+/// All of them are inactive when the answer comes. So are the events of up to 1,000 below it
+/// written; those of more follow.
 #[utoipa::path(delete, path = "/v1/grants/{id}", tag = "Grants", params(("id" = GrantId, Path, description = "The grant")),
     responses((status = 204, description = "Revoked")))]
 async fn revoke(
@@ -117,10 +126,9 @@ async fn delegate(
 ) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
     let quotas = app.settings.quotas;
     let key = key.on("POST /v1/grants/delegate", hash);
-    let parent = app
-        .read_token(request.parent_grant_token.clone())
-        .await?
-        .ok_or_else(|| ApiError::bad_request("parentGrantToken is not a grant token of this service"))?;
+    let parent = app.read_token(request.parent_grant_token.clone()).await?.ok_or_else(|| {
+        ApiError::bad_request("parentGrantToken is not a grant token of this service")
+    })?;
     let (signer, depth_limit) = (app.signer(), app.settings.delegation_depth);
     let issued = app
         .write(caller.developer_id, "delegate_grant", move |tx| {

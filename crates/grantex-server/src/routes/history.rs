@@ -99,7 +99,8 @@ impl HistoryQuery {
 }
 
 fn parse_id(parameter: &str, text: &str) -> ApiResult<EventId> {
-    text.parse().map_err(|_| ApiError::bad_request(format!("{parameter} must be the id of an event")))
+    text.parse()
+        .map_err(|_| ApiError::bad_request(format!("{parameter} must be the id of an event")))
 }
 
 /// Which part of the log a call asks for.
@@ -201,8 +202,9 @@ async fn list(
     ListParams((filter, query)): ListParams<(FilterQuery, HistoryQuery)>,
 ) -> ApiResult<Body<EventList>> {
     let (filter, page) = (filter.parse()?, query.page()?);
-    let read =
-        app.read_long(caller.developer_id, move |store| page.read(store, caller.developer_id, &filter));
+    let read = app.read_long(caller.developer_id, move |store| {
+        page.read(store, caller.developer_id, &filter)
+    });
     Ok(Body(read.await?))
 }
 

@@ -44,7 +44,8 @@ const CORS_MAX_AGE: u64 = 3600;
 /// The whole service as a router.
 pub fn router(app: &Arc<App>) -> Router {
     let (router, _) = api().split_for_parts();
-    let mut router = router.merge(home::router()).merge(pages::router()).merge(operations::plain_router());
+    let mut router =
+        router.merge(home::router()).merge(pages::router()).merge(operations::plain_router());
     if app.settings.serve_metrics {
         router = router.merge(operations::metrics_router());
     }

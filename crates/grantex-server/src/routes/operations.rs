@@ -66,8 +66,9 @@ async fn healthz() -> Body<Health> {
 
 /// Is the service ready
 ///
-/// 503 while it shuts down, cannot write, or has a clock more than 10 s behind its log. 200 with `degraded` once
-/// damaged events were found: all else works, and taking the service out of use would help nobody.
+/// 503 while it shuts down, cannot write, or has a clock more than 10 s behind its log. 200 with
+/// `degraded` once damaged events were found: all else works, and taking the service out of use
+/// would help nobody.
 #[utoipa::path(get, path = "/readyz", tag = "Operations", security(()),
     responses((status = 200, description = "It is", body = Health), (status = 503, description = "It is not", body = Health)))]
 async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
@@ -81,7 +82,8 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
         reasons.push("writing does not work; the log says why".to_owned());
     }
     if store.clock_behind_millis > CLOCK_LIMIT_MILLIS {
-        reasons.push(format!("the clock is {} ms behind the newest event", store.clock_behind_millis));
+        reasons
+            .push(format!("the clock is {} ms behind the newest event", store.clock_behind_millis));
     }
     if !reasons.is_empty() {
         return (StatusCode::SERVICE_UNAVAILABLE, Body(Health::new("unavailable", reasons)));
@@ -137,10 +139,15 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     let Some(prometheus) = &app.prometheus else { return StatusCode::NOT_FOUND.into_response() };
     let store = app.store.health();
     metrics::gauge!("grantex_clock_behind_seconds").set(seconds(store.clock_behind_millis));
-    metrics::gauge!("grantex_write_failing").set(if store.write_error.is_some() { 1.0 } else { 0.0 });
+    metrics::gauge!("grantex_write_failing").set(if store.write_error.is_some() {
+        1.0
+    } else {
+        0.0
+    });
     metrics::gauge!("grantex_commands_queued").set(gauge(store.queued));
     metrics::gauge!("grantex_body_bytes").set(gauge(app.shares.body_bytes()));
-    metrics::gauge!("grantex_wal_bytes").set(gauge(usize::try_from(store.wal_bytes).unwrap_or(usize::MAX)));
+    metrics::gauge!("grantex_wal_bytes")
+        .set(gauge(usize::try_from(store.wal_bytes).unwrap_or(usize::MAX)));
     document(&prometheus.render(), "text/plain; version=0.0.4; charset=utf-8")
 }
 

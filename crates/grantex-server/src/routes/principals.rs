@@ -57,12 +57,14 @@ pub(super) struct Principal {
 impl Principal {
     /// The principal of a session token, if the session works now.
     pub(super) async fn load(app: &App, token: &str) -> ApiResult<Self> {
-        let ended = || ApiError::unauthorized("this session has ended; ask the application for a new one");
+        let ended =
+            || ApiError::unauthorized("this session has ended; ask the application for a new one");
         let token: SessionToken =
             app.secrets.read_signed(SESSION_PREFIX, token, app.clock.now()).ok_or_else(ended)?;
         let SessionToken { developer_id, session_id } = token;
-        let session =
-            app.read(developer_id, move |store| sessions::working(store, developer_id, session_id)).await?;
+        let session = app
+            .read(developer_id, move |store| sessions::working(store, developer_id, session_id))
+            .await?;
         Ok(Self { developer_id, session })
     }
 
@@ -79,7 +81,10 @@ impl Principal {
     /// Ends the session.
     pub(super) async fn sign_out(self, app: &App) -> ApiResult<()> {
         let Self { developer_id, session } = self;
-        app.write(developer_id, "sign_out", move |tx| sessions::sign_out(tx, developer_id, &session)).await
+        app.write(developer_id, "sign_out", move |tx| {
+            sessions::sign_out(tx, developer_id, &session)
+        })
+        .await
     }
 }
 
@@ -90,7 +95,9 @@ impl FromRequestParts<Arc<App>> for Principal {
         Public::from_request_parts(parts, app).await?;
         match bearer(&parts.headers) {
             Some(token) => Self::load(app, token).await,
-            None => Err(ApiError::unauthorized("give a session token in `Authorization: Bearer gxs_…`")),
+            None => {
+                Err(ApiError::unauthorized("give a session token in `Authorization: Bearer gxs_…`"))
+            }
         }
     }
 }
@@ -98,8 +105,8 @@ impl FromRequestParts<Arc<App>> for Principal {
 /// Open a principal's session
 ///
 /// For a principal whom the developer has authenticated: a token, and a page, with which they see
-/// and revoke their own grants. Whoever has them has the session. It ends with its time, with the API key that
-/// opened it, when the principal signs out, or when the developer ends it.
+/// and revoke their own grants. Whoever has them has the session. It ends with its time, with the
+/// API key that opened it, when the principal signs out, or when the developer ends it.
 #[utoipa::path(post, path = "/v1/principal-sessions", tag = "Principals", request_body = PrincipalSessionRequest,
     responses((status = 201, description = "The session", body = PrincipalSessionResponse)))]
 async fn create_session(
@@ -123,7 +130,9 @@ async fn create_session(
         return Err(ApiError::not_found("active grant of this principal"));
     }
     let session = app
-        .write(developer_id, "open_session", move |tx| sessions::open(tx, &caller, principal_id, lifetime))
+        .write(developer_id, "open_session", move |tx| {
+            sessions::open(tx, &caller, principal_id, lifetime)
+        })
         .await?;
     let (session_id, expires_at) = (session.session_id, session.expires_at);
     let session_token =
@@ -149,8 +158,8 @@ impl Known for SessionQuery {
 
 /// List principals' sessions
 ///
-/// The sessions that were not ended and whose time is not over, without their tokens. One whose API key was revoked
-/// does not work, though it is listed until its time is over.
+/// The sessions that were not ended and whose time is not over, without their tokens. One whose API
+/// key was revoked does not work, though it is listed until its time is over.
 #[utoipa::path(get, path = "/v1/principal-sessions", tag = "Principals", params(SessionQuery, ListQuery, ("after" = Option<SessionId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
     responses((status = 200, description = "The sessions", body = PrincipalSessionList)))]
 async fn list_sessions(
@@ -233,7 +242,9 @@ async fn list_grants(
     let (developer, principal_id) = (principal.developer_id, principal.session.principal_id);
     let filter = GrantFilter { principal_id: Some(principal_id.clone()), ..GrantFilter::default() };
     let (mut found, now) = app
-        .read_long(developer, move |store| Ok((grants::list(store, developer, &filter, page)?, store.now())))
+        .read_long(developer, move |store| {
+            Ok((grants::list(store, developer, &filter, page)?, store.now()))
+        })
         .await?;
     let next_cursor = next_sifted(&mut found, page.limit, |grant| grant.id);
     let grants = found.rows.into_iter().map(|grant| grant.into_api(now)).collect();

@@ -53,7 +53,8 @@ impl Revoke {
             Ok(Receiver { name: agent_name(store, developer, *agent)?, count: *count })
         });
         let scopes = grant.scopes.as_slice().iter();
-        let budget = store.budget(developer, id)?.filter(|budget| !budget.remaining_budget.is_zero());
+        let budget =
+            store.budget(developer, id)?.filter(|budget| !budget.remaining_budget.is_zero());
         Ok(Some(Self {
             id,
             agent: agent_name(store, developer, grant.agent_id)?,

@@ -37,8 +37,9 @@ async fn name(
     State(app): State<Arc<App>>,
     Json { value: request, .. }: Json<NameScopesRequest>,
 ) -> ApiResult<Body<ScopeNameList>> {
-    let scopes =
-        app.write(caller.developer_id, "name_scopes", move |tx| scopes::name(tx, &caller, request)).await?;
+    let scopes = app
+        .write(caller.developer_id, "name_scopes", move |tx| scopes::name(tx, &caller, request))
+        .await?;
     Ok(Body(ScopeNameList { scopes }))
 }
 
@@ -48,7 +49,8 @@ async fn name(
 #[utoipa::path(get, path = "/v1/scopes", tag = "Scopes",
     responses((status = 200, description = "The scopes", body = ScopeNameList)))]
 async fn list(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<ScopeNameList>> {
-    let scopes = app.read_long(caller.developer_id, move |store| scopes::list(store, &caller)).await?;
+    let scopes =
+        app.read_long(caller.developer_id, move |store| scopes::list(store, &caller)).await?;
     Ok(Body(ScopeNameList { scopes }))
 }
 
@@ -75,8 +77,10 @@ async fn remove(
     State(app): State<Arc<App>>,
     ListParams(query): ListParams<ScopeQuery>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, "remove_scope_name", move |tx| scopes::remove(tx, &caller, &query.scope))
-        .await?;
+    app.write(caller.developer_id, "remove_scope_name", move |tx| {
+        scopes::remove(tx, &caller, &query.scope)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -90,7 +94,11 @@ pub(super) struct ScopeText {
 
 impl ScopeText {
     /// With the developer's name for it, or else with words made of the scope.
-    pub(super) fn load(store: &dyn Read, developer: DeveloperId, scope: &str) -> grantex_core::Result<Self> {
+    pub(super) fn load(
+        store: &dyn Read,
+        developer: DeveloperId,
+        scope: &str,
+    ) -> grantex_core::Result<Self> {
         let named = store.scope_name(developer, scope)?;
         let scope = shown(scope).into_owned();
         let (name, description) = match named {

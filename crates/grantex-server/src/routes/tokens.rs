@@ -7,12 +7,14 @@ use axum::extract::State;
 use grantex_core::model::Caller;
 use grantex_core::store::Tx;
 use grantex_core::usecase::idempotency;
-use grantex_core::usecase::tokens::{self, CODE_REFUSED, Exchange, Issuance, Issued, REFRESH_REFUSED};
+use grantex_core::usecase::tokens::{
+    self, CODE_REFUSED, Exchange, Issuance, Issued, REFRESH_REFUSED,
+};
 use grantex_core::{Error, validate};
 use grantex_types::TokenId;
 use grantex_types::api::tokens::{
-    ExchangeRequest, InactiveReason, RefreshRequest, RevokeTokenRequest, TokenResponse, VerifyGrantResponse,
-    VerifyRequest, VerifyTokenResponse,
+    ExchangeRequest, InactiveReason, RefreshRequest, RevokeTokenRequest, TokenResponse,
+    VerifyGrantResponse, VerifyRequest, VerifyTokenResponse,
 };
 use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
@@ -35,8 +37,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 /// Exchange a code
 ///
 /// Turns an approved request into a grant with its first token: `grant.created`, then
-/// `token.issued`. One code makes one grant; a failed try burns nothing. A code used again, with the
-/// agent and verifier that made it good, is refused and revokes the grant that it became with
+/// `token.issued`. One code makes one grant; a failed try burns nothing. A code used again, with
+/// the agent and verifier that made it good, is refused and revokes the grant that it became with
 /// everything delegated from it, since two have the code. The same request under the same
 /// idempotency key is no use again: it gets the first answer.
 ///
@@ -66,8 +68,8 @@ async fn exchange(
     Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
 }
 
-/// Issues a token once for an idempotency key. A refusal may have revoked a grant whose secret is in two
-/// hands: that is kept, unlike the answer.
+/// Issues a token once for an idempotency key. A refusal may have revoked a grant whose secret is
+/// in two hands: that is kept, unlike the answer.
 async fn issue_once<F>(
     app: &App,
     caller: &Caller,
@@ -113,19 +115,21 @@ async fn refresh(
         .read_refresh_token(&request.refresh_token)
         .ok_or_else(|| ApiError::bad_request(REFRESH_REFUSED))?;
     let signer = app.signer();
-    let refresh = move |tx: &mut dyn Tx| tokens::refresh(tx, &caller, id, &request.agent_id, &signer);
+    let refresh =
+        move |tx: &mut dyn Tx| tokens::refresh(tx, &caller, id, &request.agent_id, &signer);
     let issued = issue_once(&app, &caller, "refresh_token", key, refresh).await?;
     Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
 }
 
 /// Verify a token
 ///
-/// Checks signature, time, token, grant and everything above the grant: each agent of the chain has to
-/// be active. Says whom the token is for (`aud`): compare it with who you are, or give `audience`.
+/// Checks signature, time, token, grant and everything above the grant: each agent of the chain has
+/// to be active. Says whom the token is for (`aud`): compare it with who you are, or give
+/// `audience`.
 ///
-/// Whoever verifies tokens without this call, with the public keys, must check `iss`, `exp`, `dev` and
-/// `aud`: one key set signs the tokens of all developers, so a good signature alone does not say that a
-/// token is yours.
+/// Whoever verifies tokens without this call, with the public keys, must check `iss`, `exp`, `dev`
+/// and `aud`: one key set signs the tokens of all developers, so a good signature alone does not
+/// say that a token is yours.
 #[utoipa::path(post, path = "/v1/tokens/verify", tag = "Tokens", request_body = VerifyRequest,
     responses((status = 200, description = "Whether it is valid", body = VerifyTokenResponse)))]
 async fn verify(
@@ -150,7 +154,8 @@ async fn verify(
         answer.scopes = Some(claims.scp);
         answer.principal = Some(claims.sub);
         answer.agent = Some(claims.agt);
-        answer.expires_at = Some(grantex_types::Timestamp::from_millis(claims.exp.saturating_mul(1000)));
+        answer.expires_at =
+            Some(grantex_types::Timestamp::from_millis(claims.exp.saturating_mul(1000)));
         answer.aud = claims.aud;
     }
     Ok(Body(answer))
@@ -158,8 +163,8 @@ async fn verify(
 
 /// Verify a grant by its token
 ///
-/// Like verifying the token; says why, if it is not in force. With `agent_suspended` it may be in force again
-/// later.
+/// Like verifying the token; says why, if it is not in force. With `agent_suspended` it may be in
+/// force again later.
 #[utoipa::path(post, path = "/v1/grants/verify", tag = "Grants", request_body = VerifyRequest,
     responses((status = 200, description = "Whether it is active", body = VerifyGrantResponse)))]
 async fn verify_grant(
@@ -167,11 +172,13 @@ async fn verify_grant(
     State(app): State<Arc<App>>,
     Json { value: request, .. }: Json<VerifyRequest>,
 ) -> ApiResult<Body<VerifyGrantResponse>> {
-    let inactive = |reason| VerifyGrantResponse { active: false, claims: None, reason: Some(reason) };
+    let inactive =
+        |reason| VerifyGrantResponse { active: false, claims: None, reason: Some(reason) };
     let Some(claims) = app.read_token(request.token).await? else {
         return Ok(Body(inactive(InactiveReason::NotFound)));
     };
-    let reason = app.inactive_reason(caller.developer_id, &claims, request.audience.as_deref()).await?;
+    let reason =
+        app.inactive_reason(caller.developer_id, &claims, request.audience.as_deref()).await?;
     Ok(Body(match reason {
         None => VerifyGrantResponse { active: true, claims: Some(claims), reason: None },
         Some(reason) => inactive(reason),
@@ -189,6 +196,7 @@ async fn revoke(
     Json { value: request, .. }: Json<RevokeTokenRequest>,
 ) -> ApiResult<StatusCode> {
     let id: TokenId = request.jti.parse().map_err(|_| ApiError::not_found("token"))?;
-    app.write(caller.developer_id, "revoke_token", move |tx| tokens::revoke(tx, &caller, id)).await?;
+    app.write(caller.developer_id, "revoke_token", move |tx| tokens::revoke(tx, &caller, id))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

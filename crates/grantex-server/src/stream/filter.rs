@@ -65,7 +65,12 @@ impl FilterQuery {
         let types = types.map_err(|error: grantex_types::event::UnknownEventType| {
             ApiError::bad_request(format!("types: {error}"))
         })?;
-        Filter::new(types, self.agent_id.as_deref(), self.principal_id.as_deref(), self.grant_id.as_deref())
+        Filter::new(
+            types,
+            self.agent_id.as_deref(),
+            self.principal_id.as_deref(),
+            self.grant_id.as_deref(),
+        )
     }
 }
 
@@ -80,9 +85,13 @@ impl Filter {
         let grant_id = grant_id.map(str::parse).transpose();
         Ok(Self {
             types,
-            agent_id: agent_id.map_err(|error| ApiError::bad_request(format!("agentId: {error}")))?,
-            principal_id: principal_id.map(grantex_core::validate::known_principal_id).transpose()?,
-            grant_id: grant_id.map_err(|error| ApiError::bad_request(format!("grantId: {error}")))?,
+            agent_id: agent_id
+                .map_err(|error| ApiError::bad_request(format!("agentId: {error}")))?,
+            principal_id: principal_id
+                .map(grantex_core::validate::known_principal_id)
+                .transpose()?,
+            grant_id: grant_id
+                .map_err(|error| ApiError::bad_request(format!("grantId: {error}")))?,
         })
     }
 
@@ -96,14 +105,16 @@ impl Filter {
         self.agent_id.is_some() || self.principal_id.is_some() || self.grant_id.is_some()
     }
 
-    /// Whether it shows an event. The subject has to be there if it is [asked for](Self::asks_for_subject).
+    /// Whether it shows an event. The subject has to be there if it is [asked
+    /// for](Self::asks_for_subject).
     pub(crate) fn shows(&self, kind: EventType, subject: Option<SubjectRef<'_>>) -> bool {
         let shows_subject = |subject: SubjectRef<'_>| {
             self.agent_id.is_none_or(|id| id == subject.agent_id)
                 && self.principal_id.as_ref().is_none_or(|id| id == subject.principal_id)
                 && self.grant_id.is_none_or(|id| id == subject.grant_id)
         };
-        self.types.contains(kind) && (!self.asks_for_subject() || subject.is_some_and(shows_subject))
+        self.types.contains(kind)
+            && (!self.asks_for_subject() || subject.is_some_and(shows_subject))
     }
 
     /// This filter within `outer`: whatever it leaves open is as `outer` has it, and it may ask
@@ -181,9 +192,10 @@ mod tests {
 
     #[test]
     fn filters_survive_a_ticket() {
-        for filter in
-            [filter("", None), filter("budget.exhausted", Some(&GrantId::from_parts(1, 1).to_string()))]
-        {
+        for filter in [
+            filter("", None),
+            filter("budget.exhausted", Some(&GrantId::from_parts(1, 1).to_string())),
+        ] {
             assert_eq!(Filter::from(filter.store()), filter);
         }
     }

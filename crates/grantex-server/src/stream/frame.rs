@@ -23,7 +23,8 @@ pub(super) struct Chunk {
     first: Position,
     frames: Vec<Frame>,
     bytes: Bytes,
-    /// The same events as WebSocket messages, from when the first WebSocket asks, and where each begins.
+    /// The same events as WebSocket messages, from when the first WebSocket asks, and where each
+    /// begins.
     messages: OnceLock<Messages>,
     /// Memory it holds, about, once a WebSocket has asked for it.
     size: usize,
@@ -61,9 +62,17 @@ const BLOCK_HEAD: usize = 4 + EventId::CHARS + 7;
 const BLOCK_END: usize = 2;
 
 impl Chunk {
-    fn new(first: Position, frames: Vec<Frame>, bytes: Bytes, messages: OnceLock<Messages>) -> Self {
-        let held = |subject: &Arc<Subject>| size_of::<Subject>().saturating_add(subject.principal_id.len());
-        let subjects: usize = frames.iter().filter_map(|frame| frame.subject.as_ref().map(held)).sum();
+    fn new(
+        first: Position,
+        frames: Vec<Frame>,
+        bytes: Bytes,
+        messages: OnceLock<Messages>,
+    ) -> Self {
+        let held = |subject: &Arc<Subject>| {
+            size_of::<Subject>().saturating_add(subject.principal_id.len())
+        };
+        let subjects: usize =
+            frames.iter().filter_map(|frame| frame.subject.as_ref().map(held)).sum();
         let places = frames.len().saturating_mul(size_of::<Frame>());
         let size = bytes.len().saturating_mul(2).saturating_add(places).saturating_add(subjects);
         Self { first, frames, bytes, messages, size }
@@ -84,8 +93,8 @@ impl Chunk {
         self.size
     }
 
-    /// Whether joining the next chunk to this one is worth what it copies: if the next is not smaller, an event is
-    /// copied no more often than the number of times that a chunk can double.
+    /// Whether joining the next chunk to this one is worth what it copies: if the next is not
+    /// smaller, an event is copied no more often than the number of times that a chunk can double.
     pub(super) fn should_join(&self, next: &Self) -> bool {
         let (length, next_length) = (self.bytes.len(), next.bytes.len());
         length <= next_length
@@ -101,10 +110,16 @@ impl Chunk {
             end: frame.end.saturating_add(shift),
             ..frame.clone()
         });
-        let messages = self.messages.get().zip(next.messages.get()).map(|(own, next)| own.join(next));
+        let messages =
+            self.messages.get().zip(next.messages.get()).map(|(own, next)| own.join(next));
         let frames = self.frames.iter().cloned().chain(moved).collect();
         let bytes = [&self.bytes[..], &next.bytes[..]].concat();
-        Self::new(self.first, frames, bytes.into(), messages.map_or_else(OnceLock::new, OnceLock::from))
+        Self::new(
+            self.first,
+            frames,
+            bytes.into(),
+            messages.map_or_else(OnceLock::new, OnceLock::from),
+        )
     }
 
     fn messages(&self) -> &Messages {
@@ -113,7 +128,10 @@ impl Chunk {
             let mut bytes = BytesMut::with_capacity(self.bytes.len());
             for frame in &self.frames {
                 starts.push(bytes.len());
-                ws_frame::write_text(&mut bytes, self.bytes.get(frame.envelope()).unwrap_or_default());
+                ws_frame::write_text(
+                    &mut bytes,
+                    self.bytes.get(frame.envelope()).unwrap_or_default(),
+                );
             }
             starts.push(bytes.len());
             Messages { bytes: bytes.freeze(), starts }
@@ -122,9 +140,15 @@ impl Chunk {
 
     /// What the filter shows of the events after `after`.
     pub(super) fn select(self: &Arc<Self>, after: Position, filter: &Filter) -> Option<Selection> {
-        let from = usize::try_from(after.saturating_add(1).saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let mut selection =
-            Selection { chunk: Arc::clone(self), first: 0..0, rest: Vec::new(), events: 0, bytes: 0 };
+        let from = usize::try_from(after.saturating_add(1).saturating_sub(self.first))
+            .unwrap_or(usize::MAX);
+        let mut selection = Selection {
+            chunk: Arc::clone(self),
+            first: 0..0,
+            rest: Vec::new(),
+            events: 0,
+            bytes: 0,
+        };
         if filter.is_open() {
             selection.add(from..self.frames.len());
         } else {
@@ -175,7 +199,9 @@ impl Framer {
         sse::write_event(&mut self.buffer, event.id, event.envelope);
         let last = self.frames.last().and_then(|last| last.subject.as_ref());
         let subject = match (event.subject, last) {
-            (Some(subject), Some(last)) if subject == last.as_ref().as_ref() => Some(Arc::clone(last)),
+            (Some(subject), Some(last)) if subject == last.as_ref().as_ref() => {
+                Some(Arc::clone(last))
+            }
             (subject, _) => subject.map(|subject| Arc::new(subject.to_owned())),
         };
         self.frames.push(Frame {
@@ -207,7 +233,10 @@ impl Messages {
         let shift = self.bytes.len();
         let own = self.starts.iter().copied().filter(|start| *start < shift);
         let moved = next.starts.iter().map(|start| start.saturating_add(shift));
-        Self { bytes: [&self.bytes[..], &next.bytes[..]].concat().into(), starts: own.chain(moved).collect() }
+        Self {
+            bytes: [&self.bytes[..], &next.bytes[..]].concat().into(),
+            starts: own.chain(moved).collect(),
+        }
     }
 }
 
@@ -237,7 +266,8 @@ impl AsRef<[u8]> for Part<'_> {
 /// What a subscriber gets of a chunk: at least one event.
 pub(super) struct Selection {
     chunk: Arc<Chunk>,
-    /// Runs of consecutive frames: the first, which is hardly ever followed by others unless there is a filter.
+    /// Runs of consecutive frames: the first, which is hardly ever followed by others unless there
+    /// is a filter.
     first: Range<usize>,
     rest: Vec<Range<usize>>,
     events: usize,
@@ -282,8 +312,10 @@ impl Selection {
     /// Its events as WebSocket messages, one each.
     pub(super) fn ws(&self) -> impl Iterator<Item = Part<'_>> {
         let messages = self.chunk.messages();
-        let place = |index: usize| messages.starts.get(index).copied().unwrap_or(messages.bytes.len());
-        self.runs().map(move |run| Part { of: &messages.bytes, place: place(run.start)..place(run.end) })
+        let place =
+            |index: usize| messages.starts.get(index).copied().unwrap_or(messages.bytes.len());
+        self.runs()
+            .map(move |run| Part { of: &messages.bytes, place: place(run.start)..place(run.end) })
     }
 
     /// Memory that it keeps alive.
@@ -361,17 +393,25 @@ mod tests {
     #[test]
     fn a_selection_is_what_the_filter_shows() {
         use EventType::{GrantCreated as C, TokenIssued as T};
-        let events = [C, T, T, C, T].into_iter().enumerate().map(|(i, kind)| event(i as u64 + 1, kind, 1));
+        let events =
+            [C, T, T, C, T].into_iter().enumerate().map(|(i, kind)| event(i as u64 + 1, kind, 1));
         let chunk = encode(&events.collect::<Vec<_>>()).remove(0);
         let tokens = Filter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
         let selection = chunk.select(0, &tokens).unwrap();
         assert_eq!((selection.events(), selection.last_id()), (3, EventId::from_parts(5, 0)));
         let message = |n| format!("\u{81}\x11{{\"n\":{n},\"pad\":\"x\"}}");
         let expected: Vec<u8> = [2, 3, 5].into_iter().flat_map(|n| latin1(&message(n))).collect();
-        assert_eq!(selection.ws().flat_map(|part| part.as_ref().to_vec()).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            selection.ws().flat_map(|part| part.as_ref().to_vec()).collect::<Vec<_>>(),
+            expected
+        );
         let blocks = text(selection.sse());
         assert_eq!(blocks.len(), selection.bytes());
-        assert!(blocks.starts_with("id: evt_") && blocks.ends_with("\n\n") && !blocks.contains("\"n\":4"));
+        assert!(
+            blocks.starts_with("id: evt_")
+                && blocks.ends_with("\n\n")
+                && !blocks.contains("\"n\":4")
+        );
         assert_eq!(chunk.select(3, &tokens).unwrap().events(), 1);
         let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
         assert_eq!(chunk.select(1, &open).unwrap().events(), 4);

@@ -65,7 +65,8 @@ pub(crate) enum End {
     TicketExpired,
     /// The operator suspended its developer.
     Suspended,
-    /// The next event, at this position, is damaged in the store: it is not sent, and passing over it would hide a gap.
+    /// The next event, at this position, is damaged in the store: it is not sent, and passing over
+    /// it would hide a gap.
     Damaged(Position),
     /// Retention removed events that it had not delivered yet: going on would hide a gap.
     Expired,
@@ -239,7 +240,8 @@ impl Hub {
     /// Frees the oldest chunks of the least recently used tails.
     fn shrink(&self, state: &mut State) {
         let goal = self.tail_budget.saturating_mul(FREE_TO.0).checked_div(FREE_TO.1).unwrap_or(0);
-        let mut tails: Vec<&Tail> = state.developers.values().map(|entry| entry.tail.as_ref()).collect();
+        let mut tails: Vec<&Tail> =
+            state.developers.values().map(|entry| entry.tail.as_ref()).collect();
         tails.sort_by_key(|tail| tail.used());
         let mut left = state.tail_bytes;
         for tail in tails {
@@ -411,7 +413,8 @@ mod tests {
         };
         let hub = Arc::new(Hub::new(&settings));
         let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
-        let open = |developer| hub.open(developer, KeyId::from_parts(0, 1), None, Transport::Sse, None);
+        let open =
+            |developer| hub.open(developer, KeyId::from_parts(0, 1), None, Transport::Sse, None);
         hub.publish(vec![(one, event(1))]);
         assert_eq!(hub.state.lock().tail_bytes, 0, "nobody subscribes, nothing is kept");
         let slots = [open(one).ok().unwrap(), open(one).ok().unwrap(), open(two).ok().unwrap()];

@@ -1,9 +1,9 @@
 //! Delivery of what is new: one task for many streams.
 //!
-//! A stream that has caught up leaves its pipe with a lane. Whoever publishes wakes the lanes of the log, not every
-//! stream: a lane goes through its streams and writes to each what it lacks. A stream's own task sleeps meanwhile;
-//! it is woken for what a lane must not wait for – a socket that is full, events that only the store has, the
-//! stream's end – and for what the client says.
+//! A stream that has caught up leaves its pipe with a lane. Whoever publishes wakes the lanes of
+//! the log, not every stream: a lane goes through its streams and writes to each what it lacks. A
+//! stream's own task sleeps meanwhile; it is woken for what a lane must not wait for – a socket
+//! that is full, events that only the store has, the stream's end – and for what the client says.
 
 use std::future::poll_fn;
 use std::io;
@@ -21,15 +21,17 @@ use super::pipe::{Duplex, Heard, Pipe, Served};
 use super::session::Next;
 use super::tail::Tail;
 
-/// Streams that one lane serves: enough that waking it costs next to nothing for each, few enough that the cores
-/// share the streams of one log.
+/// Streams that one lane serves: enough that waking it costs next to nothing for each, few enough
+/// that the cores share the streams of one log.
 const MOST: usize = 128;
-/// Streams after which a lane lets other tasks run: some hundred microseconds, if each is written to.
+/// Streams after which a lane lets other tasks run: some hundred microseconds, if each is written
+/// to.
 const BEFORE_YIELDING: usize = 32;
 
-/// A lane rests as long as it worked, within these limits: what comes meanwhile goes out in one write, and those who
-/// publish get their share of the cores. Where events are rarer than that, or streams are few, nothing waits. Below a
-/// millisecond a timer would take longer than it should; beyond twenty, people would begin to see it.
+/// A lane rests as long as it worked, within these limits: what comes meanwhile goes out in one
+/// write, and those who publish get their share of the cores. Where events are rarer than that, or
+/// streams are few, nothing waits. Below a millisecond a timer would take longer than it should;
+/// beyond twenty, people would begin to see it.
 const SHORTEST_REST: Duration = Duration::from_millis(1);
 const LONGEST_REST: Duration = Duration::from_millis(20);
 
@@ -130,7 +132,8 @@ struct Berth<S> {
 
 impl<S: Duplex> Member for Mutex<Berth<S>> {
     fn serve(&self) -> bool {
-        // Where no pipe lies, the stream's task is awake; it looks at the log before it leaves it here.
+        // Where no pipe lies, the stream's task is awake; it looks at the log before it leaves it
+        // here.
         let mut berth = self.lock();
         let Berth { pipe: Some(pipe), task: Some(task) } = &mut *berth else { return false };
         let serve = AssertUnwindSafe(|| pipe.serve(&mut Context::from_waker(task)));
@@ -167,7 +170,8 @@ impl<S: Duplex> Place<S> {
         Self { berth, lane }
     }
 
-    /// Waits until the stream's task has something to do. What is new meanwhile is delivered by the lane.
+    /// Waits until the stream's task has something to do. What is new meanwhile is delivered by the
+    /// lane.
     pub(super) async fn attend(&self, mut pipe: Box<Pipe<S>>) -> io::Result<(Box<Pipe<S>>, Heard)> {
         loop {
             let Pipe { session, outlet, .. } = &mut *pipe;
@@ -193,7 +197,8 @@ impl<S: Duplex> Place<S> {
         }
     }
 
-    /// Leaves the pipe to the lane until its task has to look after it, or the client says something.
+    /// Leaves the pipe to the lane until its task has to look after it, or the client says
+    /// something.
     async fn park(&self, pipe: Box<Pipe<S>>) -> io::Result<(Box<Pipe<S>>, Option<Bytes>)> {
         let mut brought = Some(pipe);
         poll_fn(|context| {
@@ -247,7 +252,8 @@ mod tests {
             let (near, _far) = tokio::io::duplex(64);
             let session = log.session("", 1, LONG);
             let tail = Arc::clone(session.tail());
-            let pipe: Pipe<DuplexStream> = Pipe::new(session, Outlet::new(near), Framing::WebSocket);
+            let pipe: Pipe<DuplexStream> =
+                Pipe::new(session, Outlet::new(near), Framing::WebSocket);
             (Place::join(&pipe), pipe, tail)
         };
         let mut streams: Vec<_> = (0..=MOST).map(|_| join()).collect();

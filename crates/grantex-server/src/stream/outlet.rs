@@ -9,8 +9,8 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 
-/// Pieces that one call of the system takes at once. The kernel's limit is 1,024; more than these are more
-/// than a socket's buffer takes.
+/// Pieces that one call of the system takes at once. The kernel's limit is 1,024; more than these
+/// are more than a socket's buffer takes.
 const PIECES: usize = 64;
 
 /// A socket and the bytes that wait for it. Nothing is copied, and an idle one holds no memory.
@@ -34,13 +34,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         self.waiting.push(bytes);
     }
 
-    /// Writes all that waits. Dropping the future loses nothing: the next call goes on where it was.
+    /// Writes all that waits. Dropping the future loses nothing: the next call goes on where it
+    /// was.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_flush(context)).await
     }
 
-    /// As [`flush`](Self::flush), but writes only while it holds a permit. A permit is held for one attempt to
-    /// write, never while the other end reads.
+    /// As [`flush`](Self::flush), but writes only while it holds a permit. A permit is held for one
+    /// attempt to write, never while the other end reads.
     pub(super) async fn flush_by_turns(&mut self, turns: &Semaphore) -> io::Result<()> {
         loop {
             let turn = turns.acquire().await.map_err(io::Error::other)?;
@@ -52,8 +53,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
             }
             // The socket wakes this task when it takes more.
             let mut is_woken = false;
-            poll_fn(|_| if std::mem::replace(&mut is_woken, true) { Poll::Ready(()) } else { Poll::Pending })
-                .await;
+            poll_fn(|_| {
+                if std::mem::replace(&mut is_woken, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
         }
     }
 

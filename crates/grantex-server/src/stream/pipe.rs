@@ -26,11 +26,12 @@ pub(super) enum Framing {
     WebSocket,
 }
 
-/// Parts shorter than this are copied together. One more piece in a call of the system, and the shared counter that
-/// keeps its buffer alive, cost more than copying so many bytes.
+/// Parts shorter than this are copied together. One more piece in a call of the system, and the
+/// shared counter that keeps its buffer alive, cost more than copying so many bytes.
 const COPIED_BELOW: usize = 1024;
 
-/// Bytes that are written in a turn: the kernel takes longer for them than a stream needs for everything else.
+/// Bytes that are written in a turn: the kernel takes longer for them than a stream needs for
+/// everything else.
 const MUCH: usize = 16 << 10;
 
 /// Parts on their way to an outlet.
@@ -41,7 +42,8 @@ struct Gather {
 impl Gather {
     fn with_room_for<'c>(parts: impl Iterator<Item = Part<'c>>) -> Self {
         const CHUNK_FRAMING: usize = 16;
-        let short: usize = parts.map(|part| part.len()).filter(|length| *length < COPIED_BELOW).sum();
+        let short: usize =
+            parts.map(|part| part.len()).filter(|length| *length < COPIED_BELOW).sum();
         Self { copied: Vec::with_capacity(short.saturating_add(CHUNK_FRAMING)) }
     }
 
@@ -101,8 +103,8 @@ impl<S: Duplex> Pipe<S> {
         Self { session, outlet, framing }
     }
 
-    /// Sends what waits. Where that is much, the streams of a developer take turns: a thousand that replay at once
-    /// leave the runtime's threads to other developers' calls in between.
+    /// Sends what waits. Where that is much, the streams of a developer take turns: a thousand that
+    /// replay at once leave the runtime's threads to other developers' calls in between.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         if self.outlet.len() < MUCH {
             return self.outlet.flush().await;
@@ -145,8 +147,8 @@ impl<S: Duplex> Pipe<S> {
         }
     }
 
-    /// The first block of Server-Sent Events has the delay and the starting cursor, so that a client which was
-    /// cut before the first event can resume too.
+    /// The first block of Server-Sent Events has the delay and the starting cursor, so that a
+    /// client which was cut before the first event can resume too.
     pub(super) fn push_opening(&mut self, retry_millis: u32) {
         let mut block = BytesMut::new();
         block.put_slice(format!("retry: {retry_millis}\n").as_bytes());
@@ -199,9 +201,15 @@ impl<S: Duplex> Pipe<S> {
         }
     }
 
-    /// Whether the stream's task is wanted: for what the client says, or for something that a lane cannot do.
-    pub(super) fn poll_attention(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        if !self.outlet.is_empty() || self.session.is_behind() || self.session.poll_ended(context).is_ready()
+    /// Whether the stream's task is wanted: for what the client says, or for something that a lane
+    /// cannot do.
+    pub(super) fn poll_attention(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Bytes>>> {
+        if !self.outlet.is_empty()
+            || self.session.is_behind()
+            || self.session.poll_ended(context).is_ready()
         {
             return Poll::Ready(Ok(None));
         }

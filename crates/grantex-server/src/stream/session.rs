@@ -17,13 +17,14 @@ use super::frame::{Chunk, Framer, Selection};
 use super::tail::{Found, Tail};
 use super::{End, Filter, Slot};
 
-/// Bytes that are given at once, and a chunk at most besides: a subscriber that is behind gets many events in
-/// one write, and one that stops reading has no more than this waiting above its socket.
+/// Bytes that are given at once, and a chunk at most besides: a subscriber that is behind gets many
+/// events in one write, and one that stops reading has no more than this waiting above its socket.
 const MOST_AT_ONCE: usize = 128 << 10;
-/// Memory of the chunks that they lie in, and a chunk at most besides: a filter that shows little of each would
-/// have a stalled reader keep all of them alive.
+/// Memory of the chunks that they lie in, and a chunk at most besides: a filter that shows little
+/// of each would have a stalled reader keep all of them alive.
 const MOST_HELD: usize = 512 << 10;
-/// How often it is looked, within the keep-alive time, whether a sign of life is due: it may come early by as much.
+/// How often it is looked, within the keep-alive time, whether a sign of life is due: it may come
+/// early by as much.
 const BEATS: u32 = 16;
 /// The shortest time between two such looks.
 const LEAST_BEAT: Duration = Duration::from_millis(1);
@@ -140,7 +141,8 @@ impl Session {
         self.slot.poll_ended(context)
     }
 
-    /// What comes next; waits for the store, where only that knows. Dropping the future loses nothing.
+    /// What comes next; waits for the store, where only that knows. Dropping the future loses
+    /// nothing.
     pub(super) async fn next(&mut self) -> Next {
         loop {
             if let Some(next) = self.due() {
@@ -220,7 +222,8 @@ impl Session {
         }
     }
 
-    /// A sign of life, if it would be late at the next beat, with the cursor if the client does not know it.
+    /// A sign of life, if it would be late at the next beat, with the cursor if the client does not
+    /// know it.
     fn idle(&mut self) -> Option<Item> {
         let now = Instant::now();
         let quiet = now.saturating_duration_since(self.quiet_since);
@@ -248,7 +251,8 @@ impl Session {
     async fn load(&mut self) -> Loaded {
         let (developer, after) = (self.slot.developer, self.cursor.position);
         let (max_bytes, with_subjects) = (self.slot.page_bytes(), self.filter.asks_for_subject());
-        let scan = Scan { order: Order::OldestFirst, after, limit: u32::MAX, max_bytes, with_subjects };
+        let scan =
+            Scan { order: Order::OldestFirst, after, limit: u32::MAX, max_bytes, with_subjects };
         let page = store::read(self.store.as_ref(), developer, QueryKind::Long, move |snapshot| {
             let mut framer = Framer::default();
             snapshot.scan_events(developer, scan, &mut |event| framer.push(event))?;
@@ -299,14 +303,21 @@ pub(super) mod tests {
             let folder = tempfile::tempdir().unwrap();
             let memory = Memory::new(&Settings::default());
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-            let environment =
-                Environment { clock: Arc::clone(&clock), rng: Arc::new(SystemRng), listener: memory.clone() };
-            let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path(), &environment).unwrap());
+            let environment = Environment {
+                clock: Arc::clone(&clock),
+                rng: Arc::new(SystemRng),
+                listener: memory.clone(),
+            };
+            let store: Arc<dyn Store> =
+                Arc::new(SqliteStore::open(folder.path(), &environment).unwrap());
             let developer = DeveloperId::from_parts(1, SystemRng.bits());
             let fill = write(store.as_ref(), developer, "fill", move |tx| {
                 let grant_id = GrantId::from_parts(1, 1);
-                let subject =
-                    Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "u".into() };
+                let subject = Subject {
+                    grant_id,
+                    agent_id: AgentId::from_parts(1, 1),
+                    principal_id: "u".into(),
+                };
                 for _ in 0..count {
                     let data = EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System };
                     tx.append(developer, &subject, data)?;
@@ -323,8 +334,13 @@ pub(super) mod tests {
             position: Position,
             keep_alive: Duration,
         ) -> Session {
-            let slot =
-                self.memory.streams.open(self.developer, KeyId::from_parts(1, 1), None, Transport::Sse, None);
+            let slot = self.memory.streams.open(
+                self.developer,
+                KeyId::from_parts(1, 1),
+                None,
+                Transport::Sse,
+                None,
+            );
             let filter = Filter::new(types.parse().unwrap(), None, None, None).unwrap();
             let cursor = Cursor { position, id: EventId::ZERO };
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
@@ -351,7 +367,9 @@ pub(super) mod tests {
         let mut session = log.session("", 0, LONG);
         let mut seen = 0;
         while seen < EVENTS {
-            let Next::Item(Item::Events(all)) = session.next().await else { panic!("there are more") };
+            let Next::Item(Item::Events(all)) = session.next().await else {
+                panic!("there are more")
+            };
             let bytes: usize = all.iter().map(Selection::bytes).sum();
             assert!(bytes < MOST_AT_ONCE + (64 << 10));
             seen += all.iter().map(Selection::events).sum::<usize>();
@@ -365,6 +383,9 @@ pub(super) mod tests {
         let log = Log::with(EVENTS, 0).await;
         let mut session = log.session("token.issued", 0, Duration::from_millis(1));
         while !matches!(session.next().await, Next::Item(Item::Cursor(_))) {}
-        assert!(session.cursor.position < EVENTS as u64, "a sign of life came before the end was reached");
+        assert!(
+            session.cursor.position < EVENTS as u64,
+            "a sign of life came before the end was reached"
+        );
     }
 }

@@ -10,11 +10,11 @@ use super::hub::{End, Hub, Transport};
 use super::tail::Tail;
 use crate::http::signal::Signal;
 
-/// Memory that all streams which read the store share for what they have read, as long as each gets the smallest
-/// page: that is two thousand of them. More take the smallest page each.
+/// Memory that all streams which read the store share for what they have read, as long as each gets
+/// the smallest page: that is two thousand of them. More take the smallest page each.
 const REPLAY_BUDGET: usize = 128 << 20;
-/// Bytes that one of them reads at once: beyond the larger, asking for them costs nothing any more; below the
-/// smaller, it would be most of the work.
+/// Bytes that one of them reads at once: beyond the larger, asking for them costs nothing any more;
+/// below the smaller, it would be most of the work.
 const PAGE: (usize, usize) = (64 << 10, 512 << 10);
 
 /// A stream's place; dropping it closes the stream's books at once.
@@ -41,7 +41,8 @@ impl Slot {
         Self { hub, developer, number, ends, tail, transport, is_replaying: false }
     }
 
-    /// How many bytes to read from the store at once: the stream counts among those that do, from here on.
+    /// How many bytes to read from the store at once: the stream counts among those that do, from
+    /// here on.
     pub(super) fn page_bytes(&mut self) -> usize {
         if !std::mem::replace(&mut self.is_replaying, true) {
             self.hub.replaying.fetch_add(1, Ordering::Relaxed);
@@ -108,6 +109,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.has_caught_up();
         self.hub.close(self.developer, self.number);
-        metrics::gauge!("grantex_streams_open", "transport" => self.transport.label()).decrement(1.0);
+        metrics::gauge!("grantex_streams_open", "transport" => self.transport.label())
+            .decrement(1.0);
     }
 }

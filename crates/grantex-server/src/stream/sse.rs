@@ -33,8 +33,8 @@ pub(crate) fn respond(session: Session) -> Response {
     response
 }
 
-/// Writes the answer's head and then the session, until either side ends it. What follows the head comes in
-/// chunks, or ends with the connection.
+/// Writes the answer's head and then the session, until either side ends it. What follows the head
+/// comes in chunks, or ends with the connection.
 pub(super) fn run<S>(
     socket: S,
     connection: Arc<Connection>,
@@ -77,7 +77,9 @@ async fn follow<S: Duplex>(mut pipe: Box<Pipe<S>>) -> io::Result<()> {
                         "EVENT_DAMAGED at position {position}; reconnect to learn how to go on"
                     )),
                     End::TicketExpired => {
-                        pipe.push_comment("the ticket has expired; get another and go on with lastEventId");
+                        pipe.push_comment(
+                            "the ticket has expired; get another and go on with lastEventId",
+                        );
                     }
                     _ => {}
                 }

@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use super::frame::Chunk;
 use super::lane::Lanes;
 
-/// Streams of one log that write much at the same time: as many as the smallest machines have cores.
+/// Streams of one log that write much at the same time: as many as the smallest machines have
+/// cores.
 const WRITING_AT_ONCE: usize = 2;
 
 /// A ring of chunks in log order. It may begin anywhere; what it lacks is in the store.
@@ -21,7 +22,8 @@ pub(super) struct Tail {
     head: AtomicU64,
     /// Who delivers it.
     pub(super) lanes: Lanes,
-    /// Permits to write much to a stream of this log at a time ([`Pipe::flush`](super::pipe::Pipe::flush)).
+    /// Permits to write much to a stream of this log at a time
+    /// ([`Pipe::flush`](super::pipe::Pipe::flush)).
     pub(super) turns: Semaphore,
     /// When it was last read, in the hub's ticks: the least recently used tail is cut first.
     used: AtomicU64,
@@ -34,8 +36,8 @@ struct Ring {
 }
 
 impl Ring {
-    /// Puts a chunk behind the others, joined to the last ones as long as they are small: what comes in many small
-    /// commits lies in few large chunks a little later.
+    /// Puts a chunk behind the others, joined to the last ones as long as they are small: what
+    /// comes in many small commits lies in few large chunks a little later.
     fn add(&mut self, mut chunk: Arc<Chunk>) {
         while let Some(last) = self.chunks.back().filter(|last| last.should_join(&chunk)) {
             self.bytes = self.bytes.saturating_sub(last.size());
@@ -83,13 +85,14 @@ impl Tail {
         self.head.load(Ordering::Acquire) > position.saturating_add(1)
     }
 
-    /// The store had nothing after a position, read while this tail was there: what comes after it is published
-    /// here.
+    /// The store had nothing after a position, read while this tail was there: what comes after it
+    /// is published here.
     pub(super) fn ends_at(&self, position: Position) {
         self.head.fetch_max(position.saturating_add(1), Ordering::AcqRel);
     }
 
-    /// Adds chunks that follow those before, and wakes the lanes. Returns the bytes held before and after.
+    /// Adds chunks that follow those before, and wakes the lanes. Returns the bytes held before and
+    /// after.
     pub(super) fn push(&self, chunks: Vec<Arc<Chunk>>) -> (usize, usize) {
         let mut ring = self.ring.lock();
         let before = ring.bytes;

@@ -17,8 +17,8 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Writes the answer's head and the stream, in a task of its own on the threads of streams, until one side ends
-    /// it or it is cut. `early` is what the client said after its request.
+    /// Writes the answer's head and the stream, in a task of its own on the threads of streams,
+    /// until one side ends it or it is cut. `early` is what the client said after its request.
     pub(crate) fn spawn<S>(
         self,
         socket: S,
@@ -56,11 +56,15 @@ mod tests {
         fn sse<F>(_: impl FnOnce(Socket, Arc<Connection>, Bytes, Box<Session>) -> F) -> usize {
             size_of::<F>()
         }
-        fn ws<F>(_: impl FnOnce(Box<ws::Socket>, Socket, Arc<Connection>, Bytes, Bytes) -> F) -> usize {
+        fn ws<F>(
+            _: impl FnOnce(Box<ws::Socket>, Socket, Arc<Connection>, Bytes, Bytes) -> F,
+        ) -> usize {
             size_of::<F>()
         }
-        let sizes =
-            (sse(|socket, cut, head, session| sse::run(socket, cut, head, true, session)), ws(ws::run));
+        let sizes = (
+            sse(|socket, cut, head, session| sse::run(socket, cut, head, true, session)),
+            ws(ws::run),
+        );
         assert!(sizes.0 <= 560 && sizes.1 <= 592, "{sizes:?}");
         assert!(size_of::<Session>() <= 336);
         assert!(size_of::<ws::Socket>() <= 384);

@@ -2,10 +2,10 @@
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A runtime for streams alone. Hundreds of streams that replay keep a runtime's threads busy, and it
-/// looks for sockets that became ready only now and then: on the threads of requests, each request would wait
-/// tens of milliseconds for them (`bench`, `neighbour`). Here the kernel shares the cores between
-/// the two kinds of threads.
+/// A runtime for streams alone. Hundreds of streams that replay keep a runtime's threads busy, and
+/// it looks for sockets that became ready only now and then: on the threads of requests, each
+/// request would wait tens of milliseconds for them (`bench`, `neighbour`). Here the kernel shares
+/// the cores between the two kinds of threads.
 pub(crate) struct Threads(Option<Runtime>);
 
 impl Threads {

@@ -1,9 +1,9 @@
 //! Stream tickets: for browsers, whose `EventSource` cannot send a header.
 //!
 //! A ticket is signed, not stored: it survives restarts. It is read-only, bound to a filter and to
-//! the API key that made it, and checked whenever a stream is opened with it. Its streams end when it does, and it has
-//! a cap of streams and a rate of its own: who got it from the developer takes nothing from the developer's other
-//! readers.
+//! the API key that made it, and checked whenever a stream is opened with it. Its streams end when
+//! it does, and it has a cap of streams and a rate of its own: who got it from the developer takes
+//! nothing from the developer's other readers.
 
 use grantex_types::{DeveloperId, KeyId, Lifetime, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -51,8 +51,11 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     pub(crate) fn sign(&self, secrets: &Secrets, expires_at: Timestamp) -> String {
-        let content =
-            Content { developer_id: self.developer_id, key_id: self.key_id, filter: self.filter.store() };
+        let content = Content {
+            developer_id: self.developer_id,
+            key_id: self.key_id,
+            filter: self.filter.store(),
+        };
         secrets.sign(PREFIX, content, expires_at)
     }
 

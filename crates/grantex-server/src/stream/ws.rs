@@ -21,14 +21,16 @@ use super::{End, Session};
 use crate::http::connection::Connection;
 use crate::http::takeover::Streaming;
 
-/// The close code of a stream that retention overtook: the application's own, after HTTP's 410, which
-/// is what a reconnection gets.
+/// The close code of a stream that retention overtook: the application's own, after HTTP's 410,
+/// which is what a reconnection gets.
 const EXPIRED: u16 = 4410;
 
-/// The close code of a stream whose ticket has expired: after HTTP's 401, which is what a reconnection with it gets.
+/// The close code of a stream whose ticket has expired: after HTTP's 401, which is what a
+/// reconnection with it gets.
 const TICKET_EXPIRED: u16 = 4401;
 
-/// The close code of a stream whose developer is suspended: after HTTP's 403, which is what a reconnection gets.
+/// The close code of a stream whose developer is suspended: after HTTP's 403, which is what a
+/// reconnection gets.
 const SUSPENDED: u16 = 4403;
 
 /// The close code of a stream whose next event is damaged: after the 500 that a reconnection gets.
@@ -61,8 +63,8 @@ struct Terms {
 }
 
 impl Socket {
-    /// The socket itself gives up after the whole `stall_timeout`. The last quarter is for saying why to a client
-    /// that reads again.
+    /// The socket itself gives up after the whole `stall_timeout`. The last quarter is for saying
+    /// why to a client that reads again.
     pub(crate) fn new(session: Session, widest: TypeSet, stall_timeout: Duration) -> Self {
         let patience = stall_timeout.saturating_mul(3).checked_div(4).unwrap_or(stall_timeout);
         let grace = stall_timeout.saturating_sub(patience).max(FAREWELL);
@@ -107,7 +109,11 @@ pub(super) fn run<S: Duplex>(
 
 impl Terms {
     /// Sends events until either side has had enough.
-    async fn follow<S: Duplex>(&self, mut pipe: Box<Pipe<S>>, incoming: &mut Incoming) -> io::Result<()> {
+    async fn follow<S: Duplex>(
+        &self,
+        mut pipe: Box<Pipe<S>>,
+        incoming: &mut Incoming,
+    ) -> io::Result<()> {
         let place = Place::join(&pipe);
         let mut said = self.hear(incoming, &[], &mut pipe);
         let farewell = loop {
@@ -138,7 +144,8 @@ impl Terms {
         }
     }
 
-    /// Waits until the client has taken what waits for it, as long as it takes something now and then.
+    /// Waits until the client has taken what waits for it, as long as it takes something now and
+    /// then.
     async fn flush_patiently<S: Duplex>(&self, pipe: &mut Pipe<S>) -> io::Result<Option<Farewell>> {
         loop {
             pipe.outlet.take_progress();
@@ -148,13 +155,21 @@ impl Terms {
             if !pipe.outlet.take_progress() {
                 metrics::counter!("grantex_readers_cut_total", "at" => "websocket").increment(1);
                 tracing::info!("a WebSocket reader that took no bytes was cut");
-                return Ok(Some(Farewell::new(close_code::AGAIN, "too slow; reconnect and resume")));
+                return Ok(Some(Farewell::new(
+                    close_code::AGAIN,
+                    "too slow; reconnect and resume",
+                )));
             }
         }
     }
 
     /// What the client says; gives a farewell where that ends the stream.
-    fn hear<S: Duplex>(&self, incoming: &mut Incoming, bytes: &[u8], pipe: &mut Pipe<S>) -> Option<Farewell> {
+    fn hear<S: Duplex>(
+        &self,
+        incoming: &mut Incoming,
+        bytes: &[u8],
+        pipe: &mut Pipe<S>,
+    ) -> Option<Farewell> {
         incoming.feed(bytes);
         loop {
             match incoming.next() {
@@ -163,7 +178,9 @@ impl Terms {
                     Ok(types) => pipe.session.set_types(types),
                     Err(reason) => return Some(Farewell { code: close_code::INVALID, reason }),
                 },
-                Some(Said::Binary) => return Some(Farewell::new(close_code::UNSUPPORTED, "send text")),
+                Some(Said::Binary) => {
+                    return Some(Farewell::new(close_code::UNSUPPORTED, "send text"));
+                }
                 Some(Said::Ping(payload)) => pipe.outlet.push(ws_frame::pong(&payload)),
                 Some(Said::Close(code)) => return Some(Farewell { code, reason: String::new() }),
                 Some(Said::Nonsense(code, reason)) => return Some(Farewell::new(code, reason)),
@@ -171,7 +188,8 @@ impl Terms {
         }
     }
 
-    /// Sends what waits and the farewell, and gives the client some time to answer. Many never do, nor close.
+    /// Sends what waits and the farewell, and gives the client some time to answer. Many never do,
+    /// nor close.
     async fn close<S: Duplex>(&self, outlet: &mut Outlet<S>, farewell: Farewell) -> io::Result<()> {
         outlet.push(ws_frame::close(farewell.code, &farewell.reason));
         let sending = async {
@@ -183,7 +201,8 @@ impl Terms {
             return Ok(());
         };
         sent?;
-        // Closing on what it still says would take the frame from it. Who is known to be slow has yet to read.
+        // Closing on what it still says would take the frame from it. Who is known to be slow has
+        // yet to read.
         let patience = if farewell.code == close_code::AGAIN { self.grace } else { FAREWELL };
         timeout(patience, outlet.closed()).await.unwrap_or(Ok(()))
     }
@@ -201,7 +220,9 @@ impl From<End> for Farewell {
             },
             End::Expired => Self::new(EXPIRED, "undelivered events are no longer retained"),
             End::KeyRevoked => Self::new(close_code::POLICY, "the API key was revoked"),
-            End::TicketExpired => Self::new(TICKET_EXPIRED, "the ticket has expired; get another and go on"),
+            End::TicketExpired => {
+                Self::new(TICKET_EXPIRED, "the ticket has expired; get another and go on")
+            }
             End::Suspended => Self::new(SUSPENDED, "the operator has suspended this developer"),
         }
     }
@@ -221,6 +242,11 @@ impl Farewell {
 fn wish(text: &str, widest: TypeSet) -> Result<TypeSet, String> {
     let wish: Wish = serde_json::from_str(text)
         .map_err(|_| "expected {\"types\":[…]} with known event types".to_owned())?;
-    let types: TypeSet = if wish.types.is_empty() { widest } else { wish.types.into_iter().collect() };
-    if types.is_subset_of(widest) { Ok(types) } else { Err("the ticket does not cover these types".into()) }
+    let types: TypeSet =
+        if wish.types.is_empty() { widest } else { wish.types.into_iter().collect() };
+    if types.is_subset_of(widest) {
+        Ok(types)
+    } else {
+        Err("the ticket does not cover these types".into())
+    }
 }

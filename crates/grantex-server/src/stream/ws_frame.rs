@@ -96,7 +96,8 @@ impl Incoming {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next thing that was said completely. After nonsense or a farewell nothing more is to be asked.
+    /// The next thing that was said completely. After nonsense or a farewell nothing more is to be
+    /// asked.
     pub(super) fn next(&mut self) -> Option<Said> {
         loop {
             let frame = match self.frame() {
@@ -144,7 +145,8 @@ impl Incoming {
         }
         let Some((mask, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let Some((payload, after)) = rest.split_at_checked(length) else { return Ok(None) };
-        let payload = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        let payload =
+            payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
         let frame = Frame { is_final, opcode, payload };
         self.bytes = after.to_vec();
         Ok(Some(frame))

@@ -7,8 +7,10 @@ use crate::support::{Service, types};
 async fn an_agents_life() {
     let service = Service::start().await;
     let client = service.sandbox().await;
-    let agent =
-        client.post("/v1/agents", &json!({"name": " Helper ", "scopes": ["a:read", "a:read"]})).await.ok(201);
+    let agent = client
+        .post("/v1/agents", &json!({"name": " Helper ", "scopes": ["a:read", "a:read"]}))
+        .await
+        .ok(201);
     let id = agent["agentId"].as_str().unwrap();
     assert_eq!(agent["did"], format!("did:grantex:{id}"));
     assert_eq!((agent["name"].as_str(), agent["description"].as_str()), (Some("Helper"), Some("")));
@@ -17,7 +19,8 @@ async fn an_agents_life() {
     assert_eq!(client.get(&path).await.ok(200), agent);
 
     for method in [Method::PATCH, Method::POST] {
-        let request = client.request(method.clone(), &path).json(&json!({"description": method.as_str()}));
+        let request =
+            client.request(method.clone(), &path).json(&json!({"description": method.as_str()}));
         let changed = client.send(request).await.ok(200);
         assert_eq!(changed["description"], method.as_str());
         assert_eq!(changed["name"], "Helper");
@@ -47,7 +50,11 @@ async fn lists_page_by_cursor_and_by_number() {
     loop {
         let page = client.get(&path).await.ok(200);
         seen.extend(
-            page["agents"].as_array().unwrap().iter().map(|a| a["agentId"].as_str().unwrap().to_owned()),
+            page["agents"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|a| a["agentId"].as_str().unwrap().to_owned()),
         );
         let Some(cursor) = page["nextCursor"].as_str() else { break };
         path = format!("/v1/agents?limit=2&after={cursor}");
@@ -67,7 +74,10 @@ async fn pages_by_number_end_where_they_would_be_dear() {
     let client = service.sandbox().await;
     let agent = client.agent().await;
     let grant = client.token(&agent).await.grant;
-    client.post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": "1"})).await.ok(201);
+    client
+        .post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": "1"}))
+        .await
+        .ok(201);
     for list in [
         "/v1/agents".to_owned(),
         "/v1/keys".to_owned(),
@@ -79,7 +89,9 @@ async fn pages_by_number_end_where_they_would_be_dear() {
         for reached in ["page=51&pageSize=200", "page=10001&pageSize=1"] {
             client.get(&format!("{list}?{reached}")).await.ok(200);
         }
-        for beyond in ["page=52&pageSize=200", "page=10002&pageSize=1", "page=4294967295&pageSize=200"] {
+        for beyond in
+            ["page=52&pageSize=200", "page=10002&pageSize=1", "page=4294967295&pageSize=200"]
+        {
             let message = client.get(&format!("{list}?{beyond}")).await.refused(400, "BAD_REQUEST");
             assert!(message.contains("`after`") && message.contains("`nextCursor`"), "{message}");
         }
@@ -93,21 +105,27 @@ async fn a_suspended_agent_gets_nothing_more() {
     let agent = client.agent().await;
     let token = client.token(&agent).await;
     let code = client.code(&agent, "user-1", &["a"], "1h").await;
-    let suspend =
-        client.request(Method::PATCH, &format!("/v1/agents/{agent}")).json(&json!({"status": "suspended"}));
+    let suspend = client
+        .request(Method::PATCH, &format!("/v1/agents/{agent}"))
+        .json(&json!({"status": "suspended"}));
     client.send(suspend).await.ok(200);
 
     let authorize = json!({"agentId": agent, "principalId": "u", "scopes": ["a"]});
     client.post("/v1/authorize", &authorize).await.refused(404, "NOT_FOUND");
-    client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.refused(400, "BAD_REQUEST");
+    client
+        .post("/v1/token", &json!({"agentId": agent, "code": code}))
+        .await
+        .refused(400, "BAD_REQUEST");
     let refresh = json!({"agentId": agent, "refreshToken": token.refresh});
     client.post("/v1/token/refresh", &refresh).await.refused(400, "BAD_REQUEST");
-    let delegate = json!({"parentGrantToken": token.jwt, "subAgentId": agent, "scopes": ["a:read"]});
+    let delegate =
+        json!({"parentGrantToken": token.jwt, "subAgentId": agent, "scopes": ["a:read"]});
     client.post("/v1/grants/delegate", &delegate).await.refused(404, "NOT_FOUND");
 
     // A failed try burned nothing.
-    let resume =
-        client.request(Method::PATCH, &format!("/v1/agents/{agent}")).json(&json!({"status": "active"}));
+    let resume = client
+        .request(Method::PATCH, &format!("/v1/agents/{agent}"))
+        .json(&json!({"status": "active"}));
     client.send(resume).await.ok(200);
     client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201);
     client.post("/v1/token/refresh", &refresh).await.ok(201);

@@ -19,7 +19,11 @@ fn bodies() -> Vec<(Method, String, Value)> {
             json!({"agentId": UNKNOWN_AGENT, "principalId": "u", "scopes": ["a"]}),
         ),
         (Method::POST, "/v1/token".into(), json!({"agentId": UNKNOWN_AGENT, "code": "x"})),
-        (Method::POST, "/v1/token/refresh".into(), json!({"agentId": UNKNOWN_AGENT, "refreshToken": "x"})),
+        (
+            Method::POST,
+            "/v1/token/refresh".into(),
+            json!({"agentId": UNKNOWN_AGENT, "refreshToken": "x"}),
+        ),
         (Method::POST, "/v1/tokens/verify".into(), json!({"token": "x"})),
         (Method::POST, "/v1/grants/verify".into(), json!({"token": "x"})),
         (Method::POST, "/v1/tokens/revoke".into(), json!({"jti": "x"})),
@@ -52,7 +56,9 @@ async fn bodies_that_are_not_the_json_expected() {
     let log = client.log().await;
     for (method, path, good) in bodies() {
         for body in ["", "{", "nul", "[]", "\"x\"", "5", "{\"a\":1", "\u{FEFF}{}", "{}{}"] {
-            raw(&client, method.clone(), &path, "application/json", body).await.refused(400, "BAD_REQUEST");
+            raw(&client, method.clone(), &path, "application/json", body)
+                .await
+                .refused(400, "BAD_REQUEST");
         }
         raw(&client, method.clone(), &path, "application/json", vec![0xFF, 0xFE])
             .await
@@ -79,7 +85,11 @@ async fn bodies_that_are_not_the_json_expected() {
             // Each required field missing, and each that is there as null.
             let mut body = good.clone();
             body.as_object_mut().unwrap().remove(name);
-            let status = client.send(client.request(method.clone(), &path).json(&body)).await.status.as_u16();
+            let status = client
+                .send(client.request(method.clone(), &path).json(&body))
+                .await
+                .status
+                .as_u16();
             let optional = matches!(
                 (path.as_str(), name.as_str()),
                 ("/v1/agents", "scopes") | ("/v1/events/tickets", "types")
@@ -130,12 +140,18 @@ async fn texts_that_are_too_long_or_odd() {
         client.post("/v1/authorize", &ask(changes)).await.refused(400, "BAD_REQUEST");
     }
     // What is odd but harmless is kept as it is.
-    for principal in ["ü@例え.テスト", "🦀", "a'b\"c;--", "می\u{200C}خواهم", "e\u{301}"] {
+    for principal in ["ü@例え.テスト", "🦀", "a'b\"c;--", "می\u{200C}خواهم", "e\u{301}"]
+    {
         let token = client.token_for(&agent, principal, &["a"], "1h").await;
         let grant = client.get(&format!("/v1/grants/{}", token.grant)).await.ok(200);
         assert_eq!(grant["principalId"], principal);
-        let event =
-            client.log().await.into_iter().rev().find(|event| event["type"] == "grant.created").unwrap();
+        let event = client
+            .log()
+            .await
+            .into_iter()
+            .rev()
+            .find(|event| event["type"] == "grant.created")
+            .unwrap();
         assert_eq!(event["data"]["principalId"], principal);
     }
     raw(&client, Method::POST, "/v1/agents", "application/json", r#"{"name":"\ud800"}"#)
@@ -186,7 +202,8 @@ async fn wrong_routes_and_methods() {
 async fn a_request_that_never_ends_is_ended() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let service =
-        Service::with(|settings| settings.connections.idle = std::time::Duration::from_millis(200)).await;
+        Service::with(|settings| settings.connections.idle = std::time::Duration::from_millis(200))
+            .await;
     let address = service.base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     socket.write_all(b"GET /v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();

@@ -15,7 +15,10 @@ async fn connect(service: &Service) -> TcpStream {
 /// What comes until the connection ends.
 async fn rest(mut socket: TcpStream) -> String {
     let mut answer = String::new();
-    tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.expect("an end").unwrap();
+    tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer))
+        .await
+        .expect("an end")
+        .unwrap();
     answer
 }
 
@@ -26,8 +29,11 @@ fn head(path: &str, key: &str, more: &str) -> String {
     )
 }
 
-const LIMITS: [(&str, usize, &str); 3] =
-    [("/consent", 4 << 10, "4 KiB"), ("/v1/signup", 8 << 10, "8 KiB"), ("/v1/agents", 1 << 20, "1 MiB")];
+const LIMITS: [(&str, usize, &str); 3] = [
+    ("/consent", 4 << 10, "4 KiB"),
+    ("/v1/signup", 8 << 10, "8 KiB"),
+    ("/v1/agents", 1 << 20, "1 MiB"),
+];
 
 #[tokio::test]
 async fn what_is_too_large_is_refused_before_it_is_sent() {
@@ -40,11 +46,17 @@ async fn what_is_too_large_is_refused_before_it_is_sent() {
             socket.write_all(head(path, &client.key, &more).as_bytes()).await.unwrap();
             let answer = rest(socket).await;
             assert!(answer.starts_with("HTTP/1.1 413 "), "{path}: {answer}");
-            assert!(answer.contains(readable) && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+            assert!(
+                answer.contains(readable) && answer.contains("\r\nconnection: close\r\n"),
+                "{answer}"
+            );
         }
         // In chunks nobody knows before.
         let mut socket = connect(&service).await;
-        socket.write_all(head(path, &client.key, "Transfer-Encoding: chunked\r\n").as_bytes()).await.unwrap();
+        socket
+            .write_all(head(path, &client.key, "Transfer-Encoding: chunked\r\n").as_bytes())
+            .await
+            .unwrap();
         let chunk = format!("{:x}\r\n{}\r\n", most / 2 + 1, "x".repeat(most / 2 + 1));
         socket.write_all(format!("{chunk}{chunk}").as_bytes()).await.unwrap();
         let answer = rest(socket).await;
@@ -58,7 +70,8 @@ async fn a_client_that_sends_on_gets_the_answer_all_the_same() {
     let client = service.sandbox().await;
     for _ in 0..20 {
         let large = vec![b'x'; 1_500_000];
-        let request = client.request(Method::POST, "/v1/agents").header("Content-Type", "application/json");
+        let request =
+            client.request(Method::POST, "/v1/agents").header("Content-Type", "application/json");
         client.send(request.body(large)).await.refused(413, "PAYLOAD_TOO_LARGE");
     }
 }
@@ -69,7 +82,8 @@ async fn what_is_as_large_as_it_may_be_is_taken() {
     let client = service.sandbox().await;
     for (path, most) in [("/v1/signup", 8 << 10), ("/v1/agents", 1 << 20), ("/v1/agents", 40_000)] {
         let body = json!({"name": "x", "pad": ""}).to_string();
-        let body = body.replace("\"pad\":\"\"", &format!("\"pad\":\"{}\"", "x".repeat(most - body.len())));
+        let body =
+            body.replace("\"pad\":\"\"", &format!("\"pad\":\"{}\"", "x".repeat(most - body.len())));
         assert_eq!(body.len(), most);
         let request = client.request(Method::POST, path).header("Content-Type", "application/json");
         client.send(request.body(body.clone())).await.ok(201);
@@ -87,8 +101,10 @@ async fn large(client: &Client) -> crate::support::Answer {
 #[tokio::test]
 async fn bytes_count_as_requests_do() {
     // A body of 1 MB is 245 times 4 KiB.
-    let service =
-        Service::with(|settings| settings.rates.developer = Rate { per_second: 0.0001, burst: 300 }).await;
+    let service = Service::with(|settings| {
+        settings.rates.developer = Rate { per_second: 0.0001, burst: 300 }
+    })
+    .await;
     let client = service.sandbox().await;
     let answer = large(&client).await;
     assert_eq!(answer.headers["x-ratelimit-remaining"], "55");

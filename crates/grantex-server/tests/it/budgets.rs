@@ -35,14 +35,26 @@ async fn a_budgets_life() {
     );
     assert_eq!(events[2]["data"], json!({"grantId": grant, "initial": 1000}));
 
-    assert_eq!(client.get(&format!("/v1/budget/balance/{grant}")).await.ok(200)["remainingBudget"], "0.0000");
+    assert_eq!(
+        client.get(&format!("/v1/budget/balance/{grant}")).await.ok(200)["remainingBudget"],
+        "0.0000"
+    );
     let list = client.get(&format!("/v1/budget/transactions/{grant}?pageSize=3")).await.ok(200);
-    assert_eq!((list["total"].as_u64(), list["transactions"].as_array().unwrap().len()), (Some(4), 3));
-    let rest = client.get(&format!("/v1/budget/transactions/{grant}?pageSize=3&page=2")).await.ok(200);
+    assert_eq!(
+        (list["total"].as_u64(), list["transactions"].as_array().unwrap().len()),
+        (Some(4), 3)
+    );
+    let rest =
+        client.get(&format!("/v1/budget/transactions/{grant}?pageSize=3&page=2")).await.ok(200);
     assert_eq!(rest["transactions"].as_array().unwrap().len(), 1);
-    let all: Vec<_> =
-        [list, rest].iter().flat_map(|page| page["transactions"].as_array().unwrap().clone()).collect();
-    assert!(all.iter().any(|tx| tx["metadata"] == json!({"trip": [1, "é"]}) && tx["amount"] == "499.9999"));
+    let all: Vec<_> = [list, rest]
+        .iter()
+        .flat_map(|page| page["transactions"].as_array().unwrap().clone())
+        .collect();
+    assert!(
+        all.iter()
+            .any(|tx| tx["metadata"] == json!({"trip": [1, "é"]}) && tx["amount"] == "499.9999")
+    );
     assert_eq!(
         client.get("/v1/budget/allocations").await.ok(200)["allocations"].as_array().unwrap().len(),
         1
@@ -122,7 +134,8 @@ async fn odd_amounts_are_refused_and_change_nothing() {
         let allocate = json!({"grantId": grant, "initialBudget": amount});
         client.post("/v1/budget/allocate", &allocate).await.refused(400, "BAD_REQUEST");
     }
-    for metadata in [json!([]), json!("x"), json!({"long": "x".repeat(9000)}), json!({"nul": "\0"})] {
+    for metadata in [json!([]), json!("x"), json!({"long": "x".repeat(9000)}), json!({"nul": "\0"})]
+    {
         let debit = json!({"grantId": grant, "amount": 1, "metadata": metadata});
         client.post("/v1/budget/debit", &debit).await.refused(400, "BAD_REQUEST");
     }

@@ -13,7 +13,8 @@ async fn a_cascade_tells_each_grant_once_parents_first() {
     let client = service.sandbox().await;
     let agent = client.agent().await;
     let root = client.token(&agent).await;
-    let (left, right) = (client.delegate(&root, &agent).await, client.delegate(&root, &agent).await);
+    let (left, right) =
+        (client.delegate(&root, &agent).await, client.delegate(&root, &agent).await);
     let below = client.delegate(&left, &agent).await;
     let deepest = client.delegate(&below, &agent).await;
     // One that is revoked already is not told again.
@@ -58,7 +59,13 @@ async fn revoking_in_the_middle_leaves_what_is_above() {
 }
 
 /// So many grants right below one that the API made, as delegations would have made them.
-async fn delegate_many(service: &mut Service, client: &Client, root: &str, agent: &str, count: u32) {
+async fn delegate_many(
+    service: &mut Service,
+    client: &Client,
+    root: &str,
+    agent: &str,
+    count: u32,
+) {
     let me = client.get("/v1/me").await.ok(200);
     let developer_id: DeveloperId = me["developerId"].as_str().unwrap().parse().unwrap();
     let (root, agent_id): (GrantId, AgentId) = (root.parse().unwrap(), agent.parse().unwrap());
@@ -118,7 +125,9 @@ async fn more_than_a_thousand_are_inactive_at_once_and_told_in_slices_also_after
     delegate_many(&mut service, &client, &root.grant, &agent, 3 * LARGEST_AT_ONCE).await;
     let valid = |jwt: String| {
         let client = &client;
-        async move { client.post("/v1/tokens/verify", &json!({"token": jwt})).await.ok(200)["valid"].clone() }
+        async move {
+            client.post("/v1/tokens/verify", &json!({"token": jwt})).await.ok(200)["valid"].clone()
+        }
     };
     assert_eq!(valid(grandchild.jwt.clone()).await, true);
 
@@ -136,5 +145,8 @@ async fn more_than_a_thousand_are_inactive_at_once_and_told_in_slices_also_after
     let told = told(&client).await;
     assert_eq!(told.len(), told.iter().collect::<HashSet<_>>().len(), "each once");
     let place = |grant: &str| told.iter().position(|told| told == grant).unwrap();
-    assert!(place(&root.grant) == 0 && place(&child.grant) < place(&grandchild.grant), "parents first");
+    assert!(
+        place(&root.grant) == 0 && place(&child.grant) < place(&grandchild.grant),
+        "parents first"
+    );
 }

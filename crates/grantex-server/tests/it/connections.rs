@@ -28,7 +28,8 @@ async fn ask(socket: &mut TcpStream, path: &str, key: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n");
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
-    let read = tokio::time::timeout(PATIENCE, socket.read(&mut answer)).await.expect("an answer").unwrap();
+    let read =
+        tokio::time::timeout(PATIENCE, socket.read(&mut answer)).await.expect("an answer").unwrap();
     String::from_utf8(answer[..read].to_vec()).unwrap()
 }
 
@@ -38,7 +39,8 @@ async fn keep_busy(service: &Service) -> TcpStream {
     let form = "POST /consent HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
     socket.write_all(form.as_bytes()).await.unwrap();
     let mut answer = vec![0; 64];
-    let read = tokio::time::timeout(PATIENCE, socket.read(&mut answer)).await.expect("go on").unwrap();
+    let read =
+        tokio::time::timeout(PATIENCE, socket.read(&mut answer)).await.expect("go on").unwrap();
     assert!(answer[..read].starts_with(b"HTTP/1.1 100 "));
     socket
 }
@@ -46,12 +48,16 @@ async fn keep_busy(service: &Service) -> TcpStream {
 #[tokio::test]
 async fn a_connection_that_asks_nothing_is_closed() {
     let service =
-        Service::with(|settings| settings.connections.first_request = Duration::from_millis(100)).await;
+        Service::with(|settings| settings.connections.first_request = Duration::from_millis(100))
+            .await;
     for sent in ["", "GET /healthz HTT"] {
         let mut socket = connect(&service).await;
         socket.write_all(sent.as_bytes()).await.unwrap();
         let mut rest = Vec::new();
-        tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest)).await.expect("an end").unwrap();
+        tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest))
+            .await
+            .expect("an end")
+            .unwrap();
         assert!(rest.is_empty());
     }
     // Whoever asked once has the time that clients keep connections.
@@ -77,7 +83,10 @@ async fn silence_makes_room_for_whoever_asks() {
         drop(socket);
     }
     until("those that came first are closed", || async { open(&silent) <= 7 }).await;
-    assert!(ask(&mut known, "/v1/me", &client.key).await.starts_with("HTTP/1.1 200 "), "strangers go first");
+    assert!(
+        ask(&mut known, "/v1/me", &client.key).await.starts_with("HTTP/1.1 200 "),
+        "strangers go first"
+    );
 }
 
 #[tokio::test]
@@ -140,7 +149,10 @@ async fn where_all_are_busy_there_is_room_for_a_health_check() {
     }
     let mut socket = connect(&service).await;
     let answer = ask(&mut socket, "/v1/me", &client.key).await;
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nretry-after: 1\r\n"),
+        "{answer}"
+    );
     assert_eq!(open(&busy), 5);
     busy.pop();
     until("there is room again", || async {
@@ -153,7 +165,8 @@ async fn where_all_are_busy_there_is_room_for_a_health_check() {
 #[tokio::test]
 async fn streams_have_a_limit_in_all() {
     let service = Service::with(|settings| settings.streams.most = 2).await;
-    let (one, two, three) = (service.sandbox().await, service.sandbox().await, service.sandbox().await);
+    let (one, two, three) =
+        (service.sandbox().await, service.sandbox().await, service.sandbox().await);
     let first = one.stream("").await;
     let _second = two.stream("").await;
     let refused = three.get("/v1/events/stream").await;
@@ -162,8 +175,11 @@ async fn streams_have_a_limit_in_all() {
     three.post("/v1/agents", &json!({"name": "x"})).await.ok(201);
     drop(first);
     until("a place is free", || async {
-        let answer =
-            three.http.get(format!("{}/v1/events/stream", three.base)).bearer_auth(&three.key).send();
+        let answer = three
+            .http
+            .get(format!("{}/v1/events/stream", three.base))
+            .bearer_auth(&three.key)
+            .send();
         answer.await.unwrap().status() == 200
     })
     .await;

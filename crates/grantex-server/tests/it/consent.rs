@@ -4,7 +4,8 @@ use crate::support::{Answer, Client, Service, types};
 
 async fn ask(client: &Client, extra: Value) -> (String, String) {
     let agent = client.agent().await;
-    let mut request = json!({"agentId": agent, "principalId": "user-1", "scopes": ["calendar:read"]});
+    let mut request =
+        json!({"agentId": agent, "principalId": "user-1", "scopes": ["calendar:read"]});
     request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     let asked = client.post("/v1/authorize", &request).await.ok(201);
     assert!(asked.get("code").is_none() && asked.get("sandbox").is_none());
@@ -53,7 +54,8 @@ async fn the_principal_approves_on_the_page() {
     assert_eq!(done.status, 303);
     let target = done.headers["location"].to_str().unwrap();
     assert!(
-        target.starts_with("https://app.example/cb?x=1&code=gxc_") && target.contains("&state=s%26t&iss=")
+        target.starts_with("https://app.example/cb?x=1&code=gxc_")
+            && target.contains("&state=s%26t&iss=")
     );
     // Whose answer it is (RFC 9207), as the metadata say.
     let metadata = browser.get("/.well-known/oauth-authorization-server").await.ok(200);
@@ -90,10 +92,13 @@ async fn everything_on_the_page_is_escaped() {
     let client = service.live().await;
     let agent = json!({"name": "<script>alert(1)</script>", "description": "\"><img src=x>"});
     let agent = client.post("/v1/agents", &agent).await.ok(201);
-    let request = json!({"agentId": agent["agentId"], "principalId": "<b>", "scopes": ["<i>:read"]});
+    let request =
+        json!({"agentId": agent["agentId"], "principalId": "<b>", "scopes": ["<i>:read"]});
     let asked = client.post("/v1/authorize", &request).await.ok(201);
-    let page =
-        service.anonymous().get(&format!("/consent?req={}", asked["authRequestId"].as_str().unwrap())).await;
+    let page = service
+        .anonymous()
+        .get(&format!("/consent?req={}", asked["authRequestId"].as_str().unwrap()))
+        .await;
     for raw in ["<script>", "<img", "<b>", "<i>"] {
         assert!(!page.text.contains(raw), "{raw}");
     }

@@ -74,12 +74,18 @@ async fn the_pages_have_enough_contrast_in_both_colour_schemes() {
     for (scheme, colours) in [("light", &light), ("dark", &in_the_dark)] {
         for (front, back, least) in PAIRS {
             let found = contrast(colours[front], colours[back]);
-            assert!(found >= *least, "{front} on {back} in the {scheme} scheme: {found:.2}, not {least}");
+            assert!(
+                found >= *least,
+                "{front} on {back} in the {scheme} scheme: {found:.2}, not {least}"
+            );
         }
     }
 
     // Every colour of the rules is one of these, and none is made paler.
-    assert!(!rules.contains('#') && !rules.contains("opacity") && !rules.contains("rgb"), "{rules}");
+    assert!(
+        !rules.contains('#') && !rules.contains("opacity") && !rules.contains("rgb"),
+        "{rules}"
+    );
     let used = rules.split("var(--").skip(1).map(|rest| rest.split(')').next().unwrap());
     for name in used {
         let is_checked = PAIRS.iter().any(|(front, back, _)| [*front, *back].contains(&name));

@@ -1,4 +1,5 @@
-//! An event that the disk has changed: it is never sent, its developer learns which it is, and nobody else notices.
+//! An event that the disk has changed: it is never sent, its developer learns which it is, and
+//! nobody else notices.
 
 use futures_util::StreamExt as _;
 use rusqlite::Connection;
@@ -57,7 +58,8 @@ async fn history_ends_before_it_and_says_how_to_go_on() {
         .refused(500, "EVENT_DAMAGED");
     // Whoever had them before they were damaged is past them.
     for (had, next) in [(4, 5), (5, 6)] {
-        let after = client.get(&format!("/v1/events?after={}", log[had]["id"].as_str().unwrap())).await;
+        let after =
+            client.get(&format!("/v1/events?after={}", log[had]["id"].as_str().unwrap())).await;
         if next == 6 {
             assert_eq!(after.ok(200)["events"].as_array().unwrap()[..], log[6..]);
         } else {
@@ -70,7 +72,8 @@ async fn history_ends_before_it_and_says_how_to_go_on() {
 async fn backwards_too_history_ends_before_it_and_says_how_to_go_on() {
     let service = Service::start().await;
     let (client, log) = damaged(&service).await;
-    let backwards = |range: std::ops::Range<usize>| log[range].iter().rev().cloned().collect::<Vec<_>>();
+    let backwards =
+        |range: std::ops::Range<usize>| log[range].iter().rev().cloned().collect::<Vec<_>>();
     let page = client.get("/v1/events?order=desc").await.ok(200);
     assert_eq!(page["events"], json!(backwards(6..8)));
     let cursor = page["nextCursor"].as_str().unwrap();
@@ -116,9 +119,14 @@ async fn streams_end_before_it_and_others_go_on() {
     let mut resumed = client.stream(&format!("?lastEventId={resume}")).await;
     assert_eq!(resumed.events(2).await, log[6..]);
 
-    let url = format!("{}/v1/events/ws?since=2020-01-01T00:00:00Z", client.base.replace("http://", "ws://"));
+    let url = format!(
+        "{}/v1/events/ws?since=2020-01-01T00:00:00Z",
+        client.base.replace("http://", "ws://")
+    );
     let mut request = url.into_client_request().unwrap();
-    request.headers_mut().insert("Authorization", format!("Bearer {}", client.key).parse().unwrap());
+    request
+        .headers_mut()
+        .insert("Authorization", format!("Bearer {}", client.key).parse().unwrap());
     let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
     let mut got = Vec::new();
     let farewell = loop {
@@ -136,7 +144,9 @@ async fn streams_end_before_it_and_others_go_on() {
     client.token(&client.agent().await).await;
     assert_eq!(
         live.events(2).await,
-        client.get(&format!("/v1/events?after={behind}")).await.ok(200)["events"].as_array().unwrap()[1..]
+        client.get(&format!("/v1/events?after={behind}")).await.ok(200)["events"]
+            .as_array()
+            .unwrap()[1..]
     );
     other.token(&agent).await;
     assert_eq!(ids(&theirs.events(2).await), ids(&other.log().await));

@@ -19,8 +19,10 @@ async fn signing_up_gives_a_key_that_works() {
     let me = client.get("/v1/me").await.ok(200);
     assert_eq!(me["developerId"], made["developerId"]);
     // The scheme's case does not matter.
-    let request =
-        service.http.get(format!("{}/v1/me", service.base)).header("Authorization", format!("bEARER {key}"));
+    let request = service
+        .http
+        .get(format!("{}/v1/me", service.base))
+        .header("Authorization", format!("bEARER {key}"));
     client.send(request).await.ok(200);
 }
 
@@ -76,7 +78,11 @@ async fn rotating_kills_the_old_key_at_once() {
 #[tokio::test]
 async fn signup_can_be_switched_off() {
     let service = Service::with(|settings| settings.signup = false).await;
-    service.anonymous().post("/v1/signup", &json!({"name": "Acme"})).await.refused(403, "FORBIDDEN");
+    service
+        .anonymous()
+        .post("/v1/signup", &json!({"name": "Acme"}))
+        .await
+        .refused(403, "FORBIDDEN");
 }
 
 #[tokio::test]
@@ -85,7 +91,9 @@ async fn a_wrong_key_opens_nothing() {
     let mut client = service.live().await;
     let last = client.key.pop().unwrap();
     client.key.push(if last == 'A' { 'B' } else { 'A' });
-    for path in ["/v1/me", "/v1/agents", "/v1/grants", "/v1/events", "/v1/events/stream", "/v1/keys"] {
+    for path in
+        ["/v1/me", "/v1/agents", "/v1/grants", "/v1/events", "/v1/events/stream", "/v1/keys"]
+    {
         client.get(path).await.refused(401, "UNAUTHORIZED");
         service.anonymous().get(path).await.refused(401, "UNAUTHORIZED");
     }
@@ -113,7 +121,10 @@ async fn what_happens_to_keys_is_written_down() {
     let first = &entries[3]["target"];
     assert_eq!(entries[3]["actor"], json!({"kind": "system", "id": null}));
     assert_eq!(entries[2]["actor"], json!({"kind": "api_key", "id": first}));
-    assert_eq!((&entries[2]["target"], &entries[2]["details"]), (&made["keyId"], &json!({"name": "ci"})));
+    assert_eq!(
+        (&entries[2]["target"], &entries[2]["details"]),
+        (&made["keyId"], &json!({"name": "ci"}))
+    );
     assert_eq!(entries[0]["details"], json!({"name": "default", "replaces": first}));
     let theirs = stranger.get("/v1/audit/entries").await.ok(200);
     assert_eq!(theirs["entries"].as_array().unwrap().len(), 1);
@@ -135,7 +146,8 @@ async fn revoked_keys_are_listed_for_as_long_as_history_is_kept() {
         service.anonymous().get(&path).await.refused(401, "UNAUTHORIZED");
         service.clock.advance(120);
         service.restart().await;
-        let keys = || async { fresh.get("/v1/keys").await.ok(200)["keys"].as_array().unwrap().len() };
+        let keys =
+            || async { fresh.get("/v1/keys").await.ok(200)["keys"].as_array().unwrap().len() };
         until("maintenance has come by", || async { keys().await == listed }).await;
         client.get("/v1/me").await.refused(401, "UNAUTHORIZED");
         fresh.get("/v1/me").await.ok(200);

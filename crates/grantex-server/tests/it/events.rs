@@ -19,7 +19,11 @@ async fn history_pages_filters_and_finds_by_time() {
 
     let list = |query: String| {
         let client = client.clone();
-        async move { ids(client.get(&format!("/v1/events?{query}")).await.ok(200)["events"].as_array().unwrap()) }
+        async move {
+            ids(client.get(&format!("/v1/events?{query}")).await.ok(200)["events"]
+                .as_array()
+                .unwrap())
+        }
     };
     assert_eq!(list(format!("since={middle}")).await, ordered[2..]);
     assert_eq!(list("since=1999-01-01T00:00:00Z".into()).await, ordered);
@@ -122,7 +126,9 @@ async fn history_is_read_backwards_and_between_places() {
     // The cursor goes on past what a filter hid.
     let (shown, next) = page("order=desc&principalId=user-1&limit=1".into()).await;
     assert_eq!((shown, next.as_deref()), (vec![log[1].clone()], Some(log[1].as_str())));
-    for query in ["before=evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), format!("before={}Z", &log[3][..29])] {
+    for query in
+        ["before=evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), format!("before={}Z", &log[3][..29])]
+    {
         client.get(&format!("/v1/events?{query}")).await.refused(410, "EVENT_UNKNOWN");
     }
 }
@@ -137,11 +143,14 @@ async fn one_event_is_found_by_its_id_by_its_developer() {
     }
     let log = client.log().await;
     for (event, position) in log.iter().zip(1..) {
-        let shown = client.get(&format!("/v1/events/{}", event["id"].as_str().unwrap())).await.ok(200);
+        let shown =
+            client.get(&format!("/v1/events/{}", event["id"].as_str().unwrap())).await.ok(200);
         assert_eq!(shown, json!({"position": position, "event": event}));
     }
     let id = log[4]["id"].as_str().unwrap();
-    for unknown in ["evt_00000000000000000000000000", "evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "x", &id[4..]] {
+    for unknown in
+        ["evt_00000000000000000000000000", "evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ", "x", &id[4..]]
+    {
         client.get(&format!("/v1/events/{unknown}")).await.refused(404, "NOT_FOUND");
     }
     let stranger = service.sandbox().await;
@@ -160,7 +169,10 @@ async fn one_event_is_found_by_its_id_by_its_developer() {
     // Whoever reads backwards comes to the end of what is retained.
     let gone = log[2]["id"].as_str().unwrap();
     let page = client.get(&format!("/v1/events?order=desc&before={gone}")).await.ok(200);
-    assert_eq!(page, json!({"events": [], "positions": [], "nextCursor": null, "oldest": 5, "head": 6}));
+    assert_eq!(
+        page,
+        json!({"events": [], "positions": [], "nextCursor": null, "oldest": 5, "head": 6})
+    );
 }
 
 #[tokio::test]
@@ -168,7 +180,8 @@ async fn a_parameter_that_a_list_does_not_know_is_refused_with_the_nearest_name(
     let service = Service::start().await;
     let client = service.sandbox().await;
     let grant = client.budget("10").await;
-    let session = client.post("/v1/principal-sessions", &json!({"principalId": "user-1"})).await.ok(201);
+    let session =
+        client.post("/v1/principal-sessions", &json!({"principalId": "user-1"})).await.ok(201);
     let mut principal = service.anonymous();
     principal.key = session["sessionToken"].as_str().unwrap().to_owned();
     let transactions = format!("/v1/budget/transactions/{grant}");
@@ -193,13 +206,19 @@ async fn a_parameter_that_a_list_does_not_know_is_refused_with_the_nearest_name(
     // Nothing is near to these; the names that there are help more.
     for query in ["=1", "x=1", "colour=blue"] {
         let told = client.get(&format!("/v1/keys?{query}")).await.refused(400, "BAD_REQUEST");
-        assert!(told.contains("There are limit") && !told.contains("did you mean"), "{query}: {told}");
+        assert!(
+            told.contains("There are limit") && !told.contains("did you mean"),
+            "{query}: {told}"
+        );
     }
     for query in ["principalId=%ff", "principalId=%C3", "types=%ED%A0%80"] {
         let told = client.get(&format!("/v1/events?{query}")).await.refused(400, "BAD_REQUEST");
         assert!(told.contains("UTF-8"), "{query}: {told}");
     }
-    assert_eq!(client.get("/v1/events?principalId=%C3%A9+%C3%A9&").await.ok(200)["events"], json!([]));
+    assert_eq!(
+        client.get("/v1/events?principalId=%C3%A9+%C3%A9&").await.ok(200)["events"],
+        json!([])
+    );
 }
 
 #[tokio::test]
@@ -245,7 +264,8 @@ async fn old_events_are_trimmed_and_stale_cursors_are_told() {
         let answer = at(gone.to_owned()).await;
         assert_eq!(answer.body["oldestEventId"], log[6].as_str());
         answer.refused(410, "EVENTS_EXPIRED");
-        let request = client.request(reqwest::Method::GET, "/v1/events/stream").header("Last-Event-ID", gone);
+        let request =
+            client.request(reqwest::Method::GET, "/v1/events/stream").header("Last-Event-ID", gone);
         client.send(request).await.refused(410, "EVENTS_EXPIRED");
     }
     for unknown in ["evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), format!("{}Z", &log[7][..29])] {

@@ -40,7 +40,8 @@ async fn fill(
     service.resume().await;
 }
 
-/// However many rows a filter hides: a call looks at a bounded number of them, and says where it stopped.
+/// However many rows a filter hides: a call looks at a bounded number of them, and says where it
+/// stopped.
 #[tokio::test]
 async fn a_list_goes_on_where_its_filter_hid_too_many() {
     let mut service = Service::start().await;
@@ -94,8 +95,11 @@ async fn a_page_of_the_history_looks_at_a_bounded_number_of_events_both_ways() {
             // Only the oldest and the newest are of interest.
             let of_interest = n == 1 || n == count;
             let grant_id = GrantId::from_parts(u64::from(of_interest), 0);
-            let subject =
-                Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "user".into() };
+            let subject = Subject {
+                grant_id,
+                agent_id: AgentId::from_parts(1, 1),
+                principal_id: "user".into(),
+            };
             let data = EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System };
             tx.append(developer_id, &subject, data)?;
         }
@@ -108,7 +112,9 @@ async fn a_page_of_the_history_looks_at_a_bounded_number_of_events_both_ways() {
         loop {
             let path = format!("/v1/events?limit=1000&order={order}&grantId={wanted}{place}");
             let page = client.get(&path).await.ok(200);
-            found.extend(page["positions"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()));
+            found.extend(
+                page["positions"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()),
+            );
             pages += 1;
             let Some(next) = page["nextCursor"].as_str() else { break };
             place = format!("&{cursor}={next}");

@@ -11,7 +11,12 @@ async fn grants_are_listed_shown_and_revoked() {
     let second = client.token_for(&two, "user-2", &["a"], "24h").await;
     let count = |query: &'static str| {
         let client = client.clone();
-        async move { client.get(&format!("/v1/grants{query}")).await.ok(200)["grants"].as_array().unwrap().len() }
+        async move {
+            client.get(&format!("/v1/grants{query}")).await.ok(200)["grants"]
+                .as_array()
+                .unwrap()
+                .len()
+        }
     };
     assert_eq!(count("").await, 2);
     assert_eq!(count("?principalId=user-1").await, 1);
@@ -23,7 +28,10 @@ async fn grants_are_listed_shown_and_revoked() {
 
     let path = format!("/v1/grants/{}", second.grant);
     let shown = client.get(&path).await.ok(200);
-    assert_eq!((shown["status"].as_str(), shown["delegationDepth"].as_u64()), (Some("active"), Some(0)));
+    assert_eq!(
+        (shown["status"].as_str(), shown["delegationDepth"].as_u64()),
+        (Some("active"), Some(0))
+    );
     assert!(shown.get("revokedAt").is_none() && shown.get("parentGrantId").is_none());
     let stranger = service.sandbox().await;
     stranger.get(&path).await.refused(404, "NOT_FOUND");
@@ -40,9 +48,16 @@ async fn grants_are_listed_shown_and_revoked() {
     );
 
     service.clock.advance(61);
-    assert_eq!(client.get(&format!("/v1/grants/{}", first.grant)).await.ok(200)["status"], "expired");
     assert_eq!(
-        (count("?status=expired").await, count("?status=revoked").await, count("?status=active").await),
+        client.get(&format!("/v1/grants/{}", first.grant)).await.ok(200)["status"],
+        "expired"
+    );
+    assert_eq!(
+        (
+            count("?status=expired").await,
+            count("?status=revoked").await,
+            count("?status=active").await
+        ),
         (1, 1, 0)
     );
     client.get("/v1/grants?status=maybe").await.refused(400, "BAD_REQUEST");
@@ -56,7 +71,10 @@ async fn delegation_narrows_and_ends_with_its_parent() {
     let (boss, helper) = (client.agent().await, client.agent().await);
     let parent = client.token_for(&boss, "user-1", &["a:read", "a:write"], "30m").await;
     let request = |scopes: &[&str]| json!({"parentGrantToken": parent.jwt, "subAgentId": helper, "scopes": scopes, "expiresIn": "5h"});
-    client.post("/v1/grants/delegate", &request(&["a:read", "b:read"])).await.refused(400, "BAD_REQUEST");
+    client
+        .post("/v1/grants/delegate", &request(&["a:read", "b:read"]))
+        .await
+        .refused(400, "BAD_REQUEST");
     client.post("/v1/grants/delegate", &request(&[])).await.refused(400, "BAD_REQUEST");
     let child = client.post("/v1/grants/delegate", &request(&["a:read"])).await.ok(201);
     let child = crate::support::Token::read(&child);

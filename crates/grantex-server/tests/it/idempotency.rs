@@ -20,11 +20,13 @@ async fn every_post_that_creates_or_spends_is_done_once() {
     };
     let agent = once("/v1/agents", json!({"name": "Agent"}), 201).await["agentId"].clone();
     let asked =
-        once("/v1/authorize", json!({"agentId": agent, "principalId": "u", "scopes": ["a"]}), 201).await;
+        once("/v1/authorize", json!({"agentId": agent, "principalId": "u", "scopes": ["a"]}), 201)
+            .await;
     let token = once("/v1/token", json!({"agentId": agent, "code": asked["code"]}), 201).await;
     let refresh = json!({"agentId": agent, "refreshToken": token["refreshToken"]});
     let token = once("/v1/token/refresh", refresh, 201).await;
-    let delegate = json!({"parentGrantToken": token["grantToken"], "subAgentId": agent, "scopes": ["a"]});
+    let delegate =
+        json!({"parentGrantToken": token["grantToken"], "subAgentId": agent, "scopes": ["a"]});
     once("/v1/grants/delegate", delegate, 201).await;
     let grant = token["grantId"].clone();
     once("/v1/budget/allocate", json!({"grantId": grant, "initialBudget": 100}), 201).await;
@@ -68,7 +70,10 @@ async fn failures_are_not_kept_and_keys_are_ones_own() {
     let grant = client.token(&agent).await.grant;
     let debit = json!({"grantId": grant, "amount": 1});
     client.post_once("/v1/budget/debit", "k", &debit).await.refused(404, "NOT_FOUND");
-    client.post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": 5})).await.ok(201);
+    client
+        .post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": 5}))
+        .await
+        .ok(201);
     client.post_once("/v1/budget/debit", "k", &debit).await.ok(200);
     // Another developer's key of the same text is another key.
     let other = service.sandbox().await;
@@ -79,7 +84,10 @@ async fn failures_are_not_kept_and_keys_are_ones_own() {
     let again = client.post_once("/v1/agents", "k", &json!({"name": "C"})).await.ok(201);
     assert_eq!(again["name"], "C");
     for bad in ["", " ", &"x".repeat(256)] {
-        client.post_once("/v1/agents", bad, &json!({"name": "A"})).await.refused(400, "BAD_REQUEST");
+        client
+            .post_once("/v1/agents", bad, &json!({"name": "A"}))
+            .await
+            .refused(400, "BAD_REQUEST");
     }
 }
 

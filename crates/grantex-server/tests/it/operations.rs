@@ -38,11 +38,14 @@ async fn browsers_get_a_page_at_the_base_and_every_link_on_it_works() {
     let refused = anybody.get("/").await;
     assert_eq!(refused.headers["vary"], "accept");
     refused.refused(404, "NOT_FOUND");
-    let request =
-        anybody.request(Method::GET, "/").header("Accept", "text/html,application/xml;q=0.9,*/*;q=0.8");
+    let request = anybody
+        .request(Method::GET, "/")
+        .header("Accept", "text/html,application/xml;q=0.9,*/*;q=0.8");
     let page = anybody.send(request).await;
     assert_eq!(page.status, 200);
-    assert!(page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    assert!(
+        page.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'")
+    );
     let links: Vec<&str> =
         page.text.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert!(links.len() > 5 && page.text.contains(env!("CARGO_PKG_VERSION")), "{}", page.text);
@@ -54,7 +57,8 @@ async fn browsers_get_a_page_at_the_base_and_every_link_on_it_works() {
 
 #[tokio::test]
 async fn cors_is_for_those_on_the_list() {
-    let service = Service::with(|settings| settings.cors_origins = vec!["https://app.example".into()]).await;
+    let service =
+        Service::with(|settings| settings.cors_origins = vec!["https://app.example".into()]).await;
     let client = service.anonymous();
     let preflight = |origin: &'static str| {
         let request = client
@@ -70,7 +74,12 @@ async fn cors_is_for_those_on_the_list() {
     for name in ["content-type", "authorization", "idempotency-key", "last-event-id"] {
         assert!(headers.contains(name), "{name}");
     }
-    assert!(!preflight("https://evil.example").await.headers.contains_key("access-control-allow-origin"));
+    assert!(
+        !preflight("https://evil.example")
+            .await
+            .headers
+            .contains_key("access-control-allow-origin")
+    );
     // Errors can be read by the page too.
     let request = client.request(Method::GET, "/v1/me").header("Origin", "https://app.example");
     let refused = client.send(request).await;
@@ -95,7 +104,9 @@ async fn a_public_base_with_a_path_is_in_all_that_leads_back() {
     let mut service = Service::start().await;
     service.restart_as(public).await;
     let anybody = service.anonymous();
-    for path in ["/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/auth"] {
+    for path in
+        ["/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/auth"]
+    {
         let discovery = anybody.get(path).await.ok(200);
         assert_eq!(discovery["issuer"], public);
         assert_eq!(discovery["jwks_uri"], format!("{public}/.well-known/jwks.json"));
@@ -107,9 +118,13 @@ async fn a_public_base_with_a_path_is_in_all_that_leads_back() {
     let asked = client.post("/v1/authorize", &body).await.ok(201);
     let link = Url::parse(asked["consentUrl"].as_str().unwrap()).unwrap();
     assert_eq!(link.path(), "/auth/consent");
-    // The proxy in front takes the path away; a browser resolves what the page says against what it sees.
+    // The proxy in front takes the path away; a browser resolves what the page says against what it
+    // sees.
     let page = anybody.get(&format!("/consent?{}", link.query().unwrap())).await;
-    assert_eq!(link.join(attribute(&page.text, "action")).unwrap().as_str(), format!("{public}/consent"));
+    assert_eq!(
+        link.join(attribute(&page.text, "action")).unwrap().as_str(),
+        format!("{public}/consent")
+    );
 }
 
 /// An attribute's value, where it stands first.
@@ -124,7 +139,8 @@ async fn the_host_header_changes_nothing_that_is_given_out() {
     let client = service.live().await;
     let agent = client.agent().await;
     let body = json!({"agentId": agent, "principalId": "u", "scopes": ["a"]});
-    let request = client.request(Method::POST, "/v1/authorize").header("Host", "evil.example").json(&body);
+    let request =
+        client.request(Method::POST, "/v1/authorize").header("Host", "evil.example").json(&body);
     let asked = client.send(request).await.ok(201);
     assert!(asked["consentUrl"].as_str().unwrap().starts_with(&service.base));
 }
@@ -134,7 +150,8 @@ async fn a_slow_command_is_counted_by_its_use_case() {
     let metrics = &*METRICS;
     let folder = tempfile::tempdir().unwrap();
     let listener = Memory::new(&Settings::default());
-    let environment = Environment { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), listener };
+    let environment =
+        Environment { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), listener };
     let store = SqliteStore::open(folder.path(), &environment).unwrap();
     for (name, millis, fails) in [("quick", 0, false), ("undone", 60, true), ("slow", 60, false)] {
         let outcome = store::write(&store, Scope::Global, name, move |_| {

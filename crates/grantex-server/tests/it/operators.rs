@@ -45,8 +45,12 @@ async fn operators_see_developers_newest_first() {
 
     let nobody = OperatorRequest::Show { developer_id: DeveloperId::from_parts(0, 1) };
     let refused = service.operator(nobody).await;
-    assert!(matches!(refused, OperatorAnswer::Refused { code: ErrorCode::NotFound, .. }), "{refused:?}");
-    let mode = std::fs::metadata(service.folder().join("operator.sock")).unwrap().permissions().mode();
+    assert!(
+        matches!(refused, OperatorAnswer::Refused { code: ErrorCode::NotFound, .. }),
+        "{refused:?}"
+    );
+    let mode =
+        std::fs::metadata(service.folder().join("operator.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -60,11 +64,15 @@ async fn suspension_stops_everything_of_a_developer_and_resumption_lets_it_go_on
     let ticket = format!("?ticket={}", ticket["ticket"].as_str().unwrap());
     let (by_key, by_ticket) = (client.stream("").await, service.anonymous().stream(&ticket).await);
     let mut unharmed = neighbour.stream("").await;
-    assert_eq!(developer(service.operator(OperatorRequest::Show { developer_id }).await).open_streams, 2);
+    assert_eq!(
+        developer(service.operator(OperatorRequest::Show { developer_id }).await).open_streams,
+        2
+    );
 
     let begun = Instant::now();
     let reason = Some("leaked".to_owned());
-    let detail = developer(service.operator(OperatorRequest::Suspend { developer_id, reason }).await);
+    let detail =
+        developer(service.operator(OperatorRequest::Suspend { developer_id, reason }).await);
     assert!(detail.developer.suspended_at.is_some());
     by_key.ended().await;
     by_ticket.ended().await;
@@ -72,13 +80,18 @@ async fn suspension_stops_everything_of_a_developer_and_resumption_lets_it_go_on
     let message = verification.refused(403, "DEVELOPER_SUSPENDED");
     assert!(message.contains("operator") && begun.elapsed() < Duration::from_secs(1));
     client.get("/v1/events/stream").await.refused(403, "DEVELOPER_SUSPENDED");
-    service.anonymous().get(&format!("/v1/events/stream{ticket}")).await.refused(403, "DEVELOPER_SUSPENDED");
+    service
+        .anonymous()
+        .get(&format!("/v1/events/stream{ticket}"))
+        .await
+        .refused(403, "DEVELOPER_SUSPENDED");
     neighbour.token(&neighbour.agent().await).await;
     assert!(unharmed.event().await.is_some());
 
     // Twice is fine, and is one entry.
     service.operator(OperatorRequest::Suspend { developer_id, reason: None }).await;
-    let detail = developer(service.operator(OperatorRequest::Resume { developer_id, reason: None }).await);
+    let detail =
+        developer(service.operator(OperatorRequest::Resume { developer_id, reason: None }).await);
     assert!(detail.developer.suspended_at.is_none());
     let verified = client.post("/v1/tokens/verify", &json!({"token": token.jwt})).await.ok(200);
     assert_eq!(verified["valid"], true, "nothing was revoked");
@@ -102,8 +115,12 @@ async fn a_suspended_developers_consent_links_wait() {
     service.operator(OperatorRequest::Suspend { developer_id, reason: None }).await;
     let anonymous = service.anonymous();
     anonymous.get(&path).await.refused(403, "DEVELOPER_SUSPENDED");
-    anonymous.post(&format!("{path}/approve"), &json!({})).await.refused(403, "DEVELOPER_SUSPENDED");
-    let page = anonymous.get(&format!("/consent?req={}", asked["authRequestId"].as_str().unwrap())).await;
+    anonymous
+        .post(&format!("{path}/approve"), &json!({}))
+        .await
+        .refused(403, "DEVELOPER_SUSPENDED");
+    let page =
+        anonymous.get(&format!("/consent?req={}", asked["authRequestId"].as_str().unwrap())).await;
     assert_eq!(page.status, 403);
     service.operator(OperatorRequest::Resume { developer_id, reason: None }).await;
     anonymous.post(&format!("{path}/approve"), &json!({})).await.ok(200);

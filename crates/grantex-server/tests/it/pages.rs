@@ -10,8 +10,10 @@ const URL_SCOPE: &str = "https://api.example/auth/calendar.readonly";
 async fn link(client: &Client, agent: &str, extra: Value) -> (String, String) {
     let mut request = json!({"agentId": agent, "principalId": "user-1", "scopes": [URL_SCOPE]});
     request.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-    let id =
-        client.post("/v1/authorize", &request).await.ok(201)["authRequestId"].as_str().unwrap().to_owned();
+    let id = client.post("/v1/authorize", &request).await.ok(201)["authRequestId"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     (format!("/consent?req={id}"), id)
 }
 
@@ -41,8 +43,10 @@ struct Page {
 
 impl Page {
     async fn open(service: &Service, client: &Client, principal: &str) -> Self {
-        let session = client.post("/v1/principal-sessions", &json!({"principalId": principal})).await.ok(201);
-        let link = session["dashboardUrl"].as_str().unwrap().trim_start_matches(&service.base).to_owned();
+        let session =
+            client.post("/v1/principal-sessions", &json!({"principalId": principal})).await.ok(201);
+        let link =
+            session["dashboardUrl"].as_str().unwrap().trim_start_matches(&service.base).to_owned();
         let browser = service.anonymous();
         let opened = browser.get(&link).await;
         let cookie = opened.headers["set-cookie"].to_str().unwrap();
@@ -50,7 +54,9 @@ impl Page {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.client.send(self.client.request(Method::GET, path).header("Cookie", &self.cookie)).await
+        self.client
+            .send(self.client.request(Method::GET, path).header("Cookie", &self.cookie))
+            .await
     }
 }
 
@@ -67,14 +73,20 @@ async fn scopes_have_the_names_that_the_developer_gave_them() {
     // The same again changes nothing, and says nothing.
     client.put("/v1/scopes", &named).await.ok(200);
     let entries = client.get("/v1/audit/entries").await.ok(200);
-    let named =
-        entries["entries"].as_array().unwrap().iter().filter(|entry| entry["action"] == "scope.named");
+    let named = entries["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["action"] == "scope.named");
     let named: Vec<_> = named.map(|entry| (&entry["target"], &entry["details"])).collect();
     assert_eq!(
         named,
         [
             (&json!("a"), &json!({"name": "<b>Do</b> A", "description": ""})),
-            (&json!(URL_SCOPE), &json!({"name": "Read your calendar", "description": "Titles and times"})),
+            (
+                &json!(URL_SCOPE),
+                &json!({"name": "Read your calendar", "description": "Titles and times"})
+            ),
         ]
     );
     assert_eq!(other.get("/v1/scopes").await.ok(200), json!({"scopes": []}));
@@ -83,7 +95,10 @@ async fn scopes_have_the_names_that_the_developer_gave_them() {
     let (path, id) = link(&client, &agent, json!({"scopes": [URL_SCOPE, "a"]})).await;
     let principal = service.anonymous();
     let page = principal.get(&path).await;
-    says(&page, &["<bdi>Read your calendar</bdi>", "Titles and times", URL_SCOPE, "these 2 things"]);
+    says(
+        &page,
+        &["<bdi>Read your calendar</bdi>", "Titles and times", URL_SCOPE, "these 2 things"],
+    );
     assert!(!page.text.contains("<b>"));
     let shown = principal.get(&format!("/v1/consent/{id}")).await.ok(200);
     assert_eq!(shown["scopeDescriptions"][URL_SCOPE], "Read your calendar");
@@ -95,7 +110,10 @@ async fn scopes_have_the_names_that_the_developer_gave_them() {
     client.delete("/v1/scopes").await.refused(400, "BAD_REQUEST");
     says(&principal.get(&path).await, &["<bdi>Use api.example/auth/calendar.readonly</bdi>"]);
     let newest = client.get("/v1/audit/entries?limit=1").await.ok(200)["entries"][0].clone();
-    assert_eq!((&newest["action"], &newest["target"]), (&json!("scope.name_removed"), &json!(URL_SCOPE)));
+    assert_eq!(
+        (&newest["action"], &newest["target"]),
+        (&json!("scope.name_removed"), &json!(URL_SCOPE))
+    );
 }
 
 #[tokio::test]
@@ -118,7 +136,8 @@ async fn names_of_scopes_are_bounded_and_hide_nothing() {
         put(bad).await.refused(400, "BAD_REQUEST");
     }
     for hundred in 0..5 {
-        let scopes = (0..100).map(|n| json!({"scope": format!("s{hundred}-{n}"), "name": "S"})).collect();
+        let scopes =
+            (0..100).map(|n| json!({"scope": format!("s{hundred}-{n}"), "name": "S"})).collect();
         put(scopes).await.ok(200);
     }
     put(json!([{"scope": "one-more", "name": "S"}])).await.refused(403, "QUOTA_EXCEEDED");
@@ -131,11 +150,15 @@ async fn the_consent_page_says_what_follows_from_a_yes() {
     let service = Service::start().await;
     let client = service.live().await;
     let agent = client.agent().await;
-    for budget in [json!({"initialBudget": 0}), json!({"initialBudget": 1, "currency": "usd"}), json!({})] {
-        let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "budget": budget});
+    for budget in
+        [json!({"initialBudget": 0}), json!({"initialBudget": 1, "currency": "usd"}), json!({})]
+    {
+        let request =
+            json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "budget": budget});
         client.post("/v1/authorize", &request).await.refused(400, "BAD_REQUEST");
     }
-    let asked = json!({"redirectUri": "https://app.example:8443/cb", "budget": {"initialBudget": "50.5"}});
+    let asked =
+        json!({"redirectUri": "https://app.example:8443/cb", "budget": {"initialBudget": "50.5"}});
     let (path, id) = link(&client, &agent, asked).await;
     let browser = service.anonymous();
     let shown = browser.get(&format!("/v1/consent/{id}")).await.ok(200);
@@ -143,7 +166,11 @@ async fn the_consent_page_says_what_follows_from_a_yes() {
     let page = browser.get(&path).await;
     says(
         &page,
-        &["up to <strong>50.50 USD</strong>", "on to other agents of", "<bdi>app.example:8443</bdi>"],
+        &[
+            "up to <strong>50.50 USD</strong>",
+            "on to other agents of",
+            "<bdi>app.example:8443</bdi>",
+        ],
     );
 
     // The budget is there with the grant.
@@ -155,7 +182,10 @@ async fn the_consent_page_says_what_follows_from_a_yes() {
     let grant = client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201);
     let grant = grant["grantId"].as_str().unwrap();
     let balance = client.get(&format!("/v1/budget/balance/{grant}")).await.ok(200);
-    assert_eq!((&balance["initialBudget"], &balance["currency"]), (&json!("50.5000"), &json!("USD")));
+    assert_eq!(
+        (&balance["initialBudget"], &balance["currency"]),
+        (&json!("50.5000"), &json!("USD"))
+    );
     client.post("/v1/budget/debit", &json!({"grantId": grant, "amount": "0.0625"})).await.ok(200);
     says(
         &browser.get(&path).await,
@@ -181,7 +211,10 @@ async fn a_decided_link_shows_the_decision_for_a_day() {
         let again = browser.get(&path).await;
         assert_eq!(again.status, 200);
         says(&again, &[title, what, next, URL_SCOPE]);
-        assert!(!again.text.contains("gxc_") && !again.text.contains("<form"), "the code is shown once");
+        assert!(
+            !again.text.contains("gxc_") && !again.text.contains("<form"),
+            "the code is shown once"
+        );
         // Sending the form again, as a reload does, gives the same answer.
         assert_eq!(submit(&browser, "/consent", "", &form).await.text, done.text);
     }
@@ -202,16 +235,22 @@ async fn access_is_a_tree_and_revoking_asks_first() {
         let made = client.post("/v1/agents", &json!({"name": name})).await.ok(201);
         made["agentId"].as_str().unwrap().to_owned()
     };
-    let (travel, hotel, flight) = (agent("Travel").await, agent("Hotel").await, agent("Flight").await);
-    client.put("/v1/scopes", &json!({"scopes": [{"scope": "book", "name": "Book trips"}]})).await.ok(200);
+    let (travel, hotel, flight) =
+        (agent("Travel").await, agent("Hotel").await, agent("Flight").await);
+    client
+        .put("/v1/scopes", &json!({"scopes": [{"scope": "book", "name": "Book trips"}]}))
+        .await
+        .ok(200);
     let top = client.token_for(&travel, "user-1", &["book"], "2h").await;
     let budget = json!({"grantId": top.grant, "initialBudget": 50});
     client.post("/v1/budget/allocate", &budget).await.ok(201);
     client.post("/v1/budget/debit", &json!({"grantId": top.grant, "amount": "12.5"})).await.ok(200);
     let pass_on = async |to: &str, lifetime: &str| {
-        let request =
-            json!({"parentGrantToken": top.jwt, "subAgentId": to, "scopes": ["book"], "expiresIn": lifetime});
-        client.post("/v1/grants/delegate", &request).await.ok(201)["grantId"].as_str().unwrap().to_owned()
+        let request = json!({"parentGrantToken": top.jwt, "subAgentId": to, "scopes": ["book"], "expiresIn": lifetime});
+        client.post("/v1/grants/delegate", &request).await.ok(201)["grantId"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     for _ in 0..2 {
         pass_on(&hotel, "1h").await;
@@ -228,11 +267,21 @@ async fn access_is_a_tree_and_revoking_asks_first() {
 
     let principal = Page::open(&service, &client, "user-1").await;
     let page = principal.get("/dashboard").await;
-    says(&page, &["12.50 USD used of 50.00 USD", "In force until", "Expired on", "Revoked on", "Book trips"]);
+    says(
+        &page,
+        &[
+            "12.50 USD used of 50.00 USD",
+            "In force until",
+            "Expired on",
+            "Revoked on",
+            "Book trips",
+        ],
+    );
     says(&page, &["Passed on by <bdi>Travel</bdi>", "Access that has ended"]);
     assert_eq!(page.text.matches("class=\"below\"").count(), 1);
     for tag in ["ul", "li", "details"] {
-        let opened = [format!("<{tag}>"), format!("<{tag} ")].map(|text| page.text.matches(&text).count());
+        let opened =
+            [format!("<{tag}>"), format!("<{tag} ")].map(|text| page.text.matches(&text).count());
         assert_eq!(opened[0] + opened[1], page.text.matches(&format!("</{tag}>")).count(), "{tag}");
     }
     let (in_force, ended) = page.text.split_once("Access that has ended").unwrap();
@@ -248,7 +297,11 @@ async fn access_is_a_tree_and_revoking_asks_first() {
     assert_eq!(question.status, 200);
     says(
         &question,
-        &["passed on from it, 3 times: to", "<bdi>Hotel</bdi></strong> (2 times)", "<bdi>Flight</bdi>"],
+        &[
+            "passed on from it, 3 times: to",
+            "<bdi>Hotel</bdi></strong> (2 times)",
+            "<bdi>Flight</bdi>",
+        ],
     );
     says(&question, &["37.50 USD are left", "Book trips", "tokens", "cannot be undone"]);
     says(&principal.get(&ask(&many.grant)).await, &["s0", "s24"]);
@@ -259,7 +312,8 @@ async fn access_is_a_tree_and_revoking_asks_first() {
     // What has ended needs no question.
     assert_eq!(principal.get(&ask(&short)).await.headers["location"], "../dashboard");
 
-    let form = format!("token={}&grantId={}", field(&question, "token"), field(&question, "grantId"));
+    let form =
+        format!("token={}&grantId={}", field(&question, "token"), field(&question, "grantId"));
     let done = submit(&principal.client, "/dashboard/revoke", &principal.cookie, &form).await;
     assert_eq!(done.headers["location"], "../dashboard");
     client.delete(&format!("/v1/grants/{}", many.grant)).await.ok(204);
@@ -280,7 +334,8 @@ async fn all_access_can_be_reached_page_by_page() {
     let principal = Page::open(&service, &client, "user-1").await;
     let first = principal.get("/dashboard").await;
     let (_, older) = first.text.split_once("href=\"dashboard?after=").unwrap();
-    let second = principal.get(&format!("/dashboard?after={}", older.split('"').next().unwrap())).await;
+    let second =
+        principal.get(&format!("/dashboard?after={}", older.split('"').next().unwrap())).await;
     says(&second, &["Back to the newest"]);
     let on = |page: &Answer| {
         grants.iter().filter(|grant| page.text.contains(&format!("?grant={grant}\""))).count()

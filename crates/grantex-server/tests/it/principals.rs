@@ -32,7 +32,8 @@ impl Browser {
     /// Opens a dashboard link: follows its redirect with the cookie.
     async fn open(service: &Service, session: &Value) -> (Self, Answer) {
         let client = service.anonymous();
-        let link = session["dashboardUrl"].as_str().unwrap().trim_start_matches(&service.base).to_owned();
+        let link =
+            session["dashboardUrl"].as_str().unwrap().trim_start_matches(&service.base).to_owned();
         let answer = client.get(&link).await;
         assert_eq!(answer.status, 303, "{}", answer.text);
         assert_eq!(answer.headers["location"], "dashboard", "the address holds no token");
@@ -52,8 +53,9 @@ impl Browser {
 
     async fn submit(&self, path: &str, form: &str) -> Answer {
         let request = self.client.request(Method::POST, path).header("Cookie", &self.cookie);
-        let request =
-            request.header("Content-Type", "application/x-www-form-urlencoded").body(form.to_owned());
+        let request = request
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(form.to_owned());
         self.client.send(request).await
     }
 }
@@ -67,7 +69,10 @@ fn form_token(page: &Answer) -> String {
 async fn a_principal_sees_and_revokes_their_own_grants() {
     let service = Service::start().await;
     let client = service.sandbox().await;
-    client.post("/v1/principal-sessions", &json!({"principalId": "nobody"})).await.refused(404, "NOT_FOUND");
+    client
+        .post("/v1/principal-sessions", &json!({"principalId": "nobody"}))
+        .await
+        .refused(404, "NOT_FOUND");
     let one = principal(&service, &client, "user-1").await;
     let others = principal(&service, &client, "user-2").await;
 
@@ -90,19 +95,24 @@ async fn a_principal_sees_and_revokes_their_own_grants() {
 async fn the_page_keeps_the_session_in_a_cookie_and_its_forms_are_its_own() {
     let service = Service::start().await;
     let client = service.sandbox().await;
-    let (one, two) =
-        (principal(&service, &client, "user-1").await, principal(&service, &client, "user-2").await);
+    let (one, two) = (
+        principal(&service, &client, "user-1").await,
+        principal(&service, &client, "user-2").await,
+    );
     let (browser, page) = Browser::open(&service, &one.session).await;
     assert!(page.text.contains(&one.grant.grant) && !page.text.contains(&one.client.key));
     let (other, other_page) = Browser::open(&service, &two.session).await;
 
-    // A form on another site has no token, or that of another session; and the browser sends no cookie from there.
+    // A form on another site has no token, or that of another session; and the browser sends no
+    // cookie from there.
     let form = |token: &str| format!("token={token}&grantId={}", one.grant.grant);
     let own = form_token(&page);
-    for (browser, token) in [(&browser, "x"), (&browser, &form_token(&other_page)), (&other, &own)] {
+    for (browser, token) in [(&browser, "x"), (&browser, &form_token(&other_page)), (&other, &own)]
+    {
         assert_eq!(browser.submit("/dashboard/revoke", &form(token)).await.status, 403);
     }
-    let stranger = Browser { client: service.anonymous(), cookie: "grantex_session=gxs_x.y".into() };
+    let stranger =
+        Browser { client: service.anonymous(), cookie: "grantex_session=gxs_x.y".into() };
     assert_eq!(stranger.submit("/dashboard/revoke", &form(&own)).await.status, 401);
     assert_eq!(stranger.get().await.status, 401);
     assert_eq!(service.anonymous().get("/dashboard").await.status, 401);
@@ -120,7 +130,10 @@ async fn the_page_keeps_the_session_in_a_cookie_and_its_forms_are_its_own() {
 
     assert_eq!(browser.submit("/dashboard/sign-out", "token=x").await.status, 403);
     let answer = browser.submit("/dashboard/sign-out", &format!("token={own}")).await;
-    assert!(answer.status == 200 && answer.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    assert!(
+        answer.status == 200
+            && answer.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0")
+    );
     assert_eq!(browser.get().await.status, 401);
     one.client.get("/v1/principal/grants").await.refused(401, "UNAUTHORIZED");
     assert_eq!(other.get().await.status, 200, "one session's end is not another's");
@@ -160,7 +173,10 @@ async fn sessions_end_with_their_key_and_when_either_side_ends_them() {
     let ids: Vec<_> =
         list["sessions"].as_array().unwrap().iter().map(|session| &session["sessionId"]).collect();
     assert_eq!(ids, [&third["sessionId"], &second["sessionId"]]);
-    assert_eq!(client.get("/v1/principal-sessions").await.ok(200)["sessions"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        client.get("/v1/principal-sessions").await.ok(200)["sessions"].as_array().unwrap().len(),
+        4
+    );
 
     // The developer ends one; another developer cannot.
     let path = format!("/v1/principal-sessions/{}", one.session["sessionId"].as_str().unwrap());

@@ -134,7 +134,10 @@ impl Subject {
                 Step::Read(count) => {
                     let log = self.client.log().await;
                     let after = origin_after(&log, &cursor);
-                    let due = log[after..].iter().filter(|event| shown(filter, event, &self.of_b)).count();
+                    let due = log[after..]
+                        .iter()
+                        .filter(|event| shown(filter, event, &self.of_b))
+                        .count();
                     let events = stream.events(usize::from(*count).min(due)).await;
                     if let Some(last) = ids(&events).pop() {
                         cursor = last;
@@ -212,9 +215,9 @@ fn history_flows_into_live_while_events_are_being_written() {
         let readers: Vec<_> = (0..8)
             .map(|_| {
                 let client = client.clone();
-                tokio::spawn(
-                    async move { client.stream("?since=2020-01-01T00:00:00Z").await.events(200).await },
-                )
+                tokio::spawn(async move {
+                    client.stream("?since=2020-01-01T00:00:00Z").await.events(200).await
+                })
             })
             .collect();
         for writer in writers {

@@ -47,7 +47,8 @@ async fn grants_in_force_are_counted_and_what_has_ended_makes_room() {
     let short = client.token_for(&agent, "user", &["a:read"], "10m").await;
     let child = client.delegate(&short, &other).await;
     let code = client.code(&agent, "user", &["a:read"], "1h").await;
-    let exchange = async || client.post("/v1/token", &json!({"agentId": agent, "code": code})).await;
+    let exchange =
+        async || client.post("/v1/token", &json!({"agentId": agent, "code": code})).await;
     exchange().await.refused(403, "QUOTA_EXCEEDED");
     let again = json!({"parentGrantToken": short.jwt, "subAgentId": other, "scopes": ["a:read"]});
     client.post("/v1/grants/delegate", &again).await.refused(403, "QUOTA_EXCEEDED");
@@ -60,7 +61,10 @@ async fn grants_in_force_are_counted_and_what_has_ended_makes_room() {
     service.clock.advance(601);
     client.token_for(&agent, "user", &["a:read"], "1h").await;
     let code = client.code(&agent, "user", &["a:read"], "1h").await;
-    client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.refused(403, "QUOTA_EXCEEDED");
+    client
+        .post("/v1/token", &json!({"agentId": agent, "code": code}))
+        .await
+        .refused(403, "QUOTA_EXCEEDED");
     assert_eq!(usage(&service, &client).await.1, 2);
 }
 

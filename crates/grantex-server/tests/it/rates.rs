@@ -69,7 +69,8 @@ async fn a_keys_own_rate_leaves_room_for_the_others() {
 
 /// Asks for something public, as a proxy forwards it from an address.
 async fn forwarded(client: &Client, address: &str) -> Answer {
-    let request = client.request(Method::GET, "/v1/consent/areq_x").header("X-Forwarded-For", address);
+    let request =
+        client.request(Method::GET, "/v1/consent/areq_x").header("X-Forwarded-For", address);
     client.send(request).await
 }
 

@@ -30,7 +30,8 @@ async fn read_until(socket: &mut TcpStream, text: &[u8]) -> Vec<u8> {
     let mut read = Vec::new();
     while !read.windows(text.len()).any(|window| window == text) {
         let mut buffer = [0; 4096];
-        let count = tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.expect("more").unwrap();
+        let count =
+            tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.expect("more").unwrap();
         assert!(count > 0, "it ended with {:?}", String::from_utf8_lossy(&read));
         read.extend_from_slice(&buffer[..count]);
     }
@@ -56,8 +57,9 @@ async fn late(service: &mut Service, first: &[String], then: &[&str]) -> Vec<io:
     // An answer on a connection after these tells that theirs are accepted.
     client.get("/healthz").await.ok(200);
     let answers = async {
-        let refused =
-            || async { TcpStream::connect(client.base.trim_start_matches("http://")).await.is_err() };
+        let refused = || async {
+            TcpStream::connect(client.base.trim_start_matches("http://")).await.is_err()
+        };
         until("the listener closes first", refused).await;
         join_all(sockets.into_iter().zip(then).map(|(mut socket, part)| async move {
             socket.write_all(part.as_bytes()).await.unwrap();

@@ -83,7 +83,8 @@ async fn read_until(socket: &mut TcpStream, text: &str) -> String {
     let mut read = String::new();
     let mut buffer = vec![0; 4096];
     while !read.contains(text) {
-        let count = tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.expect("more").unwrap();
+        let count =
+            tokio::time::timeout(PATIENCE, socket.read(&mut buffer)).await.expect("more").unwrap();
         if count == 0 {
             break;
         }
@@ -99,7 +100,10 @@ async fn a_stream_may_follow_other_requests_on_its_connection() {
     client.token(&client.agent().await).await;
     let mut socket = TcpStream::connect(client.base.trim_start_matches("http://")).await.unwrap();
     // Both at once: the stream must not overtake the answer before it.
-    let list = format!("GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", client.key);
+    let list = format!(
+        "GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        client.key
+    );
     let stream = list.replace("/v1/events", "/v1/events/stream?since=2020-01-01T00:00:00Z");
     socket.write_all(format!("{list}{stream}").as_bytes()).await.unwrap();
     let read = read_until(&mut socket, "retry: 2000").await;
@@ -185,7 +189,10 @@ async fn filters_hide_events_and_the_cursor_still_advances() {
             token.grant
         ))
         .await;
-    assert_eq!(types(&of_grant.events(3).await), ["grant.created", "token.issued", "grant.revoked"]);
+    assert_eq!(
+        types(&of_grant.events(3).await),
+        ["grant.created", "token.issued", "grant.revoked"]
+    );
 }
 
 #[tokio::test]
@@ -227,11 +234,14 @@ async fn bad_parameters_are_told_before_the_stream_starts() {
     ] {
         client.get(&format!("/v1/events/stream{query}")).await.refused(400, "BAD_REQUEST");
     }
-    let request =
-        client.request(reqwest::Method::GET, "/v1/events/stream").header("Last-Event-ID", "evt_lowercase");
+    let request = client
+        .request(reqwest::Method::GET, "/v1/events/stream")
+        .header("Last-Event-ID", "evt_lowercase");
     client.send(request).await.refused(400, "BAD_REQUEST");
     // Nothing asked for is everything, and what others add to an address is theirs.
-    for query in ["?types=", "?lastEventId=", "?since=2020-01-01T00:00:00Z&lastEventId=", "?_=17&x=%ff"] {
+    for query in
+        ["?types=", "?lastEventId=", "?since=2020-01-01T00:00:00Z&lastEventId=", "?_=17&x=%ff"]
+    {
         assert!(client.stream(query).await.item().await.is_some(), "{query}");
     }
     let told = client.get("/v1/events/stream?principalId=%ff").await.refused(400, "BAD_REQUEST");
@@ -286,7 +296,8 @@ async fn a_developer_has_a_bounded_number_of_streams() {
     drop(first);
     let gone = Instant::now();
     until("the place is free", || async {
-        client.request(reqwest::Method::GET, "/v1/events/stream").send().await.unwrap().status() == 200
+        client.request(reqwest::Method::GET, "/v1/events/stream").send().await.unwrap().status()
+            == 200
     })
     .await;
     assert!(gone.elapsed() < Duration::from_secs(2));

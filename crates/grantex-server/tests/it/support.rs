@@ -11,7 +11,8 @@ use grantex_core::env::Clock;
 use grantex_core::store::{self, Scope, Tx};
 use grantex_server::operator::{OperatorAnswer, OperatorRequest, ask_service};
 use grantex_server::{
-    App, Jobs, Memory, NewKeys, OperatorSocket, Parts, Settings, SystemClock, SystemRng, Tls, load_keys,
+    App, Jobs, Memory, NewKeys, OperatorSocket, Parts, Settings, SystemClock, SystemRng, Tls,
+    load_keys,
 };
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
@@ -26,7 +27,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The metrics of this process: of all its services together.
-pub static METRICS: LazyLock<PrometheusHandle> = LazyLock::new(|| grantex_server::install_metrics().unwrap());
+pub static METRICS: LazyLock<PrometheusHandle> =
+    LazyLock::new(|| grantex_server::install_metrics().unwrap());
 
 /// Longer than anything takes that works.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -81,7 +83,10 @@ impl Service {
             folder: tempfile::tempdir().unwrap(),
             shutdown: CancellationToken::new(),
             running: None,
-            http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+            http: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap(),
         };
         service.run("127.0.0.1:0").await;
         service
@@ -94,12 +99,17 @@ impl Service {
         self.settings.public_base = self.public_base.clone().unwrap_or_else(|| self.base.clone());
         let data_dir = DataDir::lock(self.folder.path()).unwrap();
         let memory = Memory::new(&self.settings);
-        let environment =
-            Environment { clock: self.clock.clone(), rng: Arc::new(SystemRng), listener: memory.clone() };
+        let environment = Environment {
+            clock: self.clock.clone(),
+            rng: Arc::new(SystemRng),
+            listener: memory.clone(),
+        };
         let store = Arc::new(SqliteStore::open(data_dir.path(), &environment).unwrap());
         self.shutdown = CancellationToken::new();
         let (secrets, signing) =
-            load_keys(store.as_ref(), data_dir.path(), self.clock.as_ref(), NewKeys::Refuse).await.unwrap();
+            load_keys(store.as_ref(), data_dir.path(), self.clock.as_ref(), NewKeys::Refuse)
+                .await
+                .unwrap();
         let app = App::new(Parts {
             settings: self.settings.clone(),
             store: store.clone(),
@@ -113,8 +123,13 @@ impl Service {
         Jobs::start(&app);
         tokio::spawn(OperatorSocket::bind(data_dir.path()).unwrap().serve(Arc::clone(&app)));
         let router = grantex_server::router(&app);
-        let serving =
-            grantex_server::serve(vec![listener], router, app, Tls::default(), self.shutdown.clone());
+        let serving = grantex_server::serve(
+            vec![listener],
+            router,
+            app,
+            Tls::default(),
+            self.shutdown.clone(),
+        );
         self.running = Some((tokio::spawn(serving), data_dir, store));
     }
 
@@ -190,7 +205,11 @@ impl Service {
     }
 
     async fn developer(&self, mode: &str) -> Client {
-        let made = self.anonymous().post("/v1/signup", &json!({"name": "Test", "mode": mode})).await.ok(201);
+        let made = self
+            .anonymous()
+            .post("/v1/signup", &json!({"name": "Test", "mode": mode}))
+            .await
+            .ok(201);
         Client { key: made["apiKey"].as_str().unwrap().to_owned(), ..self.anonymous() }
     }
 
@@ -253,7 +272,8 @@ impl Client {
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let response = tokio::time::timeout(PATIENCE, request.send()).await.expect("an answer").unwrap();
+        let response =
+            tokio::time::timeout(PATIENCE, request.send()).await.expect("an answer").unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
         Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
@@ -291,9 +311,14 @@ impl Client {
     }
 
     /// With a sandbox key: a code for this agent and principal.
-    pub async fn code(&self, agent: &str, principal: &str, scopes: &[&str], expires_in: &str) -> String {
-        let request =
-            json!({"agentId": agent, "principalId": principal, "scopes": scopes, "expiresIn": expires_in});
+    pub async fn code(
+        &self,
+        agent: &str,
+        principal: &str,
+        scopes: &[&str],
+        expires_in: &str,
+    ) -> String {
+        let request = json!({"agentId": agent, "principalId": principal, "scopes": scopes, "expiresIn": expires_in});
         let asked = self.post("/v1/authorize", &request).await.ok(201);
         asked["code"].as_str().unwrap().to_owned()
     }
@@ -302,13 +327,20 @@ impl Client {
         self.token_for(agent, "user-1", &["a:read", "a:write"], "24h").await
     }
 
-    pub async fn token_for(&self, agent: &str, principal: &str, scopes: &[&str], expires_in: &str) -> Token {
+    pub async fn token_for(
+        &self,
+        agent: &str,
+        principal: &str,
+        scopes: &[&str],
+        expires_in: &str,
+    ) -> Token {
         let code = self.code(agent, principal, scopes, expires_in).await;
         Token::read(&self.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201))
     }
 
     pub async fn delegate(&self, parent: &Token, agent: &str) -> Token {
-        let request = json!({"parentGrantToken": parent.jwt, "subAgentId": agent, "scopes": ["a:read"]});
+        let request =
+            json!({"parentGrantToken": parent.jwt, "subAgentId": agent, "scopes": ["a:read"]});
         Token::read(&self.post("/v1/grants/delegate", &request).await.ok(201))
     }
 
@@ -316,7 +348,9 @@ impl Client {
     pub async fn budget(&self, amount: &str) -> String {
         let agent = self.agent().await;
         let grant = self.token(&agent).await.grant;
-        self.post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": amount})).await.ok(201);
+        self.post("/v1/budget/allocate", &json!({"grantId": grant, "initialBudget": amount}))
+            .await
+            .ok(201);
         grant
     }
 
@@ -404,7 +438,10 @@ impl Stream {
     /// The next item of any kind; `None` at the end of the stream.
     pub async fn item(&mut self) -> Option<Item> {
         while self.items.is_empty() {
-            let chunk = tokio::time::timeout(PATIENCE, self.bytes.next()).await.expect("not silent")?.ok()?;
+            let chunk = tokio::time::timeout(PATIENCE, self.bytes.next())
+                .await
+                .expect("not silent")?
+                .ok()?;
             let mut items = Vec::new();
             self.decoder.feed(&chunk, &mut items).unwrap();
             self.items.extend(items);

@@ -32,9 +32,21 @@ async fn what_people_read_hides_nothing() {
             (Method::POST, "/v1/agents", json!({"name": "a", "description": text})),
             (Method::POST, "/v1/agents", json!({"name": "a", "scopes": [text]})),
             (Method::PATCH, &*format!("/v1/agents/{agent}"), json!({"name": text})),
-            (Method::POST, "/v1/authorize", json!({"agentId": agent, "principalId": text, "scopes": ["a"]})),
-            (Method::POST, "/v1/authorize", json!({"agentId": agent, "principalId": "u", "scopes": [text]})),
-            (Method::POST, "/v1/budget/debit", json!({"grantId": grant, "amount": 1, "description": text})),
+            (
+                Method::POST,
+                "/v1/authorize",
+                json!({"agentId": agent, "principalId": text, "scopes": ["a"]}),
+            ),
+            (
+                Method::POST,
+                "/v1/authorize",
+                json!({"agentId": agent, "principalId": "u", "scopes": [text]}),
+            ),
+            (
+                Method::POST,
+                "/v1/budget/debit",
+                json!({"grantId": grant, "amount": 1, "description": text}),
+            ),
         ] {
             refused(&client, method, path, &body).await;
         }
@@ -42,8 +54,10 @@ async fn what_people_read_hides_nothing() {
     // What scripts and emoji need stays.
     for name in ["می\u{200C}خواهم", "क्\u{200D}ष", "👩\u{200D}💻 ❤\u{FE0F}\u{200D}🔥", "שלום"]
     {
-        let made =
-            client.post("/v1/agents", &json!({"name": name, "description": "One\n\ttwo"})).await.ok(201);
+        let made = client
+            .post("/v1/agents", &json!({"name": name, "description": "One\n\ttwo"}))
+            .await
+            .ok(201);
         assert_eq!(made["name"], name);
     }
 }

@@ -38,8 +38,11 @@ async fn a_tickets_filter_binds() {
     let agent = client.agent().await;
     let token = client.token_for(&agent, "user-1", &["a"], "1h").await;
     client.token_for(&agent, "user-2", &["a"], "1h").await;
-    let ticket =
-        ticket(&client, json!({"types": ["grant.created", "token.issued"], "principalId": "user-1"})).await;
+    let ticket = ticket(
+        &client,
+        json!({"types": ["grant.created", "token.issued"], "principalId": "user-1"}),
+    )
+    .await;
     let since = "&since=2020-01-01T00:00:00Z";
     let mut stream = open(&service, &ticket, since).await;
     let events = stream.events(2).await;
@@ -48,7 +51,8 @@ async fn a_tickets_filter_binds() {
     let mut narrowed = open(&service, &ticket, &format!("{since}&types=token.issued")).await;
     assert_eq!(types(&narrowed.events(1).await), ["token.issued"]);
     for wider in ["&types=grant.revoked", "&principalId=user-2"] {
-        let answer = service.anonymous().get(&format!("/v1/events/stream?ticket={ticket}{wider}")).await;
+        let answer =
+            service.anonymous().get(&format!("/v1/events/stream?ticket={ticket}{wider}")).await;
         answer.refused(403, "FORBIDDEN");
     }
 }
@@ -61,7 +65,8 @@ async fn somebody_elses_authorization_does_not_hide_a_ticket() {
     let path = format!("/v1/events/stream?ticket={ticket}");
     // A site's own password, and the token of a proxy in front.
     for value in ["Basic dXNlcjpwYXNz", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "Bearer", ""] {
-        let request = client.http.get(format!("{}{path}", client.base)).header("Authorization", value);
+        let request =
+            client.http.get(format!("{}{path}", client.base)).header("Authorization", value);
         assert_eq!(request.send().await.unwrap().status(), 200, "{value}");
     }
     // A key of ours counts, also a wrong one.
@@ -75,7 +80,10 @@ async fn tickets_end_with_their_time_and_with_their_key() {
     let client = service.sandbox().await;
     let short = ticket(&client, json!({"expiresIn": "30s"})).await;
     let long = ticket(&client, json!({"expiresIn": "24h"})).await;
-    client.post("/v1/events/tickets", &json!({"expiresIn": "25h"})).await.refused(400, "BAD_REQUEST");
+    client
+        .post("/v1/events/tickets", &json!({"expiresIn": "25h"}))
+        .await
+        .refused(400, "BAD_REQUEST");
     service.clock.advance(31);
     service.anonymous().get(&path(&short)).await.refused(401, "UNAUTHORIZED");
     let stream = open(&service, &long, "").await;
@@ -99,10 +107,14 @@ async fn a_ticket_has_a_cap_of_streams_and_places_are_reserved_for_keys() {
     })
     .await;
     let client = service.sandbox().await;
-    let (one, two) = (ticket(&client, json!({})).await, ticket(&client, json!({"expiresIn": "1h"})).await);
+    let (one, two) =
+        (ticket(&client, json!({})).await, ticket(&client, json!({"expiresIn": "1h"})).await);
     let anonymous = service.anonymous();
-    let held =
-        [open(&service, &one, "").await, open(&service, &one, "").await, open(&service, &two, "").await];
+    let held = [
+        open(&service, &one, "").await,
+        open(&service, &one, "").await,
+        open(&service, &two, "").await,
+    ];
     let message = anonymous.get(&path(&one)).await.refused(429, "TOO_MANY_CONNECTIONS");
     assert!(message.contains("this ticket"), "{message}");
     let message = anonymous.get(&path(&two)).await.refused(429, "TOO_MANY_CONNECTIONS");
@@ -131,7 +143,8 @@ async fn a_ticket_has_a_rate_of_its_own() {
     })
     .await;
     let client = service.sandbox().await;
-    let (one, two) = (ticket(&client, json!({})).await, ticket(&client, json!({"expiresIn": "1h"})).await);
+    let (one, two) =
+        (ticket(&client, json!({})).await, ticket(&client, json!({"expiresIn": "1h"})).await);
     for _ in 0..3 {
         open(&service, &one, "").await;
     }
@@ -139,7 +152,8 @@ async fn a_ticket_has_a_rate_of_its_own() {
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(429, "RATE_LIMITED");
     open(&service, &two, "").await;
-    // Two tickets and these are five: the streams that tickets opened are none of the developer's requests.
+    // Two tickets and these are five: the streams that tickets opened are none of the developer's
+    // requests.
     for _ in 0..3 {
         client.get("/v1/me").await.ok(200);
     }
@@ -156,11 +170,17 @@ async fn streams_end_with_their_ticket() {
     let mut goes_on = open(&service, &long, "").await;
     service.clock.advance(31);
     let mut text = String::new();
-    while let Some(chunk) = tokio::time::timeout(PATIENCE, stream.chunk()).await.expect("it ends").unwrap() {
+    while let Some(chunk) =
+        tokio::time::timeout(PATIENCE, stream.chunk()).await.expect("it ends").unwrap()
+    {
         text.push_str(&String::from_utf8_lossy(&chunk));
     }
     let last = text.lines().rfind(|line| !line.is_empty());
-    assert_eq!(last, Some(": the ticket has expired; get another and go on with lastEventId"), "{text}");
+    assert_eq!(
+        last,
+        Some(": the ticket has expired; get another and go on with lastEventId"),
+        "{text}"
+    );
     client.token(&client.agent().await).await;
     assert_eq!(types(&goes_on.events(1).await), ["grant.created"]);
 }

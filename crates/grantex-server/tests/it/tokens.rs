@@ -32,7 +32,12 @@ async fn one_code_makes_one_grant() {
     for bad in [exchange(&other, &code), exchange(&agent, "gxc_nonsense"), exchange("x", &code)] {
         client.post("/v1/token", &bad).await.refused(400, "BAD_REQUEST");
     }
-    service.sandbox().await.post("/v1/token", &exchange(&agent, &code)).await.refused(400, "BAD_REQUEST");
+    service
+        .sandbox()
+        .await
+        .post("/v1/token", &exchange(&agent, &code))
+        .await
+        .refused(400, "BAD_REQUEST");
     let token = Token::read(&client.post("/v1/token", &exchange(&agent, &code)).await.ok(201));
 
     let log = client.log().await;
@@ -62,7 +67,10 @@ async fn pkce_binds_the_code_to_whoever_asked() {
     let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
     let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "codeChallenge": challenge, "codeChallengeMethod": "S256"});
     let code = client.post("/v1/authorize", &request).await.ok(201)["code"].clone();
-    client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.refused(400, "BAD_REQUEST");
+    client
+        .post("/v1/token", &json!({"agentId": agent, "code": code}))
+        .await
+        .refused(400, "BAD_REQUEST");
     for wrong in ["", "short", &"w".repeat(43), &"w".repeat(129), &format!("{verifier}+")] {
         let wrong = json!({"agentId": agent, "code": code, "codeVerifier": wrong});
         client.post("/v1/token", &wrong).await.refused(400, "BAD_REQUEST");
@@ -96,7 +104,8 @@ async fn tokens_verify_offline_through_the_key_set() {
     );
     let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
     validation.set_issuer(&[&service.base]);
-    let decoded = jsonwebtoken::decode::<serde_json::Value>(&token.jwt, &key.unwrap(), &validation).unwrap();
+    let decoded =
+        jsonwebtoken::decode::<serde_json::Value>(&token.jwt, &key.unwrap(), &validation).unwrap();
     assert_eq!(decoded.claims["grnt"], token.grant.as_str());
 }
 
@@ -113,9 +122,11 @@ async fn tokens_say_the_same_in_the_standards_words() {
         let agent = &agents[0];
         assert_eq!(token.header()["typ"], "at+jwt");
         assert_eq!(claims["client_id"], agent.as_str());
-        let scopes: Vec<_> = claims["scp"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+        let scopes: Vec<_> =
+            claims["scp"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
         assert_eq!(claims["scope"], scopes.join(" "));
-        let mut grant = json!({"grant_id": token.grant, "agent_did": did(agent), "developer_id": developer});
+        let mut grant =
+            json!({"grant_id": token.grant, "agent_did": did(agent), "developer_id": developer});
         let mut act = json!(null);
         for above in agents[1..].iter().rev() {
             act = if act.is_null() {
@@ -150,7 +161,10 @@ async fn older_grants_keep_their_scopes_and_their_tokens_their_form() {
     let ask = |scope: &str| json!({"agentId": agent, "principalId": "u", "scopes": [scope]});
     for scope in ["read all", "say\"it", "a\\b", "lesen-ü"] {
         client.post("/v1/authorize", &ask(scope)).await.refused(400, "BAD_REQUEST");
-        client.post("/v1/agents", &json!({"name": "a", "scopes": [scope]})).await.refused(400, "BAD_REQUEST");
+        client
+            .post("/v1/agents", &json!({"name": "a", "scopes": [scope]}))
+            .await
+            .refused(400, "BAD_REQUEST");
     }
     // As it could be asked for before.
     let me = client.get("/v1/me").await.ok(200);
@@ -188,8 +202,7 @@ async fn older_grants_keep_their_scopes_and_their_tokens_their_form() {
         .await;
     let secret = grantex_server::Secrets::load(service.folder()).unwrap().refresh_token(older);
     let token = Token::read(&refresh(&client, &agent, &secret).await.ok(201));
-    let delegate =
-        |scopes: &[&str]| json!({"parentGrantToken": token.jwt, "subAgentId": helper, "scopes": scopes});
+    let delegate = |scopes: &[&str]| json!({"parentGrantToken": token.jwt, "subAgentId": helper, "scopes": scopes});
     let below = client.post("/v1/grants/delegate", &delegate(&["read all"])).await.ok(201);
     for token in [&token, &Token::read(&below)] {
         assert_eq!(token.header()["typ"], "JWT");
@@ -239,8 +252,8 @@ async fn refresh_tokens_rotate_and_reuse_ends_the_grant() {
     let third = Token::read(&refresh(&client, &agent, &second.refresh).await.ok(201));
     let delegated = client.delegate(&third, &helper).await;
     assert!(valid(&client, &third).await && valid(&client, &delegated).await);
-    // After it, it ends everything that a thief could have: the current refresh token, the tokens, and what
-    // was delegated with them.
+    // After it, it ends everything that a thief could have: the current refresh token, the tokens,
+    // and what was delegated with them.
     service.clock.advance(31);
     let before = client.log().await.len();
     refresh(&client, &agent, &second.refresh).await.refused(400, "BAD_REQUEST");
@@ -248,7 +261,8 @@ async fn refresh_tokens_rotate_and_reuse_ends_the_grant() {
     refresh(&client, &helper, &delegated.refresh).await.refused(400, "BAD_REQUEST");
     for token in [&first, &second, &third, &delegated] {
         assert_eq!(reason(&client, &token.jwt).await, "revoked");
-        let delegate = json!({"parentGrantToken": token.jwt, "subAgentId": helper, "scopes": ["a:read"]});
+        let delegate =
+            json!({"parentGrantToken": token.jwt, "subAgentId": helper, "scopes": ["a:read"]});
         client.post("/v1/grants/delegate", &delegate).await.refused(400, "BAD_REQUEST");
     }
     let events = client.log().await.split_off(before);
@@ -305,8 +319,7 @@ async fn a_code_used_again_revokes_what_it_made() {
     let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
     let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a:read"], "codeChallenge": challenge, "codeChallengeMethod": "S256"});
     let code = client.post("/v1/authorize", &request).await.ok(201)["code"].clone();
-    let exchange =
-        |agent: &str, verifier: &str| json!({"agentId": agent, "code": code, "codeVerifier": verifier});
+    let exchange = |agent: &str, verifier: &str| json!({"agentId": agent, "code": code, "codeVerifier": verifier});
     let token = Token::read(&client.post("/v1/token", &exchange(&agent, verifier)).await.ok(201));
     let refreshed = Token::read(&refresh(&client, &agent, &token.refresh).await.ok(201));
     let delegated = client.delegate(&refreshed, &helper).await;
@@ -316,7 +329,10 @@ async fn a_code_used_again_revokes_what_it_made() {
     other.post("/v1/token", &exchange(&agent, verifier)).await.refused(400, "BAD_REQUEST");
     client.post("/v1/token", &exchange(&helper, verifier)).await.refused(400, "BAD_REQUEST");
     client.post("/v1/token", &exchange(&agent, &"w".repeat(43))).await.refused(400, "BAD_REQUEST");
-    client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.refused(400, "BAD_REQUEST");
+    client
+        .post("/v1/token", &json!({"agentId": agent, "code": code}))
+        .await
+        .refused(400, "BAD_REQUEST");
     for token in [&token, &refreshed, &delegated] {
         assert_eq!(reason(&client, &token.jwt).await, "active");
     }
@@ -377,7 +393,9 @@ async fn a_signing_key_leaves_when_nothing_it_signed_can_be_valid() {
     service.restart().await;
     let keys = |service: &Service| {
         let reader = service.anonymous();
-        async move { reader.get("/.well-known/jwks.json").await.ok(200)["keys"].as_array().unwrap().len() }
+        async move {
+            reader.get("/.well-known/jwks.json").await.ok(200)["keys"].as_array().unwrap().len()
+        }
     };
     service.clock.advance(23 * 3600);
     service.restart().await;
@@ -403,7 +421,8 @@ async fn every_agent_of_the_chain_has_to_be_active() {
     }
     let set = |agent: &str, status: &str| {
         let path = format!("/v1/agents/{agent}");
-        let request = client.request(reqwest::Method::PATCH, &path).json(&json!({"status": status}));
+        let request =
+            client.request(reqwest::Method::PATCH, &path).json(&json!({"status": status}));
         client.send(request)
     };
     let (leaf, middle) = (tokens[10].clone(), 5);
@@ -438,11 +457,11 @@ async fn verification_for_an_audience() {
     let service = Service::start().await;
     let client = service.sandbox().await;
     let agent = client.agent().await;
-    let request =
-        json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "audience": "https://api.example"});
+    let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "audience": "https://api.example"});
     let code = client.post("/v1/authorize", &request).await.ok(201)["code"].clone();
-    let token =
-        Token::read(&client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201));
+    let token = Token::read(
+        &client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201),
+    );
     let open = client.token(&agent).await;
     let check = |jwt: &str, audience: serde_json::Value| {
         let (client, body) = (client.clone(), json!({"token": jwt, "audience": audience}));
@@ -457,9 +476,11 @@ async fn verification_for_an_audience() {
         assert_eq!((&valid["valid"], &valid["aud"]), (&json!(true), &json!("https://api.example")));
         assert_eq!(grant["claims"]["aud"], "https://api.example");
     }
-    for (jwt, audience) in
-        [(&token.jwt, "https://other.example"), (&token.jwt, ""), (&open.jwt, "https://api.example")]
-    {
+    for (jwt, audience) in [
+        (&token.jwt, "https://other.example"),
+        (&token.jwt, ""),
+        (&open.jwt, "https://api.example"),
+    ] {
         let (valid, grant) = check(jwt, json!(audience)).await;
         assert_eq!(valid, json!({"valid": false}), "{audience}");
         assert_eq!(grant, json!({"active": false, "reason": "wrong_audience"}));
@@ -527,5 +548,8 @@ async fn codes_expire() {
     let agent = client.agent().await;
     let code = client.code(&agent, "u", &["a"], "24h").await;
     service.clock.advance(601);
-    client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.refused(400, "BAD_REQUEST");
+    client
+        .post("/v1/token", &json!({"agentId": agent, "code": code}))
+        .await
+        .refused(400, "BAD_REQUEST");
 }

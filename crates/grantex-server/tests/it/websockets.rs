@@ -15,7 +15,9 @@ async fn open(client: &Client, query: &str) -> Result<Socket, Error> {
     let url = format!("{}/v1/events/ws{query}", client.base.replace("http://", "ws://"));
     let mut request = url.into_client_request().unwrap();
     if !client.key.is_empty() {
-        request.headers_mut().insert("Authorization", format!("Bearer {}", client.key).parse().unwrap());
+        request
+            .headers_mut()
+            .insert("Authorization", format!("Bearer {}", client.key).parse().unwrap());
     }
     tokio_tungstenite::connect_async(request).await.map(|(socket, _)| socket)
 }
@@ -23,8 +25,11 @@ async fn open(client: &Client, query: &str) -> Result<Socket, Error> {
 async fn events(socket: &mut Socket, count: usize) -> Vec<Value> {
     let mut events = Vec::new();
     while events.len() < count {
-        let message =
-            tokio::time::timeout(PATIENCE, socket.next()).await.expect("a message").unwrap().unwrap();
+        let message = tokio::time::timeout(PATIENCE, socket.next())
+            .await
+            .expect("a message")
+            .unwrap()
+            .unwrap();
         if let Message::Text(text) = message {
             events.push(serde_json::from_str(&text).unwrap());
         }
@@ -60,7 +65,8 @@ async fn the_same_events_as_on_sse() {
     let got = events(&mut socket, 4).await;
     assert_eq!(got, client.log().await);
     let cursor = got[1]["id"].as_str().unwrap();
-    let mut resumed = open(&client, &format!("?lastEventId={cursor}&types=token.issued")).await.unwrap();
+    let mut resumed =
+        open(&client, &format!("?lastEventId={cursor}&types=token.issued")).await.unwrap();
     assert_eq!(events(&mut resumed, 1).await, got[3..]);
 }
 
@@ -112,11 +118,13 @@ async fn a_revoked_key_is_1008_and_a_shutdown_1001() {
 
 #[tokio::test]
 async fn idle_sockets_are_pinged() {
-    let service = Service::with(|settings| settings.streams.ping = Duration::from_millis(100)).await;
+    let service =
+        Service::with(|settings| settings.streams.ping = Duration::from_millis(100)).await;
     let client = service.sandbox().await;
     let mut socket = open(&client, "").await.unwrap();
     for _ in 0..3 {
-        let message = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap().unwrap().unwrap();
+        let message =
+            tokio::time::timeout(PATIENCE, socket.next()).await.unwrap().unwrap().unwrap();
         assert!(matches!(message, Message::Ping(_)), "{message:?}");
     }
 }

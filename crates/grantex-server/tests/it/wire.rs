@@ -11,7 +11,10 @@ async fn exchange(service: &Service, request: &str) -> String {
     let mut socket = TcpStream::connect(service.base.trim_start_matches("http://")).await.unwrap();
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.expect("an end").unwrap();
+    tokio::time::timeout(PATIENCE, socket.read_to_string(&mut answer))
+        .await
+        .expect("an end")
+        .unwrap();
     answer
 }
 
@@ -21,7 +24,10 @@ fn refused(answer: &str, status: u16, code: &str) {
     assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["code"], code);
-    assert!(head.contains(&format!("x-request-id: {}", body["requestId"].as_str().unwrap())), "{answer}");
+    assert!(
+        head.contains(&format!("x-request-id: {}", body["requestId"].as_str().unwrap())),
+        "{answer}"
+    );
 }
 
 #[tokio::test]

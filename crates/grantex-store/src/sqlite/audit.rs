@@ -28,7 +28,11 @@ impl Session<'_> {
         )
     }
 
-    pub(super) fn write_audit(&self, developer: DeveloperId, entry: &AuditEntry) -> StoreResult<u64> {
+    pub(super) fn write_audit(
+        &self,
+        developer: DeveloperId,
+        entry: &AuditEntry,
+    ) -> StoreResult<u64> {
         let details = serde_json::to_string(&entry.details)
             .map_err(|error| StoreError::Internal(format!("audit details: {error}")))?;
         self.execute(

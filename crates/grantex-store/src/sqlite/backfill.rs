@@ -42,8 +42,14 @@ impl Session<'_> {
         Ok(end.saturating_sub(next).max(1))
     }
 
-    /// The checksums of the events from `next` on and before `end`, as far as these are what they were.
-    fn old_sums(&self, developer: DeveloperId, next: u64, end: u64) -> StoreResult<Vec<(u64, i64)>> {
+    /// The checksums of the events from `next` on and before `end`, as far as these are what they
+    /// were.
+    fn old_sums(
+        &self,
+        developer: DeveloperId,
+        next: u64,
+        end: u64,
+    ) -> StoreResult<Vec<(u64, i64)>> {
         let sums = Sums::of(developer);
         let mut statement = self.statement(AFTER_WITH_SUBJECTS)?;
         let (after, limit) = (next.saturating_sub(1), end.saturating_sub(next));

@@ -37,11 +37,12 @@ pub enum BackupError {
     },
 }
 
-/// Copies the database of `data_dir` into the new file `target`: one snapshot, compacted, with its own mark beside it.
-/// Writers and readers go on meanwhile, in this and in other processes. The copy is checked before this returns.
+/// Copies the database of `data_dir` into the new file `target`: one snapshot, compacted, with its
+/// own mark beside it. Writers and readers go on meanwhile, in this and in other processes. The
+/// copy is checked before this returns.
 ///
-/// The service cannot begin its write-ahead log anew meanwhile. The copy is given up when that is larger than
-/// `largest_wal` bytes; 0 for no limit.
+/// The service cannot begin its write-ahead log anew meanwhile. The copy is given up when that is
+/// larger than `largest_wal` bytes; 0 for no limit.
 pub fn backup(data_dir: &Path, target: &Path, largest_wal: u64) -> Result<(), BackupError> {
     let source = data_dir.join(FILE_NAME);
     if !source.is_file() {
@@ -79,8 +80,8 @@ pub fn backup(data_dir: &Path, target: &Path, largest_wal: u64) -> Result<(), Ba
 /// The write-ahead log became too large.
 pub(super) struct TooLarge;
 
-/// Runs a long query, and interrupts it when the database's write-ahead log is larger than `largest` bytes (0 for no
-/// limit): as long as it runs, the service cannot begin the log anew.
+/// Runs a long query, and interrupts it when the database's write-ahead log is larger than
+/// `largest` bytes (0 for no limit): as long as it runs, the service cannot begin the log anew.
 pub(super) fn while_wal_is_small<T>(
     connection: &Connection,
     data_dir: &Path,

@@ -1,5 +1,5 @@
-//! What a use case costs does not grow with what has ended: measured in the steps of SQLite's machine, which no
-//! busy computer changes.
+//! What a use case costs does not grow with what has ended: measured in the steps of SQLite's
+//! machine, which no busy computer changes.
 #![allow(clippy::arithmetic_side_effects)]
 
 use std::cell::Cell;
@@ -69,7 +69,8 @@ impl World {
         self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         let writing = Some(Writing { rng: &self.rng, effects: &mut effects });
         let damages = Damages::default();
-        let mut session = Session { connection: &self.connection, now: self.now, damages: &damages, writing };
+        let mut session =
+            Session { connection: &self.connection, now: self.now, damages: &damages, writing };
         STEPS.set(0);
         let done = work(&mut session).unwrap();
         let steps = STEPS.get();
@@ -122,7 +123,8 @@ fn steps(ended: u32) -> Vec<(&'static str, u64)> {
         let request = SignupRequest { name: "Test".into(), email: None, mode: Some(Mode::Sandbox) };
         let secret = secret(tx);
         let (developer, key) = developers::sign_up(tx, &request, secret, Actor::SYSTEM)?;
-        let caller = Caller { developer_id: developer.developer_id, key_id: key.id, mode: developer.mode };
+        let caller =
+            Caller { developer_id: developer.developer_id, key_id: key.id, mode: developer.mode };
         for _ in 0..ended {
             let NewSecret { hash, prefix } = self::secret(tx);
             let id = KeyId::from_parts(tx.now().millis(), tx.random());
@@ -215,6 +217,9 @@ fn costs_do_not_grow_with_what_has_ended() {
     let (few, many) = (steps(100), steps(1500));
     for ((what, few), (_, many)) in few.into_iter().zip(many) {
         println!("{what}: {few} steps among few that ended, {many} among many");
-        assert!(many <= few + few / 20 + 20, "{what}: {few} steps among few that ended, {many} among many");
+        assert!(
+            many <= few + few / 20 + 20,
+            "{what}: {few} steps among few that ended, {many} among many"
+        );
     }
 }

@@ -10,13 +10,14 @@ use rusqlite::{Row, named_params};
 
 use super::session::{Session, int, time, uint};
 
-/// When the oldest unfinished cascade made the grant `g` inactive, or NULL. Costs one look into
-/// an empty index while the developer has no such cascade, and otherwise a look for each grant above.
+/// When the oldest unfinished cascade made the grant `g` inactive, or NULL. Costs one look into an
+/// empty index while the developer has no such cascade, and otherwise a look for each grant above.
 pub(super) const COVERED_AT: &str = "(CASE WHEN g.revoked_at IS NULL
         AND EXISTS (SELECT 1 FROM cascade_jobs WHERE developer_id = g.developer_id)
     THEN (SELECT min(at) FROM (
         SELECT min(j.created_at) AS at FROM cascade_jobs j
-            WHERE j.developer_id = g.developer_id AND j.agent_id = g.agent_id AND j.created_at < g.expires_at
+            WHERE j.developer_id = g.developer_id AND j.agent_id = g.agent_id
+                AND j.created_at < g.expires_at
         UNION ALL
         SELECT min(j.created_at) FROM cascade_jobs j
             WHERE j.developer_id = g.developer_id AND j.agent_id IS NULL AND j.root = g.id
@@ -58,7 +59,8 @@ fn reached(row: &Row<'_>) -> rusqlite::Result<Reached> {
     })
 }
 
-/// Goes from depth to depth and takes at each only those that end late enough: an index finds both at once.
+/// Goes from depth to depth and takes at each only those that end late enough: an index finds both
+/// at once.
 fn by_depth(
     limit: u32,
     next_depth: impl Fn(i64) -> StoreResult<Option<i64>>,
@@ -79,7 +81,8 @@ fn by_depth(
 }
 
 impl Session<'_> {
-    /// The time after which grants have to end for `reach`, and whether it asks for what is covered.
+    /// The time after which grants have to end for `reach`, and whether it asks for what is
+    /// covered.
     fn after(&self, reach: Reach) -> (i64, bool) {
         match reach {
             Reach::Active => (int(self.now.millis()), true),
@@ -141,7 +144,8 @@ impl Session<'_> {
         static SQL: LazyLock<String> = LazyLock::new(|| {
             format!(
                 "SELECT {} FROM grants g INDEXED BY grants_live_by_depth
-                 WHERE g.developer_id = :developer AND g.agent_id = :agent AND {LIVE} AND g.depth = :depth
+                 WHERE g.developer_id = :developer AND g.agent_id = :agent AND {LIVE}
+                     AND g.depth = :depth
                  AND g.expires_at > :at ORDER BY g.expires_at, g.id LIMIT :limit",
                 *REACHED
             )
@@ -162,7 +166,11 @@ impl Session<'_> {
     }
 
     /// Not by the tree: what ended has left it.
-    pub(super) fn agents_upwards(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Vec<AgentId>> {
+    pub(super) fn agents_upwards(
+        &self,
+        developer: DeveloperId,
+        grant: GrantId,
+    ) -> StoreResult<Vec<AgentId>> {
         let of = |grant: [u8; 16]| {
             self.one(
                 "SELECT agent_id, parent_id FROM grants WHERE developer_id = ?1 AND id = ?2",
@@ -183,7 +191,10 @@ impl Session<'_> {
         Ok(above)
     }
 
-    pub(super) fn read_next_job(&self, after: Option<DeveloperId>) -> StoreResult<Option<CascadeJob>> {
+    pub(super) fn read_next_job(
+        &self,
+        after: Option<DeveloperId>,
+    ) -> StoreResult<Option<CascadeJob>> {
         let next = |after: [u8; 16]| {
             self.one(
                 "SELECT * FROM cascade_jobs WHERE developer_id > ?1 ORDER BY developer_id, seq LIMIT 1",
@@ -227,14 +238,21 @@ impl Session<'_> {
             grant,
         )?;
         if live == 0 {
-            self.execute("UPDATE grants SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2", grant)?;
+            self.execute(
+                "UPDATE grants SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
+                grant,
+            )?;
         }
         self.fewer_grants(developer, live)?;
         self.leave_tree_as(developer, id)
     }
 
     /// Takes an ended grant out of the tree, and out of memories.
-    pub(super) fn leave_tree_as(&mut self, developer_id: DeveloperId, grant_id: GrantId) -> StoreResult<()> {
+    pub(super) fn leave_tree_as(
+        &mut self,
+        developer_id: DeveloperId,
+        grant_id: GrantId,
+    ) -> StoreResult<()> {
         self.execute("DELETE FROM grant_ancestry WHERE grant_id = ?1", [grant_id.to_bytes()])?;
         self.effects()?.changes.push(Change::GrantEnded { developer_id, grant_id });
         Ok(())

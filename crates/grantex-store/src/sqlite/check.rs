@@ -1,8 +1,8 @@
 //! Looking at everything that a data folder holds, while nothing or while the service uses it.
 //!
-//! It only reads, and in slices, each of one short snapshot, so that the service beside it has to wait for nothing. Only
-//! the pages of a table are checked in one piece, as SQLite offers nothing else; that is given up where the service's
-//! write-ahead log would grow too large meanwhile.
+//! It only reads, and in slices, each of one short snapshot, so that the service beside it has to
+//! wait for nothing. Only the pages of a table are checked in one piece, as SQLite offers nothing
+//! else; that is given up where the service's write-ahead log would grow too large meanwhile.
 
 mod events;
 mod rows;
@@ -60,8 +60,8 @@ pub enum CheckError {
 /// Where what was found goes.
 type Sink<'s> = &'s mut dyn FnMut(Found);
 
-/// Looks at everything that the database of a data folder holds. What else depends on it can be looked at by `also`, in
-/// one more snapshot.
+/// Looks at everything that the database of a data folder holds. What else depends on it can be
+/// looked at by `also`, in one more snapshot.
 pub fn check(
     data_dir: &Path,
     now: Timestamp,
@@ -76,7 +76,9 @@ pub fn check(
     // Before the database: what runs beside this goes on meanwhile.
     let mark = mark::Mark::read(data_dir)?;
     let connection = open::untouching(&path)?;
-    let loss = |detail| Found::Problem(Problem { kind: "loss", place: path.display().to_string(), detail });
+    let loss = |detail| {
+        Found::Problem(Problem { kind: "loss", place: path.display().to_string(), detail })
+    };
     match schema::version(&connection, &path)? {
         // Where a database was, an empty one is a loss and no older version.
         0 if mark.is_some() => {
@@ -116,10 +118,17 @@ struct Checker<'c> {
 
 impl Checker<'_> {
     /// Runs queries on one snapshot.
-    fn snapshot<T>(&self, work: impl FnOnce(&Session<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    fn snapshot<T>(
+        &self,
+        work: impl FnOnce(&Session<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
         let transaction = self.connection.unchecked_transaction()?;
-        let session =
-            Session { connection: &transaction, now: self.now, damages: self.damages, writing: None };
+        let session = Session {
+            connection: &transaction,
+            now: self.now,
+            damages: self.damages,
+            writing: None,
+        };
         let result = work(&session)?;
         transaction.finish()?;
         Ok(result)
@@ -135,7 +144,9 @@ impl Checker<'_> {
         let tables = self.snapshot(|session| {
             let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
             let mut statement = session.connection.prepare(sql)?;
-            statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+            statement
+                .query_map([], |row| row.get::<_, String>(0))?
+                .collect::<rusqlite::Result<Vec<_>>>()
         });
         let tables = match tables {
             Ok(tables) => tables,
@@ -143,10 +154,14 @@ impl Checker<'_> {
         };
         for table in tables {
             sink(Found::Looking(format!("pages of {table}")));
-            let verdict = while_wal_is_small(self.connection, data_dir, largest_wal, |connection| {
-                let mut statement = connection.prepare(&format!("PRAGMA integrity_check({table})"))?;
-                statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
-            });
+            let verdict =
+                while_wal_is_small(self.connection, data_dir, largest_wal, |connection| {
+                    let mut statement =
+                        connection.prepare(&format!("PRAGMA integrity_check({table})"))?;
+                    statement
+                        .query_map([], |row| row.get::<_, String>(0))?
+                        .collect::<rusqlite::Result<Vec<_>>>()
+                });
             match verdict {
                 Ok(Ok(lines)) => {
                     for detail in lines.into_iter().filter(|line| line != "ok") {
@@ -167,6 +182,8 @@ impl Checker<'_> {
 
 /// An id that a query gave, for people.
 fn developer(bytes: &[u8]) -> String {
-    <[u8; 16]>::try_from(bytes)
-        .map_or_else(|_| format!("developer {bytes:02x?}"), |id| DeveloperId::from_bytes(id).to_string())
+    <[u8; 16]>::try_from(bytes).map_or_else(
+        |_| format!("developer {bytes:02x?}"),
+        |id| DeveloperId::from_bytes(id).to_string(),
+    )
 }

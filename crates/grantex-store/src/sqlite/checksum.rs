@@ -1,24 +1,30 @@
 //! What an event's row has to be, so that one that changed by itself is noticed.
 //!
-//! A row's checksum is two CRC-32Cs in one number: below, what every reader needs (position, id, time, type and
-//! envelope); above, the subject, which only filters ask for and which costs as much to read as all the rest. A CRC
-//! notices every change within 32 bits in a row, so each flipped byte. Rows of releases that knew no checksums have
-//! none until maintenance has come by; they are checked by their structure.
+//! A row's checksum is two CRC-32Cs in one number: below, what every reader needs (position, id,
+//! time, type and envelope); above, the subject, which only filters ask for and which costs as much
+//! to read as all the rest. A CRC notices every change within 32 bits in a row, so each flipped
+//! byte. Rows of releases that knew no checksums have none until maintenance has come by; they are
+//! checked by their structure.
 
 use crc32c::{crc32c, crc32c_append};
 use grantex_core::log::{EventRef, SubjectRef};
-use grantex_types::{AgentId, DeveloperId, Event, EventData, EventId, EventType, GrantId, Timestamp};
+use grantex_types::{
+    AgentId, DeveloperId, Event, EventData, EventId, EventType, GrantId, Timestamp,
+};
 use rusqlite::Row;
 
-/// The rows of a log after a position. Also a column that is not looked at costs its part of a row's time.
-pub(super) const AFTER: &str = "SELECT position, id, created_at, kind, envelope, checksum FROM events
+/// The rows of a log after a position. Also a column that is not looked at costs its part of a
+/// row's time.
+pub(super) const AFTER: &str =
+    "SELECT position, id, created_at, kind, envelope, checksum FROM events
     WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
 /// The same with subjects.
 pub(super) const AFTER_WITH_SUBJECTS: &str =
     "SELECT position, id, created_at, kind, envelope, checksum, grant_id, agent_id, principal_id FROM events
     WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
 /// Those before a position, newest first.
-pub(super) const BEFORE: &str = "SELECT position, id, created_at, kind, envelope, checksum FROM events
+pub(super) const BEFORE: &str =
+    "SELECT position, id, created_at, kind, envelope, checksum FROM events
     WHERE developer_id = ?1 AND position < ?2 ORDER BY position DESC LIMIT ?3";
 /// The same with subjects.
 pub(super) const BEFORE_WITH_SUBJECTS: &str =
@@ -28,7 +34,8 @@ pub(super) const BEFORE_WITH_SUBJECTS: &str =
 pub(super) const AT: &str = "SELECT position, id, created_at, kind, envelope, checksum FROM events
     WHERE developer_id = ?1 AND position = ?2";
 
-/// The checksums of one developer's events: a row that came to lie in another's log has a wrong one.
+/// The checksums of one developer's events: a row that came to lie in another's log has a wrong
+/// one.
 pub(super) struct Sums {
     developer: u32,
 }
@@ -63,11 +70,12 @@ impl Sums {
         crc32c_append(sum, subject.principal_id.as_bytes())
     }
 
-    /// The event of a row of these queries, if the row is as it was written. By number: replay reads millions, and
-    /// finding a column by its name takes as long as reading it.
+    /// The event of a row of these queries, if the row is as it was written. By number: replay
+    /// reads millions, and finding a column by its name takes as long as reading it.
     pub(super) fn read<'r>(&self, row: &'r Row<'_>, with_subject: bool) -> Option<EventRef<'r>> {
-        let number =
-            |column: usize| row.get::<_, i64>(column).ok().and_then(|value| u64::try_from(value).ok());
+        let number = |column: usize| {
+            row.get::<_, i64>(column).ok().and_then(|value| u64::try_from(value).ok())
+        };
         let subject = || {
             Some(SubjectRef {
                 grant_id: GrantId::from_bytes(row.get(6).ok()?),
@@ -86,7 +94,9 @@ impl Sums {
         let is_whole = match row.get::<_, Option<i64>>(5).ok()? {
             Some(sum) => {
                 halves(sum).0 == self.content(&event)
-                    && event.subject.is_none_or(|subject| halves(sum).1 == self.subject(&event, subject))
+                    && event
+                        .subject
+                        .is_none_or(|subject| halves(sum).1 == self.subject(&event, subject))
             }
             None => agrees(&event),
         };
@@ -95,7 +105,11 @@ impl Sums {
 }
 
 /// The sum of the content, and that of the subject.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the two halves of one number")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the two halves of one number"
+)]
 fn halves(sum: i64) -> (u32, u32) {
     (sum as u32, sum.wrapping_shr(32) as u32)
 }

@@ -152,11 +152,14 @@ impl Writer {
             Ok(marked) => {
                 self.upkeep.committed(marked, effects.events.len());
                 metrics::histogram!("grantex_commit_batch_commands").record(count(taken.len()));
-                metrics::histogram!("grantex_commit_seconds").record(started.elapsed().as_secs_f64());
+                metrics::histogram!("grantex_commit_seconds")
+                    .record(started.elapsed().as_secs_f64());
                 metrics::counter!("grantex_events_appended_total")
                     .increment(effects.events.len().try_into().unwrap_or(u64::MAX));
                 if !effects.events.is_empty() {
-                    self.shared.clock_behind_millis.store(effects.clock_behind_millis, Ordering::Relaxed);
+                    self.shared
+                        .clock_behind_millis
+                        .store(effects.clock_behind_millis, Ordering::Relaxed);
                 }
                 report(&effects.slow);
                 self.environment.listener.changed(&effects.changes);
@@ -191,7 +194,13 @@ impl Writer {
         loop {
             if let Some(command) = taken.last_mut() {
                 let damages = &self.common.damages;
-                run_in_savepoint(connection, &self.environment, damages, command.as_mut(), effects)?;
+                run_in_savepoint(
+                    connection,
+                    &self.environment,
+                    damages,
+                    command.as_mut(),
+                    effects,
+                )?;
             }
             if taken.len() >= BATCH || started.elapsed() >= BATCH_TIME {
                 break;
@@ -218,8 +227,8 @@ impl Writer {
 
     /// Leaves a file that is whole by itself.
     fn stop(mut self) {
-        let stopped =
-            connect(&self.path, &mut self.connection).and_then(|connection| self.upkeep.stop(connection));
+        let stopped = connect(&self.path, &mut self.connection)
+            .and_then(|connection| self.upkeep.stop(connection));
         if let Err(error) = stopped {
             tracing::warn!(%error, "the database could not be closed in good order: keep grantex.db-wal with it");
         }
@@ -279,7 +288,8 @@ fn run_in_savepoint(
     effects: &mut Effects,
 ) -> StoreResult<()> {
     let started = Instant::now();
-    let (changes, events, stored) = (effects.changes.len(), effects.events.len(), effects.stored.len());
+    let (changes, events, stored) =
+        (effects.changes.len(), effects.events.len(), effects.stored.len());
     execute(connection, "SAVEPOINT command")?;
     let mut session = Session {
         connection,
@@ -311,13 +321,20 @@ fn run_in_savepoint(
 /// Says which committed commands held up all others.
 fn report(slow: &[(&'static str, Duration)]) {
     for (use_case, took) in slow {
-        tracing::warn!(use_case, milliseconds = took.as_millis(), "a command held the writer for long");
+        tracing::warn!(
+            use_case,
+            milliseconds = took.as_millis(),
+            "a command held the writer for long"
+        );
         metrics::counter!("grantex_slow_commands_total", "use_case" => *use_case).increment(1);
     }
 }
 
 fn execute(connection: &Connection, sql: &str) -> StoreResult<()> {
-    connection.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(store_error)?;
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute([]))
+        .map_err(store_error)?;
     Ok(())
 }
 

@@ -34,13 +34,15 @@ pub(super) fn count_debits(connection: &mut Connection, path: &Path) -> Result<(
 fn slice(transaction: &Transaction<'_>) -> rusqlite::Result<Option<i64>> {
     type Key = (Vec<u8>, Vec<u8>, Vec<u8>);
     let key = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    let place: Option<Key> =
-        transaction.query_row("SELECT developer_id, grant_id, id FROM debits_counted", [], key).optional()?;
+    let place: Option<Key> = transaction
+        .query_row("SELECT developer_id, grant_id, id FROM debits_counted", [], key)
+        .optional()?;
     let Some((developer, grant, id)) = place else { return Ok(None) };
 
     let mut groups = transaction.prepare_cached(
         "SELECT developer_id, grant_id, count(*) FROM (
-             SELECT developer_id, grant_id FROM transactions WHERE (developer_id, grant_id, id) > (?1, ?2, ?3)
+             SELECT developer_id, grant_id FROM transactions WHERE (developer_id, grant_id,
+                 id) > (?1, ?2, ?3)
              ORDER BY developer_id, grant_id, id LIMIT ?4)
          GROUP BY developer_id, grant_id",
     )?;
@@ -50,7 +52,8 @@ fn slice(transaction: &Transaction<'_>) -> rusqlite::Result<Option<i64>> {
     let mut counted: i64 = 0;
     let mut rows = groups.query((&developer, &grant, &id, SLICE))?;
     while let Some(row) = rows.next()? {
-        let (developer, grant, debits): (Vec<u8>, Vec<u8>, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (developer, grant, debits): (Vec<u8>, Vec<u8>, i64) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
         add.execute((developer, grant, debits))?;
         counted = counted.saturating_add(debits);
     }

@@ -6,7 +6,8 @@ use grantex_core::log::{Damage, Position};
 use grantex_types::DeveloperId;
 use parking_lot::Mutex;
 
-/// Damaged events that are remembered, so that each is counted and logged once: far more than anybody reads about.
+/// Damaged events that are remembered, so that each is counted and logged once: far more than
+/// anybody reads about.
 const MOST: usize = 10_000;
 
 /// The events that were found damaged since the start.
@@ -18,8 +19,11 @@ impl Damages {
     pub(super) fn note(&self, developer: DeveloperId, damage: &Damage) {
         let mut known = self.0.lock();
         let before = known.len();
-        known
-            .extend((damage.first..=damage.last).take(MOST.saturating_sub(before)).map(|at| (developer, at)));
+        known.extend(
+            (damage.first..=damage.last)
+                .take(MOST.saturating_sub(before))
+                .map(|at| (developer, at)),
+        );
         let fresh = known.len().saturating_sub(before);
         drop(known);
         if fresh > 0 {

@@ -11,7 +11,10 @@ use super::usage::{ANSWER_SIZE, DEBIT_SIZE, GRANT_SIZE, REQUEST_SIZE, ROW_SIZE};
 const ENDED: &str = "(revoked_at IS NOT NULL OR lapsed = 1) AND coalesce(revoked_at, expires_at)";
 
 impl Session<'_> {
-    pub(super) fn read_earliest_end(&self, developer: DeveloperId) -> StoreResult<Option<Timestamp>> {
+    pub(super) fn read_earliest_end(
+        &self,
+        developer: DeveloperId,
+    ) -> StoreResult<Option<Timestamp>> {
         let end = self.one(
             &format!(
                 "SELECT g.expires_at FROM grants g INDEXED BY grants_live_by_end
@@ -23,7 +26,11 @@ impl Session<'_> {
         Ok(end.flatten())
     }
 
-    pub(super) fn read_has_history(&self, developer: DeveloperId, before: Timestamp) -> StoreResult<bool> {
+    pub(super) fn read_has_history(
+        &self,
+        developer: DeveloperId,
+        before: Timestamp,
+    ) -> StoreResult<bool> {
         Ok(!self.ended_grants(developer, before, 1)?.is_empty())
     }
 
@@ -148,9 +155,17 @@ impl Session<'_> {
                 break;
             }
             self.execute("DELETE FROM budgets WHERE developer_id = ?1 AND grant_id = ?2", grant)?;
-            self.remove_counted("DELETE FROM auth_requests WHERE grant_id = ?1", REQUEST_SIZE, [grant.1])?;
+            self.remove_counted(
+                "DELETE FROM auth_requests WHERE grant_id = ?1",
+                REQUEST_SIZE,
+                [grant.1],
+            )?;
             self.execute("DELETE FROM grant_ancestry WHERE grant_id = ?1", [grant.1])?;
-            self.remove_counted("DELETE FROM grants WHERE developer_id = ?1 AND id = ?2", GRANT_SIZE, grant)?;
+            self.remove_counted(
+                "DELETE FROM grants WHERE developer_id = ?1 AND id = ?2",
+                GRANT_SIZE,
+                grant,
+            )?;
             left = left.saturating_sub(1);
         }
         Ok(u64::from(limit).saturating_sub(left))
@@ -170,13 +185,16 @@ impl Session<'_> {
              WHERE (developer_id, id) > (?1, ?2) ORDER BY developer_id, id LIMIT ?3",
             (developer, id, limit),
             |row| {
-                let is_over = row.get::<_, Option<i64>>("revoked_at")?.is_some() || row.get("lapsed")?;
+                let is_over =
+                    row.get::<_, Option<i64>>("revoked_at")?.is_some() || row.get("lapsed")?;
                 let is_delegated = row.get::<_, Option<[u8; 16]>>("parent_id")?.is_some();
                 let key: ([u8; 16], [u8; 16]) = (row.get("developer_id")?, row.get("id")?);
                 Ok((key, is_delegated, is_over, row.get::<_, i64>("expires_at")?))
             },
         )?;
-        for ((_, id), _, is_over, expires_at) in slice.iter().filter(|(_, is_delegated, ..)| *is_delegated) {
+        for ((_, id), _, is_over, expires_at) in
+            slice.iter().filter(|(_, is_delegated, ..)| *is_delegated)
+        {
             if *is_over {
                 self.execute("DELETE FROM grant_ancestry WHERE grant_id = ?1", [id])?;
             } else {

@@ -1,7 +1,8 @@
-//! The gate before the readers: it closes for a moment when the write-ahead log has to be begun anew.
+//! The gate before the readers: it closes for a moment when the write-ahead log has to be begun
+//! anew.
 //!
-//! SQLite begins its write-ahead log anew only when nobody reads from it. Readers that overlap leave no such moment, and
-//! the log would grow for ever; so the writer asks for one.
+//! SQLite begins its write-ahead log anew only when nobody reads from it. Readers that overlap
+//! leave no such moment, and the log would grow for ever; so the writer asks for one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rusqlite::InterruptHandle;
 
-/// How long the writer waits for queries that run. Hardly any takes longer; one that does is interrupted, and its
-/// caller is asked to try again.
+/// How long the writer waits for queries that run. Hardly any takes longer; one that does is
+/// interrupted, and its caller is asked to try again.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// See the module.

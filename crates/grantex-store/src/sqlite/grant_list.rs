@@ -24,7 +24,8 @@ impl Session<'_> {
         let now = int(self.now.millis());
         let mut params: Vec<(&str, &dyn ToSql)> =
             vec![(":developer", &developer), (":after", &after), (":looked_at", &MOST_LOOKED_AT)];
-        // What an index finds is not looked at otherwise; the rest is a column, so that the rows it hides count.
+        // What an index finds is not looked at otherwise; the rest is a column, so that the rows it
+        // hides count.
         let mut walked = vec!["g.developer_id = :developer AND g.id < :after"];
         let mut shown = vec!["1".to_owned()];
         if let Some(principal_id) = &filter.principal_id {

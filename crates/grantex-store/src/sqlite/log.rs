@@ -100,8 +100,14 @@ impl Session<'_> {
         let envelope = serde_json::to_vec(&Event { id, created_at, data })
             .map_err(|error| StoreError::Internal(format!("event: {error}")))?;
         let after = bounds.after(id, created_at);
-        let event =
-            StoredEvent { position: after.head, id, created_at, kind, subject: subject.clone(), envelope };
+        let event = StoredEvent {
+            position: after.head,
+            id,
+            created_at,
+            kind,
+            subject: subject.clone(),
+            envelope,
+        };
         self.execute(
             "INSERT INTO events (developer_id, position, id, created_at, kind, grant_id, agent_id, principal_id, envelope, checksum)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -132,7 +138,8 @@ impl Session<'_> {
             ),
         )?;
         let effects = self.effects()?;
-        effects.clock_behind_millis = effects.clock_behind_millis.max(bounds.head_at.millis_since(clock));
+        effects.clock_behind_millis =
+            effects.clock_behind_millis.max(bounds.head_at.millis_since(clock));
         effects.events.push((developer, event.clone()));
         Ok(event)
     }
@@ -144,12 +151,14 @@ impl Session<'_> {
         limit: u32,
     ) -> StoreResult<u64> {
         let bounds = self.log_bounds(developer)?;
-        let up_to =
-            up_to.min(bounds.head.saturating_sub(1)).min(bounds.trimmed.saturating_add(u64::from(limit)));
+        let up_to = up_to
+            .min(bounds.head.saturating_sub(1))
+            .min(bounds.trimmed.saturating_add(u64::from(limit)));
         if up_to <= bounds.trimmed {
             return Ok(0);
         }
-        // Where the last one is damaged, the id of one before it is as good a cursor: none between can be read.
+        // Where the last one is damaged, the id of one before it is as good a cursor: none between
+        // can be read.
         let mut last = bounds.trimmed_id;
         for position in (bounds.trimmed.saturating_add(1)..=up_to).rev() {
             if let Some((id, _)) = self.readable(developer, position)? {

@@ -1,9 +1,10 @@
-//! The mark: a small file beside the database that remembers how far it was, so that a database which lost something
-//! is noticed.
+//! The mark: a small file beside the database that remembers how far it was, so that a database
+//! which lost something is noticed.
 //!
-//! Once a second, while there is something to remember, the writer counts [`Progress::sequence`] up in a transaction
-//! that it commits anyway, and the mark follows that commit, written by a thread of its own: whatever the mark says was
-//! durable before. A start that finds a lower number, or another database, has lost what was committed between.
+//! Once a second, while there is something to remember, the writer counts [`Progress::sequence`] up
+//! in a transaction that it commits anyway, and the mark follows that commit, written by a thread
+//! of its own: whatever the mark says was durable before. A start that finds a lower number, or
+//! another database, has lost what was committed between.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -105,7 +106,8 @@ impl Mark {
             "sequence": sequence, "stopped": stopped, "events": events, "at": self.at,
         });
         let fresh = dir.join(format!("{MARK_FILE}.new"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         give_to_owner(&file, dir)?;
         writeln!(file, "{text}")?;
         file.sync_data()?;
@@ -126,7 +128,10 @@ impl Marks {
         let thread = std::thread::Builder::new()
             .name("marks".into())
             .spawn(move || write_marks(&folder, &marks))
-            .map_err(|error| OpenError::Unusable { path: dir.join(MARK_FILE), detail: error.to_string() })?;
+            .map_err(|error| OpenError::Unusable {
+                path: dir.join(MARK_FILE),
+                detail: error.to_string(),
+            })?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -176,8 +181,8 @@ fn write_marks(dir: &Path, marks: &Receiver<Mark>) {
     }
 }
 
-/// Looks, without changing anything, whether the database of `dir` is the one that was there, and holds what was
-/// acknowledged at the last mark. Returns the sequence to go on from.
+/// Looks, without changing anything, whether the database of `dir` is the one that was there, and
+/// holds what was acknowledged at the last mark. Returns the sequence to go on from.
 pub(super) fn check(dir: &Path, loss: Loss) -> Result<u64, OpenError> {
     let mark = Mark::read(dir)?;
     let found = find(dir)?;
@@ -196,7 +201,8 @@ pub(super) fn check(dir: &Path, loss: Loss) -> Result<u64, OpenError> {
     }
 }
 
-/// Checks the database, and gives what it says of itself: `None` if it is of a release that knew no marks, or new.
+/// Checks the database, and gives what it says of itself: `None` if it is of a release that knew no
+/// marks, or new.
 fn find(dir: &Path) -> Result<Option<Progress>, OpenError> {
     let path = dir.join(FILE_NAME);
     if !path.exists() {
@@ -226,9 +232,10 @@ pub(super) fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>)
                 )
             })
         }
-        (Some(mark), None) => {
-            Some(format!("it is gone or empty; at {} it had {} events", mark.at, mark.progress.events))
-        }
+        (Some(mark), None) => Some(format!(
+            "it is gone or empty; at {} it had {} events",
+            mark.at, mark.progress.events
+        )),
         (Some(mark), Some(found)) if mark.progress.identity != found.identity => Some(format!(
             "it is another database than the one that was here at {} with {} events",
             mark.at, mark.progress.events
@@ -255,14 +262,19 @@ pub(super) fn seal(copy: &Path) -> Result<(), OpenError> {
         let connection = Connection::open(copy)?;
         connection.execute("UPDATE progress SET stopped = 1", [])?;
         let progress = Progress::read(&connection)?;
-        let at = connection
-            .query_row("SELECT coalesce(max(head_at), 0) AS at FROM logs", [], |row| time(row, "at"))?;
+        let at = connection.query_row(
+            "SELECT coalesce(max(head_at), 0) AS at FROM logs",
+            [],
+            |row| time(row, "at"),
+        )?;
         connection.close().map_err(|(_, error)| error)?;
         Ok(Mark { progress, at })
     };
     let mark = seal().map_err(|error| describe(copy, &error))?;
-    let unusable =
-        |error: std::io::Error| OpenError::Unusable { path: copy.to_owned(), detail: error.to_string() };
+    let unusable = |error: std::io::Error| OpenError::Unusable {
+        path: copy.to_owned(),
+        detail: error.to_string(),
+    };
     File::open(copy).and_then(|file| file.sync_all()).map_err(unusable)?;
     let dir: PathBuf = copy.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
     mark.write(&dir).map_err(unusable)

@@ -96,16 +96,16 @@ struct Common {
     wal_bytes: AtomicU64,
 }
 
-/// A store in one SQLite file. [Closing](Self::close) or dropping it finishes the commands that are queued, and leaves
-/// a file that is whole by itself.
+/// A store in one SQLite file. [Closing](Self::close) or dropping it finishes the commands that are
+/// queued, and leaves a file that is whole by itself.
 pub struct SqliteStore {
     committer: Committer,
     readers: Readers,
 }
 
 impl SqliteStore {
-    /// Opens or makes the database in `dir`, brings its tables up to date and checks it. The
-    /// caller holds the [`DataDir`](crate::DataDir) lock. Refuses a database that has lost something.
+    /// Opens or makes the database in `dir`, brings its tables up to date and checks it. The caller
+    /// holds the [`DataDir`](crate::DataDir) lock. Refuses a database that has lost something.
     pub fn open(dir: &Path, environment: &Environment) -> Result<Self, OpenError> {
         Self::open_with(dir, environment, Loss::Refuse)
     }
@@ -125,7 +125,8 @@ impl SqliteStore {
         })
     }
 
-    /// Ends it in good order: finishes the commands that are queued, and folds everything into the one file. Blocks.
+    /// Ends it in good order: finishes the commands that are queued, and folds everything into the
+    /// one file. Blocks.
     pub fn close(&self) {
         self.committer.close();
     }

@@ -11,10 +11,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Prepared statements kept per connection: more than the store has different ones.
 const STATEMENTS: usize = 256;
-/// The writer's page cache, in KiB: the pages that some thousand active grants change again and again.
+/// The writer's page cache, in KiB: the pages that some thousand active grants change again and
+/// again.
 const WRITER_CACHE_KIB: i64 = 16 << 10;
-/// Pages of 4 KiB in the write-ahead log before they are copied into the database. What is changed again and again
-/// is copied once for all the times between, so more means less work; 16 MiB are still read back in no time at start.
+/// Pages of 4 KiB in the write-ahead log before they are copied into the database. What is changed
+/// again and again is copied once for all the times between, so more means less work; 16 MiB are
+/// still read back in no time at start.
 const CHECKPOINT_PAGES: i64 = 4096;
 /// How long to wait for another process that has the file (a backup, a shell).
 pub(super) const BUSY: Duration = Duration::from_secs(5);
@@ -87,7 +89,9 @@ pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     let detail = error.to_string();
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { path, detail },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            OpenError::Damaged { path, detail }
+        }
         _ => OpenError::Unusable { path, detail },
     }
 }
@@ -96,8 +100,9 @@ pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> OpenError {
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Without it SQLite looks at the value bound to a `LIMIT`, and plans the statement anew whenever that is bound,
-    // which costs more than most of these statements (`sqlite3ExprIsInteger`).
+    // Without it SQLite looks at the value bound to a `LIMIT`, and plans the statement anew
+    // whenever that is bound, which costs more than most of these statements
+    // (`sqlite3ExprIsInteger`).
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
@@ -112,7 +117,10 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         .mode(0o600)
         .open(path)
         .and_then(|file| give_to_owner(&file, path.parent().unwrap_or(Path::new("."))))
-        .map_err(|error| OpenError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
+        .map_err(|error| OpenError::Unusable {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags)?;
@@ -123,7 +131,11 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB.saturating_neg())?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         // What it grew to meanwhile is given back when the log is begun anew.
-        connection.pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES.saturating_mul(4096))?;
+        connection.pragma_update(
+            None,
+            "journal_size_limit",
+            CHECKPOINT_PAGES.saturating_mul(4096),
+        )?;
         Ok(connection)
     };
     open().map_err(|error| describe(path, &error))
@@ -162,13 +174,17 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
             return Err(damaged(verdict));
         }
     } else {
-        tracing::info!(bytes = size, "the database is large: its pages are checked as they are used");
+        tracing::info!(
+            bytes = size,
+            "the database is large: its pages are checked as they are used"
+        );
     }
     // Each log must reach from just after what was trimmed to its head.
     let broken: i64 = connection
         .query_row(
             "SELECT count(*) FROM logs l WHERE l.head > l.trimmed AND (
-                 coalesce((SELECT min(position) FROM events e WHERE e.developer_id = l.developer_id), 0) != l.trimmed + 1
+                 coalesce((SELECT min(position) FROM events e
+                     WHERE e.developer_id = l.developer_id), 0) != l.trimmed + 1
               OR coalesce((SELECT max(position) FROM events e WHERE e.developer_id = l.developer_id), 0) != l.head)",
             [],
             |row| row.get(0),
@@ -193,7 +209,8 @@ mod tests {
         let writing = writer(&path).unwrap();
         writing.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
         for connection in [writing, reader(&path).unwrap()] {
-            let mut statement = connection.prepare("SELECT id FROM t WHERE id > ?1 LIMIT ?2").unwrap();
+            let mut statement =
+                connection.prepare("SELECT id FROM t WHERE id > ?1 LIMIT ?2").unwrap();
             for limit in 1..10 {
                 assert!(statement.query((0, limit)).unwrap().next().unwrap().is_none());
             }

@@ -1,5 +1,5 @@
-//! Finding places in a log. Ids and times grow with the position, so that a binary search finds them; damaged events
-//! are passed over.
+//! Finding places in a log. Ids and times grow with the position, so that a binary search finds
+//! them; damaged events are passed over.
 
 use grantex_core::StoreError;
 use grantex_core::log::{Bounds, Damage, Position};
@@ -9,7 +9,8 @@ use grantex_types::{DeveloperId, EventId, Timestamp};
 use super::checksum::{AT, Sums};
 use super::session::{Session, int, is_damage, store_error};
 
-/// Damaged events in a row that are passed over: some megabytes of a disk, and some ten milliseconds.
+/// Damaged events in a row that are passed over: some megabytes of a disk, and some ten
+/// milliseconds.
 const LONGEST_STRETCH: u64 = 10_000;
 
 /// Where a log changes from what is before a place to what is not.
@@ -39,7 +40,8 @@ impl Session<'_> {
         position: Position,
     ) -> StoreResult<Option<(EventId, Timestamp)>> {
         let mut statement = self.statement(AT)?;
-        let mut rows = statement.query((developer.to_bytes(), int(position))).map_err(store_error)?;
+        let mut rows =
+            statement.query((developer.to_bytes(), int(position))).map_err(store_error)?;
         match rows.next() {
             Ok(row) => {
                 let event = row.and_then(|row| Sums::of(developer).read(row, false));
@@ -79,8 +81,12 @@ impl Session<'_> {
         before: impl Fn(EventId, Timestamp) -> bool,
     ) -> StoreResult<Border> {
         let after = bounds.head.saturating_add(1);
-        let mut border =
-            Border { before: bounds.trimmed, before_id: bounds.trimmed_id, after, after_id: bounds.head_id };
+        let mut border = Border {
+            before: bounds.trimmed,
+            before_id: bounds.trimmed_id,
+            after,
+            after_id: bounds.head_id,
+        };
         // Nothing from `end` up to the border's `after` is readable.
         let mut end = after;
         while end.saturating_sub(border.before) > 1 {
@@ -100,7 +106,11 @@ impl Session<'_> {
     }
 
     /// See [`Read::position_of`](grantex_core::store::Read::position_of).
-    pub(super) fn find_id(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {
+    pub(super) fn find_id(
+        &self,
+        developer: DeveloperId,
+        id: EventId,
+    ) -> StoreResult<Option<Position>> {
         let bounds = self.read_bounds(developer)?;
         let border = self.border(developer, &bounds, |event, _| event < id)?;
         let is_there = border.after <= bounds.head && border.after_id == id;
@@ -136,7 +146,11 @@ impl Session<'_> {
     }
 
     /// See [`Read::position_below`](grantex_core::store::Read::position_below).
-    pub(super) fn find_below(&self, developer: DeveloperId, id: EventId) -> StoreResult<Option<Position>> {
+    pub(super) fn find_below(
+        &self,
+        developer: DeveloperId,
+        id: EventId,
+    ) -> StoreResult<Option<Position>> {
         let bounds = self.read_bounds(developer)?;
         if id <= bounds.trimmed_id {
             return Ok(Some(bounds.trimmed));
@@ -154,7 +168,11 @@ impl Session<'_> {
     }
 
     /// See [`Read::id_at`](grantex_core::store::Read::id_at).
-    pub(super) fn read_id(&self, developer: DeveloperId, position: Position) -> StoreResult<Option<EventId>> {
+    pub(super) fn read_id(
+        &self,
+        developer: DeveloperId,
+        position: Position,
+    ) -> StoreResult<Option<EventId>> {
         let bounds = self.read_bounds(developer)?;
         if position == 0 {
             return Ok(Some(EventId::ZERO));
@@ -190,11 +208,16 @@ impl Session<'_> {
     }
 
     /// The damage that ends at `last`, for a reader who comes from above.
-    pub(super) fn damage_below(&self, developer: DeveloperId, last: Position) -> StoreResult<Damage> {
+    pub(super) fn damage_below(
+        &self,
+        developer: DeveloperId,
+        last: Position,
+    ) -> StoreResult<Damage> {
         let trimmed = self.read_bounds(developer)?.trimmed;
         if let Some((id, _)) = self.readable(developer, last)? {
             // What is damaged is what only filters ask for.
-            let damage = Damage { first: last, last, resume_after: Some(id), resume_before: Some(id) };
+            let damage =
+                Damage { first: last, last, resume_after: Some(id), resume_before: Some(id) };
             self.damages.note(developer, &damage);
             return Ok(damage);
         }

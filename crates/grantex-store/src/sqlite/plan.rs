@@ -1,6 +1,6 @@
-//! A check that daily builds make of every statement before it runs inside a write transaction: that it finds its
-//! rows by an index. One that went through a table, or sorted before it stops, would hold up every other write for
-//! longer the more rows there are.
+//! A check that daily builds make of every statement before it runs inside a write transaction:
+//! that it finds its rows by an index. One that went through a table, or sorted before it stops,
+//! would hold up every other write for longer the more rows there are.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -11,7 +11,8 @@ use rusqlite::Connection;
 
 use super::session::store_error;
 
-/// Tables that may be gone through: they have a row for each signing key that is still needed, a handful.
+/// Tables that may be gone through: they have a row for each signing key that is still needed, a
+/// handful.
 const SMALL: &[&str] = &["SCAN signing_keys"];
 
 thread_local! {

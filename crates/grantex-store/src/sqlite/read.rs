@@ -4,13 +4,13 @@ use std::sync::LazyLock;
 
 use grantex_core::log::{Bounds, EventRef, Position};
 use grantex_core::model::{
-    Agent, AgentChange, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant, KeyHash,
-    PrincipalSession, Reached, RefreshToken, ScopeName, Tenant, Token, Transaction, Usage,
+    Agent, AgentChange, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob, Developer, Grant,
+    KeyHash, PrincipalSession, Reached, RefreshToken, ScopeName, Tenant, Token, Transaction, Usage,
 };
 use grantex_core::store::{GrantFilter, KeptAnswer, Page, Reach, Read, Scan, Sifted, StoreResult};
 use grantex_types::{
-    AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId, SessionId,
-    Timestamp, TokenId, TransactionId,
+    AgentId, AuditId, AuthRequestId, BudgetId, DeveloperId, EventId, GrantId, KeyId, RefreshId,
+    SessionId, Timestamp, TokenId, TransactionId,
 };
 
 use super::cascade::COVERED_AT;
@@ -77,7 +77,8 @@ impl Read for Session<'_> {
         self.all(
             "SELECT k.*, d.mode, d.suspended_at FROM api_keys k JOIN developers d ON d.id = k.developer_id
              WHERE k.developer_id = ?1 AND k.id < ?2 ORDER BY k.id DESC LIMIT ?3 OFFSET ?4",
-            (developer.to_bytes(), page.after.map_or(NEWEST, KeyId::to_bytes), page.limit, int(page.offset)),
+            (developer.to_bytes(), page.after.map_or(NEWEST, KeyId::to_bytes), page.limit,
+                int(page.offset)),
             api_key,
         )
     }
@@ -92,11 +93,19 @@ impl Read for Session<'_> {
         Ok(count.unwrap_or(0))
     }
 
-    fn audit_entries(&self, developer: DeveloperId, page: Page<AuditId>) -> StoreResult<Vec<AuditEntry>> {
+    fn audit_entries(
+        &self,
+        developer: DeveloperId,
+        page: Page<AuditId>,
+    ) -> StoreResult<Vec<AuditEntry>> {
         self.read_audit(developer, page)
     }
 
-    fn session(&self, developer: DeveloperId, id: SessionId) -> StoreResult<Option<PrincipalSession>> {
+    fn session(
+        &self,
+        developer: DeveloperId,
+        id: SessionId,
+    ) -> StoreResult<Option<PrincipalSession>> {
         self.read_session(developer, id)
     }
 
@@ -242,7 +251,11 @@ impl Read for Session<'_> {
         )
     }
 
-    fn refresh_token(&self, developer: DeveloperId, id: RefreshId) -> StoreResult<Option<RefreshToken>> {
+    fn refresh_token(
+        &self,
+        developer: DeveloperId,
+        id: RefreshId,
+    ) -> StoreResult<Option<RefreshToken>> {
         self.one(
             "SELECT grant_id, expires_at, spent_at, ended_at FROM refresh_tokens WHERE developer_id = ?1 AND id = ?2",
             (developer.to_bytes(), id.to_bytes()),
@@ -272,7 +285,9 @@ impl Read for Session<'_> {
     }
 
     fn signatures_expire_at(&self, kid: &str) -> StoreResult<Option<Timestamp>> {
-        self.one("SELECT expires_at FROM signing_keys WHERE kid = ?1", [kid], |row| time(row, "expires_at"))
+        self.one("SELECT expires_at FROM signing_keys WHERE kid = ?1", [kid], |row| {
+            time(row, "expires_at")
+        })
     }
 
     fn budget(&self, developer: DeveloperId, grant: GrantId) -> StoreResult<Option<Budget>> {
@@ -325,7 +340,12 @@ impl Read for Session<'_> {
         Ok(count.unwrap_or(0))
     }
 
-    fn kept_answer(&self, developer: DeveloperId, route: &str, key: &str) -> StoreResult<Option<KeptAnswer>> {
+    fn kept_answer(
+        &self,
+        developer: DeveloperId,
+        route: &str,
+        key: &str,
+    ) -> StoreResult<Option<KeptAnswer>> {
         self.one(
             "SELECT body_hash, outcome, created_at FROM kept_answers
              WHERE developer_id = ?1 AND route = ?2 AND key = ?3",

@@ -14,8 +14,9 @@ use super::desk::Desk;
 use super::open::{self, OpenError};
 use super::session::{Session, store_error};
 
-/// Threads for each kind of query. Reading is mostly from the page cache, so a thread a core keeps the
-/// cores busy; with three, one developer has two of them, as many as the smallest machines have cores.
+/// Threads for each kind of query. Reading is mostly from the page cache, so a thread a core keeps
+/// the cores busy; with three, one developer has two of them, as many as the smallest machines have
+/// cores.
 const LEAST_THREADS: usize = 3;
 const MOST_THREADS: usize = 8;
 /// How much nicer the threads of long reads are: whatever answers somebody who waits for less goes
@@ -40,7 +41,8 @@ impl Readers {
         let of_a_kind = cores.clamp(LEAST_THREADS, MOST_THREADS);
         let desk = || Arc::new(Desk::new(of_a_kind));
         let mut readers = Self { points: desk(), long: desk(), threads: Vec::new() };
-        let kinds = [QueryKind::Point, QueryKind::Long].into_iter().flat_map(|kind| vec![kind; of_a_kind]);
+        let kinds =
+            [QueryKind::Point, QueryKind::Long].into_iter().flat_map(|kind| vec![kind; of_a_kind]);
         for (number, kind) in kinds.enumerate() {
             let connection = open::reader(path)?;
             common.gate.introduce(number, connection.get_interrupt_handle());
@@ -64,7 +66,10 @@ impl Readers {
                     }
                     reader.run(&desk);
                 })
-                .map_err(|error| OpenError::Unusable { path: path.to_owned(), detail: error.to_string() })?;
+                .map_err(|error| OpenError::Unusable {
+                    path: path.to_owned(),
+                    detail: error.to_string(),
+                })?;
             readers.threads.push(thread);
         }
         Ok(readers)

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use grantex_core::model::{
-    Agent, AgentChange, AgentChangeKind, ApiKey, AskedBudget, AuthRequest, Budget, Developer, Grant, Tenant,
-    Transaction,
+    Agent, AgentChange, AgentChangeKind, ApiKey, AskedBudget, AuthRequest, Budget, Developer,
+    Grant, Tenant, Transaction,
 };
 use grantex_types::api::agents::AgentStatus;
 use grantex_types::api::authorization::ConsentStatus;
@@ -115,7 +115,11 @@ pub(super) fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
         name: row.get("name")?,
         description: row.get("description")?,
         scopes: scopes(row)?,
-        status: if row.get::<_, u8>("status")? == 0 { AgentStatus::Active } else { AgentStatus::Suspended },
+        status: if row.get::<_, u8>("status")? == 0 {
+            AgentStatus::Active
+        } else {
+            AgentStatus::Suspended
+        },
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
@@ -156,7 +160,9 @@ pub(super) fn auth_request(row: &Row<'_>) -> rusqlite::Result<AuthRequest> {
         decided_at: optional_time(row, "decided_at")?,
         grant_id: row.get::<_, Option<[u8; 16]>>("grant_id")?.map(GrantId::from_bytes),
         budget: match row.get::<_, Option<String>>("currency")? {
-            Some(currency) => Some(AskedBudget { initial_budget: amount(row, "budget")?, currency }),
+            Some(currency) => {
+                Some(AskedBudget { initial_budget: amount(row, "budget")?, currency })
+            }
             None => None,
         },
     })

@@ -22,7 +22,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_scope_names.sql"),
 ];
 
-/// Which of the migrations a database has had; refuses one of something else, or of a newer release.
+/// Which of the migrations a database has had; refuses one of something else, or of a newer
+/// release.
 pub(super) fn version(connection: &Connection, path: &Path) -> Result<usize, OpenError> {
     let failed = |error: &rusqlite::Error| describe(path, error);
     let version: usize = connection
@@ -48,7 +49,11 @@ pub(super) fn newest() -> usize {
 }
 
 /// Whether there is such a table.
-pub(super) fn has_table(connection: &Connection, name: &str, path: &Path) -> Result<bool, OpenError> {
+pub(super) fn has_table(
+    connection: &Connection,
+    name: &str,
+    path: &Path,
+) -> Result<bool, OpenError> {
     connection.table_exists(None, name).map_err(|error| describe(path, &error))
 }
 

@@ -21,7 +21,11 @@ impl Session<'_> {
         )
     }
 
-    pub(super) fn read_scope_names(&self, developer: DeveloperId, limit: u32) -> StoreResult<Vec<ScopeName>> {
+    pub(super) fn read_scope_names(
+        &self,
+        developer: DeveloperId,
+        limit: u32,
+    ) -> StoreResult<Vec<ScopeName>> {
         self.all(
             "SELECT * FROM scope_names WHERE developer_id = ?1 ORDER BY scope LIMIT ?2",
             (developer.to_bytes(), limit),
@@ -29,7 +33,11 @@ impl Session<'_> {
         )
     }
 
-    pub(super) fn write_scope_name(&mut self, developer: DeveloperId, name: &ScopeName) -> StoreResult<()> {
+    pub(super) fn write_scope_name(
+        &mut self,
+        developer: DeveloperId,
+        name: &ScopeName,
+    ) -> StoreResult<()> {
         let sql = format!(
             "SELECT {SCOPE_NAME_SIZE} AS bytes FROM scope_names WHERE developer_id = ?1 AND scope = ?2"
         );
@@ -39,7 +47,13 @@ impl Session<'_> {
             "INSERT INTO scope_names (developer_id, scope, name, description, updated_at)
              VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (developer_id, scope)
              DO UPDATE SET name = ?3, description = ?4, updated_at = ?5",
-            (developer.to_bytes(), &name.scope, &name.name, &name.description, int(name.updated_at.millis())),
+            (
+                developer.to_bytes(),
+                &name.scope,
+                &name.name,
+                &name.description,
+                int(name.updated_at.millis()),
+            ),
         )?;
         let texts = [&name.scope, &name.name, &name.description];
         let bytes = texts.into_iter().fold(ROW, |sum, one| sum.saturating_add(text(one)));
@@ -47,7 +61,11 @@ impl Session<'_> {
         self.stored(developer, bytes.saturating_sub(before))
     }
 
-    pub(super) fn remove_scope_name(&self, developer: DeveloperId, scope: &str) -> StoreResult<bool> {
+    pub(super) fn remove_scope_name(
+        &self,
+        developer: DeveloperId,
+        scope: &str,
+    ) -> StoreResult<bool> {
         let rows = self.remove_counted(
             "DELETE FROM scope_names WHERE developer_id = ?1 AND scope = ?2",
             SCOPE_NAME_SIZE,

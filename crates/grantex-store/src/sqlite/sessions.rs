@@ -72,7 +72,11 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn remove_session(&self, developer: DeveloperId, id: SessionId) -> StoreResult<bool> {
+    pub(super) fn remove_session(
+        &self,
+        developer: DeveloperId,
+        id: SessionId,
+    ) -> StoreResult<bool> {
         let rows = self.remove_counted(
             "DELETE FROM principal_sessions WHERE developer_id = ?1 AND id = ?2",
             ROW_SIZE,
@@ -96,7 +100,11 @@ impl Session<'_> {
         Ok(rows)
     }
 
-    pub(super) fn remove_expired_sessions(&self, before: Timestamp, limit: u32) -> StoreResult<u64> {
+    pub(super) fn remove_expired_sessions(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> StoreResult<u64> {
         let rows = self.remove_counted(
             "DELETE FROM principal_sessions WHERE (developer_id, id) IN
              (SELECT developer_id, id FROM principal_sessions WHERE expires_at < ?1 LIMIT ?2)",

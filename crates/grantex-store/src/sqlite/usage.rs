@@ -1,9 +1,9 @@
 //! What a developer has: counted where it is written, never by going through rows.
 //!
-//! Agents and grants are counted in the developer's row of `logs`, in the transaction that makes or ends them. Bytes
-//! of events are counted there too. Other rows come with commits that do not write that row, debits above all: their
-//! bytes gather in the writer's memory and get there with 64 KiB. So a stop forgets less than that of each
-//! developer, and the count is a soft one.
+//! Agents and grants are counted in the developer's row of `logs`, in the transaction that makes or
+//! ends them. Bytes of events are counted there too. Other rows come with commits that do not write
+//! that row, debits above all: their bytes gather in the writer's memory and get there with 64 KiB.
+//! So a stop forgets less than that of each developer, and the count is a soft one.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ use rusqlite::{Connection, Params};
 
 use super::session::{Session, int, store_error, uint};
 
-/// What a row takes besides its texts: ids, times, numbers, and its places in indexes. Rounded, and each beside the
-/// SQL that says the same of a row that goes.
+/// What a row takes besides its texts: ids, times, numbers, and its places in indexes. Rounded, and
+/// each beside the SQL that says the same of a row that goes.
 pub(super) const ROW: u64 = 200;
 /// A grant is in more indexes than others.
 pub(super) const GRANT_ROW: u64 = 600;
@@ -82,7 +82,8 @@ fn write_down(connection: &Connection, developer: DeveloperId, bytes: u64) -> St
     let sql = "INSERT INTO logs (developer_id, head, head_id, head_at, trimmed, trimmed_id, bytes)
         VALUES (?1, 0, ?2, 0, 0, ?2, ?3) ON CONFLICT (developer_id) DO UPDATE SET bytes = bytes + ?3";
     let params = (developer.to_bytes(), EventId::ZERO.to_bytes(), int(bytes));
-    let written = connection.prepare_cached(sql).and_then(|mut statement| statement.execute(params));
+    let written =
+        connection.prepare_cached(sql).and_then(|mut statement| statement.execute(params));
     written.map(drop).map_err(store_error)
 }
 
@@ -142,9 +143,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Removes rows and counts their bytes out. The statement is a `DELETE` without `RETURNING`; `size` is the SQL
-    /// of a row's bytes. Returns how many rows went.
-    pub(super) fn remove_counted(&self, delete: &str, size: &str, params: impl Params) -> StoreResult<u64> {
+    /// Removes rows and counts their bytes out. The statement is a `DELETE` without `RETURNING`;
+    /// `size` is the SQL of a row's bytes. Returns how many rows went.
+    pub(super) fn remove_counted(
+        &self,
+        delete: &str,
+        size: &str,
+        params: impl Params,
+    ) -> StoreResult<u64> {
         let sql = format!("{delete} RETURNING developer_id, {size} AS bytes");
         let gone = self.all(&sql, params, |row| {
             Ok((DeveloperId::from_bytes(row.get("developer_id")?), uint(row, "bytes")?))

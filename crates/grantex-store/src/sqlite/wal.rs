@@ -1,4 +1,5 @@
-//! What the writer does for its file besides committing: checkpoints, room in the write-ahead log, marks.
+//! What the writer does for its file besides committing: checkpoints, room in the write-ahead log,
+//! marks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,16 +15,17 @@ use super::open::OpenError;
 use super::session::store_error;
 use super::{Common, FILE_NAME};
 
-/// The write-ahead log grows no further while the readers of this process overlap. A commit alone may exceed it, and
-/// so does a long snapshot of another process, such as a backup's: then it is as large as what is written meanwhile.
-/// Four times what is checkpointed at once, so that it is reached only where readers leave SQLite no moment to begin
-/// it anew.
+/// The write-ahead log grows no further while the readers of this process overlap. A commit alone
+/// may exceed it, and so does a long snapshot of another process, such as a backup's: then it is as
+/// large as what is written meanwhile. Four times what is checkpointed at once, so that it is
+/// reached only where readers leave SQLite no moment to begin it anew.
 pub(super) const LARGEST_WAL: u64 = 64 << 20;
 /// How long to wait before trying again, when there was no making room.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
 /// The latest that what is committed is copied into the database itself.
 const CHECKPOINT_LAG: Duration = Duration::from_secs(10);
-/// How old the mark may be that remembers a commit: what is lost later than this, and only that, may go unnoticed.
+/// How old the mark may be that remembers a commit: what is lost later than this, and only that,
+/// may go unnoticed.
 const MARK_LAG: Duration = Duration::from_secs(1);
 /// How long to wait for readers at the end.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
@@ -44,7 +46,8 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// From here on the database counts as in use: a copy of it needs its write-ahead log, or an orderly stop.
+    /// From here on the database counts as in use: a copy of it needs its write-ahead log, or an
+    /// orderly stop.
     pub(super) fn start(
         dir: &Path,
         sequence: u64,
@@ -61,7 +64,8 @@ impl Upkeep {
         progress.write(connection).map_err(|error| unusable(error.to_string()))?;
         fold(connection).map_err(|error| unusable(error.to_string()))?;
         let mark = Mark { progress: progress.clone(), at: clock.now() };
-        mark.write(dir).map_err(|error| unusable(format!("its mark cannot be written: {error}")))?;
+        mark.write(dir)
+            .map_err(|error| unusable(format!("its mark cannot be written: {error}")))?;
         let wal = dir.join(format!("{FILE_NAME}-wal"));
         Ok(Self {
             wal,
@@ -77,18 +81,23 @@ impl Upkeep {
 
     /// How long the writer may sleep.
     pub(super) fn patience(&self) -> Option<Duration> {
-        let due = |since: Option<Instant>, lag: Duration| Some(lag.saturating_sub(since?.elapsed()));
-        let (mark, fold) = (due(self.unmarked_since, MARK_LAG), due(self.unfolded_since, CHECKPOINT_LAG));
+        let due =
+            |since: Option<Instant>, lag: Duration| Some(lag.saturating_sub(since?.elapsed()));
+        let (mark, fold) =
+            (due(self.unmarked_since, MARK_LAG), due(self.unfolded_since, CHECKPOINT_LAG));
         mark.into_iter().chain(fold).min()
     }
 
-    /// To be called before a commit: what has to be in it, where a mark is due. The next [`committed`](Self::committed)
-    /// then writes the mark.
+    /// To be called before a commit: what has to be in it, where a mark is due. The next
+    /// [`committed`](Self::committed) then writes the mark.
     pub(super) fn before_commit(&self, connection: &Connection) -> StoreResult<Option<Progress>> {
         if self.unmarked_since.is_none_or(|since| since.elapsed() < MARK_LAG) {
             return Ok(None);
         }
-        let next = Progress { sequence: self.progress.sequence.saturating_add(1), ..self.progress.clone() };
+        let next = Progress {
+            sequence: self.progress.sequence.saturating_add(1),
+            ..self.progress.clone()
+        };
         next.write(connection)?;
         Ok(Some(next))
     }
@@ -136,7 +145,8 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Folds everything into the database, so that this one file is whole, and says so in it and in the mark.
+    /// Folds everything into the database, so that this one file is whole, and says so in it and in
+    /// the mark.
     pub(super) fn stop(mut self, connection: &Connection) -> StoreResult<()> {
         self.progress.sequence = self.progress.sequence.saturating_add(1);
         self.progress.stopped = true;
@@ -146,7 +156,9 @@ impl Upkeep {
         let is_folded = fold(connection)?;
         drop(closed);
         if !is_folded {
-            tracing::warn!("another process reads the database: grantex.db-wal is still a part of it");
+            tracing::warn!(
+                "another process reads the database: grantex.db-wal is still a part of it"
+            );
         }
         self.wal_bytes();
         Ok(())
@@ -160,8 +172,8 @@ impl Upkeep {
     }
 }
 
-/// Copies the write-ahead log into the database and empties it. Returns whether there was nothing in its way; does not
-/// wait for what is.
+/// Copies the write-ahead log into the database and empties it. Returns whether there was nothing
+/// in its way; does not wait for what is.
 fn fold(connection: &Connection) -> StoreResult<bool> {
     connection.busy_timeout(Duration::ZERO).map_err(store_error)?;
     let folded = checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
@@ -170,5 +182,8 @@ fn fold(connection: &Connection) -> StoreResult<bool> {
 }
 
 fn checkpoint(connection: &Connection, sql: &str) -> StoreResult<bool> {
-    connection.query_row(sql, [], |row| row.get::<_, bool>(0)).map(|is_busy| !is_busy).map_err(store_error)
+    connection
+        .query_row(sql, [], |row| row.get::<_, bool>(0))
+        .map(|is_busy| !is_busy)
+        .map_err(store_error)
 }

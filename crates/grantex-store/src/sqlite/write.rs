@@ -11,7 +11,9 @@ use grantex_types::{
     AgentId, Amount, DeveloperId, EventData, GrantId, Scopes, SessionId, Timestamp, TokenId,
 };
 
-use super::rows::{agent_change_code, agent_status_code, consent_code, issue_method_code, mode_code};
+use super::rows::{
+    agent_change_code, agent_status_code, consent_code, issue_method_code, mode_code,
+};
 use super::session::{Session, int, uint};
 use super::usage::{AGENT_SIZE, GRANT_ROW, ROW, maybe, text};
 
@@ -74,12 +76,17 @@ impl Tx for Session<'_> {
             "UPDATE api_keys SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
             (key.developer_id.to_bytes(), key.id.to_bytes(), int(at.millis())),
         )?;
-        let change = Change::KeyRevoked { developer_id: key.developer_id, key_id: key.id, hash: key.hash };
+        let change =
+            Change::KeyRevoked { developer_id: key.developer_id, key_id: key.id, hash: key.hash };
         self.effects()?.changes.push(change);
         Ok(())
     }
 
-    fn insert_session(&mut self, developer: DeveloperId, session: &PrincipalSession) -> StoreResult<()> {
+    fn insert_session(
+        &mut self,
+        developer: DeveloperId,
+        session: &PrincipalSession,
+    ) -> StoreResult<()> {
         self.write_session(developer, session)?;
         self.stored(developer, ROW)
     }
@@ -131,7 +138,8 @@ impl Tx for Session<'_> {
 
     fn update_agent(&mut self, agent: &Agent) -> StoreResult<()> {
         let key = (agent.developer_id.to_bytes(), agent.agent_id.to_bytes());
-        let sql = format!("SELECT {AGENT_SIZE} AS bytes FROM agents WHERE developer_id = ?1 AND id = ?2");
+        let sql =
+            format!("SELECT {AGENT_SIZE} AS bytes FROM agents WHERE developer_id = ?1 AND id = ?2");
         let before = self.one(&sql, key, |row| uint(row, "bytes"))?.unwrap_or(0);
         self.execute(
             "UPDATE agents SET name = ?3, description = ?4, scopes = ?5, status = ?6, updated_at = ?7
@@ -148,18 +156,26 @@ impl Tx for Session<'_> {
         )?;
         // One that shrinks keeps its place: only what is added is counted.
         self.stored(agent.developer_id, agent_bytes(agent)?.saturating_sub(before))?;
-        let change = Change::AgentChanged { developer_id: agent.developer_id, agent_id: agent.agent_id };
+        let change =
+            Change::AgentChanged { developer_id: agent.developer_id, agent_id: agent.agent_id };
         self.effects()?.changes.push(change);
         Ok(())
     }
 
-    fn delete_agent(&mut self, developer: DeveloperId, id: AgentId, at: Timestamp) -> StoreResult<()> {
+    fn delete_agent(
+        &mut self,
+        developer: DeveloperId,
+        id: AgentId,
+        at: Timestamp,
+    ) -> StoreResult<()> {
         self.execute(
             "UPDATE agents SET deleted_at = ?3 WHERE developer_id = ?1 AND id = ?2",
             (developer.to_bytes(), id.to_bytes(), int(at.millis())),
         )?;
         self.one_agent_less(developer)?;
-        self.effects()?.changes.push(Change::AgentChanged { developer_id: developer, agent_id: id });
+        self.effects()?
+            .changes
+            .push(Change::AgentChanged { developer_id: developer, agent_id: id });
         Ok(())
     }
 
@@ -190,7 +206,8 @@ impl Tx for Session<'_> {
     fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()> {
         self.execute(
             "INSERT INTO auth_requests (id, developer_id, agent_id, principal_id, scopes, lifetime, redirect_uri,
-                 state, audience, code_challenge, status, created_at, expires_at, decided_at, budget, currency)
+                 state, audience, code_challenge, status, created_at, expires_at, decided_at,
+                     budget, currency)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             (
                 request.id.to_bytes(),
@@ -266,7 +283,12 @@ impl Tx for Session<'_> {
         self.stored(grant.developer_id, bytes)
     }
 
-    fn revoke_grant(&mut self, developer: DeveloperId, id: GrantId, at: Timestamp) -> StoreResult<()> {
+    fn revoke_grant(
+        &mut self,
+        developer: DeveloperId,
+        id: GrantId,
+        at: Timestamp,
+    ) -> StoreResult<()> {
         self.write_revoked(developer, id, at)
     }
 
@@ -318,12 +340,19 @@ impl Tx for Session<'_> {
         self.stored(token.developer_id, ROW)
     }
 
-    fn revoke_token(&mut self, developer: DeveloperId, id: TokenId, at: Timestamp) -> StoreResult<()> {
+    fn revoke_token(
+        &mut self,
+        developer: DeveloperId,
+        id: TokenId,
+        at: Timestamp,
+    ) -> StoreResult<()> {
         self.execute(
             "UPDATE tokens SET revoked_at = ?3 WHERE developer_id = ?1 AND id = ?2",
             (developer.to_bytes(), id.to_bytes(), int(at.millis())),
         )?;
-        self.effects()?.changes.push(Change::TokenRevoked { developer_id: developer, token_id: id });
+        self.effects()?
+            .changes
+            .push(Change::TokenRevoked { developer_id: developer, token_id: id });
         Ok(())
     }
 
@@ -374,7 +403,12 @@ impl Tx for Session<'_> {
         Ok(())
     }
 
-    fn set_remaining(&mut self, budget: &Budget, remaining: Amount, at: Timestamp) -> StoreResult<()> {
+    fn set_remaining(
+        &mut self,
+        budget: &Budget,
+        remaining: Amount,
+        at: Timestamp,
+    ) -> StoreResult<()> {
         self.execute(
             "UPDATE budgets SET remaining = ?3, updated_at = ?4, debits = debits + 1
              WHERE developer_id = ?1 AND grant_id = ?2",
@@ -388,7 +422,11 @@ impl Tx for Session<'_> {
         Ok(())
     }
 
-    fn insert_transaction(&mut self, developer: DeveloperId, transaction: &Transaction) -> StoreResult<()> {
+    fn insert_transaction(
+        &mut self,
+        developer: DeveloperId,
+        transaction: &Transaction,
+    ) -> StoreResult<()> {
         self.execute(
             "INSERT INTO transactions (developer_id, grant_id, id, budget_id, amount, description, metadata, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -404,8 +442,9 @@ impl Tx for Session<'_> {
             ),
         )?;
         let metadata = transaction.metadata.as_ref().map(|metadata| metadata.get());
-        let bytes =
-            ROW.saturating_add(maybe(transaction.description.as_deref())).saturating_add(maybe(metadata));
+        let bytes = ROW
+            .saturating_add(maybe(transaction.description.as_deref()))
+            .saturating_add(maybe(metadata));
         self.stored(developer, bytes)
     }
 
@@ -453,7 +492,12 @@ impl Tx for Session<'_> {
         self.remove_ended(ended, limit)
     }
 
-    fn purge_history(&mut self, developer: DeveloperId, before: Timestamp, limit: u32) -> StoreResult<u64> {
+    fn purge_history(
+        &mut self,
+        developer: DeveloperId,
+        before: Timestamp,
+        limit: u32,
+    ) -> StoreResult<u64> {
         self.remove_history(developer, before, limit)
     }
 

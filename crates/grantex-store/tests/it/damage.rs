@@ -56,7 +56,11 @@ const KINDS: &[&str] = &[
     "UPDATE events SET principal_id = CAST(x'FF' AS TEXT) WHERE position = ?1",
 ];
 
-fn scan(harness: &Harness, id: DeveloperId, after: Position) -> Result<Vec<StoredEvent>, StoreError> {
+fn scan(
+    harness: &Harness,
+    id: DeveloperId,
+    after: Position,
+) -> Result<Vec<StoredEvent>, StoreError> {
     harness.read(move |store| Ok(store.events(id, after, u32::MAX, usize::MAX)))
 }
 
@@ -94,7 +98,8 @@ fn a_damaged_event_is_never_shown_and_everything_else_is() {
             let expected: Vec<_> =
                 log.iter().filter(|event| !positions.contains(&event.position)).cloned().collect();
             assert_eq!(events, expected, "{sql} {positions:?}");
-            let found: Vec<Position> = damages.iter().flat_map(|damage| damage.first..=damage.last).collect();
+            let found: Vec<Position> =
+                damages.iter().flat_map(|damage| damage.first..=damage.last).collect();
             assert_eq!(found, positions, "{sql}");
             assert_eq!(harness.store.health().damaged_events, positions.len());
         }
@@ -108,7 +113,10 @@ fn another_developers_log_goes_on() {
     let other = harness.developer().0.developer_id;
     let theirs = harness.append(other, 3);
     harm(folder.path(), FLIP_A_BYTE, [30]);
-    assert!(matches!(scan(&harness, id, 29), Err(StoreError::Damaged(Damage { first: 30, last: 30, .. }))));
+    assert!(matches!(
+        scan(&harness, id, 29),
+        Err(StoreError::Damaged(Damage { first: 30, last: 30, .. }))
+    ));
     assert_eq!(scan(&harness, other, 0).unwrap(), theirs);
     // And the damaged one grows.
     let added = harness.append(id, 1);
@@ -156,7 +164,10 @@ fn places_lead_past_damage_or_before_it_and_never_over_what_can_be_read() {
         let cursor = at(Start::Since(event.created_at)).unwrap();
         assert!(cursor.position < event.position);
     }
-    assert_eq!(at(Start::Since(Timestamp::from_millis(u64::from(u32::MAX) << 12))).unwrap().position, 60);
+    assert_eq!(
+        at(Start::Since(Timestamp::from_millis(u64::from(u32::MAX) << 12))).unwrap().position,
+        60
+    );
 }
 
 #[test]
@@ -203,13 +214,15 @@ fn rows_of_a_release_without_checksums_are_checked_and_get_theirs() {
     let after: Vec<i64> = sums(&database);
     assert_eq!(after.len(), before.len() - 3, "damaged ones keep none");
     assert!(after.iter().all(|sum| before.contains(sum)));
-    let left: i64 = database.query_row("SELECT count(*) FROM unsummed", [], |row| row.get(0)).unwrap();
+    let left: i64 =
+        database.query_row("SELECT count(*) FROM unsummed", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 0);
 }
 
 fn sums(database: &Connection) -> Vec<i64> {
-    let mut statement =
-        database.prepare("SELECT checksum FROM events WHERE checksum IS NOT NULL ORDER BY position").unwrap();
+    let mut statement = database
+        .prepare("SELECT checksum FROM events WHERE checksum IS NOT NULL ORDER BY position")
+        .unwrap();
     let sums = statement.query_map([], |row| row.get(0)).unwrap();
     sums.map(Result::unwrap).collect()
 }
@@ -217,9 +230,11 @@ fn sums(database: &Connection) -> Vec<i64> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Bytes of the file itself, anywhere: whatever is shown is what was written, and nothing hangs or panics.
+    /// Bytes of the file itself, anywhere: whatever is shown is what was written, and nothing hangs
+    /// or panics.
     #[test]
-    fn any_bytes_of_the_file_may_change(places in prop::collection::vec((any::<prop::sample::Index>(), 1_u8..), 1..20)) {
+    fn any_bytes_of_the_file_may_change(places
+        in prop::collection::vec((any::<prop::sample::Index>(), 1_u8..), 1..20)) {
         let folder = tempfile::tempdir().unwrap();
         let (harness, id, log) = log(folder.path());
         drop(harness);
@@ -241,7 +256,8 @@ proptest! {
         }
         for event in log {
             let _ = harness.read(move |store| Ok(locate(store, id, Start::After(event.id))));
-            let _ = harness.read(move |store| Ok(locate(store, id, Start::Since(event.created_at))));
+            let _ = harness.read(move |store| Ok(locate(store, id,
+                Start::Since(event.created_at))));
         }
     }
 }
@@ -256,7 +272,8 @@ fn backwards_damage_is_never_passed_over_unless_asked() {
     let scan = |after| {
         harness.read(move |store| {
             let (limit, max_bytes) = (u32::MAX, usize::MAX);
-            let scan = Scan { order: Order::NewestFirst, after, limit, max_bytes, with_subjects: true };
+            let scan =
+                Scan { order: Order::NewestFirst, after, limit, max_bytes, with_subjects: true };
             let mut shown = Vec::new();
             Ok(store.scan_events(id, scan, &mut |event| shown.push(event.position)).map(|()| shown))
         })
@@ -276,8 +293,8 @@ fn backwards_damage_is_never_passed_over_unless_asked() {
     assert_eq!((below(ids[23 - 6]), below(ids[41 - 6])), (Some(22), Some(40)));
     // Up to a time, damaged events are counted in: a page there meets them.
     for at in log.iter().map(|event| event.created_at) {
-        let (before, until) =
-            harness.read(move |store| Ok((store.position_before(id, at)?, store.position_until(id, at)?)));
+        let (before, until) = harness
+            .read(move |store| Ok((store.position_before(id, at)?, store.position_until(id, at)?)));
         assert!((before..=before + 3).contains(&until), "{before} {until}");
     }
 }

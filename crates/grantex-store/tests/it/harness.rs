@@ -76,7 +76,8 @@ impl Harness {
         let rng = Arc::new(CountingRng(AtomicU64::new(0)));
         let heard = Arc::new(Heard::default());
         let store = open(Arc::clone(&clock), Arc::clone(&rng), Arc::clone(&heard));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         Self { open, clock, rng, heard, store, runtime }
     }
 
@@ -84,7 +85,8 @@ impl Harness {
     pub fn reopen(mut self) -> Self {
         let nothing: Arc<dyn Store> = Arc::new(Closed);
         drop(std::mem::replace(&mut self.store, nothing));
-        self.store = (self.open)(Arc::clone(&self.clock), Arc::clone(&self.rng), Arc::clone(&self.heard));
+        self.store =
+            (self.open)(Arc::clone(&self.clock), Arc::clone(&self.rng), Arc::clone(&self.heard));
         self
     }
 
@@ -110,20 +112,31 @@ impl Harness {
         self.block(store::write(self.store.as_ref(), Scope::Global, "test", work))
     }
 
-    pub fn read<T: Send + 'static>(&self, work: impl FnOnce(&dyn Read) -> Result<T> + Send + 'static) -> T {
+    pub fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Read) -> Result<T> + Send + 'static,
+    ) -> T {
         self.block(store::read(self.store.as_ref(), Scope::Global, QueryKind::Point, work)).unwrap()
     }
 
     pub fn developer(&self) -> (Developer, Caller) {
         self.write(|tx| {
-            let request = SignupRequest { name: "Test".into(), email: None, mode: Some(Mode::Sandbox) };
+            let request =
+                SignupRequest { name: "Test".into(), email: None, mode: Some(Mode::Sandbox) };
             let random = tx.random();
             let mut hash = [0; 32];
             hash[..16].copy_from_slice(&random.to_le_bytes());
-            let (developer, key) =
-                sign_up(tx, &request, NewSecret { hash, prefix: "gx_test_".into() }, Actor::SYSTEM)?;
-            let caller =
-                Caller { developer_id: developer.developer_id, key_id: key.id, mode: developer.mode };
+            let (developer, key) = sign_up(
+                tx,
+                &request,
+                NewSecret { hash, prefix: "gx_test_".into() },
+                Actor::SYSTEM,
+            )?;
+            let caller = Caller {
+                developer_id: developer.developer_id,
+                key_id: key.id,
+                mode: developer.mode,
+            };
             Ok((developer, caller))
         })
         .unwrap()
@@ -131,7 +144,8 @@ impl Harness {
 
     pub fn agent(&self, caller: Caller) -> Agent {
         self.write(move |tx| {
-            let request = CreateAgentRequest { name: "Agent".into(), description: None, scopes: None };
+            let request =
+                CreateAgentRequest { name: "Agent".into(), description: None, scopes: None };
             grantex_core::usecase::agents::create(tx, &caller, request, &Quotas::OFF)
         })
         .unwrap()
@@ -144,8 +158,13 @@ impl Harness {
 
 pub fn append(tx: &mut dyn Tx, developer: DeveloperId, n: u64) -> Result<StoredEvent> {
     let grant_id = GrantId::from_parts(n, 0);
-    let subject = Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "user".into() };
-    Ok(tx.append(developer, &subject, EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System })?)
+    let subject =
+        Subject { grant_id, agent_id: AgentId::from_parts(1, 1), principal_id: "user".into() };
+    Ok(tx.append(
+        developer,
+        &subject,
+        EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System },
+    )?)
 }
 
 /// A grant that was never asked for: rows are all that the suite needs. It lasts an hour.

@@ -1,4 +1,5 @@
-//! A database that lost something is noticed at its start, and the write-ahead log stays within its bounds.
+//! A database that lost something is noticed at its start, and the write-ahead log stays within its
+//! bounds.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +34,11 @@ fn await_mark(folder: &Path, events: u64) {
     let deadline = Instant::now() + Duration::from_secs(20);
     let says = format!("\"events\":{events},");
     while !fs::read_to_string(folder.join(MARK_FILE)).unwrap().contains(&says) {
-        assert!(Instant::now() < deadline, "{}", fs::read_to_string(folder.join(MARK_FILE)).unwrap());
+        assert!(
+            Instant::now() < deadline,
+            "{}",
+            fs::read_to_string(folder.join(MARK_FILE)).unwrap()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -63,7 +68,10 @@ fn is_lost(folder: &Path, words: &str) {
     let error = reopen(folder).err().expect("it is refused");
     assert!(matches!(error, OpenError::Lost { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains(words) && text.contains("--accept-loss") && text.contains("backup"), "{text}");
+    assert!(
+        text.contains(words) && text.contains("--accept-loss") && text.contains("backup"),
+        "{text}"
+    );
     assert_eq!(contents(folder), before, "nothing was changed");
     drop(reopen_with(folder, Loss::Accept).unwrap());
     drop(reopen(folder).unwrap());
@@ -214,8 +222,8 @@ fn a_backup_is_given_up_when_the_write_ahead_log_grows_too_large() {
     assert!(error.is_none_or(|error| error.to_string().contains("--max-wal")));
 }
 
-/// Two readers of which one always reads, and a writer: without a moment for itself, SQLite would never begin the
-/// write-ahead log anew.
+/// Two readers of which one always reads, and a writer: without a moment for itself, SQLite would
+/// never begin the write-ahead log anew.
 #[test]
 fn readers_that_overlap_do_not_let_the_write_ahead_log_grow() {
     const LARGEST: u64 = 64 << 20;

@@ -27,7 +27,8 @@ fn id(number: u64) -> GrantId {
     GrantId::from_parts(START, u128::from(number))
 }
 
-/// One tree: a root, grants in force below it, and grants that ended, of which the tree still has the rows.
+/// One tree: a root, grants in force below it, and grants that ended, of which the tree still has
+/// the rows.
 fn first_release(folder: &Path) {
     let connection = Connection::open(folder.join(FILE_NAME)).unwrap();
     connection.execute_batch(include_str!("../../src/sqlite/migrations/0001_first.sql")).unwrap();
@@ -36,7 +37,10 @@ fn first_release(folder: &Path) {
     connection.execute_batch("BEGIN").unwrap();
     let (developer, agent, start) = (developer().to_bytes(), [2_u8; 16], START.cast_signed());
     connection
-        .execute("INSERT INTO developers VALUES (?1, 'Old', NULL, 1, ?2)", params![developer, start])
+        .execute(
+            "INSERT INTO developers VALUES (?1, 'Old', NULL, 1, ?2)",
+            params![developer, start],
+        )
         .unwrap();
     connection
         .execute(
@@ -51,7 +55,9 @@ fn first_release(folder: &Path) {
         )
         .unwrap();
     let mut grant = connection
-        .prepare("INSERT INTO grants VALUES (?1, ?2, ?3, 'user', '[\"a\"]', NULL, ?4, ?5, ?6, ?7, ?8)")
+        .prepare(
+            "INSERT INTO grants VALUES (?1, ?2, ?3, 'user', '[\"a\"]', NULL, ?4, ?5, ?6, ?7, ?8)",
+        )
         .unwrap();
     let mut tree = connection.prepare("INSERT INTO grant_ancestry VALUES (?1, 1, ?2)").unwrap();
     let root = id(0).to_bytes();
@@ -60,7 +66,9 @@ fn first_release(folder: &Path) {
         let (parent, depth) = if number == 0 { (None, 0) } else { (Some(root), 1) };
         let revoked = (number > LIVE && number <= LIVE + OVER).then_some(start);
         let end = if number > LIVE + OVER { start - 1 } else { start + 3_600_000 };
-        grant.execute(params![developer, own, agent, start - 10, end, revoked, parent, depth]).unwrap();
+        grant
+            .execute(params![developer, own, agent, start - 10, end, revoked, parent, depth])
+            .unwrap();
         if parent.is_some() {
             tree.execute(params![root, own]).unwrap();
         }
@@ -82,7 +90,9 @@ fn active(harness: &Harness) -> u64 {
 }
 
 fn in_tree(harness: &Harness) -> u64 {
-    harness.read(|store| Ok(store.descendants(developer(), id(0), Reach::Active, 10_000)?.len() as u64))
+    harness.read(|store| {
+        Ok(store.descendants(developer(), id(0), Reach::Active, 10_000)?.len() as u64)
+    })
 }
 
 /// Revokes the root. Every grant in force, and no other, is told, once.

@@ -10,7 +10,9 @@ use grantex_store::sqlite::{Environment, FILE_NAME, Loss, SqliteStore, backup};
 use grantex_store::{DataDir, DataDirError, OpenError};
 
 use crate::harness::{Case, Harness, Open};
-use crate::{suite, suite_budgets, suite_cascade, suite_fair, suite_history, suite_log, suite_tenants};
+use crate::{
+    suite, suite_budgets, suite_cascade, suite_fair, suite_history, suite_log, suite_tenants,
+};
 
 pub fn open(folder: &Path) -> Open {
     let folder = folder.to_owned();
@@ -104,7 +106,10 @@ fn one_process_at_a_time() {
     let error = DataDir::lock(folder.path()).unwrap_err();
     assert!(matches!(error, DataDirError::InUse { .. }));
     let text = error.to_string();
-    assert!(text.contains("--data-dir") && text.contains(&format!("pid {}", std::process::id())), "{text}");
+    assert!(
+        text.contains("--data-dir") && text.contains(&format!("pid {}", std::process::id())),
+        "{text}"
+    );
     drop(first);
     DataDir::lock(folder.path()).unwrap();
 }
@@ -130,8 +135,11 @@ fn a_damaged_file_is_told_and_left_alone() {
 #[test]
 fn a_file_that_is_no_database_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join(FILE_NAME), "this is not a database, it is a text file".repeat(100))
-        .unwrap();
+    fs::write(
+        folder.path().join(FILE_NAME),
+        "this is not a database, it is a text file".repeat(100),
+    )
+    .unwrap();
     assert!(matches!(reopen(folder.path()).err().unwrap(), OpenError::Damaged { .. }));
 }
 
@@ -175,7 +183,10 @@ fn an_earlier_versions_debits_are_counted() {
     for (grant, debits) in grants.iter().zip([7, 0, DEBITS]) {
         let (developer, grant) = (developer.to_bytes(), grant.to_bytes());
         connection
-            .execute("INSERT INTO budgets VALUES (?1, ?2, ?2, 9, 9, 'USD', 0, 0)", (developer, grant))
+            .execute(
+                "INSERT INTO budgets VALUES (?1, ?2, ?2, 9, 9, 'USD', 0, 0)",
+                (developer, grant),
+            )
             .unwrap();
         let debit = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?3)
                      INSERT INTO transactions SELECT ?1, ?2, CAST(printf('%016d', i) AS BLOB), ?2, 1, NULL, NULL, 0 FROM n
@@ -186,7 +197,10 @@ fn an_earlier_versions_debits_are_counted() {
 
     let harness = Harness::new(open(folder.path()));
     let count = |grant| harness.read(move |store| Ok(store.transaction_count(developer, grant)?));
-    assert_eq!(grants.iter().map(|grant| count(*grant)).collect::<Vec<_>>(), [7, 0, u64::from(DEBITS)]);
+    assert_eq!(
+        grants.iter().map(|grant| count(*grant)).collect::<Vec<_>>(),
+        [7, 0, u64::from(DEBITS)]
+    );
     drop(harness);
     let harness = Harness::new(open(folder.path()));
     let again = harness.read(move |store| Ok(store.transaction_count(developer, grants[2])?));

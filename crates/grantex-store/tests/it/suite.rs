@@ -97,13 +97,13 @@ fn listeners_hear_of_commits_only_and_in_order(harness: Harness) {
     assert!(harness.heard.changes.lock().is_empty());
     harness.write(move |tx| developers::revoke_key(tx, &caller, caller.key_id)).unwrap();
     // Changes are told before the answer.
-    assert!(
-        matches!(harness.heard.changes.lock()[..], [Change::KeyRevoked { key_id, .. }] if key_id == caller.key_id)
-    );
+    assert!(matches!(harness.heard.changes.lock()[..], [Change::KeyRevoked { key_id, .. }]
+            if key_id == caller.key_id));
     // Events after it: the next answer comes after those of the commit before.
     let more = harness.append(id, 2);
     harness.append(id, 1);
-    let heard: Vec<_> = harness.heard.events.lock().iter().map(|(_, event)| event.clone()).take(7).collect();
+    let heard: Vec<_> =
+        harness.heard.events.lock().iter().map(|(_, event)| event.clone()).take(7).collect();
     assert_eq!(heard, [appended, more].concat());
 }
 
@@ -149,7 +149,11 @@ fn tenants_are_apart(harness: Harness) {
         assert!(store.agents(stranger, page)?.is_empty());
         assert!(
             store
-                .grants(stranger, &GrantFilter::default(), Page { after: None, offset: 0, limit: 10 })?
+                .grants(
+                    stranger,
+                    &GrantFilter::default(),
+                    Page { after: None, offset: 0, limit: 10 }
+                )?
                 .rows
                 .is_empty()
         );
@@ -186,8 +190,9 @@ fn grants_are_found_by_every_filter(harness: Harness) {
     let (developer, caller) = harness.developer();
     let (one, two) = (harness.agent(caller).agent_id, harness.agent(caller).agent_id);
     let id = developer.developer_id;
-    let (first, second) =
-        harness.write(move |tx| Ok((grant(tx, id, one, None)?, grant(tx, id, two, None)?))).unwrap();
+    let (first, second) = harness
+        .write(move |tx| Ok((grant(tx, id, one, None)?, grant(tx, id, two, None)?)))
+        .unwrap();
     harness.write(move |tx| Ok(tx.revoke_grant(id, second.id, Timestamp::EPOCH)?)).unwrap();
     let count = |agent_id, status: Option<GrantStatus>, principal: &str| {
         let filter = GrantFilter { agent_id, status, principal_id: Some(principal.to_owned()) };
@@ -201,12 +206,18 @@ fn grants_are_found_by_every_filter(harness: Harness) {
     assert_eq!(count(None, None, "nobody"), 0);
     assert_eq!(count(Some(one), None, "user"), 1);
     assert_eq!(
-        (count(None, Some(GrantStatus::Active), "user"), count(None, Some(GrantStatus::Revoked), "user")),
+        (
+            count(None, Some(GrantStatus::Active), "user"),
+            count(None, Some(GrantStatus::Revoked), "user")
+        ),
         (1, 1)
     );
     harness.turn_clock(3_600_000);
     assert_eq!(
-        (count(None, Some(GrantStatus::Active), "user"), count(None, Some(GrantStatus::Expired), "user")),
+        (
+            count(None, Some(GrantStatus::Active), "user"),
+            count(None, Some(GrantStatus::Expired), "user")
+        ),
         (0, 1)
     );
     let shown = harness.read(move |store| Ok((store.grant(id, first.id)?.unwrap(), store.now())));
@@ -251,8 +262,10 @@ fn families_answers_and_purges(harness: Harness) {
             tx.insert_refresh_token(&first)?;
             tx.spend_refresh_token(&first, Timestamp::from_millis(5))?;
             tx.insert_refresh_token(&second)?;
-            let (first, second) =
-                (tx.refresh_token(id, first.id)?.unwrap(), tx.refresh_token(id, second.id)?.unwrap());
+            let (first, second) = (
+                tx.refresh_token(id, first.id)?.unwrap(),
+                tx.refresh_token(id, second.id)?.unwrap(),
+            );
             assert_eq!((first.spent_at.map(Timestamp::millis), first.ended_at), (Some(5), None));
             assert_eq!((second.spent_at, second.ended_at), (None, None));
 
@@ -285,7 +298,8 @@ fn families_answers_and_purges(harness: Harness) {
             assert_eq!(tx.kept_answer(id, "route", "key")?.unwrap().outcome, [2]);
             // One answer, one token, one refresh token are over.
             let history = Some(Timestamp::from_millis(60));
-            let ended = Ended { answers: Timestamp::from_millis(60), requests: Timestamp::EPOCH, history };
+            let ended =
+                Ended { answers: Timestamp::from_millis(60), requests: Timestamp::EPOCH, history };
             assert_eq!(tx.purge(&ended, 2)?, 2, "in slices");
             assert_eq!(tx.purge(&ended, 2)?, 1);
             assert!(
@@ -316,7 +330,10 @@ fn requests_know_their_grant(harness: Harness) {
                 agent_id: agent,
                 principal_id: "user".into(),
                 scopes: vec!["a".into()],
-                budget: Some(RequestedBudget { initial_budget: Amount::MAX, currency: Some("EUR".into()) }),
+                budget: Some(RequestedBudget {
+                    initial_budget: Amount::MAX,
+                    currency: Some("EUR".into()),
+                }),
                 ..AuthorizeRequest::default()
             };
             let mut request = consent::authorize(tx, &caller, request)?;
@@ -364,7 +381,9 @@ fn listeners_hear_of_an_agents_changes(harness: Harness) {
         let changes = std::mem::take(&mut *harness.heard.changes.lock());
         changes
             .iter()
-            .filter(|change| matches!(change, Change::AgentChanged { agent_id, .. } if *agent_id == id))
+            .filter(
+                |change| matches!(change, Change::AgentChanged { agent_id, .. } if *agent_id == id),
+            )
             .count()
     };
     for status in [AgentStatus::Suspended, AgentStatus::Active] {

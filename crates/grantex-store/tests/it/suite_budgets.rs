@@ -35,13 +35,22 @@ fn budget(harness: &Harness, caller: Caller, units: u64) -> Budget {
         .write(move |tx| {
             let grant = grant(tx, caller.developer_id, agent, None)?;
             let (grant_id, initial_budget) = (grant.id.to_string(), amount(units));
-            budgets::allocate(tx, &caller, &AllocateRequest { grant_id, initial_budget, currency: None })
+            budgets::allocate(
+                tx,
+                &caller,
+                &AllocateRequest { grant_id, initial_budget, currency: None },
+            )
         })
         .unwrap()
 }
 
 fn debit(grant: GrantId, units: u64) -> DebitRequest {
-    DebitRequest { grant_id: grant.to_string(), amount: amount(units), description: None, metadata: None }
+    DebitRequest {
+        grant_id: grant.to_string(),
+        amount: amount(units),
+        description: None,
+        metadata: None,
+    }
 }
 
 fn a_grant_has_one_budget(harness: Harness) {
@@ -79,7 +88,9 @@ fn debits_are_listed_newest_first_and_counted(harness: Harness) {
         let page = Page { after, offset, limit };
         harness.read(move |store| Ok(store.transactions(caller.developer_id, grant, page)?))
     };
-    let units = |debits: &[Transaction]| debits.iter().map(|debit| debit.amount.units()).collect::<Vec<_>>();
+    let units = |debits: &[Transaction]| {
+        debits.iter().map(|debit| debit.amount.units()).collect::<Vec<_>>()
+    };
     assert_eq!(units(&page(None, 0, 10)), [4, 3, 2, 1], "of this grant alone");
     assert_eq!(units(&page(Some(made[2].transaction_id), 0, 1)), [2]);
     assert_eq!(units(&page(None, 1, 2)), [3, 2]);
@@ -87,7 +98,11 @@ fn debits_are_listed_newest_first_and_counted(harness: Harness) {
         Ok((
             store.transaction_count(caller.developer_id, grant)?,
             store.transaction_count(stranger.developer_id, grant)?,
-            store.transactions(stranger.developer_id, grant, Page { after: None, offset: 0, limit: 10 })?,
+            store.transactions(
+                stranger.developer_id,
+                grant,
+                Page { after: None, offset: 0, limit: 10 },
+            )?,
         ))
     });
     assert!(matches!(counts, (4, 0, debits) if debits.is_empty()));
@@ -105,7 +120,8 @@ fn debits_at_the_same_time_never_overspend(harness: Harness) {
         .map(|_| {
             let store = Arc::clone(&harness.store);
             harness.spawn(async move {
-                let work = move |tx: &mut dyn store::Tx| budgets::debit(tx, &caller, &debit(grant, UNITS));
+                let work =
+                    move |tx: &mut dyn store::Tx| budgets::debit(tx, &caller, &debit(grant, UNITS));
                 store::write(store.as_ref(), caller.developer_id, "test", work).await
             })
         })

@@ -29,7 +29,12 @@ pub const CASES: &[Case] = &[
     ("a cascade keeps what it has to tell", a_cascade_keeps_what_it_has_to_tell),
 ];
 
-fn tree(harness: &Harness, id: DeveloperId, agents: [AgentId; 3], width: u32) -> (Grant, Vec<Grant>) {
+fn tree(
+    harness: &Harness,
+    id: DeveloperId,
+    agents: [AgentId; 3],
+    width: u32,
+) -> (Grant, Vec<Grant>) {
     // A root, `width` children, and a child of each tenth child, made by three agents in turn.
     harness
         .write(move |tx| {
@@ -115,12 +120,14 @@ fn descendants_come_parents_first(harness: Harness) {
     let found = below(&harness, id, root.id, 100);
     assert_eq!(found.len(), all.len());
     assert!(found.is_sorted_by_key(|one| depths[&one.subject.grant_id]));
-    let ids = |found: &[Reached]| -> Vec<GrantId> { found.iter().map(|one| one.subject.grant_id).collect() };
+    let ids = |found: &[Reached]| -> Vec<GrantId> {
+        found.iter().map(|one| one.subject.grant_id).collect()
+    };
     assert_eq!(ids(&below(&harness, id, root.id, 7)), ids(&found)[..7]);
     let leaf = found.last().unwrap().subject.clone();
     assert!(below(&harness, id, leaf.grant_id, 100).is_empty());
-    let of_agent =
-        harness.read(move |store| Ok(store.grants_of_agent(id, leaf.agent_id, Reach::Active, 100)?));
+    let of_agent = harness
+        .read(move |store| Ok(store.grants_of_agent(id, leaf.agent_id, Reach::Active, 100)?));
     assert_eq!(of_agent.len(), 3);
     assert!(found.iter().all(|one| !one.is_over && !one.is_covered));
     // Revoked ones and expired ones are left out.
@@ -146,7 +153,8 @@ fn a_large_cascade_is_inactive_at_once_and_told_in_slices(harness: Harness) {
     let leaf_id = leaf.id;
     let shown = harness.read(move |store| Ok(store.grant(id, leaf_id)?.unwrap()));
     assert_eq!(shown.revoked_at, Some(harness.read(|store| Ok(store.now()))));
-    let refused: Result<()> = harness.write(move |tx| grants::revoke(tx, id, leaf_id, RevokedBy::Developer));
+    let refused: Result<()> =
+        harness.write(move |tx| grants::revoke(tx, id, leaf_id, RevokedBy::Developer));
     assert!(matches!(refused, Err(Error::Refused { code: ErrorCode::NotFound, .. })));
 
     // It survives a restart in the middle, also beyond the grants' own end.
@@ -237,8 +245,11 @@ fn developers_take_turns(harness: Harness) {
             let (developer, caller) = harness.developer();
             let id = developer.developer_id;
             for _ in 0..jobs {
-                let (root, _) = tree(&harness, id, agents_of(&harness, caller), cascade::LARGEST_AT_ONCE + 1);
-                harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
+                let (root, _) =
+                    tree(&harness, id, agents_of(&harness, caller), cascade::LARGEST_AT_ONCE + 1);
+                harness
+                    .write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer))
+                    .unwrap();
             }
             id
         })
@@ -249,7 +260,10 @@ fn developers_take_turns(harness: Harness) {
     }
     let of_one = turns.iter().filter(|id| **id == made[1]).count();
     assert!(of_one > 3 && turns.len() > 3 * of_one - 3);
-    assert!(turns[..2 * of_one].windows(2).all(|two| two[0] != two[1]), "in turn while both have a job");
+    assert!(
+        turns[..2 * of_one].windows(2).all(|two| two[0] != two[1]),
+        "in turn while both have a job"
+    );
     for id in made {
         assert!(!harness.read(move |store| Ok(store.has_cascade_job(id)?)));
         let told = told(&harness, id);
@@ -313,22 +327,32 @@ fn what_expired_is_put_aside_for_good(harness: Harness) {
             Ok((root, short))
         })
         .unwrap();
-    let lapse = |limit| harness.write(move |tx| maintenance::tend_grants(tx, id, None, limit)).unwrap();
+    let lapse =
+        |limit| harness.write(move |tx| maintenance::tend_grants(tx, id, None, limit)).unwrap();
     assert_eq!(lapse(5), 0);
     assert_eq!(harness.read(move |store| Ok(store.earliest_end(id)?)), Some(short[0].expires_at));
     harness.turn_clock(10_000);
     assert_eq!((lapse(5), lapse(5), lapse(5)), (5, 2, 0));
     assert_eq!(harness.read(move |store| Ok(store.earliest_end(id)?)), Some(root.expires_at));
     let ended = harness.heard.changes.lock().clone();
-    assert_eq!(ended.iter().filter(|change| matches!(change, Change::GrantEnded { .. })).count(), 7);
+    assert_eq!(
+        ended.iter().filter(|change| matches!(change, Change::GrantEnded { .. })).count(),
+        7
+    );
 
     // The clock goes back: what the service has treated as over stays so.
     harness.turn_clock(-10_000);
     assert_eq!(active(&harness, id), 1);
     let expired = GrantFilter { status: Some(GrantStatus::Expired), ..GrantFilter::default() };
     harness.read(move |store| {
-        assert_eq!(store.grants(id, &expired, Page { after: None, offset: 0, limit: 10 })?.rows.len(), 7);
-        assert_eq!(store.grant(id, short[0].id)?.unwrap().status(store.now()), GrantStatus::Expired);
+        assert_eq!(
+            store.grants(id, &expired, Page { after: None, offset: 0, limit: 10 })?.rows.len(),
+            7
+        );
+        assert_eq!(
+            store.grant(id, short[0].id)?.unwrap().status(store.now()),
+            GrantStatus::Expired
+        );
         Ok(())
     });
     harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
@@ -349,5 +373,8 @@ fn a_cascade_keeps_what_it_has_to_tell(harness: Harness) {
     work_off(&harness);
     assert_eq!(told(&harness, id).len(), below.len() + 1);
     assert_eq!(tend(), below.len() as u64 + 1);
-    assert_eq!(harness.read(move |store| Ok(store.grant(id, root.id)?)).map(|grant| grant.id), None);
+    assert_eq!(
+        harness.read(move |store| Ok(store.grant(id, root.id)?)).map(|grant| grant.id),
+        None
+    );
 }

@@ -18,7 +18,10 @@ use crate::harness::{Case, Harness, grant};
 pub const CASES: &[Case] = &[
     ("developers write by turns", developers_write_by_turns),
     ("whoever queues too much is refused alone", whoever_queues_too_much_is_refused_alone),
-    ("long reads leave room for look-ups and for others", long_reads_leave_room_for_look_ups_and_for_others),
+    (
+        "long reads leave room for look-ups and for others",
+        long_reads_leave_room_for_look_ups_and_for_others,
+    ),
     ("a list stops where its filter hides too many", a_list_stops_where_its_filter_hides_too_many),
 ];
 
@@ -85,7 +88,8 @@ fn queued(harness: &Harness, commands: &[(DeveloperId, usize)]) -> (Vec<Name>, V
     let (ended, all) = channel();
     for (developer, count) in commands {
         for number in 0..*count {
-            let command = Noted { name: (*developer, number), ran: Arc::clone(&ran), ended: ended.clone() };
+            let command =
+                Noted { name: (*developer, number), ran: Arc::clone(&ran), ended: ended.clone() };
             harness.store.submit(Scope::Developer(*developer), Box::new(command));
         }
     }
@@ -101,7 +105,8 @@ fn developers_write_by_turns(harness: Harness) {
     let (ran, ended) = queued(&harness, &[(many, 600), (one, 2)]);
     assert!(ended.iter().all(|(_, outcome)| outcome.is_ok()));
     assert_eq!(ran[..4], [(many, 0), (one, 0), (many, 1), (one, 1)]);
-    let own: Vec<_> = ran.iter().filter(|(developer, _)| *developer == many).map(|(_, n)| *n).collect();
+    let own: Vec<_> =
+        ran.iter().filter(|(developer, _)| *developer == many).map(|(_, n)| *n).collect();
     assert_eq!(own, (0..600).collect::<Vec<_>>(), "a developer's commands keep their order");
 }
 
@@ -130,7 +135,8 @@ fn long_reads_leave_room_for_look_ups_and_for_others(harness: Harness) {
     let ask = |developer: DeveloperId, kind| {
         let (reply, answer) = oneshot::channel();
         let query: Query = Box::new(move |snapshot| {
-            let bounds = snapshot.map_err(Error::from).and_then(|store| Ok(store.log_bounds(developer)?));
+            let bounds =
+                snapshot.map_err(Error::from).and_then(|store| Ok(store.log_bounds(developer)?));
             let _ = reply.send(bounds);
         });
         harness.store.query(developer.into(), kind, query);
@@ -156,7 +162,9 @@ fn a_list_stops_where_its_filter_hides_too_many(harness: Harness) {
         .unwrap();
     harness.turn_clock(1);
     let hidden = MOST_LOOKED_AT + 500;
-    harness.write(move |tx| (0..hidden).try_for_each(|_| grant(tx, id, agent, None).map(drop))).unwrap();
+    harness
+        .write(move |tx| (0..hidden).try_for_each(|_| grant(tx, id, agent, None).map(drop)))
+        .unwrap();
     let list = |page| {
         let filter = GrantFilter { status: Some(GrantStatus::Revoked), ..GrantFilter::default() };
         harness.read(move |store| Ok(store.grants(id, &filter, page)?))

@@ -86,7 +86,9 @@ fn an_agents_ends_and_returns_are_kept(harness: Harness) {
     expected.push((AgentChangeKind::Deleted, harness.read(|store| Ok(store.now()))));
 
     let changes = |after, limit| {
-        harness.read(move |store| Ok(store.agent_changes(id, agent, Page { after, offset: 0, limit })?))
+        harness.read(move |store| {
+            Ok(store.agent_changes(id, agent, Page { after, offset: 0, limit })?)
+        })
     };
     let all = changes(None, 10);
     expected.reverse();
@@ -114,18 +116,25 @@ fn history_stays_for_its_age(harness: Harness) {
     let (asked, unused, issued) = harness
         .write(move |tx| {
             let (asked, unused) = (ask(tx)?, ask(tx)?);
-            let exchange =
-                Exchange { auth_request_id: asked.id, agent_id: agent.to_string(), challenge: None };
+            let exchange = Exchange {
+                auth_request_id: asked.id,
+                agent_id: agent.to_string(),
+                challenge: None,
+            };
             let lifetime = Lifetime::from_seconds(3600);
             let signer = Signer { issuer: "https://x".into(), kid: "kid".into(), lifetime };
-            let Issuance::Issued(issued) = tokens::exchange(tx, &caller, &exchange, &signer, &Quotas::OFF)?
+            let Issuance::Issued(issued) =
+                tokens::exchange(tx, &caller, &exchange, &signer, &Quotas::OFF)?
             else {
                 unreachable!("the code is good");
             };
             let (grant, text) = (issued.claims.grnt, issued.claims.grnt.to_string());
             let amount = |units| Amount::from_units(units).unwrap();
-            let request =
-                AllocateRequest { grant_id: text.clone(), initial_budget: amount(1000), currency: None };
+            let request = AllocateRequest {
+                grant_id: text.clone(),
+                initial_budget: amount(1000),
+                currency: None,
+            };
             budgets::allocate(tx, &caller, &request)?;
             for _ in 0..10 {
                 let debit = DebitRequest {
@@ -148,13 +157,15 @@ fn history_stays_for_its_age(harness: Harness) {
         let age = days.map(|days| Lifetime::from_seconds(days * 24 * 3600));
         let mut slices = 0;
         while harness
-            .write(move |tx| Ok(maintenance::purge(tx, age, 4)? + maintenance::tend_grants(tx, id, age, 4)?))
+            .write(move |tx| {
+                Ok(maintenance::purge(tx, age, 4)? + maintenance::tend_grants(tx, id, age, 4)?)
+            })
             .unwrap()
             > 0
         {
             slices += 1;
-            let counted =
-                harness.read(move |store| Ok((store.transaction_count(id, grant)?, debits(store)?)));
+            let counted = harness
+                .read(move |store| Ok((store.transaction_count(id, grant)?, debits(store)?)));
             assert_eq!(counted.0, counted.1 as u64, "the kept counter goes with the rows");
         }
         slices
@@ -166,7 +177,10 @@ fn history_stays_for_its_age(harness: Harness) {
             let request = store.auth_request(asked.id)?.unwrap();
             assert_eq!((request.grant_id, request.decided_at.is_some()), (Some(grant), true));
             let token = store.token(id, token)?.unwrap();
-            assert_eq!((token.method, token.issued_at), (Some(IssueMethod::Exchange), request.created_at));
+            assert_eq!(
+                (token.method, token.issued_at),
+                (Some(IssueMethod::Exchange), request.created_at)
+            );
             assert!(store.grant(id, grant)?.unwrap().revoked_at.is_some());
             assert_eq!(debits(store)?, 10);
             assert!(store.auth_request(unused.id)?.is_none(), "it became no grant");

@@ -18,8 +18,14 @@ pub const CASES: &[Case] = &[
     ("pages have no gap", pages_have_no_gap),
     ("backwards the same events come", backwards_the_same_events_come),
     ("places are found by id and by time", places_are_found_by_id_and_by_time),
-    ("trimming keeps the newest and moves the bounds", trimming_keeps_the_newest_and_moves_the_bounds),
-    ("cursors are refused only if something is missed", cursors_are_refused_only_if_something_is_missed),
+    (
+        "trimming keeps the newest and moves the bounds",
+        trimming_keeps_the_newest_and_moves_the_bounds,
+    ),
+    (
+        "cursors are refused only if something is missed",
+        cursors_are_refused_only_if_something_is_missed,
+    ),
     ("concurrent writers make one dense order", concurrent_writers_make_one_dense_order),
 ];
 
@@ -72,7 +78,9 @@ fn pages_have_no_gap(harness: Harness) {
             if page.is_empty() {
                 break;
             }
-            assert!(page.len() <= limit as usize && (page.len() == 1 || page.len() * size <= max_bytes));
+            assert!(
+                page.len() <= limit as usize && (page.len() == 1 || page.len() * size <= max_bytes)
+            );
             got.extend(page);
         }
         assert_eq!(got, log);
@@ -87,7 +95,8 @@ fn backwards_the_same_events_come(harness: Harness) {
     let size = log[0].envelope.len();
     let page = |after, limit, max_bytes| {
         harness.read(move |store| {
-            let scan = Scan { order: Order::NewestFirst, after, limit, max_bytes, with_subjects: true };
+            let scan =
+                Scan { order: Order::NewestFirst, after, limit, max_bytes, with_subjects: true };
             let mut shown = Vec::new();
             store.scan_events(id, scan, &mut |event| shown.extend(event.to_stored()))?;
             Ok(shown)
@@ -101,7 +110,9 @@ fn backwards_the_same_events_come(harness: Harness) {
             if page.is_empty() {
                 break;
             }
-            assert!(page.len() <= limit as usize && (page.len() == 1 || page.len() * size <= max_bytes));
+            assert!(
+                page.len() <= limit as usize && (page.len() == 1 || page.len() * size <= max_bytes)
+            );
             got.extend(page);
         }
         got.reverse();
@@ -123,16 +134,24 @@ fn places_are_found_by_id_and_by_time(harness: Harness) {
     harness.write(move |tx| Ok(tx.trim(id, 9, 100)?)).unwrap();
     let log = all(&harness, id);
     assert_eq!(log.len(), 31);
-    let probes: Vec<u64> = (log[0].created_at.millis() - 2..log[30].created_at.millis() + 3).collect();
+    let probes: Vec<u64> =
+        (log[0].created_at.millis() - 2..log[30].created_at.millis() + 3).collect();
     harness.read(move |store| {
         for event in &log {
             assert_eq!(store.position_of(id, event.id)?, Some(event.position));
             assert_eq!(store.id_at(id, event.position)?, Some(event.id));
             assert_eq!(store.position_below(id, event.id)?, Some(event.position - 1));
             let never = EventId::from_parts(event.id.millis(), 0);
-            assert_eq!((store.position_of(id, never)?, store.position_below(id, never)?), (None, None));
+            assert_eq!(
+                (store.position_of(id, never)?, store.position_below(id, never)?),
+                (None, None)
+            );
         }
-        assert_eq!(store.position_below(id, EventId::ZERO)?, Some(9), "nothing lies before what was trimmed");
+        assert_eq!(
+            store.position_below(id, EventId::ZERO)?,
+            Some(9),
+            "nothing lies before what was trimmed"
+        );
         for probe in probes {
             let at = Timestamp::from_millis(probe);
             let expected = log.iter().filter(|event| event.created_at < at).count() as u64 + 9;
@@ -148,7 +167,8 @@ fn trimming_keeps_the_newest_and_moves_the_bounds(harness: Harness) {
     let id = developer.developer_id;
     let log = harness.append(id, 10);
     let retention = |age, count| Retention { age: Lifetime::from_seconds(age), count };
-    let trim_to = |retention, limit| harness.write(move |tx| trim(tx, id, retention, limit)).unwrap();
+    let trim_to =
+        |retention, limit| harness.write(move |tx| trim(tx, id, retention, limit)).unwrap();
     assert_eq!(trim_to(retention(3600, 100), 100), 0);
     assert_eq!(trim_to(retention(3600, 6), 3), 3, "in slices");
     assert_eq!(trim_to(retention(3600, 6), 3), 1);
@@ -179,8 +199,14 @@ fn cursors_are_refused_only_if_something_is_missed(harness: Harness) {
     assert_eq!(code(Start::After(log[2].id)), ErrorCode::EventsExpired);
     assert_eq!(place(&harness, Start::After(log[3].id)).unwrap().position, 4);
     assert_eq!(place(&harness, Start::After(log[9].id)).unwrap().position, 10);
-    assert_eq!(code(Start::After(EventId::from_parts(u64::from(u32::MAX), 0))), ErrorCode::EventsExpired);
-    assert_eq!(code(Start::After(EventId::from_parts(log[9].id.millis() + 1, 0))), ErrorCode::EventUnknown);
+    assert_eq!(
+        code(Start::After(EventId::from_parts(u64::from(u32::MAX), 0))),
+        ErrorCode::EventsExpired
+    );
+    assert_eq!(
+        code(Start::After(EventId::from_parts(log[9].id.millis() + 1, 0))),
+        ErrorCode::EventUnknown
+    );
     let oldest = place(&harness, Start::Oldest).unwrap();
     assert_eq!((oldest.position, oldest.id), (4, log[3].id));
     assert_eq!(place(&harness, Start::Since(Timestamp::EPOCH)).unwrap(), oldest);
@@ -193,7 +219,9 @@ fn concurrent_writers_make_one_dense_order(harness: Harness) {
         .map(|n| {
             let (store, id) = (Arc::clone(&harness.store), developers[n % 3]);
             harness.spawn(async move {
-                store::write(store.as_ref(), id, "test", move |tx| append(tx, id, n as u64)).await.unwrap()
+                store::write(store.as_ref(), id, "test", move |tx| append(tx, id, n as u64))
+                    .await
+                    .unwrap()
             })
         })
         .collect();

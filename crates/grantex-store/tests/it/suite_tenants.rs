@@ -1,4 +1,5 @@
-//! What belongs to a developer as a tenant: its audit trail, its principals' sessions, its suspension.
+//! What belongs to a developer as a tenant: its audit trail, its principals' sessions, its
+//! suspension.
 
 use grantex_core::model::{Actor, ActorKind, Caller, ScopeName};
 use grantex_core::store::{Change, Page, Tx};
@@ -14,7 +15,10 @@ pub const CASES: &[Case] = &[
     ("sessions are listed ended and purged", sessions_are_listed_ended_and_purged),
     ("suspension is told and taken back", suspension_is_told_and_taken_back),
     ("names of scopes are their developer's", names_of_scopes_are_their_developers),
-    ("what a developer has is counted where it changes", what_a_developer_has_is_counted_where_it_changes),
+    (
+        "what a developer has is counted where it changes",
+        what_a_developer_has_is_counted_where_it_changes,
+    ),
 ];
 
 fn the_audit_trail_is_per_developer_and_bounded(harness: Harness) {
@@ -25,7 +29,14 @@ fn the_audit_trail_is_per_developer_and_bounded(harness: Harness) {
         harness
             .write(move |tx| {
                 let (by, name) = (Actor::api_key(caller.key_id), n.to_string());
-                audit::note(tx, id, by, Action::KeyRevoked, &caller.key_id.to_string(), &[("name", &name)])
+                audit::note(
+                    tx,
+                    id,
+                    by,
+                    Action::KeyRevoked,
+                    &caller.key_id.to_string(),
+                    &[("name", &name)],
+                )
             })
             .unwrap();
     }
@@ -35,7 +46,10 @@ fn the_audit_trail_is_per_developer_and_bounded(harness: Harness) {
     let newest = page(None, 3);
     let names: Vec<_> = newest.iter().map(|entry| entry.details["name"].clone()).collect();
     assert_eq!(names, ["5", "4", "3"]);
-    assert_eq!(newest[0].actor, Actor { kind: ActorKind::ApiKey, id: Some(caller.key_id.to_string()) });
+    assert_eq!(
+        newest[0].actor,
+        Actor { kind: ActorKind::ApiKey, id: Some(caller.key_id.to_string()) }
+    );
     assert_eq!(
         (newest[0].action.as_str(), newest[0].target.clone()),
         ("key.revoked", caller.key_id.to_string())
@@ -48,11 +62,15 @@ fn the_audit_trail_is_per_developer_and_bounded(harness: Harness) {
     assert_eq!(rest.len(), 3, "two notes, and the first key's");
 
     let before = newest[1].created_at;
-    assert_eq!(harness.write(move |tx| Ok(tx.purge_audit(before, 4)?)).unwrap(), 4, "the oldest, of both");
+    assert_eq!(
+        harness.write(move |tx| Ok(tx.purge_audit(before, 4)?)).unwrap(),
+        4,
+        "the oldest, of both"
+    );
     assert_eq!(harness.write(move |tx| Ok(tx.purge_audit(before, 4)?)).unwrap(), 1);
     assert_eq!(page(None, 10).len(), 2);
-    let stranger =
-        harness.read(move |store| audit::list(store, &other, Page { after: None, offset: 0, limit: 10 }));
+    let stranger = harness
+        .read(move |store| audit::list(store, &other, Page { after: None, offset: 0, limit: 10 }));
     assert!(stranger.is_empty() && two.developer_id == other.developer_id);
 }
 
@@ -62,10 +80,13 @@ fn sessions_are_listed_ended_and_purged(harness: Harness) {
     let open = |by: Caller, principal: &str, seconds| {
         harness.turn_clock(1);
         let principal = principal.to_owned();
-        harness.write(move |tx| sessions::open(tx, &by, principal, Lifetime::from_seconds(seconds))).unwrap()
+        harness
+            .write(move |tx| sessions::open(tx, &by, principal, Lifetime::from_seconds(seconds)))
+            .unwrap()
     };
     let first = open(caller, "user-1", 10);
-    let rest = [open(caller, "user-2", 3600), open(caller, "user-1", 3600), open(other, "user-1", 3600)];
+    let rest =
+        [open(caller, "user-2", 3600), open(caller, "user-1", 3600), open(other, "user-1", 3600)];
     let list = |principal: Option<&'static str>| {
         let page = Page { after: None, offset: 0, limit: 10 };
         let sessions = harness.read(move |store| sessions::list(store, &caller, principal, page));
@@ -85,7 +106,10 @@ fn sessions_are_listed_ended_and_purged(harness: Harness) {
     assert_eq!(harness.write(move |tx| Ok(tx.purge_sessions(now, 10)?)).unwrap(), 1);
     assert!(!harness.write(move |tx| sessions::end_some(tx, &caller, "user-1")).unwrap());
     assert_eq!(list(None), [rest[0].session_id]);
-    assert!(works(other.developer_id, rest[2].session_id), "another developer's principal is another");
+    assert!(
+        works(other.developer_id, rest[2].session_id),
+        "another developer's principal is another"
+    );
     harness.write(move |tx| developers::revoke_key(tx, &caller, caller.key_id)).unwrap();
     assert!(!works(id, rest[0].session_id));
 }
@@ -104,10 +128,13 @@ fn suspension_is_told_and_taken_back(harness: Harness) {
     };
     harness.write(move |tx| operators::suspend(tx, id, Actor::operator("uid 0"), None)).unwrap();
     assert!(suspended());
-    assert!(matches!(harness.heard.changes.lock()[..], [Change::DeveloperSuspended(told)] if told == id));
+    assert!(
+        matches!(harness.heard.changes.lock()[..], [Change::DeveloperSuspended(told)] if told == id)
+    );
     harness.write(move |tx| operators::resume(tx, id, Actor::operator("uid 0"), None)).unwrap();
     assert!(!suspended());
-    let all = harness.read(|store| operators::list(store, Page { after: None, offset: 0, limit: 10 }));
+    let all =
+        harness.read(|store| operators::list(store, Page { after: None, offset: 0, limit: 10 }));
     assert_eq!(all.len(), 2);
 }
 
@@ -145,7 +172,8 @@ fn names_of_scopes_are_their_developers(harness: Harness) {
     }
     let after = harness.read(move |store| Ok(store.usage(id)?.bytes));
     assert!(after - before >= 64 << 10, "{before} {after}");
-    let delete = |developer| harness.write(move |tx| Ok(tx.delete_scope_name(developer, "a")?)).unwrap();
+    let delete =
+        |developer| harness.write(move |tx| Ok(tx.delete_scope_name(developer, "a")?)).unwrap();
     assert!(delete(id) && !delete(id));
     assert!(harness.read(move |store| Ok(store.usage(id)?.bytes)) < after);
     assert_eq!(names(other, 10), [pair("a", "other")], "another developer's stays");

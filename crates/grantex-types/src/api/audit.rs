@@ -28,7 +28,8 @@ bodies! {
     pub struct Actor {
         /// What kind of party.
         pub kind: ActorKind,
-        /// Which one: the API key's id, the principal's id, the operator's user; `null` for the service itself.
+        /// Which one: the API key's id, the principal's id, the operator's user; `null` for the
+        /// service itself.
         pub id: Option<String>,
     }
 
@@ -41,8 +42,9 @@ bodies! {
         pub created_at: Timestamp,
         /// Who did it.
         pub actor: Actor,
-        /// What was done: `key.created`, `key.rotated`, `key.revoked`, `session.created`, `session.ended`,
-        /// `scope.named`, `scope.name_removed`, `developer.suspended`, `developer.resumed`. More may come.
+        /// What was done: `key.created`, `key.rotated`, `key.revoked`, `session.created`,
+        /// `session.ended`, `scope.named`, `scope.name_removed`, `developer.suspended`,
+        /// `developer.resumed`. More may come.
         #[cfg_attr(feature = "openapi", schema(example = "key.created"))]
         pub action: String,
         /// The id of what it was done to, or the scope.

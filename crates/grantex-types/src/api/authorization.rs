@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::bodies;
 use crate::{Amount, AuthRequestId, Scopes, Timestamp};
 
-/// What every authorization code begins with, so that a client recognises what is none before it sends it.
+/// What every authorization code begins with, so that a client recognises what is none before it
+/// sends it.
 pub const CODE_PREFIX: &str = "gxc_";
 
 /// Where an authorization request stands.
@@ -32,8 +33,8 @@ bodies! {
         /// The agent that asks.
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
-        /// Who is asked: the developer's own name for the person. It is shown to them, so it is without
-        /// invisible characters and those that change the direction of text.
+        /// Who is asked: the developer's own name for the person. It is shown to them, so it is
+        /// without invisible characters and those that change the direction of text.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "user-123"))]
         pub principal_id: String,
         /// What is asked for.
@@ -43,8 +44,8 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::Lifetime>))]
         pub expires_in: Option<String>,
-        /// Where the principal's browser goes after the decision (http or https), with `code` or `error`, `state`
-        /// and `iss`.
+        /// Where the principal's browser goes after the decision (http or https), with `code` or
+        /// `error`, `state` and `iss`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 2048, pattern = r"^https?://[!$%&()*+\-.0-9:=A-Z\[\]_a-z~]+([/?][!$%&()*+,\-./0-9:=?@A-Z\[\]_a-z~]*)?$", example = "https://app.example/callback"))]
         pub redirect_uri: Option<String>,
@@ -64,8 +65,9 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(pattern = "^S256$"))]
         pub code_challenge_method: Option<String>,
-        /// The budget that the grant has from the exchange on. The principal reads it on the consent page. Without
-        /// it, `POST /v1/budget/allocate` gives the grant one later, and the principal is not asked about it.
+        /// The budget that the grant has from the exchange on. The principal reads it on the
+        /// consent page. Without it, `POST /v1/budget/allocate` gives the grant one later, and the
+        /// principal is not asked about it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub budget: Option<RequestedBudget>,
     }
@@ -123,7 +125,8 @@ bodies! {
         pub agent_description: String,
         /// What is asked for.
         pub scopes: Scopes,
-        /// Each scope in words: the name that the developer gave it, or words made of the scope itself.
+        /// Each scope in words: the name that the developer gave it, or words made of the scope
+        /// itself.
         pub scope_descriptions: BTreeMap<String, String>,
         /// What the grant could spend from the exchange on, if the request asks for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]

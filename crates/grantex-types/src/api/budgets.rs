@@ -25,7 +25,11 @@ mod openapi {
             let text = ObjectBuilder::new()
                 .schema_type(Type::String)
                 .pattern(Some(r"^([1-9][0-9]{0,10}(\.[0-9]{1,4})?|0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9]))$"));
-            OneOfBuilder::new().item(number).item(text).examples([serde_json::json!("12.50")]).into()
+            OneOfBuilder::new()
+                .item(number)
+                .item(text)
+                .examples([serde_json::json!("12.50")])
+                .into()
         }
     }
     impl utoipa::ToSchema for super::AmountInput {}

@@ -92,8 +92,8 @@ bodies! {
         pub session_id: SessionId,
         /// Bearer token for the principal's own calls.
         pub session_token: String,
-        /// A page that shows the same to the principal. Whoever has this link has the session. The page keeps the
-        /// token in a cookie, so that it does not stay in the browser's address.
+        /// A page that shows the same to the principal. Whoever has this link has the session. The
+        /// page keeps the token in a cookie, so that it does not stay in the browser's address.
         pub dashboard_url: String,
         /// When the session ends.
         pub expires_at: Timestamp,

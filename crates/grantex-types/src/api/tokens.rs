@@ -107,9 +107,10 @@ bodies! {
         pub jti: String,
     }
 
-    /// The claims of a grant token: an access token of RFC 9068. `client_id`, `scope`, `urn:grantex:grant` and `act`
-    /// say in the standards' words what `agt`, `dev`, `scp`, `grnt` and the `parent…` ones say; they are absent
-    /// from tokens of older grants whose scopes OAuth cannot write.
+    /// The claims of a grant token: an access token of RFC 9068. `client_id`, `scope`,
+    /// `urn:grantex:grant` and `act` say in the standards' words what `agt`, `dev`, `scp`, `grnt`
+    /// and the `parent…` ones say; they are absent from tokens of older grants whose scopes OAuth
+    /// cannot write.
     pub struct Claims {
         /// The issuer: the service's public base URL.
         pub iss: String,
@@ -252,7 +253,8 @@ mod tests {
 
     #[test]
     fn claims_of_before_are_written_as_before() {
-        // An answer that is kept for its idempotency key is signed again, and must give the same token.
+        // An answer that is kept for its idempotency key is signed again, and must give the same
+        // token.
         let older = r#"{"iss":"https://auth.example","sub":"u","agt":"did:grantex:ag_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","dev":"dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","scp":["a"],"grnt":"grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","jti":"tok_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA","iat":1,"exp":2,"parentAgt":"did:grantex:ag_01JNXJ5QH2M8Z4T6V7W9X0Y1ZB","parentGrnt":"grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZB","delegationDepth":1,"bdg":12.5}"#;
         let claims: Claims = serde_json::from_str(older).unwrap();
         assert_eq!(serde_json::to_string(&claims).unwrap(), older);
@@ -261,7 +263,10 @@ mod tests {
     #[test]
     fn the_last_actor_is_outermost() {
         let chain = ActingAgent::chain(["parent", "root"].map(String::from).into_iter()).unwrap();
-        assert_eq!(serde_json::to_string(&chain).unwrap(), r#"{"sub":"parent","act":{"sub":"root"}}"#);
+        assert_eq!(
+            serde_json::to_string(&chain).unwrap(),
+            r#"{"sub":"parent","act":{"sub":"root"}}"#
+        );
         assert!(ActingAgent::chain(std::iter::empty()).is_none());
     }
 }

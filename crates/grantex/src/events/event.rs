@@ -64,8 +64,8 @@ impl GrantexEvent {
     /// ```
     pub fn from_json(json: impl Into<String>) -> Result<Self, Error> {
         let json = json.into();
-        let envelope: Envelope<'_> =
-            serde_json::from_str(&json).map_err(|error| Error::Protocol(format!("an event: {error}")))?;
+        let envelope: Envelope<'_> = serde_json::from_str(&json)
+            .map_err(|error| Error::Protocol(format!("an event: {error}")))?;
         let known = envelope.r#type.parse::<EventType>().ok();
         let data = known.and_then(|kind| EventData::from_json(kind, envelope.data.get()).ok());
         Ok(Self {

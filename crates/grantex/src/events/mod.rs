@@ -108,7 +108,10 @@ impl<'a> Events<'a> {
     pub async fn get(&self, id: impl Display) -> Result<PlacedEvent, Error> {
         let call = self.client.transport.get(format!("/v1/events/{}", segment(id)));
         let found: grantex_types::api::events::PlacedEvent = call.json().await?;
-        Ok(PlacedEvent { position: found.position, event: GrantexEvent::from_json(found.event.get())? })
+        Ok(PlacedEvent {
+            position: found.position,
+            event: GrantexEvent::from_json(found.event.get())?,
+        })
     }
 
     /// A ticket that opens streams in a browser, where no header can be sent.
@@ -125,8 +128,9 @@ async fn page(client: &Client, params: &HistoryParams) -> Result<Page<GrantexEve
     let until = params.until.as_ref().filter(|_| params.before.is_none());
     let order = params.newest_first.then_some("desc");
     let call = client.transport.get("/v1/events").query("types", types).query("order", order);
-    let call =
-        call.query("agentId", params.agent_id.as_ref()).query("principalId", params.principal_id.as_ref());
+    let call = call
+        .query("agentId", params.agent_id.as_ref())
+        .query("principalId", params.principal_id.as_ref());
     let call = call.query("grantId", params.grant_id.as_ref()).query("since", since);
     let call = call.query("until", until).query("before", params.before.as_ref());
     let call = call.query("after", params.after.as_ref()).query("limit", params.limit);

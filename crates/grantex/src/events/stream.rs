@@ -255,7 +255,8 @@ impl Reader {
             Broken::InOrder => (None, None),
             Broken::Passing(error, asked) => (Some(error), asked),
         };
-        let pause = delay(self.failures, self.base_delay, self.options.max_reconnect_delay, random());
+        let pause =
+            delay(self.failures, self.base_delay, self.options.max_reconnect_delay, random());
         let pause = pause.max(asked.unwrap_or_default().min(MAX_RETRY_AFTER));
         self.failures = self.failures.saturating_add(1);
         if let Some(hook) = &self.options.on_reconnect {
@@ -273,7 +274,8 @@ impl Reader {
     async fn open(&mut self) -> Result<(), Broken> {
         let key = self.transport.key.get().await.map_err(Broken::Final)?;
         let request = self.transport.get("/v1/events/stream");
-        let types = (!self.options.event_types.is_empty()).then(|| self.options.event_types.join(","));
+        let types =
+            (!self.options.event_types.is_empty()).then(|| self.options.event_types.join(","));
         let since = self.options.since.as_ref().filter(|_| self.cursor.is_none());
         let request = request
             .query("types", types)
@@ -285,16 +287,19 @@ impl Reader {
         let silence = self.options.silence_timeout;
         let silent = |_| Broken::Passing(Error::Timeout(silence), None);
         let response = timeout(silence, request.send()).await.map_err(silent)?;
-        let response = response.map_err(|error| match Error::connection(&self.transport.base, error) {
-            error @ Error::Configuration(_) => Broken::Final(error),
-            error => Broken::Passing(error, None),
-        })?;
+        let response =
+            response.map_err(|error| match Error::connection(&self.transport.base, error) {
+                error @ Error::Configuration(_) => Broken::Final(error),
+                error => Broken::Passing(error, None),
+            })?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NO_CONTENT => return Err(Broken::Final(Error::Ended)),
             status => {
                 let error = timeout(silence, refusal(response)).await.map_err(silent)?;
-                if status == StatusCode::UNAUTHORIZED && !self.renewed && self.transport.key.renew(&key).await
+                if status == StatusCode::UNAUTHORIZED
+                    && !self.renewed
+                    && self.transport.key.renew(&key).await
                 {
                     self.renewed = true;
                     return Box::pin(self.open()).await;
@@ -302,8 +307,11 @@ impl Reader {
                 return Err(refused(error));
             }
         }
-        let kind =
-            response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = response
+            .headers()
+            .get("content-type")
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
         if !kind.to_ascii_lowercase().starts_with("text/event-stream") {
             return Err(Broken::Final(Error::Protocol(format!(
                 "{} answers with {kind:?}, no event stream",

@@ -26,7 +26,13 @@ resource! { creating
 impl Agents<'_> {
     /// Registers an agent.
     pub async fn create(self, request: &CreateAgentRequest) -> Result<Agent, Error> {
-        self.client.transport.post("/v1/agents").idempotent(self.idempotency_key).body(request)?.json().await
+        self.client
+            .transport
+            .post("/v1/agents")
+            .idempotent(self.idempotency_key)
+            .body(request)?
+            .json()
+            .await
     }
 
     /// One page of the agents.
@@ -35,7 +41,10 @@ impl Agents<'_> {
     }
 
     /// All agents, page by page as they are taken.
-    pub fn all(self, params: ListParams) -> impl Stream<Item = Result<Agent, Error>> + Send + use<> {
+    pub fn all(
+        self,
+        params: ListParams,
+    ) -> impl Stream<Item = Result<Agent, Error>> + Send + use<> {
         let client = self.client.clone();
         walk(params.after.clone(), move |after| {
             let (client, params) = (client.clone(), ListParams { after, ..params.clone() });
@@ -49,7 +58,11 @@ impl Agents<'_> {
     }
 
     /// Changes the fields that are given.
-    pub async fn update(self, id: impl Display, request: &UpdateAgentRequest) -> Result<Agent, Error> {
+    pub async fn update(
+        self,
+        id: impl Display,
+        request: &UpdateAgentRequest,
+    ) -> Result<Agent, Error> {
         let path = format!("/v1/agents/{}", segment(id));
         self.client.transport.call(Method::PATCH, path).body(request)?.json().await
     }
@@ -61,8 +74,11 @@ impl Agents<'_> {
 }
 
 async fn page(client: &Client, params: &ListParams) -> Result<Page<Agent>, Error> {
-    let call =
-        client.transport.get("/v1/agents").query("limit", params.limit).query("after", params.after.as_ref());
+    let call = client
+        .transport
+        .get("/v1/agents")
+        .query("limit", params.limit)
+        .query("after", params.after.as_ref());
     let list: AgentList = call.json().await?;
     Ok(Page::new(list.agents, list.next_cursor))
 }

@@ -1,6 +1,8 @@
 use std::fmt::Display;
 
-use grantex_types::api::authorization::{ApproveResponse, AuthorizeRequest, AuthorizeResponse, DenyResponse};
+use grantex_types::api::authorization::{
+    ApproveResponse, AuthorizeRequest, AuthorizeResponse, DenyResponse,
+};
 
 use super::resource;
 use crate::Error;

@@ -29,7 +29,8 @@ resource! { creating
 impl Budgets<'_> {
     /// Gives a grant its budget.
     pub async fn allocate(self, request: &AllocateRequest) -> Result<Budget, Error> {
-        let call = self.client.transport.post("/v1/budget/allocate").idempotent(self.idempotency_key);
+        let call =
+            self.client.transport.post("/v1/budget/allocate").idempotent(self.idempotency_key);
         call.body(request)?.json().await
     }
 
@@ -50,7 +51,10 @@ impl Budgets<'_> {
     }
 
     /// All budgets, page by page as they are taken.
-    pub fn all(self, params: ListParams) -> impl Stream<Item = Result<Budget, Error>> + Send + use<> {
+    pub fn all(
+        self,
+        params: ListParams,
+    ) -> impl Stream<Item = Result<Budget, Error>> + Send + use<> {
         let client = self.client.clone();
         walk(params.after.clone(), move |after| {
             let (client, params) = (client.clone(), ListParams { after, ..params.clone() });
@@ -89,7 +93,11 @@ async fn page(client: &Client, params: &ListParams) -> Result<Page<Budget>, Erro
     Ok(Page::new(list.allocations, list.next_cursor))
 }
 
-async fn debits(client: &Client, grant_id: &str, params: &ListParams) -> Result<Page<Transaction>, Error> {
+async fn debits(
+    client: &Client,
+    grant_id: &str,
+    params: &ListParams,
+) -> Result<Page<Transaction>, Error> {
     let call = client.transport.get(format!("/v1/budget/transactions/{}", segment(grant_id)));
     let list: TransactionList =
         call.query("limit", params.limit).query("after", params.after.as_ref()).json().await?;

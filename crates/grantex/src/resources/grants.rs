@@ -49,7 +49,10 @@ impl Grants<'_> {
     }
 
     /// All grants, page by page as they are taken.
-    pub fn all(self, params: GrantListParams) -> impl Stream<Item = Result<Grant, Error>> + Send + use<> {
+    pub fn all(
+        self,
+        params: GrantListParams,
+    ) -> impl Stream<Item = Result<Grant, Error>> + Send + use<> {
         let client = self.client.clone();
         walk(params.after.clone(), move |after| {
             let (client, params) = (client.clone(), GrantListParams { after, ..params.clone() });
@@ -70,13 +73,17 @@ impl Grants<'_> {
 
     /// Gives some of a grant's scopes to another agent.
     pub async fn delegate(self, request: &DelegateRequest) -> Result<TokenResponse, Error> {
-        let call = self.client.transport.post("/v1/grants/delegate").idempotent(self.idempotency_key);
+        let call =
+            self.client.transport.post("/v1/grants/delegate").idempotent(self.idempotency_key);
         call.body(request)?.json().await
     }
 
     /// Asks the service whether a token's grant is in force, and why not. Give the token, or a [`VerifyRequest`]
     /// that also names the audience that you are.
-    pub async fn verify(self, request: impl Into<VerifyRequest>) -> Result<VerifyGrantResponse, Error> {
+    pub async fn verify(
+        self,
+        request: impl Into<VerifyRequest>,
+    ) -> Result<VerifyGrantResponse, Error> {
         self.client.transport.post("/v1/grants/verify").body(&request.into())?.json().await
     }
 }
@@ -88,10 +95,13 @@ async fn page(client: &Client, params: &GrantListParams) -> Result<Page<Grant>, 
         GrantStatus::Expired => "expired",
     });
     let call = client.transport.get("/v1/grants");
-    let call =
-        call.query("agentId", params.agent_id.as_ref()).query("principalId", params.principal_id.as_ref());
-    let call =
-        call.query("status", status).query("limit", params.limit).query("after", params.after.as_ref());
+    let call = call
+        .query("agentId", params.agent_id.as_ref())
+        .query("principalId", params.principal_id.as_ref());
+    let call = call
+        .query("status", status)
+        .query("limit", params.limit)
+        .query("after", params.after.as_ref());
     let list: GrantList = call.json().await?;
     Ok(Page::new(list.grants, list.next_cursor))
 }

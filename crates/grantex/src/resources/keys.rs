@@ -28,7 +28,10 @@ impl Keys<'_> {
     }
 
     /// All keys, page by page as they are taken.
-    pub fn all(self, params: ListParams) -> impl Stream<Item = Result<ApiKey, Error>> + Send + use<> {
+    pub fn all(
+        self,
+        params: ListParams,
+    ) -> impl Stream<Item = Result<ApiKey, Error>> + Send + use<> {
         let client = self.client.clone();
         walk(params.after.clone(), move |after| {
             let (client, params) = (client.clone(), ListParams { after, ..params.clone() });
@@ -49,8 +52,11 @@ impl Keys<'_> {
 }
 
 async fn page(client: &Client, params: &ListParams) -> Result<Page<ApiKey>, Error> {
-    let call =
-        client.transport.get("/v1/keys").query("limit", params.limit).query("after", params.after.as_ref());
+    let call = client
+        .transport
+        .get("/v1/keys")
+        .query("limit", params.limit)
+        .query("after", params.after.as_ref());
     let list: KeyList = call.json().await?;
     Ok(Page::new(list.keys, list.next_cursor))
 }

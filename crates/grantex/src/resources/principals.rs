@@ -10,7 +10,10 @@ resource! {
 
 impl PrincipalSessions<'_> {
     /// Opens a session in which a principal sees and revokes their own grants.
-    pub async fn create(self, request: &PrincipalSessionRequest) -> Result<PrincipalSessionResponse, Error> {
+    pub async fn create(
+        self,
+        request: &PrincipalSessionRequest,
+    ) -> Result<PrincipalSessionResponse, Error> {
         self.client.transport.post("/v1/principal-sessions").body(request)?.json().await
     }
 }

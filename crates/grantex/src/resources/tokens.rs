@@ -40,7 +40,13 @@ impl Tokens<'_> {
                  a sandbox that of the request"
             )));
         }
-        self.client.transport.post("/v1/token").idempotent(self.idempotency_key).body(request)?.json().await
+        self.client
+            .transport
+            .post("/v1/token")
+            .idempotent(self.idempotency_key)
+            .body(request)?
+            .json()
+            .await
     }
 
     /// A new token of the same grant for a refresh token, which is good for one use.
@@ -51,7 +57,10 @@ impl Tokens<'_> {
 
     /// Asks the service whether a token is in force: sees revocations at once. Give the token, and compare `aud` of
     /// the answer with who you are, or a [`VerifyRequest`] that names the audience that you are.
-    pub async fn verify(self, request: impl Into<VerifyRequest>) -> Result<VerifyTokenResponse, Error> {
+    pub async fn verify(
+        self,
+        request: impl Into<VerifyRequest>,
+    ) -> Result<VerifyTokenResponse, Error> {
         self.client.transport.post("/v1/tokens/verify").body(&request.into())?.json().await
     }
 
@@ -60,7 +69,11 @@ impl Tokens<'_> {
     /// that names an audience (`aud`) is refused unless `params` say that you are it. It does not see revocations: where they must count at once, use [`verify`](Self::verify), or
     /// follow `grant.revoked`. The service's public keys are fetched once and again when a token names
     /// a new one, so that keys can be rotated.
-    pub async fn verify_offline(self, token: &str, params: &OfflineParams) -> Result<Claims, Error> {
+    pub async fn verify_offline(
+        self,
+        token: &str,
+        params: &OfflineParams,
+    ) -> Result<Claims, Error> {
         self.client.verifier.verify(self.client, token, params.audience.as_deref()).await
     }
 

@@ -20,7 +20,8 @@ const AT_ONCE: usize = 8;
 async fn every_case_holds() {
     let mock = grantex_mock::server::start(&vectors()).await.unwrap();
     let http = reqwest::Client::new();
-    let cases: Value = http.get(format!("{mock}/cases")).send().await.unwrap().json().await.unwrap();
+    let cases: Value =
+        http.get(format!("{mock}/cases")).send().await.unwrap().json().await.unwrap();
     let cases = cases["cases"].as_array().unwrap();
     let left_out = unsupported();
     for name in left_out.keys() {
@@ -30,8 +31,9 @@ async fn every_case_holds() {
         );
     }
     let plays = cases.iter().filter(|case| !left_out.contains_key(case["name"].as_str().unwrap()));
-    let plays =
-        plays.flat_map(|case| (0..case["variants"].as_u64().unwrap()).map(move |variant| (case, variant)));
+    let plays = plays.flat_map(|case| {
+        (0..case["variants"].as_u64().unwrap()).map(move |variant| (case, variant))
+    });
     let problems: Vec<String> = futures_util::stream::iter(plays)
         .map(|(case, variant)| play(&http, &mock, case, variant))
         .buffer_unordered(AT_ONCE)
@@ -151,8 +153,10 @@ async fn stream(client: &Client, case: &Value) -> Value {
     let mut seen = Vec::new();
     let mut outcome = json!({});
     // A stream is ended by dropping it, from outside or not.
-    let abort =
-        consumer["abortAfterMs"].as_u64().or(consumer["closeAfterMs"].as_u64()).map(Duration::from_millis);
+    let abort = consumer["abortAfterMs"]
+        .as_u64()
+        .or(consumer["closeAfterMs"].as_u64())
+        .map(Duration::from_millis);
     let end = tokio::time::sleep(abort.unwrap_or(PATIENCE * 2));
     tokio::pin!(end);
     let wait = consumer["waitMs"].as_u64().map(Duration::from_millis);
@@ -252,10 +256,14 @@ fn differences(wanted: &Value, got: &Value) -> Vec<String> {
                 _ => got[field] == *value,
             };
             let wrong = fields.iter().filter(|(field, value)| !fits(field, value));
-            problems.extend(wrong.map(|(field, value)| format!("the error's {field} is not {value}: {got}")));
+            problems.extend(
+                wrong.map(|(field, value)| format!("the error's {field} is not {value}: {got}")),
+            );
         } else if let ("resultIncludes", Some(fields)) = (name.as_str(), wanted.as_object()) {
             let missing = fields.iter().filter(|(field, value)| result[field.as_str()] != **value);
-            problems.extend(missing.map(|(field, value)| format!("the result's {field} is not {value}")));
+            problems.extend(
+                missing.map(|(field, value)| format!("the result's {field} is not {value}")),
+            );
         } else if wanted != got {
             problems.push(format!("{name} is {got}, not {wanted}"));
         }

@@ -19,8 +19,9 @@ async fn endless() -> (String, tokio::task::JoinHandle<()>) {
         socket.write_all(HEAD.as_bytes()).await.unwrap();
         for number in 1..=3 {
             let id = format!("evt_{number:026}");
-            let event =
-                format!(r#"{{"id":"{id}","type":"t","createdAt":"2026-03-01T12:00:00.000Z","data":{{}}}}"#);
+            let event = format!(
+                r#"{{"id":"{id}","type":"t","createdAt":"2026-03-01T12:00:00.000Z","data":{{}}}}"#
+            );
             socket.write_all(format!("id: {id}\ndata: {event}\n\n").as_bytes()).await.unwrap();
         }
         until_closed(&mut socket).await;
@@ -59,7 +60,8 @@ async fn a_subscription_tells_what_ended_it() {
         until_closed(&mut socket).await;
     });
     let client = Client::builder().base_url(base).api_key("k").build().unwrap();
-    let error = client.events().subscribe(StreamOptions::new(), |_| async {}).join().await.unwrap_err();
+    let error =
+        client.events().subscribe(StreamOptions::new(), |_| async {}).join().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Gone);
     assert!(error.to_string().contains("start again"), "{error}");
 }
@@ -71,11 +73,15 @@ async fn a_socks_proxy_is_a_mistake_of_the_variable_that_names_it() {
     let Ok(variable) = std::env::var("GRANTEX_TEST_PROXY_VARIABLE") else {
         for variable in VARIABLES {
             let mut test = std::process::Command::new(std::env::current_exe().unwrap());
-            test.args(["--exact", "client::a_socks_proxy_is_a_mistake_of_the_variable_that_names_it"]);
+            test.args([
+                "--exact",
+                "client::a_socks_proxy_is_a_mistake_of_the_variable_that_names_it",
+            ]);
             for name in VARIABLES.iter().flat_map(|name| [name.to_string(), name.to_lowercase()]) {
                 test.env_remove(name);
             }
-            test.env("GRANTEX_TEST_PROXY_VARIABLE", variable).env(variable, "socks5://u:hush@127.0.0.1:1");
+            test.env("GRANTEX_TEST_PROXY_VARIABLE", variable)
+                .env(variable, "socks5://u:hush@127.0.0.1:1");
             let output = test.output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         }
@@ -100,10 +106,12 @@ async fn a_client_says_what_is_wrong_with_it_and_never_its_key() {
     }
     let error = Client::builder().base_url("127.0.0.1:8080").api_key("k").build().unwrap_err();
     assert!(error.to_string().contains("base URL"), "{error}");
-    let error = Client::builder().base_url("http://127.0.0.1:1").build().unwrap().me().await.unwrap_err();
+    let error =
+        Client::builder().base_url("http://127.0.0.1:1").build().unwrap().me().await.unwrap_err();
     assert!(error.to_string().contains("GRANTEX_API_KEY"), "{error}");
 
-    let builder = Client::builder().base_url("http://127.0.0.1:1").api_key("gx_test_secret").max_retries(0);
+    let builder =
+        Client::builder().base_url("http://127.0.0.1:1").api_key("gx_test_secret").max_retries(0);
     let printed = format!("{builder:?}");
     let client = builder.timeout(Duration::from_secs(5)).build().unwrap();
     let error = client.me().await.unwrap_err();

@@ -30,8 +30,11 @@ fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> (Vec<
 #[test]
 fn every_stream_reads_the_same_wherever_it_is_cut() {
     for case in load("sse.json") {
-        let repeat = case["repeat"].as_u64().map(|times| "x".repeat(usize::try_from(times).unwrap()));
-        let fill = |text: &str| repeat.as_ref().map_or_else(|| text.to_owned(), |x| text.replace("{x}", x));
+        let repeat =
+            case["repeat"].as_u64().map(|times| "x".repeat(usize::try_from(times).unwrap()));
+        let fill = |text: &str| {
+            repeat.as_ref().map_or_else(|| text.to_owned(), |x| text.replace("{x}", x))
+        };
         let stream = fill(case["stream"].as_str().unwrap()).into_bytes();
         let mut wanted = case["items"].as_array().unwrap().clone();
         for item in &mut wanted {
@@ -57,7 +60,8 @@ fn delays_are_exponential_with_full_jitter() {
     for case in load("backoff.json") {
         let millis = |name: &str| Duration::from_millis(case[name].as_u64().unwrap());
         let attempt = u32::try_from(case["attempt"].as_u64().unwrap()).unwrap();
-        let got = delay(attempt, millis("baseMs"), millis("maxMs"), case["random"].as_f64().unwrap());
+        let got =
+            delay(attempt, millis("baseMs"), millis("maxMs"), case["random"].as_f64().unwrap());
         assert_eq!(got, millis("delayMs"), "{}", case["name"]);
     }
 }

@@ -74,7 +74,9 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "agents.update" => value(agents.update(text("agentId"), &request(args)).await?),
         "agents.delete" => value(agents.delete(text("agentId")).await?),
         "authorize" => value(client.authorize(&request(args)).await?),
-        "authorizations.approve" => value(client.authorizations().approve(text("authRequestId")).await?),
+        "authorizations.approve" => {
+            value(client.authorizations().approve(text("authRequestId")).await?)
+        }
         "authorizations.deny" => value(client.authorizations().deny(text("authRequestId")).await?),
         "tokens.exchange" => value(client.tokens().exchange(&request(args)).await?),
         "tokens.refresh" => value(client.tokens().refresh(&request(args)).await?),
@@ -84,7 +86,8 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
             let mut claims = Vec::new();
             for token in args["tokens"].as_array().unwrap() {
                 let params = OfflineParams { audience: maybe("audience") };
-                claims.push(client.tokens().verify_offline(token.as_str().unwrap(), &params).await?);
+                claims
+                    .push(client.tokens().verify_offline(token.as_str().unwrap(), &params).await?);
             }
             value(claims)
         }
@@ -99,8 +102,12 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "budgets.get" => value(client.budgets().get(text("grantId")).await?),
         "budgets.list" => page(&client.budgets().list(&list).await?),
         "budgets.list.all" => all(client.budgets().all(list)).await?,
-        "budgets.transactions" => page(&client.budgets().transactions(text("grantId"), &list).await?),
-        "budgets.transactions.all" => all(client.budgets().all_transactions(text("grantId"), list)).await?,
+        "budgets.transactions" => {
+            page(&client.budgets().transactions(text("grantId"), &list).await?)
+        }
+        "budgets.transactions.all" => {
+            all(client.budgets().all_transactions(text("grantId"), list)).await?
+        }
         "events.list" => {
             let found = client.events().list(&history).await?;
             let items: Vec<Value> = found.items.iter().map(envelope).collect();
@@ -112,7 +119,9 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
             let event = envelope(&found.event);
             json!({ "position": found.position, "event": event, "raws": [found.event.json()] })
         }
-        "events.list.all" => all(client.events().all(history).map_ok(|event| envelope(&event))).await?,
+        "events.list.all" => {
+            all(client.events().all(history).map_ok(|event| envelope(&event))).await?
+        }
         "events.createTicket" => {
             let params = TicketParams {
                 expires_in: maybe("expiresIn"),
@@ -126,7 +135,9 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "scopeNames.set" => value(client.scope_names().set(&request(args)).await?),
         "scopeNames.list" => value(client.scope_names().list().await?),
         "scopeNames.remove" => value(client.scope_names().remove(text("scope")).await?),
-        "principalSessions.create" => value(client.principal_sessions().create(&request(args)).await?),
+        "principalSessions.create" => {
+            value(client.principal_sessions().create(&request(args)).await?)
+        }
         other => panic!("no operation is called {other}"),
     })
 }

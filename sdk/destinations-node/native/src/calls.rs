@@ -12,13 +12,14 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-/// Calls that wait for the event loop, at most. A destination has `concurrency` batches on their way, so
-/// that only log records and failures can be so many, of an event loop that stands still; they are dropped.
-/// What must arrive waits instead.
+/// Calls that wait for the event loop, at most. A destination has `concurrency` batches on their
+/// way, so that only log records and failures can be so many, of an event loop that stands still;
+/// they are dropped. What must arrive waits instead.
 const MAX_QUEUED_CALLS: usize = 4096;
 
 type Arguments = FnArgs<(String, u32, String, String)>;
-type Callback = ThreadsafeFunction<Arguments, (), Arguments, Status, false, false, MAX_QUEUED_CALLS>;
+type Callback =
+    ThreadsafeFunction<Arguments, (), Arguments, Status, false, false, MAX_QUEUED_CALLS>;
 
 /// The one JavaScript function that this side calls. While it is open it keeps the process alive.
 pub(crate) struct Calls {
@@ -46,12 +47,15 @@ pub(crate) enum Outcome {
 
 impl Calls {
     pub(crate) fn new(call: &Function<'_, Arguments, ()>) -> Result<Self> {
-        let callback =
-            call.build_threadsafe_function::<Arguments>().max_queue_size::<MAX_QUEUED_CALLS>().build()?;
+        let callback = call
+            .build_threadsafe_function::<Arguments>()
+            .max_queue_size::<MAX_QUEUED_CALLS>()
+            .build()?;
         Ok(Self { callback: Mutex::new(Some(Arc::new(callback))), waiting: Mutex::default() })
     }
 
-    /// Says something that must arrive, if that has to wait for the event loop: the last notice of an event.
+    /// Says something that must arrive, if that has to wait for the event loop: the last notice of
+    /// an event.
     pub(crate) fn insist(&self, kind: &str, destination: &str, payload: String) {
         self.send(kind, 0, destination, payload, ThreadsafeFunctionCallMode::Blocking);
     }
@@ -150,7 +154,8 @@ impl Outcome {
             Self::Failed { message, retry_after_ms } => {
                 Err(SendError::Retry { message, after: retry_after_ms.map(Duration::from_millis) })
             }
-            // Whoever wrote the destination knows which events it means: those that it names, or all.
+            // Whoever wrote the destination knows which events it means: those that it names, or
+            // all.
             Self::Rejected { message, events: Some(named), others_delivered } => {
                 let events = named.into_iter().map(|index| (index, message.clone())).collect();
                 Err(SendError::EventsRejected { events, others_delivered })

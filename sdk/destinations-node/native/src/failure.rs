@@ -95,7 +95,8 @@ fn in_camel_case(message: &str) -> String {
         if index > 0 {
             told.push('`');
         }
-        let is_name = index % 2 == 1 && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let is_name =
+            index % 2 == 1 && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         if is_name {
             told.push_str(&camel_case(part));
         } else {

@@ -1,13 +1,17 @@
 //! The native half of `@grantex/destinations`: a Node-API addon around [`grantex_destinations`].
 //!
-//! The TypeScript half is the package's face. Between the two there is one class, [`NativeSource`], and
-//! one JavaScript function that it calls for everything that comes from this side: batches for destinations
-//! written in JavaScript, log records, failures, dead letters, and at last that the source has ended. All
-//! other values that pass are JSON texts.
+//! The TypeScript half is the package's face. Between the two there is one class, [`NativeSource`],
+//! and one JavaScript function that it calls for everything that comes from this side: batches for
+//! destinations written in JavaScript, log records, failures, dead letters, and at last that the
+//! source has ended. All other values that pass are JSON texts.
 //!
 //! Each source has a thread and a runtime of its own, which are gone when it has ended.
 
-#![allow(unsafe_code, missing_docs, reason = "what #[napi] expands to; unsafe code of our own there is none")]
+#![allow(
+    unsafe_code,
+    missing_docs,
+    reason = "what #[napi] expands to; unsafe code of our own there is none"
+)]
 #![allow(clippy::needless_pass_by_value, reason = "#[napi] functions own what they are given")]
 
 mod calls;
@@ -32,7 +36,8 @@ use crate::custom::{Custom, Methods};
 use crate::failure::Failure;
 use crate::runner::Runner;
 
-/// How often it is looked whether dead letters were delivered: a pipeline takes them up once a second or so.
+/// How often it is looked whether dead letters were delivered: a pipeline takes them up once a
+/// second or so.
 const REDELIVERY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A source of events and what it delivers to.
@@ -46,8 +51,8 @@ pub struct NativeSource {
 impl NativeSource {
     /// Makes a source that does nothing yet. Throws an error whose message is a `Failure` as JSON.
     ///
-    /// `options` are the source's as JSON, without the API key if it is to be asked for; `call` is called as
-    /// `call(kind, id, destination, payload)`.
+    /// `options` are the source's as JSON, without the API key if it is to be asked for; `call` is
+    /// called as `call(kind, id, destination, payload)`.
     #[napi(constructor)]
     pub fn new(
         options: String,
@@ -63,7 +68,9 @@ impl NativeSource {
     #[napi]
     pub fn add_builtin(&self, name: String, kind: String, options: String) -> napi::Result<()> {
         let options = options::in_snake_case(&options).map_err(|error| error.of(&name))?;
-        Ok(self.runner.add(|source| Ok(options::definition(&name, &kind, options)?.add_to(source)?))?)
+        Ok(self
+            .runner
+            .add(|source| Ok(options::definition(&name, &kind, options)?.add_to(source)?))?)
     }
 
     /// Adds a destination that is written in JavaScript.
@@ -83,7 +90,8 @@ impl NativeSource {
         Ok(self.runner.add(|source| add(source).map_err(|error| error.of(&name).into()))?)
     }
 
-    /// Starts it. When it has ended, `call("ended", …)` is the last call there is; `join` is to follow.
+    /// Starts it. When it has ended, `call("ended", …)` is the last call there is; `join` is to
+    /// follow.
     #[napi]
     pub fn start(&self) {
         self.runner.start();
@@ -101,7 +109,8 @@ impl NativeSource {
         self.runner.stop();
     }
 
-    /// Asks for the dead letters that are kept. This and the next two are answered by `call("answer", id, …)`.
+    /// Asks for the dead letters that are kept. This and the next two are answered by
+    /// `call("answer", id, …)`.
     #[napi]
     pub fn dead_letters(&self, id: u32) {
         self.ask_state(id, |state| async move {
@@ -110,7 +119,8 @@ impl NativeSource {
         });
     }
 
-    /// Sends dead letters again; the answer, once none waits any more or `wait_ms` have passed, are the counts.
+    /// Sends dead letters again; the answer, once none waits any more or `wait_ms` have passed, are
+    /// the counts.
     #[napi]
     pub fn redeliver(&self, id: u32, numbers: Vec<i64>, wait_ms: u32) {
         let limit = Duration::from_millis(wait_ms.into());
@@ -166,7 +176,9 @@ impl NativeSource {
         self.runner.spawn(async move {
             let answer = match answering.await {
                 Ok(value) => format!(r#"{{"value":{value}}}"#),
-                Err(error) => format!(r#"{{"error":{}}}"#, Failure::from(SourceError::from(error)).to_json()),
+                Err(error) => {
+                    format!(r#"{{"error":{}}}"#, Failure::from(SourceError::from(error)).to_json())
+                }
             };
             calls.answer(id, answer);
         });

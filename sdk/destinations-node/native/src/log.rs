@@ -23,7 +23,9 @@ struct Records {
 impl Subscriber for Records {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // What the libraries underneath log is about themselves.
-        *metadata.level() <= Level::INFO && metadata.is_event() && metadata.target().starts_with("grantex")
+        *metadata.level() <= Level::INFO
+            && metadata.is_event()
+            && metadata.target().starts_with("grantex")
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -39,7 +41,8 @@ impl Subscriber for Records {
             Level::WARN => "warn",
             _ => "info",
         };
-        let record = serde_json::json!({"level": level, "message": fields.message, "fields": fields.others});
+        let record =
+            serde_json::json!({"level": level, "message": fields.message, "fields": fields.others});
         calls.tell("log", "", record.to_string());
     }
 

@@ -34,7 +34,11 @@ struct SourceOptions {
 const USER_AGENT: &str = concat!("grantex-destinations-node/", env!("CARGO_PKG_VERSION"));
 
 /// The source that these options describe.
-pub(crate) fn source(options: &str, asks_for_key: bool, calls: &Arc<Calls>) -> Result<EventSource, Failure> {
+pub(crate) fn source(
+    options: &str,
+    asks_for_key: bool,
+    calls: &Arc<Calls>,
+) -> Result<EventSource, Failure> {
     let options: SourceOptions = read(in_snake_case(options)?)?;
     let url = options.url.filter(|url| !url.is_empty());
     let url = url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok());
@@ -83,8 +87,9 @@ async fn ask_for_key(calls: Arc<Calls>) -> Result<String, String> {
 
 /// Options with their names as Rust has them.
 pub(crate) fn in_snake_case(options: &str) -> Result<Map<String, Value>, Failure> {
-    let options: Map<String, Value> = serde_json::from_str(options)
-        .map_err(|error| Failure::from(ConfigError::whole(format!("the options are no object: {error}"))))?;
+    let options: Map<String, Value> = serde_json::from_str(options).map_err(|error| {
+        Failure::from(ConfigError::whole(format!("the options are no object: {error}")))
+    })?;
     let named = |(name, value): (String, Value)| {
         let rust = snake_case(&name);
         if camel_case(&rust) == name {
@@ -125,7 +130,8 @@ fn read<T: for<'de> Deserialize<'de>>(options: Map<String, Value>) -> Result<T, 
             return Err(Failure::option(name, error.to_string()));
         }
     }
-    T::deserialize(Value::Object(options)).map_err(|error| ConfigError::whole(error.to_string()).into())
+    T::deserialize(Value::Object(options))
+        .map_err(|error| ConfigError::whole(error.to_string()).into())
 }
 
 /// `hec_url` as `hecUrl`.

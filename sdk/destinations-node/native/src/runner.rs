@@ -17,12 +17,12 @@ use crate::failure::Failure;
 use crate::told::Stats;
 use crate::{log, options};
 
-/// Threads that deliver, beside the one that watches over them: delivering is waiting, mostly, and one that
-/// compresses does not hold up another destination.
+/// Threads that deliver, beside the one that watches over them: delivering is waiting, mostly, and
+/// one that compresses does not hold up another destination.
 const WORKERS: usize = 2;
 
-/// How long the work that cannot be interrupted may take at the end: a write to the state, a name that is
-/// looked up.
+/// How long the work that cannot be interrupted may take at the end: a write to the state, a name
+/// that is looked up.
 const LAST_WORK: Duration = Duration::from_secs(2);
 
 pub(crate) struct Runner {
@@ -40,10 +40,15 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    pub(crate) fn new(settings: &str, asks_for_key: bool, calls: &Arc<Calls>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        settings: &str,
+        asks_for_key: bool,
+        calls: &Arc<Calls>,
+    ) -> Result<Self, Failure> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(WORKERS).thread_name("grantex").enable_all();
-        let runtime = builder.build().map_err(|error| ConfigError::whole(format!("no thread: {error}")))?;
+        let runtime =
+            builder.build().map_err(|error| ConfigError::whole(format!("no thread: {error}")))?;
         let dispatch = log::dispatch(calls);
         let made = {
             let _guard = runtime.enter();
@@ -61,7 +66,10 @@ impl Runner {
     }
 
     /// Lets `add` make and add a destination, within the runtime that some are made for.
-    pub(crate) fn add(&self, add: impl FnOnce(&EventSource) -> Result<(), Failure>) -> Result<(), Failure> {
+    pub(crate) fn add(
+        &self,
+        add: impl FnOnce(&EventSource) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let source = self.source.lock().clone();
         let source = source.ok_or_else(|| ConfigError::whole("the source has ended"))?;
         let _guard = self.handle.enter();
@@ -69,7 +77,9 @@ impl Runner {
     }
 
     pub(crate) fn start(&self) {
-        let (Some(runtime), Some(source)) = (self.runtime.lock().take(), self.source.lock().clone()) else {
+        let (Some(runtime), Some(source)) =
+            (self.runtime.lock().take(), self.source.lock().clone())
+        else {
             return;
         };
         let (lives, ended) = mpsc::channel();
@@ -128,8 +138,8 @@ impl Runner {
 }
 
 impl Drop for Runner {
-    /// The JavaScript object is gone: long after the end, or with the whole environment – a worker that is
-    /// terminated –, and then nothing of the source may stay behind.
+    /// The JavaScript object is gone: long after the end, or with the whole environment – a worker
+    /// that is terminated –, and then nothing of the source may stay behind.
     fn drop(&mut self) {
         self.abandoned.cancel();
         self.discard();

@@ -82,8 +82,10 @@ impl InsertAll {
                 let Some(index) = waiting.get(row.index).copied() else { continue };
                 match row.errors.iter().find(|error| is_final(&error.reason)) {
                     Some(error) => {
-                        rejected
-                            .insert(index, format!("{}: {} {}", error.reason, error.message, error.location));
+                        rejected.insert(
+                            index,
+                            format!("{}: {} {}", error.reason, error.message, error.location),
+                        );
                     }
                     None => again.push(index),
                 }
@@ -100,7 +102,10 @@ impl InsertAll {
         if rejected.is_empty() {
             return Ok(());
         }
-        Err(SendError::EventsRejected { events: rejected.into_iter().collect(), others_delivered: true })
+        Err(SendError::EventsRejected {
+            events: rejected.into_iter().collect(),
+            others_delivered: true,
+        })
     }
 }
 
@@ -123,12 +128,17 @@ async fn post(rest: &Rest, rows: &[&Row]) -> Result<Vec<RowErrors>, SendError> {
         })
         .collect();
     // Good rows go in beside bad ones.
-    let body = serde_json::to_vec(&Request { skip_invalid_rows: true, ignore_unknown_values: false, rows });
+    let body = serde_json::to_vec(&Request {
+        skip_invalid_rows: true,
+        ignore_unknown_values: false,
+        rows,
+    });
     let body = body.map_err(|error| SendError::rejected(error.to_string()))?;
     if body.len() > MOST_BYTES {
         return Err(SendError::TooLarge(format!("BigQuery takes {MOST_BYTES} bytes at once")));
     }
-    let answer = rest.call(Method::POST, &format!("{}/insertAll", rest.table_path()), Some(body)).await?;
+    let answer =
+        rest.call(Method::POST, &format!("{}/insertAll", rest.table_path()), Some(body)).await?;
     match answer.status.as_u16() {
         404 => Err(SendError::refused(format!(
             "is there a table {}? Set create_table = true to have it made. {}",
@@ -136,7 +146,9 @@ async fn post(rest: &Rest, rows: &[&Row]) -> Result<Vec<RowErrors>, SendError> {
             answer.quote()
         ))),
         // Rate limits come as 403, too.
-        403 if answer.body.contains("rateLimitExceeded") || answer.body.contains("quotaExceeded") => {
+        403 if answer.body.contains("rateLimitExceeded")
+            || answer.body.contains("quotaExceeded") =>
+        {
             Err(answer.retry())
         }
         _ => {
@@ -144,8 +156,8 @@ async fn post(rest: &Rest, rows: &[&Row]) -> Result<Vec<RowErrors>, SendError> {
             // Whatever else there is in a 200, an error's document too, inserted nothing.
             let inserted = answer.object().map(serde_json::Value::Object);
             let inserted = inserted.and_then(|inserted| Inserted::deserialize(inserted).ok());
-            let inserted =
-                inserted.filter(|inserted| inserted.kind.as_deref().is_none_or(|kind| kind == KIND));
+            let inserted = inserted
+                .filter(|inserted| inserted.kind.as_deref().is_none_or(|kind| kind == KIND));
             inserted
                 .map(|inserted| inserted.insert_errors.unwrap_or_default())
                 .ok_or_else(|| answer.not_of("BigQuery"))

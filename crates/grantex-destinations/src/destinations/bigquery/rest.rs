@@ -16,8 +16,12 @@ const GOOGLE: &str = "https://bigquery.googleapis.com";
 const SCOPE: &str = "https://www.googleapis.com/auth/bigquery";
 
 /// The table's columns and their types.
-pub(super) const COLUMNS: [(&str, &str); 4] =
-    [("event_id", "STRING"), ("event_type", "STRING"), ("created_at", "TIMESTAMP"), ("data", "JSON")];
+pub(super) const COLUMNS: [(&str, &str); 4] = [
+    ("event_id", "STRING"),
+    ("event_type", "STRING"),
+    ("created_at", "TIMESTAMP"),
+    ("data", "JSON"),
+];
 
 #[derive(Debug)]
 pub(super) struct Rest {
@@ -57,7 +61,9 @@ impl Rest {
         let Some(credentials) = &self.credentials else { return Ok(HeaderMap::new()) };
         match credentials.headers(Extensions::new()).await {
             Ok(CacheableResource::New { data, .. }) => Ok(data),
-            Ok(CacheableResource::NotModified) => Err(SendError::retry("the credentials gave no token")),
+            Ok(CacheableResource::NotModified) => {
+                Err(SendError::retry("the credentials gave no token"))
+            }
             Err(error) if error.is_transient() => {
                 Err(SendError::retry(format!("no token from Google: {error}")))
             }
@@ -87,11 +93,13 @@ impl Rest {
             return Ok(None);
         }
         answer.check()?;
-        let Some(table) = answer.object().filter(|table| table.contains_key("tableReference")) else {
+        let Some(table) = answer.object().filter(|table| table.contains_key("tableReference"))
+        else {
             return Err(answer.not_of("BigQuery"));
         };
         let table = Value::Object(table);
-        let fields = table.pointer("/schema/fields").and_then(Value::as_array).into_iter().flatten();
+        let fields =
+            table.pointer("/schema/fields").and_then(Value::as_array).into_iter().flatten();
         let names = fields.filter_map(|field| field.get("name")?.as_str()).map(str::to_owned);
         Ok(Some(names.collect()))
     }
@@ -118,32 +126,49 @@ impl Rest {
         match answer.status.as_u16() {
             // Another one made it meanwhile.
             409 => Ok(()),
-            404 => {
-                Err(SendError::refused(format!("is there a dataset {}? {}", self.dataset, answer.quote())))
-            }
+            404 => Err(SendError::refused(format!(
+                "is there a dataset {}? {}",
+                self.dataset,
+                answer.quote()
+            ))),
             _ => answer.check(),
         }
     }
 
     /// How many of these events the table holds.
-    pub(super) async fn count(&self, ids: &[String], from: &str, to: &str) -> Result<usize, SendError> {
+    pub(super) async fn count(
+        &self,
+        ids: &[String],
+        from: &str,
+        to: &str,
+    ) -> Result<usize, SendError> {
         let table = self.table_name();
         let list: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
-        // Ids and times are of a fixed alphabet: nothing in them ends a text. The times spare the query
-        // all other partitions.
+        // Ids and times are of a fixed alphabet: nothing in them ends a text. The times spare the
+        // query all other partitions.
         let query = format!(
             "SELECT COUNT(DISTINCT event_id) AS n FROM `{table}` WHERE created_at BETWEEN TIMESTAMP '{from}' AND TIMESTAMP '{to}' AND event_id IN ({})",
             list.join(",")
         );
         let body = json!({"query": query, "useLegacySql": false, "timeoutMs": 20_000});
         let answer = self
-            .call(Method::POST, &format!("projects/{}/queries", self.project), Some(body.to_string().into()))
+            .call(
+                Method::POST,
+                &format!("projects/{}/queries", self.project),
+                Some(body.to_string().into()),
+            )
             .await?;
-        answer.check().map_err(|error| SendError::retry(format!("the table could not be asked: {error}")))?;
+        answer
+            .check()
+            .map_err(|error| SendError::retry(format!("the table could not be asked: {error}")))?;
         let result: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        let count =
-            result.pointer("/rows/0/f/0/v").and_then(Value::as_str).and_then(|text| text.parse().ok());
-        count.ok_or_else(|| SendError::retry("the table could not be asked: the query takes too long"))
+        let count = result
+            .pointer("/rows/0/f/0/v")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok());
+        count.ok_or_else(|| {
+            SendError::retry("the table could not be asked: the query takes too long")
+        })
     }
 }
 
@@ -157,10 +182,11 @@ fn google(options: &BigQueryOptions) -> Result<Credentials, ConfigError> {
             )
         });
     };
-    let wrong =
-        |error: String| ConfigError::value("credentials_file", format!("{}: {error}", path.display()));
-    let key: Value =
-        serde_json::from_slice(&read("credentials_file", path)?).map_err(|error| wrong(error.to_string()))?;
+    let wrong = |error: String| {
+        ConfigError::value("credentials_file", format!("{}: {error}", path.display()))
+    };
+    let key: Value = serde_json::from_slice(&read("credentials_file", path)?)
+        .map_err(|error| wrong(error.to_string()))?;
     let scopes = credentials::service_account::AccessSpecifier::from_scopes([SCOPE]);
     let builder = credentials::service_account::Builder::new(key).with_access_specifier(scopes);
     builder.build().map_err(|error| wrong(error.to_string()))

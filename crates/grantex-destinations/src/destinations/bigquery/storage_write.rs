@@ -1,7 +1,7 @@
 //! The Storage Write API: <https://cloud.google.com/bigquery/docs/write-api>
 //!
-//! One committed stream, to which each batch is appended at its offset. An append that is repeated at the
-//! same offset is answered with `ALREADY_EXISTS`: that is what makes it exactly once.
+//! One committed stream, to which each batch is appended at its offset. An append that is repeated
+//! at the same offset is answered with `ALREADY_EXISTS`: that is what makes it exactly once.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use google::append_rows_request::{ProtoData, Rows};
 use google::append_rows_response::Response;
 use google::big_query_write_client::BigQueryWriteClient;
 use google::{
-    AppendRowsRequest, AppendRowsResponse, CreateWriteStreamRequest, ProtoRows, ProtoSchema, WriteStream,
-    write_stream,
+    AppendRowsRequest, AppendRowsResponse, CreateWriteStreamRequest, ProtoRows, ProtoSchema,
+    WriteStream, write_stream,
 };
 use googleapis_tonic_google_cloud_bigquery_storage_v1::google::cloud::bigquery::storage::v1 as google;
 use prost::Message as _;
@@ -108,8 +108,9 @@ impl StorageWrite {
                 ));
             }
         };
-        let wrong =
-            |error: tonic::transport::Error| ConfigError::value("storage_endpoint", error.to_string());
+        let wrong = |error: tonic::transport::Error| {
+            ConfigError::value("storage_endpoint", error.to_string())
+        };
         let mut endpoint = Endpoint::from_shared(base.clone())
             .map_err(wrong)?
             .connect_timeout(http.timeout().min(Duration::from_secs(10)))
@@ -117,7 +118,8 @@ impl StorageWrite {
             .keep_alive_timeout(Duration::from_secs(20));
         if base.starts_with("https://") {
             let mut tls = ClientTlsConfig::new();
-            if let (Some(certificate), Some(key)) = (&http.client_cert_file, &http.client_key_file) {
+            if let (Some(certificate), Some(key)) = (&http.client_cert_file, &http.client_key_file)
+            {
                 let pem = (read("client_cert_file", certificate)?, read("client_key_file", key)?);
                 tls = tls.identity(Identity::from_pem(pem.0, pem.1));
             }
@@ -128,10 +130,15 @@ impl StorageWrite {
             .map_err(wrong)?;
         }
         // tonic connects within a runtime, and only when the first request comes.
-        let runtime = tokio::runtime::Handle::try_current()
-            .map_err(|_| ConfigError::whole("the Storage Write API needs a Tokio runtime around it"))?;
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
+            ConfigError::whole("the Storage Write API needs a Tokio runtime around it")
+        })?;
         let _entered = runtime.enter();
-        Ok(Self { channel: endpoint.connect_lazy(), timeout: http.timeout(), current: Mutex::new(None) })
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+            timeout: http.timeout(),
+            current: Mutex::new(None),
+        })
     }
 
     /// Where the next batch belongs; makes a stream where there is none.
@@ -150,8 +157,9 @@ impl StorageWrite {
 
     /// Appends a batch at its place.
     pub(super) async fn append(&self, rest: &Rest, batch: &Batch) -> Result<(), SendError> {
-        let at: At = serde_json::from_value(batch.place().clone())
-            .map_err(|error| SendError::Misplaced(format!("the batch's place cannot be read: {error}")))?;
+        let at: At = serde_json::from_value(batch.place().clone()).map_err(|error| {
+            SendError::Misplaced(format!("the batch's place cannot be read: {error}"))
+        })?;
         let serialized: Vec<Bytes> = rows(batch)
             .into_iter()
             .map(|row| ProtoRow {
@@ -216,14 +224,17 @@ impl StorageWrite {
                 None => self.connect(rest, request).await?,
             };
             let response = connection.responses.message().await?;
-            let response =
-                response.ok_or_else(|| Status::unavailable("the connection ended without an answer"))?;
+            let response = response
+                .ok_or_else(|| Status::unavailable("the connection ended without an answer"))?;
             Ok((response, connection))
         };
         match timeout(self.timeout, exchange).await {
             Ok(Ok((response, connection))) => (Ok(response), Some(connection)),
             Ok(Err(status)) => (Err(status), None),
-            Err(_) => (Err(Status::deadline_exceeded(format!("no answer within {:?}", self.timeout))), None),
+            Err(_) => (
+                Err(Status::deadline_exceeded(format!("no answer within {:?}", self.timeout))),
+                None,
+            ),
         }
     }
 
@@ -240,8 +251,10 @@ impl StorageWrite {
 
     async fn create_stream(&self, rest: &Rest) -> Result<String, SendError> {
         let parent = rest.table_path();
-        let stream = WriteStream { r#type: write_stream::Type::Committed.into(), ..WriteStream::default() };
-        let request = CreateWriteStreamRequest { parent: parent.clone(), write_stream: Some(stream) };
+        let stream =
+            WriteStream { r#type: write_stream::Type::Committed.into(), ..WriteStream::default() };
+        let request =
+            CreateWriteStreamRequest { parent: parent.clone(), write_stream: Some(stream) };
         let create = async {
             let request = with_headers(rest, request, "parent", &parent).await?;
             BigQueryWriteClient::new(self.channel.clone()).create_write_stream(request).await
@@ -259,19 +272,23 @@ impl StorageWrite {
         }
     }
 
-    /// The stream is gone, and with it the knowledge whether the batch was appended: the table knows.
+    /// The stream is gone, and with it the knowledge whether the batch was appended: the table
+    /// knows.
     async fn after_a_lost_stream(
         &self,
         rest: &Rest,
         batch: &Batch,
         status: &Status,
     ) -> Result<(), SendError> {
-        let lost = || SendError::Misplaced(format!("the stream is of no use any more: {}", status.message()));
+        let lost = || {
+            SendError::Misplaced(format!("the stream is of no use any more: {}", status.message()))
+        };
         if !batch.is_repeat() {
             return Err(lost());
         }
         let ids: Vec<String> = batch.events().iter().map(|event| event.id.to_string()).collect();
-        let time = |event: Option<&grantex::GrantexEvent>| event.map(|event| event.timestamp.to_string());
+        let time =
+            |event: Option<&grantex::GrantexEvent>| event.map(|event| event.timestamp.to_string());
         let (from, to) = (time(batch.events().first()), time(batch.events().last()));
         let count = rest.count(&ids, &from.unwrap_or_default(), &to.unwrap_or_default()).await?;
         // An append is taken as a whole or not at all.
@@ -279,7 +296,12 @@ impl StorageWrite {
     }
 }
 
-async fn with_headers<T>(rest: &Rest, message: T, key: &str, value: &str) -> Result<Request<T>, Status> {
+async fn with_headers<T>(
+    rest: &Rest,
+    message: T,
+    key: &str,
+    value: &str,
+) -> Result<Request<T>, Status> {
     let headers = rest.authorization().await.map_err(|error| match error {
         SendError::Refused(reason) => Status::unauthenticated(reason),
         other => Status::unavailable(other.to_string()),
@@ -303,7 +325,8 @@ fn is_gone(status: &Status) -> bool {
 
 /// The rows that condemn an append, or what the answer says in place of a result.
 fn appended(response: AppendRowsResponse) -> Result<Vec<(usize, String)>, Status> {
-    let row = |row: google::RowError| (usize::try_from(row.index).unwrap_or(usize::MAX), row.message);
+    let row =
+        |row: google::RowError| (usize::try_from(row.index).unwrap_or(usize::MAX), row.message);
     let rejected: Vec<_> = response.row_errors.into_iter().map(row).collect();
     match response.response {
         Some(Response::Error(error)) if rejected.is_empty() => {

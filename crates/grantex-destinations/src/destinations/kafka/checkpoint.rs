@@ -1,7 +1,8 @@
 //! Checkpoints that are committed with the records they speak of.
 //!
-//! One compacted topic holds the last event of each forwarder's destination. It is written in the same
-//! transaction as the events, so it is right whatever happens to the forwarder and its state folder.
+//! One compacted topic holds the last event of each forwarder's destination. It is written in the
+//! same transaction as the events, so it is right whatever happens to the forwarder and its state
+//! folder.
 
 use std::time::Duration;
 
@@ -32,19 +33,19 @@ impl Checkpoints {
     /// Makes the topic if it is not there.
     pub(super) async fn ensure_topic(&self, kafka: &Kafka) -> Result<(), SendError> {
         // -1: as many replicas as the cluster gives by default.
-        let topic =
-            NewTopic::new(&self.topic, 1, -1).map_err(|error| SendError::refused(error.to_string()))?;
+        let topic = NewTopic::new(&self.topic, 1, -1)
+            .map_err(|error| SendError::refused(error.to_string()))?;
         let topic = topic.with_config("cleanup.policy", "compact");
         let admin = kafka.admin();
         let made = admin.create_topics([topic], CreateTopicsOptions::default()).await;
         let made = made.map_err(|error| SendError::retry(error.to_string()))?;
         match made.into_values().next() {
-            None | Some(Ok(()) | Err(KrafkaError::Broker { code: ErrorCode::TopicAlreadyExists, .. })) => {
-                Ok(())
-            }
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(KrafkaError::Broker { code: ErrorCode::TopicAlreadyExists, .. })) => Ok(()),
             Some(Err(
                 error @ KrafkaError::Broker {
-                    code: ErrorCode::TopicAuthorizationFailed | ErrorCode::ClusterAuthorizationFailed,
+                    code:
+                        ErrorCode::TopicAuthorizationFailed | ErrorCode::ClusterAuthorizationFailed,
                     ..
                 },
             )) => {
@@ -57,10 +58,12 @@ impl Checkpoints {
 
     /// The last event that is committed; `None` where nothing was ever.
     pub(super) async fn read(&self, kafka: &Kafka) -> Result<Option<EventId>, SendError> {
-        let failed = |error: KrafkaError| SendError::retry(format!("the topic {}: {error}", self.topic));
+        let failed =
+            |error: KrafkaError| SendError::retry(format!("the topic {}: {error}", self.topic));
         let builder = kafka.consumer_without_group().fetch_max_wait(Duration::from_millis(100));
-        let mut topic =
-            CompactedTopicConsumer::from_consumer_builder(builder, &self.topic).await.map_err(failed)?;
+        let mut topic = CompactedTopicConsumer::from_consumer_builder(builder, &self.topic)
+            .await
+            .map_err(failed)?;
         topic.scan_with_timeout(Duration::from_millis(200), READ_LIMIT).await.map_err(failed)?;
         let value = topic.table().get_value(self.key.as_bytes()).cloned();
         topic.close().await.map_err(failed)?;

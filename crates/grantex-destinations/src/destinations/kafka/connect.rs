@@ -35,14 +35,18 @@ pub(super) fn security(options: &KafkaOptions) -> Result<AuthConfig, ConfigError
     };
     let config = match options.sasl_mechanism.as_deref() {
         None => {
-            let without =
-                [("username", options.username.is_some()), ("password", options.password.is_some())];
+            let without = [
+                ("username", options.username.is_some()),
+                ("password", options.password.is_some()),
+            ];
             if let Some((key, _)) = without.into_iter().find(|(_, is_given)| *is_given) {
                 return Err(ConfigError::value(key, "does nothing without sasl_mechanism"));
             }
             AuthConfig::plaintext()
         }
-        Some("plain") => login().map(|(username, password)| AuthConfig::sasl_plain(username, password))?,
+        Some("plain") => {
+            login().map(|(username, password)| AuthConfig::sasl_plain(username, password))?
+        }
         Some("scram-sha-256") => {
             login().map(|(name, password)| AuthConfig::sasl_scram_sha256(name, password))?
         }
@@ -78,7 +82,12 @@ pub(super) fn security(options: &KafkaOptions) -> Result<AuthConfig, ConfigError
     tls = match (&options.client_cert_file, &options.client_key_file) {
         (Some(certificate), Some(key)) => tls.with_client_cert(certificate, key),
         (None, None) => tls,
-        _ => return Err(ConfigError::value("client_cert_file", "certificate and key belong together")),
+        _ => {
+            return Err(ConfigError::value(
+                "client_cert_file",
+                "certificate and key belong together",
+            ));
+        }
     };
     Ok(if options.sasl_mechanism.is_some() { config.with_tls(tls) } else { AuthConfig::ssl(tls) })
 }

@@ -17,7 +17,8 @@ pub struct KafkaOptions {
     /// What the records' key is, and with it what stays in order.
     #[serde(default)]
     pub key: KafkaKey,
-    /// Exactly once: records and checkpoint in one transaction of this id. No other forwarder may use it.
+    /// Exactly once: records and checkpoint in one transaction of this id. No other forwarder may
+    /// use it.
     pub transactional_id: Option<String>,
     /// The compacted topic for checkpoints of transactions, made if it is not there;
     /// `grantex-forward-checkpoints` unless given.

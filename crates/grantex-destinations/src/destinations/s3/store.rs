@@ -12,7 +12,10 @@ use super::{S3Checksum, S3Options, S3Provider};
 use crate::error::ConfigError;
 use crate::http::{self, HttpOptions};
 
-pub(super) fn build(options: &S3Options, http: &HttpOptions) -> Result<Box<dyn ObjectStore>, ConfigError> {
+pub(super) fn build(
+    options: &S3Options,
+    http: &HttpOptions,
+) -> Result<Box<dyn ObjectStore>, ConfigError> {
     let client = client_options(options, http)?;
     // The pipeline repeats, with its own waits and for as long as it takes.
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
@@ -52,7 +55,8 @@ pub(super) fn build(options: &S3Options, http: &HttpOptions) -> Result<Box<dyn O
     })
 }
 
-/// The client of all destinations behind HTTP, where certificates are named: it trusts them as the others do.
+/// The client of all destinations behind HTTP, where certificates are named: it trusts them as the
+/// others do.
 #[derive(Debug)]
 struct OwnClient(reqwest::Client);
 
@@ -64,9 +68,13 @@ impl HttpConnector for OwnClient {
 
 fn client_options(options: &S3Options, http: &HttpOptions) -> Result<ClientOptions, ConfigError> {
     if http.client_cert_file.is_some() || http.client_key_file.is_some() {
-        return Err(ConfigError::value("client_cert_file", "object stores take no client certificates"));
+        return Err(ConfigError::value(
+            "client_cert_file",
+            "object stores take no client certificates",
+        ));
     }
-    let is_plain = options.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let is_plain =
+        options.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
     let mut client = ClientOptions::new().with_timeout(http.timeout()).with_allow_http(is_plain);
     if let Some(proxy) = &http.proxy {
         client = client.with_proxy_url(proxy);
@@ -75,7 +83,8 @@ fn client_options(options: &S3Options, http: &HttpOptions) -> Result<ClientOptio
 }
 
 fn s3(options: &S3Options) -> Result<AmazonS3Builder, ConfigError> {
-    // What is not given comes from the environment: keys, a web identity, a container's or an instance's role.
+    // What is not given comes from the environment: keys, a web identity, a container's or an
+    // instance's role.
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&options.bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch);
@@ -88,7 +97,9 @@ fn s3(options: &S3Options) -> Result<AmazonS3Builder, ConfigError> {
     let path_style = options.path_style.unwrap_or(options.endpoint.is_some());
     builder = builder.with_virtual_hosted_style_request(!path_style);
     builder = match (&options.access_key_id, &options.secret_access_key) {
-        (Some(id), Some(secret)) => builder.with_access_key_id(id).with_secret_access_key(secret.expose()),
+        (Some(id), Some(secret)) => {
+            builder.with_access_key_id(id).with_secret_access_key(secret.expose())
+        }
         (None, None) => match profile(options)? {
             Some(profile) => profile.apply(builder),
             None => builder,
@@ -104,7 +115,9 @@ fn s3(options: &S3Options) -> Result<AmazonS3Builder, ConfigError> {
         builder = builder.with_token(token.expose());
     }
     // A bucket with a retention takes no upload without one.
-    if options.checksum == S3Checksum::Sha256 && std::env::var_os("AWS_CHECKSUM_ALGORITHM").is_none() {
+    if options.checksum == S3Checksum::Sha256
+        && std::env::var_os("AWS_CHECKSUM_ALGORITHM").is_none()
+    {
         builder = builder.with_checksum_algorithm(Checksum::SHA256);
     }
     if let Some(key) = &options.kms_key_id {
@@ -131,8 +144,8 @@ impl Profile {
     }
 }
 
-/// A profile of `~/.aws/credentials`: one that is asked for must be there; the default one may be, and
-/// counts only where the environment has no keys.
+/// A profile of `~/.aws/credentials`: one that is asked for must be there; the default one may be,
+/// and counts only where the environment has no keys.
 fn profile(options: &S3Options) -> Result<Option<Profile>, ConfigError> {
     let asked = options.profile.clone().or_else(|| std::env::var("AWS_PROFILE").ok());
     if asked.is_none() && std::env::var_os("AWS_ACCESS_KEY_ID").is_some() {
@@ -140,7 +153,8 @@ fn profile(options: &S3Options) -> Result<Option<Profile>, ConfigError> {
     }
     let name = asked.clone().unwrap_or_else(|| "default".into());
     let file = std::env::var_os("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from);
-    let file = file.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws/credentials")));
+    let file =
+        file.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws/credentials")));
     let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
     let found = text.and_then(|text| parse_profile(&text, &name));
     match (found, asked) {

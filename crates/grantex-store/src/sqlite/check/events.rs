@@ -86,8 +86,11 @@ impl Checker<'_> {
         self.snapshot(|session| {
             let bounds = bounds(session.connection, owner)?;
             if place.position < bounds.trimmed {
-                *place =
-                    Place { position: bounds.trimmed, id: bounds.trimmed_id, created_at: Timestamp::EPOCH };
+                *place = Place {
+                    position: bounds.trimmed,
+                    id: bounds.trimmed_id,
+                    created_at: Timestamp::EPOCH,
+                };
             }
             let end = bounds.head.min(place.position.saturating_add(SLICE));
             if place.position >= bounds.head {
@@ -97,25 +100,35 @@ impl Checker<'_> {
             let begun = place.position;
             let sums = Sums::of(owner);
             let mut statement = session.connection.prepare_cached(AFTER_WITH_SUBJECTS)?;
-            let mut rows = statement.query((owner.to_bytes(), int(begun), int(end.saturating_sub(begun))))?;
+            let mut rows =
+                statement.query((owner.to_bytes(), int(begun), int(end.saturating_sub(begun))))?;
             while let Some(row) = rows.next()? {
-                let position = row.get::<_, i64>(0).map(|value| u64::try_from(value).unwrap_or(0))?;
+                let position =
+                    row.get::<_, i64>(0).map(|value| u64::try_from(value).unwrap_or(0))?;
                 if position > end {
                     break;
                 }
                 lost(place.position, position, problems);
                 place.position = position;
                 let Some(event) = sums.read(row, true).filter(agrees) else {
-                    problems.push(("event", format!("the event at position {position} is damaged")));
+                    problems
+                        .push(("event", format!("the event at position {position} is damaged")));
                     continue;
                 };
                 if event.id <= place.id || event.created_at < place.created_at {
-                    problems.push(("event", format!("the event at position {position} is out of order")));
+                    problems.push((
+                        "event",
+                        format!("the event at position {position} is out of order"),
+                    ));
                 }
                 (place.id, place.created_at) = (event.id, event.created_at);
-                if position == bounds.head && (event.id, event.created_at) != (bounds.head_id, bounds.head_at)
+                if position == bounds.head
+                    && (event.id, event.created_at) != (bounds.head_id, bounds.head_at)
                 {
-                    problems.push(("log", format!("its head is not its last event, at position {position}")));
+                    problems.push((
+                        "log",
+                        format!("its head is not its last event, at position {position}"),
+                    ));
                 }
             }
             lost(place.position, end.saturating_add(1), problems);

@@ -20,10 +20,13 @@ impl Checker<'_> {
             FROM budgets b WHERE (b.developer_id, b.grant_id) > (?1, ?2) ORDER BY 1, 2 LIMIT ?3";
         self.rows("budgets", sql, sink, |row| {
             let column = |name: &str| row.get::<_, i64>(name);
-            let (initial, remaining, taken) = (column("initial")?, column("remaining")?, column("taken")?);
+            let (initial, remaining, taken) =
+                (column("initial")?, column("remaining")?, column("taken")?);
             let (debits, found) = (column("debits")?, column("found")?);
             let amount = |units: i64| {
-                Amount::from_units(u64::try_from(units).unwrap_or(0)).unwrap_or(Amount::MAX).to_string()
+                Amount::from_units(u64::try_from(units).unwrap_or(0))
+                    .unwrap_or(Amount::MAX)
+                    .to_string()
             };
             Ok(if initial.saturating_sub(remaining) != taken {
                 Some((
@@ -48,14 +51,19 @@ impl Checker<'_> {
         let now = int(self.now.millis());
         let sql = format!(
             "SELECT g.developer_id, g.id, g.depth, g.parent_id,
-                (SELECT p.depth FROM grants p WHERE p.developer_id = g.developer_id AND p.id = g.parent_id) AS parent_depth,
+                (SELECT p.depth FROM grants p WHERE p.developer_id = g.developer_id
+                    AND p.id = g.parent_id) AS parent_depth,
                 (SELECT count(*) FROM grant_ancestry a WHERE a.grant_id = g.id) AS above,
-                EXISTS (SELECT 1 FROM agents a WHERE a.developer_id = g.developer_id AND a.id = g.agent_id) AS has_agent,
+                EXISTS (SELECT 1 FROM agents a WHERE a.developer_id = g.developer_id
+                    AND a.id = g.agent_id) AS has_agent,
                 json_valid(g.scopes) AS has_scopes,
-                EXISTS (SELECT 1 FROM grants p WHERE p.developer_id = g.developer_id AND p.id = g.parent_id
+                EXISTS (SELECT 1 FROM grants p WHERE p.developer_id = g.developer_id
+                    AND p.id = g.parent_id
                     AND p.expires_at < g.expires_at) AS outlives,
-                CASE WHEN json_valid(g.scopes) THEN EXISTS (SELECT 1 FROM grants p, json_each(g.scopes) s
-                    WHERE p.developer_id = g.developer_id AND p.id = g.parent_id AND json_valid(p.scopes)
+                CASE WHEN json_valid(g.scopes) THEN EXISTS (SELECT 1 FROM grants p,
+                    json_each(g.scopes) s
+                    WHERE p.developer_id = g.developer_id AND p.id = g.parent_id
+                        AND json_valid(p.scopes)
                     AND s.value NOT IN (SELECT value FROM json_each(p.scopes))) END AS exceeds,
                 g.revoked_at IS NULL AND g.expires_at > {now} AS in_force
             FROM grants g WHERE (g.developer_id, g.id) > (?1, ?2) ORDER BY 1, 2 LIMIT ?3"
@@ -106,7 +114,8 @@ impl Checker<'_> {
                 let mut count: u64 = 0;
                 while let Some(row) = rows.next()? {
                     let key: (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
-                    let problem = look(row).unwrap_or_else(|error| Some(("row", error.to_string())));
+                    let problem =
+                        look(row).unwrap_or_else(|error| Some(("row", error.to_string())));
                     problems.extend(problem.map(|problem| (key.clone(), problem)));
                     after = key;
                     count = count.saturating_add(1);
@@ -114,8 +123,10 @@ impl Checker<'_> {
                 Ok(count)
             });
             for ((owner, id), (kind, detail)) in problems {
-                let grant = <[u8; 16]>::try_from(id.as_slice())
-                    .map_or_else(|_| format!("{id:02x?}"), |id| GrantId::from_bytes(id).to_string());
+                let grant = <[u8; 16]>::try_from(id.as_slice()).map_or_else(
+                    |_| format!("{id:02x?}"),
+                    |id| GrantId::from_bytes(id).to_string(),
+                );
                 let place = format!("{} {grant}", developer(&owner));
                 sink(Found::Problem(Problem { kind, place, detail }));
             }
