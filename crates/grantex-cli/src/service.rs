@@ -90,7 +90,7 @@ impl Service {
         let mut asked = Asked::listen()?;
         match meaning {
             Hangup::Reload => {
-                reload_on_hangup(hangup, options.clone(), tls.clone(), Arc::clone(&app))
+                reload_on_hangup(hangup, options.clone(), tls.clone(), Arc::clone(&app));
             }
             Hangup::End => asked = asked.or(hangup),
         }

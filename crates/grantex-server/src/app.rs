@@ -126,7 +126,7 @@ impl Listener for Memory {
             // One wake for all of them; there, they wake each other's tasks without the system's
             // help.
             Some(runtime) if commands.len() > 1 => {
-                drop(runtime.spawn(async move { finish(commands) }))
+                drop(runtime.spawn(async move { finish(commands) }));
             }
             _ => finish(commands),
         }
