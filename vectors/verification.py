@@ -105,7 +105,8 @@ def me(developer: str) -> dict[str, Any]:
     return {"expect": {"method": "GET", "path": "/v1/me"}, "answer": {"json": answer}}
 
 
-def case(name: str, tokens: list[str], exchanges: list[Any], claims: list[Any] | None, **client: Any) -> dict[str, Any]:
+def case(name: str, tokens: list[str], exchanges: list[Any], claims: list[Any] | None, **client:
+Any) -> dict[str, Any]:
     audience = client.pop("audience", None)
     return {
         "name": name,

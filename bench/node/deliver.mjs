@@ -1,4 +1,5 @@
-// Delivers so many events to a destination of Node's, and tells what that took: `deliver.mjs KIND BATCH EVENTS FOLDER`.
+// Delivers so many events to a destination of Node's, and tells what that took: `deliver.mjs KIND
+// BATCH EVENTS FOLDER`.
 import { EventSource, FileDestination } from '../../sdk/destinations-node/dist/index.mjs';
 
 const [kind, batchSize, events, folder] = process.argv.slice(2);
@@ -19,7 +20,8 @@ if (kind === 'file') {
   };
   source.addDestination(count, { batchSize: Number(batchSize) });
 }
-const timer = setInterval(() => source.stats()[0]?.delivered >= Number(events) && source.stop(), 10);
+const isDone = () => source.stats()[0]?.delivered >= Number(events);
+const timer = setInterval(() => isDone() && source.stop(), 10);
 await source.start();
 clearInterval(timer);
 const [{ delivered }] = source.stats();

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// backoff is exponential with full jitter: a random part of base doubled once for each failed attempt before,
-// never beyond longest. Many clients that lost one service do not come back at once.
+// backoff is exponential with full jitter: a random part of base doubled once for each failed
+// attempt before, never beyond longest. Many clients that lost one service do not come back at
+// once.
 func backoff(attempt int, base, longest time.Duration, random float64) time.Duration {
 	limit := math.Min(float64(base)*math.Pow(2, math.Min(float64(attempt), 31)), float64(longest))
 	return time.Duration(limit * random)

@@ -13,7 +13,8 @@ func (s *BudgetsService) Allocate(ctx context.Context, request *AllocateRequest,
 	return send[Budget](ctx, s.transport, creating("/v1/budget/allocate", request, opts))
 }
 
-// Debit takes an amount, all or nothing. Tried again it is taken once: every try has the same idempotency key.
+// Debit takes an amount, all or nothing. Tried again it is taken once: every try has the same
+// idempotency key.
 func (s *BudgetsService) Debit(ctx context.Context, request *DebitRequest, opts ...CallOption) (*DebitResponse, error) {
 	return send[DebitResponse](ctx, s.transport, creating("/v1/budget/debit", request, opts))
 }

@@ -53,13 +53,15 @@ type Option func(*settings)
 // WithBaseURL says where the service is; GRANTEX_BASE_URL, or DefaultBaseURL, unless given.
 func WithBaseURL(url string) Option { return func(s *settings) { s.transport.baseURL = url } }
 
-// WithKeyFunc asks for the API key: before the first call, and again whenever the service refuses the key with
+// WithKeyFunc asks for the API key: before the first call, and again whenever the service refuses
+// the key with
 // 401. A key that is refused although it is fresh is an error.
 func WithKeyFunc(ask func(context.Context) (string, error)) Option {
 	return func(s *settings) { s.transport.key.ask, s.transport.key.isFixed = ask, false }
 }
 
-// WithTimeout says how long one try of a call may take; 30 s unless given. Streams have SilenceTimeout instead.
+// WithTimeout says how long one try of a call may take; 30 s unless given. Streams have
+// SilenceTimeout instead.
 func WithTimeout(timeout time.Duration) Option {
 	return func(s *settings) { s.transport.timeout = timeout }
 }
@@ -69,12 +71,14 @@ func WithMaxRetries(retries int) Option {
 	return func(s *settings) { s.transport.maxRetries = retries }
 }
 
-// WithRetryDelay is the delay before the first new try, doubled with each and with full jitter; 500 ms unless given.
+// WithRetryDelay is the delay before the first new try, doubled with each and with full jitter; 500
+// ms unless given.
 func WithRetryDelay(delay time.Duration) Option {
 	return func(s *settings) { s.transport.retryDelay = delay }
 }
 
-// WithDeveloperID names the developer whose tokens VerifyOffline accepts; asked for once unless given.
+// WithDeveloperID names the developer whose tokens VerifyOffline accepts; asked for once unless
+// given.
 func WithDeveloperID(id string) Option { return func(s *settings) { s.developerID = id } }
 
 // WithIssuer names the issuer that VerifyOffline demands; any unless given.
@@ -85,8 +89,8 @@ func WithRoundTripper(tripper http.RoundTripper) Option {
 	return func(s *settings) { s.transport.http.Transport = tripper }
 }
 
-// NewClient is a client with this API key; an empty one means the key in GRANTEX_API_KEY. What is wrong with the
-// settings is the error of every call.
+// NewClient is a client with this API key; an empty one means the key in GRANTEX_API_KEY. What is
+// wrong with the settings is the error of every call.
 func NewClient(apiKey string, opts ...Option) *Client {
 	if apiKey == "" {
 		apiKey = os.Getenv("GRANTEX_API_KEY")
@@ -140,7 +144,8 @@ func roundTripper() http.RoundTripper {
 	return own
 }
 
-// checkURL tells whether calls can go there, and nothing in it is a secret that an error or a log would show.
+// checkURL tells whether calls can go there, and nothing in it is a secret that an error or a log
+// would show.
 func checkURL(text string) error {
 	parsed, err := url.Parse(text)
 	switch {

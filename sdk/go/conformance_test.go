@@ -322,7 +322,8 @@ func told(err error) map[string]any {
 	return told
 }
 
-// differences are where the outcome is not what the case says. An error may tell more than the case asks for.
+// differences are where the outcome is not what the case says. An error may tell more than the case
+// asks for.
 func differences(wanted, got map[string]any) (problems []string) {
 	compare := func(name string, want, have any) {
 		if !reflect.DeepEqual(want, have) {

@@ -115,8 +115,8 @@ func (e *APIError) kind() error {
 	return ErrAPI
 }
 
-// mayPass tells whether the same request may get another answer later; a 409 unless the service called it final,
-// a 5xx except for a damaged event, which stays damaged.
+// mayPass tells whether the same request may get another answer later; a 409 unless the service
+// called it final, a 5xx except for a damaged event, which stays damaged.
 func (e *APIError) mayPass() bool {
 	if e.Status == 409 {
 		return e.Code != "CONFLICT" && e.Code != "GRANT_INACTIVE"

@@ -17,20 +17,21 @@ const (
 	EventBudgetExhausted = "budget.exhausted"
 )
 
-// GrantexEvent is one event of a developer's log. Types that are newer than this package come through as they are.
+// GrantexEvent is one event of a developer's log. Types that are newer than this package come
+// through as they are.
 type GrantexEvent struct {
-	// ID is unique and increases strictly within the log: the key to de-duplicate by, and the cursor to resume
-	// from (StreamOptions.LastEventID).
+	// ID is unique and increases strictly within the log: the key to de-duplicate by, and the cursor
+	// to resume from (StreamOptions.LastEventID).
 	ID string
 	// Type says what happened.
 	Type string
 	// Timestamp is when it was committed (ISO 8601).
 	Timestamp string
-	// Data is the payload; Payload gives it with types. A number is a float64; a whole one from 2^53 on, which a
-	// float64 does not hold exactly, is a json.Number.
+	// Data is the payload; Payload gives it with types. A number is a float64; a whole one from 2^53
+	// on, which a float64 does not hold exactly, is a json.Number.
 	Data map[string]any
-	// JSON is the event's envelope as the service sent it. It is also what the event encodes to: clear it where you
-	// change another field.
+	// JSON is the event's envelope as the service sent it. It is also what the event encodes to: clear
+	// it where you change another field.
 	JSON json.RawMessage
 }
 
@@ -69,8 +70,9 @@ type BudgetExhausted struct {
 	Initial float64 `json:"initial"`
 }
 
-// Payload is the event's data with types: a GrantCreated, GrantRevoked, TokenIssued, BudgetThreshold or
-// BudgetExhausted; nil for a type that this version does not know, or data that does not fit its type.
+// Payload is the event's data with types: a GrantCreated, GrantRevoked, TokenIssued,
+// BudgetThreshold or BudgetExhausted; nil for a type that this version does not know, or data that
+// does not fit its type.
 //
 //	switch payload := event.Payload().(type) {
 //	case grantex.BudgetExhausted:
@@ -111,7 +113,8 @@ type envelope struct {
 	Data      json.RawMessage `json:"data"`
 }
 
-// MarshalJSON gives the event's envelope (id, type, createdAt, data): as the service sent it, where JSON is there.
+// MarshalJSON gives the event's envelope (id, type, createdAt, data): as the service sent it, where
+// JSON is there.
 func (e GrantexEvent) MarshalJSON() ([]byte, error) {
 	if len(e.JSON) > 0 {
 		return e.JSON, nil
@@ -164,7 +167,8 @@ func dataOf(text json.RawMessage) (data map[string]any, err error) {
 	return data, nil
 }
 
-// plainNumbers makes a float64 of each number but whole ones from 2^53 on, which one does not hold exactly.
+// plainNumbers makes a float64 of each number but whole ones from 2^53 on, which one does not hold
+// exactly.
 func plainNumbers(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

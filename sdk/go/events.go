@@ -33,13 +33,14 @@ type StreamOptions struct {
 
 	// NoReconnect ends the stream with its connection: with io.EOF where the service ends it in order.
 	NoReconnect bool
-	// ReconnectDelay: the first reconnection waits a random part of this, each further one in a row of twice as
-	// much; 1 s unless given. The service's own retry field replaces it.
+	// ReconnectDelay: the first reconnection waits a random part of this, each further one in a row of
+	// twice as much; 1 s unless given. The service's own retry field replaces it.
 	ReconnectDelay time.Duration
-	// MaxReconnectDelay: no reconnection waits longer, unless the service asks for it; 30 s unless given.
+	// MaxReconnectDelay: no reconnection waits longer, unless the service asks for it; 30 s unless
+	// given.
 	MaxReconnectDelay time.Duration
-	// SilenceTimeout: a connection on which nothing comes for so long is dead; 15 s unless given. The service is
-	// never silent for 5 s. Time in which the consumer does not take events does not count.
+	// SilenceTimeout: a connection on which nothing comes for so long is dead; 15 s unless given. The
+	// service is never silent for 5 s. Time in which the consumer does not take events does not count.
 	SilenceTimeout time.Duration
 	// MaxEventBytes is the longest event that is accepted; 4 MiB unless given. It bounds memory.
 	MaxEventBytes int
@@ -47,8 +48,8 @@ type StreamOptions struct {
 	OnOpen func()
 	// OnReconnect is called before each reconnection.
 	OnReconnect func(Reconnect)
-	// OnError is told what ends a subscription for good; the standard logger unless given. Streams have their
-	// error channel instead.
+	// OnError is told what ends a subscription for good; the standard logger unless given. Streams
+	// have their error channel instead.
 	OnError func(error)
 }
 
@@ -64,14 +65,15 @@ type Reconnect struct {
 	LastEventID string
 }
 
-// Stream gives events as they happen, or first from a place in the past. It reconnects by itself, goes on exactly
-// where it was, and reads from the socket only as fast as events are taken.
+// Stream gives events as they happen, or first from a place in the past. It reconnects by itself,
+// goes on exactly where it was, and reads from the socket only as fast as events are taken.
 //
-// It returns once the first connection stands, or an error where going on makes no sense: an APIError for 400, 401
-// (with WithKeyFunc: only for a key that is fresh), 403, 410 and other 4xx but 408 and 429; ErrStreamEnded for 204;
-// ErrProtocol for what is no event stream of this service. A service that does not answer is tried again in the
-// background. Later the stream ends with one such error on the error channel, or with that of ctx. The event
-// channel is never closed. No goroutine outlives ctx.
+// It returns once the first connection stands, or an error where going on makes no sense: an
+// APIError for 400, 401 (with WithKeyFunc: only for a key that is fresh), 403, 410 and other 4xx
+// but 408 and 429; ErrStreamEnded for 204; ErrProtocol for what is no event stream of this service.
+// A service that does not answer is tried again in the background. Later the stream ends with one
+// such error on the error channel, or with that of ctx. The event channel is never closed. No
+// goroutine outlives ctx.
 func (s *EventsService) Stream(ctx context.Context, opts *StreamOptions) (<-chan GrantexEvent, <-chan error, error) {
 	if s.transport.broken != nil {
 		return nil, nil, s.transport.broken
@@ -86,11 +88,12 @@ func (s *EventsService) Stream(ctx context.Context, opts *StreamOptions) (<-chan
 	return events, errs, nil
 }
 
-// Subscribe calls handler for each event, one at a time, on a goroutine of its own. It ends with ctx, with the
-// function that it returns, which closes the connection at once, or with the stream's error, which OnError is told.
+// Subscribe calls handler for each event, one at a time, on a goroutine of its own. It ends with
+// ctx, with the function that it returns, which closes the connection at once, or with the stream's
+// error, which OnError is told.
 //
-// A handler that runs at that moment goes on to its end, and no further one is called. A program that must not exit
-// before it has returned calls Wait:
+// A handler that runs at that moment goes on to its end, and no further one is called. A program
+// that must not exit before it has returned calls Wait:
 //
 //	cancel, err := client.Events.Subscribe(ctx, handler, nil)
 //	if err != nil {
@@ -132,11 +135,13 @@ func (s *EventsService) Subscribe(ctx context.Context, handler func(GrantexEvent
 	return cancel, nil
 }
 
-// Wait waits until every subscription of this client has ended, and its handler has returned. End them first: by
-// their contexts, or by the functions that Subscribe gave. A handler that calls it waits for itself.
+// Wait waits until every subscription of this client has ended, and its handler has returned. End
+// them first: by their contexts, or by the functions that Subscribe gave. A handler that calls it
+// waits for itself.
 func (s *EventsService) Wait() { s.running.wait() }
 
-// subscriptions counts those that run. Unlike a sync.WaitGroup it may count a new one while somebody waits.
+// subscriptions counts those that run. Unlike a sync.WaitGroup it may count a new one while
+// somebody waits.
 type subscriptions struct {
 	mutex sync.Mutex
 	count int
@@ -193,8 +198,8 @@ type HistoryParams struct {
 	GrantID string
 }
 
-// List is one page of the history, oldest first unless params say otherwise. Its NextCursor is nil when the log held nothing more at the time
-// of the answer.
+// List is one page of the history, oldest first unless params say otherwise. Its NextCursor is nil
+// when the log held nothing more at the time of the answer.
 func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[GrantexEvent], error) {
 	params = orZero(params)
 	since, until, order := params.Since, params.Until, ""
@@ -232,8 +237,8 @@ func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[
 	return pageOf(events, answer.NextCursor, err)
 }
 
-// All is the history from a place on, page by page as it is taken, up to what is there now; with NewestFirst
-// backwards.
+// All is the history from a place on, page by page as it is taken, up to what is there now; with
+// NewestFirst backwards.
 func (s *EventsService) All(ctx context.Context, params *HistoryParams) func(yield func(GrantexEvent, error) bool) {
 	params = orZero(params)
 	start := params.After
@@ -258,8 +263,8 @@ type PlacedEvent struct {
 	Event    GrantexEvent `json:"event"`
 }
 
-// Get is one event, and where it stands in the log. ErrNotFound where there is none, ErrGone where the log does not
-// go back that far any more.
+// Get is one event, and where it stands in the log. ErrNotFound where there is none, ErrGone where
+// the log does not go back that far any more.
 func (s *EventsService) Get(ctx context.Context, eventID string) (*PlacedEvent, error) {
 	return get[PlacedEvent](ctx, s.transport, "/v1/events/"+segment(eventID), nil)
 }

@@ -38,7 +38,8 @@ func (s *GrantsService) Get(ctx context.Context, grantID string) (*Grant, error)
 	return get[Grant](ctx, s.transport, "/v1/grants/"+segment(grantID), nil)
 }
 
-// Revoke revokes a grant and every one below it. ErrNotFound when there is none or it is revoked already.
+// Revoke revokes a grant and every one below it. ErrNotFound when there is none or it is revoked
+// already.
 func (s *GrantsService) Revoke(ctx context.Context, grantID string) error {
 	return remove(ctx, s.transport, "/v1/grants/"+segment(grantID))
 }

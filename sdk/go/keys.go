@@ -8,7 +8,8 @@ import (
 // KeysService handles API keys.
 type KeysService struct{ transport *transport }
 
-// Create makes another key, whose secret is shown this one time. It is not tried again where it may have been made.
+// Create makes another key, whose secret is shown this one time. It is not tried again where it may
+// have been made.
 func (s *KeysService) Create(ctx context.Context, name string) (*CreatedKey, error) {
 	return send[CreatedKey](ctx, s.transport, call{
 		method: http.MethodPost, path: "/v1/keys", body: map[string]string{"name": name}, unsafe: true,
@@ -42,8 +43,8 @@ func (s *KeysService) Revoke(ctx context.Context, keyID string) error {
 	return remove(ctx, s.transport, "/v1/keys/"+segment(keyID))
 }
 
-// Rotate replaces the key that makes this call. The old one is dead at once, so this is not tried again where it
-// may have happened: have a second key before you rotate one.
+// Rotate replaces the key that makes this call. The old one is dead at once, so this is not tried
+// again where it may have happened: have a second key before you rotate one.
 func (s *KeysService) Rotate(ctx context.Context) (*RotatedKey, error) {
 	return send[RotatedKey](ctx, s.transport, call{method: http.MethodPost, path: "/v1/keys/rotate", unsafe: true})
 }

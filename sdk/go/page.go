@@ -23,7 +23,8 @@ type ListParams struct {
 	After string
 }
 
-// walk gives every item, page by page as they are taken, to yield; an error is the last thing that it gets.
+// walk gives every item, page by page as they are taken, to yield; an error is the last thing that
+// it gets.
 func walk[T any](ctx context.Context, after string, fetch func(ctx context.Context, after string) (*Page[T], error)) func(yield func(T, error) bool) {
 	return func(yield func(T, error) bool) {
 		for {

@@ -14,8 +14,9 @@ var (
 	queries    = regexp.MustCompile(`(?s)\?.+`)
 )
 
-// redacted is a text without user, password and query of every URL in it. Whatever stands between :// and the last
-// @ of the same word is a secret, so that one with a / or an @ in it does not show.
+// redacted is a text without user, password and query of every URL in it. Whatever stands between
+// :// and the last @ of the same word is a secret, so that one with a / or an @ in it does not
+// show.
 func redacted(text string) string {
 	return urls.ReplaceAllStringFunc(text, func(found string) string { return "://" + redact(found[len("://"):]) })
 }

@@ -26,9 +26,9 @@ type sseItem struct {
 
 // sseDecoder reads server-sent events from bytes that are cut anywhere.
 //
-// As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or CR; one space
-// after the colon is dropped; an id with a NUL is ignored; retry is digits only; an unfinished last block is
-// never dispatched.
+// As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or
+// CR; one space after the colon is dropped; an id with a NUL is ignored; retry is digits only; an
+// unfinished last block is never dispatched.
 type sseDecoder struct {
 	// limit of a line and of a message, in bytes.
 	limit int

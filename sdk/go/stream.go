@@ -13,13 +13,14 @@ import (
 	"time"
 )
 
-// maxStreamRetryAfter is the longest Retry-After that a stream waits for: beyond it the next try tells whether it
-// still holds.
+// maxStreamRetryAfter is the longest Retry-After that a stream waits for: beyond it the next try
+// tells whether it still holds.
 const maxStreamRetryAfter = 10 * time.Minute
 
 var eventID = regexp.MustCompile(`^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 
-// broken is a connection that is of no more use; the stream may be. A nil reason is an end in order.
+// broken is a connection that is of no more use; the stream may be. A nil reason is an end in
+// order.
 type broken struct {
 	reason error
 	asked  time.Duration
@@ -27,7 +28,8 @@ type broken struct {
 
 func (b *broken) Error() string { return fmt.Sprint("broken: ", b.reason) }
 
-// streamReader is the reading end of a stream: its place in the log, and what it does about broken connections.
+// streamReader is the reading end of a stream: its place in the log, and what it does about broken
+// connections.
 type streamReader struct {
 	transport *transport
 	opts      StreamOptions
@@ -223,7 +225,8 @@ func (r *streamReader) take(item *sseItem) (*GrantexEvent, error) {
 	return nil, nil
 }
 
-// isNotAfter: ids of one form increase strictly within a log; of others only equality says something.
+// isNotAfter: ids of one form increase strictly within a log; of others only equality says
+// something.
 func isNotAfter(id, last string) bool {
 	return id == last || id < last && eventID.MatchString(id) && eventID.MatchString(last)
 }

@@ -22,8 +22,8 @@ type OfflineParams struct {
 // codePrefix is what every authorization code begins with.
 const codePrefix = "gxc_"
 
-// Exchange exchanges the code of an approved request for a grant and its first token. What does not begin with gxc_
-// is no code: it is ErrConfiguration, and no request is made.
+// Exchange exchanges the code of an approved request for a grant and its first token. What does not
+// begin with gxc_ is no code: it is ErrConfiguration, and no request is made.
 func (s *TokensService) Exchange(ctx context.Context, request *ExchangeRequest, opts ...CallOption) (*TokenResponse, error) {
 	if !strings.HasPrefix(orZero(request).Code, codePrefix) {
 		return nil, fmt.Errorf("%w: the authorization code does not begin with %s: give the code of the redirect, or in "+
@@ -42,19 +42,20 @@ func (s *TokensService) Verify(ctx context.Context, token string) (*TokenVerific
 	return post[TokenVerification](ctx, s.transport, "/v1/tokens/verify", map[string]string{"token": token})
 }
 
-// VerifyFor is Verify for a token that has to be for this audience, which you are. After Verify, compare Audience
-// yourself.
+// VerifyFor is Verify for a token that has to be for this audience, which you are. After Verify,
+// compare Audience yourself.
 func (s *TokensService) VerifyFor(ctx context.Context, token, audience string) (*TokenVerification, error) {
 	body := map[string]string{"token": token, "audience": audience}
 	return post[TokenVerification](ctx, s.transport, "/v1/tokens/verify", body)
 }
 
-// VerifyOffline checks a token without asking the service: signature, times, developer, issuer, audience. A token
-// that does not hold is ErrInvalidToken. One key set signs the tokens of all developers, so the developer is always
-// compared with your own.
+// VerifyOffline checks a token without asking the service: signature, times, developer, issuer,
+// audience. A token that does not hold is ErrInvalidToken. One key set signs the tokens of all
+// developers, so the developer is always compared with your own.
 //
-// It does not see revocations: where they must count at once, use Verify, or follow grant.revoked. The service's
-// public keys are fetched once and again when a token names a new one, so that keys can be rotated.
+// It does not see revocations: where they must count at once, use Verify, or follow grant.revoked.
+// The service's public keys are fetched once and again when a token names a new one, so that keys
+// can be rotated.
 func (s *TokensService) VerifyOffline(ctx context.Context, token string, params *OfflineParams) (*Claims, error) {
 	return s.verifier.verify(ctx, token, orZero(params).Audience)
 }

@@ -42,7 +42,8 @@ type transport struct {
 	key    keySource
 }
 
-// keySource gives the API key. The key stands behind a function, so that no print of a client shows it.
+// keySource gives the API key. The key stands behind a function, so that no print of a client shows
+// it.
 type keySource struct {
 	ask     func(context.Context) (string, error)
 	isFixed bool
@@ -91,7 +92,8 @@ type call struct {
 	body         any
 	// isPublic: it needs no key, and sends none.
 	isPublic bool
-	// unsafe: done twice it would do two things; tried again only where the service says that it did nothing.
+	// unsafe: done twice it would do two things; tried again only where the service says that it did
+	// nothing.
 	unsafe bool
 	// idempotencyKey makes a call that creates or spends safe to repeat.
 	idempotencyKey string
@@ -117,8 +119,8 @@ func creating(path string, body any, opts []CallOption) call {
 // CallOption is an option of one call that creates or spends.
 type CallOption func(*call)
 
-// WithIdempotencyKey names what is created: the same key with the same request gives the first answer again, for
-// 24 hours. Without it every call has a random one, the same for all its tries.
+// WithIdempotencyKey names what is created: the same key with the same request gives the first
+// answer again, for 24 hours. Without it every call has a random one, the same for all its tries.
 func WithIdempotencyKey(key string) CallOption {
 	return func(c *call) { c.idempotencyKey = key }
 }
@@ -154,7 +156,8 @@ func (t *transport) url(path string, query url.Values) string {
 	return t.baseURL + path
 }
 
-// do sends a call, again where that is safe, and reads the answer's JSON into answer unless it is nil.
+// do sends a call, again where that is safe, and reads the answer's JSON into answer unless it is
+// nil.
 func (t *transport) do(ctx context.Context, c call, answer any) error {
 	if t.broken != nil {
 		return t.broken
@@ -255,8 +258,8 @@ func (t *transport) failure(ctx context.Context, err error, limit time.Duration)
 	return &connectionError{t.baseURL, err}
 }
 
-// connectionError is a failure below HTTP. Its cause can be asked for; its text has no secrets: a cause may name a
-// proxy with its password.
+// connectionError is a failure below HTTP. Its cause can be asked for; its text has no secrets: a
+// cause may name a proxy with its password.
 type connectionError struct {
 	baseURL string
 	cause   error

@@ -9,7 +9,8 @@ type Developer struct {
 	CreatedAt   string  `json:"createdAt"`
 }
 
-// SignupRequest says who signs up. Mode is live unless given; in a sandbox requests are approved at once.
+// SignupRequest says who signs up. Mode is live unless given; in a sandbox requests are approved at
+// once.
 type SignupRequest struct {
 	Name  string `json:"name"`
 	Email string `json:"email,omitempty"`
@@ -47,7 +48,8 @@ type RotatedKey struct {
 	RotatedAt string `json:"rotatedAt"`
 }
 
-// Agent is an agent. Its scopes describe what it usually asks for; they do not limit. Status is active or suspended.
+// Agent is an agent. Its scopes describe what it usually asks for; they do not limit. Status is
+// active or suspended.
 type Agent struct {
 	AgentID     string   `json:"agentId"`
 	DID         string   `json:"did"`
@@ -75,8 +77,9 @@ type UpdateAgentRequest struct {
 	Status      *string   `json:"status,omitempty"`
 }
 
-// AuthorizeRequest says what a principal is asked. PrincipalID is your own name for the person; ExpiresIn, such as
-// 90m, counts from the consent (24h unless given); Audience is who the grant token is for.
+// AuthorizeRequest says what a principal is asked. PrincipalID is your own name for the person;
+// ExpiresIn, such as 90m, counts from the consent (24h unless given); Audience is who the grant
+// token is for.
 type AuthorizeRequest struct {
 	AgentID             string   `json:"agentId"`
 	PrincipalID         string   `json:"principalId"`
@@ -87,11 +90,13 @@ type AuthorizeRequest struct {
 	Audience            string   `json:"audience,omitempty"`
 	CodeChallenge       string   `json:"codeChallenge,omitempty"`
 	CodeChallengeMethod string   `json:"codeChallengeMethod,omitempty"`
-	// Budget is what the grant may spend from the exchange on. The principal reads it on the consent page.
+	// Budget is what the grant may spend from the exchange on. The principal reads it on the consent
+	// page.
 	Budget *RequestedBudget `json:"budget,omitempty"`
 }
 
-// RequestedBudget is a budget that is asked for together with the access; Currency is USD unless given.
+// RequestedBudget is a budget that is asked for together with the access; Currency is USD unless
+// given.
 type RequestedBudget struct {
 	InitialBudget string `json:"initialBudget"`
 	Currency      string `json:"currency,omitempty"`
@@ -112,8 +117,9 @@ type ScopeName struct {
 	UpdatedAt   string `json:"updatedAt"`
 }
 
-// AuthorizeResponse is an authorization request. Whoever has the ConsentURL can decide: send it to the principal
-// and nobody else. In a sandbox the request is approved at once, and Code is ready to be exchanged.
+// AuthorizeResponse is an authorization request. Whoever has the ConsentURL can decide: send it to
+// the principal and nobody else. In a sandbox the request is approved at once, and Code is ready to
+// be exchanged.
 type AuthorizeResponse struct {
 	AuthRequestID string `json:"authRequestId"`
 	ConsentURL    string `json:"consentUrl"`
@@ -148,7 +154,8 @@ type RefreshRequest struct {
 	AgentID      string `json:"agentId"`
 }
 
-// TokenResponse is a grant token (a signed JWT) with what comes with it; the refresh token is good for one use.
+// TokenResponse is a grant token (a signed JWT) with what comes with it; the refresh token is good
+// for one use.
 type TokenResponse struct {
 	GrantToken   string   `json:"grantToken"`
 	ExpiresAt    string   `json:"expiresAt"`
@@ -157,7 +164,8 @@ type TokenResponse struct {
 	GrantID      string   `json:"grantId"`
 }
 
-// TokenVerification says whether a token is in force, by the service's own knowledge; the rest only when it is.
+// TokenVerification says whether a token is in force, by the service's own knowledge; the rest only
+// when it is.
 type TokenVerification struct {
 	Valid     bool     `json:"valid"`
 	GrantID   string   `json:"grantId,omitempty"`
@@ -165,12 +173,13 @@ type TokenVerification struct {
 	Principal string   `json:"principal,omitempty"`
 	Agent     string   `json:"agent,omitempty"`
 	ExpiresAt string   `json:"expiresAt,omitempty"`
-	// Audience is who the token is for, if that was asked for. Whoever is somebody else must not accept it.
+	// Audience is who the token is for, if that was asked for. Whoever is somebody else must not
+	// accept it.
 	Audience string `json:"aud,omitempty"`
 }
 
-// Claims are the claims of a grant token. ClientID, Scope, Grant and Actor say in the words of RFC 9068 what the others
-// say; tokens of older grants may lack them.
+// Claims are the claims of a grant token. ClientID, Scope, Grant and Actor say in the words of RFC
+// 9068 what the others say; tokens of older grants may lack them.
 type Claims struct {
 	// Issuer is the service's public base URL.
 	Issuer string `json:"iss"`
@@ -217,16 +226,17 @@ type ActingAgent struct {
 	Before *ActingAgent `json:"act,omitempty"`
 }
 
-// GrantVerification says whether a token's grant is in force: then with its claims, otherwise with the Reason:
-// revoked, expired, not_found, wrong_developer, wrong_audience or agent_suspended, which may end.
+// GrantVerification says whether a token's grant is in force: then with its claims, otherwise with
+// the Reason: revoked, expired, not_found, wrong_developer, wrong_audience or agent_suspended,
+// which may end.
 type GrantVerification struct {
 	Active bool    `json:"active"`
 	Claims *Claims `json:"claims,omitempty"`
 	Reason string  `json:"reason,omitempty"`
 }
 
-// Grant is a grant. Status is active, revoked or expired; DelegationDepth counts the delegations between it and
-// the principal's consent.
+// Grant is a grant. Status is active, revoked or expired; DelegationDepth counts the delegations
+// between it and the principal's consent.
 type Grant struct {
 	GrantID         string   `json:"grantId"`
 	AgentID         string   `json:"agentId"`
@@ -269,7 +279,8 @@ type Budget struct {
 	UpdatedAt       string `json:"updatedAt"`
 }
 
-// AllocateRequest is the budget that a grant gets: a decimal such as 12.50, at most four places; USD unless given.
+// AllocateRequest is the budget that a grant gets: a decimal such as 12.50, at most four places;
+// USD unless given.
 type AllocateRequest struct {
 	GrantID       string `json:"grantId"`
 	InitialBudget string `json:"initialBudget"`
@@ -323,7 +334,8 @@ type PrincipalSessionRequest struct {
 	ExpiresIn   string `json:"expiresIn,omitempty"`
 }
 
-// PrincipalSession is a session in which a principal sees and revokes their own grants, by token or on a page.
+// PrincipalSession is a session in which a principal sees and revokes their own grants, by token or
+// on a page.
 type PrincipalSession struct {
 	SessionID    string `json:"sessionId"`
 	SessionToken string `json:"sessionToken"`

@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	// keysMaxAge is how long fetched keys are believed: then a key that the service withdrew stops working.
+	// keysMaxAge is how long fetched keys are believed: then a key that the service withdrew stops
+	// working.
 	keysMaxAge = time.Hour
-	// unknownKeyPause is how often unknown keys may make it fetch: tokens with made-up keys cost the service nothing.
+	// unknownKeyPause is how often unknown keys may make it fetch: tokens with made-up keys cost the
+	// service nothing.
 	unknownKeyPause = 10 * time.Second
 	// leeway is how far the clocks of issuer and verifier may be apart.
 	leeway = 5 * time.Second
@@ -93,7 +95,8 @@ func (v *verifier) verify(ctx context.Context, token, audience string) (*Claims,
 	return claims, nil
 }
 
-// isGrantToken says whether a token of this type can be a grant token: an access token of RFC 9068, or one from before.
+// isGrantToken says whether a token of this type can be a grant token: an access token of RFC 9068,
+// or one from before.
 func isGrantToken(typ string) bool {
 	name := strings.TrimPrefix(typ, "application/")
 	return strings.EqualFold(name, "at+jwt") || strings.EqualFold(name, "JWT")

@@ -45,14 +45,20 @@ class Service:
         self.data_dir = data_dir
         self.options = options
         self.start()
-        made = httpx.post(f"{self.base}/v1/signup", json={"name": "Test", "mode": "sandbox"}).raise_for_status().json()
+        made = (
+            httpx.post(f"{self.base}/v1/signup", json={"name": "Test", "mode": "sandbox"})
+            .raise_for_status()
+            .json()
+        )
         self.key: str = made["apiKey"]
         self.agent: str = self.post("/v1/agents", {"name": "Agent"})["agentId"]
 
     def start(self) -> None:
         listen = f"127.0.0.1:{self.port}"
         command = [str(BINARY), "serve", "--listen", listen, "--data-dir", str(self.data_dir)]
-        self.process = subprocess.Popen([*command, "--log", "warn", "--metrics", "true", *self.options])
+        self.process = subprocess.Popen(
+            [*command, "--log", "warn", "--metrics", "true", *self.options]
+        )
 
         def ready() -> bool | None:
             assert self.process.poll() is None, "the service ended"
@@ -86,7 +92,11 @@ class Service:
 
     def log(self) -> list[dict[str, Any]]:
         headers = {"Authorization": f"Bearer {self.key}"}
-        page = httpx.get(f"{self.base}/v1/events?limit=1000", headers=headers).raise_for_status().json()
+        page = (
+            httpx.get(f"{self.base}/v1/events?limit=1000", headers=headers)
+            .raise_for_status()
+            .json()
+        )
         assert page["nextCursor"] is None
         events: list[dict[str, Any]] = page["events"]
         return events

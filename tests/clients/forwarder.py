@@ -23,7 +23,9 @@ class Child:
     """A process that tells its addresses in one line of JSON and ends with its standard input."""
 
     def __init__(self, *command: str | Path) -> None:
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         self.addresses: dict[str, Any] = json.loads(self.process.stdout.readline())
 
@@ -46,7 +48,9 @@ def serve(*arguments: str) -> Child:
 class Receiver:
     """A destination's options, and the ids of the events that have arrived there."""
 
-    def __init__(self, options: Options, received: Callable[[], list[str]], *, exactly_once: bool = False) -> None:
+    def __init__(
+        self, options: Options, received: Callable[[], list[str]], *, exactly_once: bool = False
+    ) -> None:
         self.options = options
         self.received = received
         self.exactly_once = exactly_once
@@ -64,7 +68,11 @@ class Strict:
             "datadog": {"type": "datadog", "url": url, "api_key": "dd-key"},
             "splunk": {"type": "splunk", "hec_url": url, "hec_token": "hec-token", "ack": True},
             "splunk_without_ack": {"type": "splunk", "hec_url": url, "hec_token": "hec-token"},
-            "webhook": {"type": "webhook", "url": f"{url}/hook", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+            "webhook": {
+                "type": "webhook",
+                "url": f"{url}/hook",
+                "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            },
             "insert_all": {
                 "type": "bigquery",
                 "method": "insert_all",
@@ -82,13 +90,17 @@ class Strict:
         return ids
 
     def fail(self, name: str, faults: list[Any]) -> None:
-        httpx.post(f"{self.child.addresses[name]['control']}/faults", json=faults).raise_for_status()
+        httpx.post(
+            f"{self.child.addresses[name]['control']}/faults", json=faults
+        ).raise_for_status()
 
     def mend(self, name: str) -> None:
         httpx.delete(f"{self.child.addresses[name]['control']}/faults").raise_for_status()
 
     def rotate(self, name: str, credential: str) -> None:
-        httpx.post(f"{self.child.addresses[name]['control']}/credential", content=credential).raise_for_status()
+        httpx.post(
+            f"{self.child.addresses[name]['control']}/credential", content=credential
+        ).raise_for_status()
 
 
 def file(path: Path) -> Receiver:
@@ -108,7 +120,9 @@ def bucket(server: Child, name: str) -> Receiver:
         lines = [gzip.decompress(path.read_bytes()) for path in sorted(root.rglob("*.ndjson.gz"))]
         return [json.loads(line)["id"] for line in b"".join(lines).splitlines()]
 
-    keys = {key: server.addresses[key] for key in ("endpoint", "access_key_id", "secret_access_key")}
+    keys = {
+        key: server.addresses[key] for key in ("endpoint", "access_key_id", "secret_access_key")
+    }
     options = {"type": "s3", "bucket": name, "prefix": "audit", "region": "us-east-1", **keys}
     return Receiver(options, received, exactly_once=True)
 
@@ -146,7 +160,11 @@ def topic(server: Child, name: str, **options: Any) -> Receiver:
     brokers = server.addresses["brokers"]
 
     def received() -> list[str]:
-        settings = {"bootstrap.servers": brokers, "group.id": "reader", "isolation.level": "read_committed"}
+        settings = {
+            "bootstrap.servers": brokers,
+            "group.id": "reader",
+            "isolation.level": "read_committed",
+        }
         consumer = Consumer({**settings, "enable.auto.commit": False, "enable.partition.eof": True})
         consumer.assign([TopicPartition(name, 0, 0)])
         ids = []
@@ -166,7 +184,9 @@ def topic(server: Child, name: str, **options: Any) -> Receiver:
 class Forwarder:
     """`grantex forward` with a configuration file of its own."""
 
-    def __init__(self, folder: Path, service: Service, destinations: dict[str, Options], **top: Any) -> None:
+    def __init__(
+        self, folder: Path, service: Service, destinations: dict[str, Options], **top: Any
+    ) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.config = folder / "forward.toml"

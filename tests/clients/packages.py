@@ -78,7 +78,13 @@ def typescript(project: Path) -> None:
     shell("npm", "pack", "--pack-destination", project, cwd=sdk)
     tarball = next(project.glob("*.tgz"))
     (project / "package.json").write_text('{"private": true, "type": "module"}')
-    versions = ["typescript@5.9.3", "@types/node@18.19.130", "node@18.20.8", "deno@2.9.6", "bun@1.4.5"]
+    versions = [
+        "typescript@5.9.3",
+        "@types/node@18.19.130",
+        "node@18.20.8",
+        "deno@2.9.6",
+        "bun@1.4.5",
+    ]
     shell("npm", "install", "--no-audit", "--no-fund", tarball, *versions, cwd=project)
     for snippet in (SNIPPETS / "typescript").glob("*.ts"):
         text = snippet.read_text()
@@ -94,7 +100,9 @@ def typescript(project: Path) -> None:
 
 
 def destinations_node(project: Path) -> None:
-    """The tarball with this platform's binary in an empty project; the guide's programs for `import` and `require`."""
+    """The tarball with this platform's binary in an empty project; the guide's programs for
+    `import` and `require`.
+    """
     sdk = ROOT / "sdk" / "destinations-node"
     if not (sdk / "node_modules").exists():
         shell("npm", "ci", "--no-audit", "--no-fund", cwd=sdk)
@@ -103,11 +111,21 @@ def destinations_node(project: Path) -> None:
     shell("npm", "pack", "--pack-destination", project, cwd=sdk)
     (project / "package.json").write_text('{"private": true, "type": "module"}')
     versions = ["typescript@5.9.3", "@types/node@18.19.130", "node@18.20.8"]
-    shell("npm", "install", "--no-audit", "--no-fund", next(project.glob("*.tgz")), *versions, cwd=project)
+    shell(
+        "npm",
+        "install",
+        "--no-audit",
+        "--no-fund",
+        next(project.glob("*.tgz")),
+        *versions,
+        cwd=project,
+    )
     guide = SNIPPETS / "destinations"
     basic = (guide / "basic.ts").read_text()
     # Where the guide has it: before the start, which ends with the process.
-    basic = basic.replace("// Start streaming", (guide / "shutdown.ts").read_text() + "// Start streaming")
+    basic = basic.replace(
+        "// Start streaming", (guide / "shutdown.ts").read_text() + "// Start streaming"
+    )
     (project / "basic.ts").write_text(basic)
     required = basic.replace("await source.start()", "source.start()")
     (project / "basic.cts").write_text(required)
@@ -128,7 +146,8 @@ await source.start();
     (project / "custom.ts").write_text(head + custom + tail)
     options = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node"]
     shutil.copy(guide / "custom.ts", project / "unchanged.ts")
-    # The binary as a platform's package has it, for where the main package's own is another platform's.
+    # The binary as a platform's package has it, for where the main package's own is another
+    # platform's.
     (sdk / "artifacts").mkdir(exist_ok=True)
     shutil.copy(next(sdk.glob("*.node")), sdk / "artifacts")
     shell("node", "scripts/platforms.mjs", project / "platforms", cwd=sdk)
@@ -140,18 +159,35 @@ await source.start();
 def python(project: Path) -> None:
     """The wheel in an environment of its own; the examples type-checked against it."""
     sdk = ROOT / "sdk" / "python"
-    shell(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", project, sdk, cwd=project)
+    shell(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "-w",
+        project,
+        sdk,
+        cwd=project,
+    )
     shell(sys.executable, "-m", "venv", "venv", cwd=project)
     shell("venv/bin/pip", "install", "--quiet", next(project.glob("*.whl")), cwd=project)
-    for name, text in ((path.name, path.read_text()) for path in (SNIPPETS / "python").glob("*.py")):
+    for name, text in (
+        (path.name, path.read_text()) for path in (SNIPPETS / "python").glob("*.py")
+    ):
         text = text.replace("gx_live_...", os.environ["GRANTEX_DOCUMENT_KEY"])
         if name != "monitor.py":
             # The document's `async with` stands where only a shell for asyncio takes it.
             head, body = text.split("\n\n", 1)
             lines = [f"    {line}".rstrip() for line in body.splitlines()]
-            text = "\n".join(["import asyncio", head, "async def main():", *lines, "asyncio.run(main())"])
+            text = "\n".join(
+                ["import asyncio", head, "async def main():", *lines, "asyncio.run(main())"]
+            )
         (project / name).write_text(text)
-    subscribed = (project / "subscribe.py").read_text().replace("unsubscribe()", "await asyncio.sleep(3600)")
+    subscribed = (
+        (project / "subscribe.py").read_text().replace("unsubscribe()", "await asyncio.sleep(3600)")
+    )
     (project / "subscribed.py").write_text(subscribed)
     readme = blocks(sdk / "README.md", "python", "Streams")
     (project / "monitor_with_cursor.py").write_text(readme[-1])
@@ -159,7 +195,15 @@ def python(project: Path) -> None:
         (project / f"{name}.py").write_text(text)
     for example in ("follow.py", "follow_sync.py"):
         shutil.copy(sdk / "examples" / example, project)
-        check = [sys.executable, "-m", "mypy", "--strict", "--python-executable", "venv/bin/python", example]
+        check = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--python-executable",
+            "venv/bin/python",
+            example,
+        ]
         shell(*check, cwd=project)
 
 
@@ -169,7 +213,16 @@ def go(project: Path) -> None:
     ignored = shutil.ignore_patterns("*_test.go", "testdata", "examples")
     shutil.copytree(ROOT / "sdk" / "go", sdk, ignore=ignored)
     shell("go", "mod", "init", "example.com/empty", cwd=project)
-    shell("go", "mod", "edit", "-require", "grantex.dev/go@v0.1.0", "-replace", "grantex.dev/go=./sdk", cwd=project)
+    shell(
+        "go",
+        "mod",
+        "edit",
+        "-require",
+        "grantex.dev/go@v0.1.0",
+        "-replace",
+        "grantex.dev/go=./sdk",
+        cwd=project,
+    )
     shutil.copytree(ROOT / "sdk" / "go" / "examples" / "follow", project / "follow")
     for name in ("stream", "subscribe"):
         folder = project / name
@@ -188,7 +241,16 @@ def go(project: Path) -> None:
 
 def rust(project: Path) -> None:
     """The packed crates as dependencies of an empty crate."""
-    packing = ["package", "--quiet", "--allow-dirty", "--no-verify", "-p", "grantex-types", "-p", "grantex"]
+    packing = [
+        "package",
+        "--quiet",
+        "--allow-dirty",
+        "--no-verify",
+        "-p",
+        "grantex-types",
+        "-p",
+        "grantex",
+    ]
     shell("cargo", *packing, cwd=ROOT)
     patches = []
     for crate in ("grantex-types", "grantex"):
@@ -231,6 +293,9 @@ def followers(folder: Path) -> dict[str, Sequence[str | Path]]:
         "typescript, Deno": [runtimes / "deno", "run", "--allow-all", "--quiet", script],
         "typescript, Bun": [runtimes / "bun", script],
         "python": [folder / "python" / "venv" / "bin" / "python", folder / "python" / "follow.py"],
-        "python, sync": [folder / "python" / "venv" / "bin" / "python", folder / "python" / "follow_sync.py"],
+        "python, sync": [
+            folder / "python" / "venv" / "bin" / "python",
+            folder / "python" / "follow_sync.py",
+        ],
         "go": [folder / "go" / "bin" / "follow"],
     }

@@ -27,7 +27,9 @@ def document(service: Service) -> str:
 
 def test_it_is_valid(service: Service) -> None:
     command = ["node", "--input-type=module", "--eval", VALIDATE]
-    done = subprocess.run(command, input=document(service), capture_output=True, text=True, cwd=HERE, check=True)
+    done = subprocess.run(
+        command, input=document(service), capture_output=True, text=True, cwd=HERE, check=True
+    )
     assert json.loads(done.stdout) == []
 
 

@@ -25,8 +25,8 @@ const report = (what) => { reports = reports.then(() => send(what)); };
 const source = new EventSource(%s);
 source.onopen = () => report({ state: 'open' });
 source.onerror = () => report({ state: 'error', readyState: source.readyState });
-source.onmessage = (message) => report({ id: message.lastEventId, event: JSON.parse(message.data) });
-</script>"""
+source.onmessage = (message) => report({ id: message.lastEventId, event: JSON.parse(message.data)
+}); </script>"""
 
 
 class Site:
@@ -44,7 +44,9 @@ class Site:
                 script = self.path.removeprefix("/sdk/")
                 body = site.page if script == self.path else (site.scripts / script).read_bytes()
                 self.send_response(200)
-                self.send_header("Content-Type", "text/html" if script == self.path else "text/javascript")
+                self.send_header(
+                    "Content-Type", "text/html" if script == self.path else "text/javascript"
+                )
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -74,7 +76,9 @@ class Site:
         return sum(report.get("state") == state for report in self.reports)
 
 
-def test_event_source_resumes_after_the_service_was_killed(start: Callable[..., Service], tmp_path: Path) -> None:
+def test_event_source_resumes_after_the_service_was_killed(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
     site = Site()
     service = start("--cors-origins", site.origin)
     service.grant()

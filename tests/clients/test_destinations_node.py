@@ -1,4 +1,6 @@
-"""`@grantex/destinations` as its users get it: packed, in an empty project, from a real service to real receivers."""
+"""`@grantex/destinations` as its users get it: packed, in an empty project, from a real service to
+real receivers.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,12 @@ class Program:
         with self.log.open("ab") as log:
             environment = {**os.environ, **self.variables}
             self.process = subprocess.Popen(
-                self.command, cwd=self.project, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                self.command,
+                cwd=self.project,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
 
     def kill(self) -> None:
@@ -83,14 +90,21 @@ NODES = {"this": "node", "the oldest": "node_modules/.bin/node"}
 @pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("file", ["basic.js", "basic.cjs"])
 def test_the_guides_program(
-    node: str, file: str, project: Path, strict: Strict, service: Service, program: Callable[..., Program]
+    node: str,
+    file: str,
+    project: Path,
+    strict: Strict,
+    service: Service,
+    program: Callable[..., Program],
 ) -> None:
     datadog, splunk = (strict.receiver(name) for name in ("datadog", "splunk_without_ack"))
     source = (project / file).read_text()
     source = source.replace("https://api.grantex.dev", service.base)
     source = source.replace("https://splunk.example.com:8088", splunk.options["hec_url"])
     # Only Datadog's base is not in the guide's text.
-    source, replaced = re.subn(r"(apiKey: process\.env\.DD_API_KEY)", rf"url: '{datadog.options['url']}', \1", source)
+    source, replaced = re.subn(
+        r"(apiKey: process\.env\.DD_API_KEY)", rf"url: '{datadog.options['url']}', \1", source
+    )
     assert replaced == 1
     running = project / f"running-{file}"
     running.write_text(source)
@@ -113,13 +127,17 @@ def test_the_guides_program(
         assert receiver.received() == expected
     warnings = guide.log.read_text().splitlines()
     assert len(warnings) == 1 and "no state folder" in warnings[0]
-    assert {path.name for path in project.iterdir() if path.stat().st_mtime > running.stat().st_mtime} <= {running.name}
+    assert {
+        path.name for path in project.iterdir() if path.stat().st_mtime > running.stat().st_mtime
+    } <= {running.name}
 
 
 def test_the_guides_own_destination(
     project: Path, service: Service, program: Callable[..., Program], tmp_path: Path
 ) -> None:
-    custom = program("node", "custom.js", GRANTEX_API_KEY=service.key, GRANTEX_BASE_URL=service.base)
+    custom = program(
+        "node", "custom.js", GRANTEX_API_KEY=service.key, GRANTEX_BASE_URL=service.base
+    )
     custom.start()
     until("it is connected", lambda: service.open_streams("sse") or None)
     service.grant()
@@ -130,19 +148,24 @@ def test_the_guides_own_destination(
 
 def test_the_binary_may_come_with_its_platforms_package(project: Path, tmp_path: Path) -> None:
     installed = tmp_path / "node_modules" / "@grantex"
-    shutil.copytree(project / "node_modules" / "@grantex" / "destinations", installed / "destinations")
-    binary = next((installed / "destinations").glob("*.node"))
-    program = (
-        "new (require('@grantex/destinations').EventSource)({}).start().catch((e) => console.log(e.code, e.message))"
+    shutil.copytree(
+        project / "node_modules" / "@grantex" / "destinations", installed / "destinations"
     )
+    binary = next((installed / "destinations").glob("*.node"))
+    program = "new (require('@grantex/destinations').EventSource)({}).start().catch((e) => console.log(e.code, e.message))"
 
     def told() -> str:
-        done = subprocess.run(["node", "-e", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["node", "-e", program], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
         return done.stdout
 
     assert "invalid_config" in told()
     binary.unlink()
-    assert re.match(r"no_binary there is no binary of @grantex/destinations for [a-z0-9-]+: none is installed", told())
+    assert re.match(
+        r"no_binary there is no binary of @grantex/destinations for [a-z0-9-]+: none is installed",
+        told(),
+    )
     (package,) = (project / "platforms").iterdir()
     name = json.loads((package / "package.json").read_text())["name"]
     shutil.copytree(package, tmp_path / "node_modules" / name)
@@ -154,7 +177,10 @@ def test_the_binary_may_come_with_its_platforms_package(project: Path, tmp_path:
 
 
 def camel_case(options: dict[str, Any]) -> dict[str, Any]:
-    return {re.sub(r"_(\w)", lambda match: match[1].upper(), key): value for key, value in options.items()}
+    return {
+        re.sub(r"_(\w)", lambda match: match[1].upper(), key): value
+        for key, value in options.items()
+    }
 
 
 CLASSES = {
@@ -174,7 +200,12 @@ def node_program(
     options = camel_case(receiver.options)
     kind = options.pop("type", None)
     destination = {"class": CLASSES[kind], "options": options} if kind else options
-    source = {"url": service.base, "apiKey": service.key, "since": "2026-01-01T00:00:00Z", "stateDir": str(state)}
+    source = {
+        "url": service.base,
+        "apiKey": service.key,
+        "since": "2026-01-01T00:00:00Z",
+        "stateDir": str(state),
+    }
     delivery = {"batchSize": 5, "flushIntervalMs": 20, "retryBaseMs": 20, "retryCapMs": 400}
     all_options = {"source": source, "destination": destination, "delivery": delivery}
     (project / "program.cjs").write_text((HERE / "node_program.cjs").read_text())
@@ -190,7 +221,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, Child]]:
 
 
 def test_to_real_servers(
-    server: tuple[str, Child], project: Path, service: Service, program: Callable[..., Program], tmp_path: Path
+    server: tuple[str, Child],
+    project: Path,
+    service: Service,
+    program: Callable[..., Program],
+    tmp_path: Path,
 ) -> None:
     name, child = server
     make = {"s3": forwarder.bucket, "bigquery": forwarder.table, "kafka": forwarder.topic}[name]

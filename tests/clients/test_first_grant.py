@@ -1,4 +1,6 @@
-"""The programs of "Your first grant", run as they stand in the document, and the principal's part in them."""
+"""The programs of "Your first grant", run as they stand in the document, and the principal's part
+in them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ READMES = {
     "go": "sdk/go/README.md",
     "rust": "crates/grantex/README.md",
 }
-LIFECYCLE = ["grant.created", "token.issued", "budget.threshold", "budget.threshold", "grant.revoked"]
+LIFECYCLE = [
+    "grant.created",
+    "token.issued",
+    "budget.threshold",
+    "budget.threshold",
+    "grant.revoked",
+]
 
 
 def command(language: str, name: str, projects: Path, folder: Path) -> list[str]:
@@ -32,14 +40,22 @@ def command(language: str, name: str, projects: Path, folder: Path) -> list[str]
         return ["bash", str(script)]
     return {
         "ts": ["node", str(projects / "typescript" / f"{name}.js")],
-        "python": [str(projects / "python" / "venv" / "bin" / "python"), str(projects / "python" / f"{name}.py")],
+        "python": [
+            str(projects / "python" / "venv" / "bin" / "python"),
+            str(projects / "python" / f"{name}.py"),
+        ],
         "go": [str(projects / "go" / "bin" / name)],
         "rust": [str(packages.ROOT / "target" / "debug" / f"first_grant_{name}")],
     }[language]
 
 
 def environment(service: Service, key: str) -> dict[str, str]:
-    return {**os.environ, "GRANTEX_BASE_URL": service.base, "GRANTEX_API_KEY": key, "PYTHONUNBUFFERED": "1"}
+    return {
+        **os.environ,
+        "GRANTEX_BASE_URL": service.base,
+        "GRANTEX_API_KEY": key,
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -60,23 +76,32 @@ def test_in_a_sandbox(language: str, service: Service, projects: Path, tmp_path:
 @pytest.mark.parametrize("language", READMES)
 def test_the_readme_shows_the_same_program(language: str) -> None:
     readme = packages.ROOT / READMES[language]
-    assert packages.first_grant(language)["sandbox"] in packages.blocks(readme, language, "The lifecycle")
+    assert packages.first_grant(language)["sandbox"] in packages.blocks(
+        readme, language, "The lifecycle"
+    )
 
 
 def test_the_root_readme_drives_the_same_lifecycle(service: Service) -> None:
     (program,) = packages.blocks(packages.ROOT / "README.md", "sh", "Drive the lifecycle")
     done = subprocess.run(
-        ["bash", "-ec", program], env=environment(service, service.key), capture_output=True, text=True
+        ["bash", "-ec", program],
+        env=environment(service, service.key),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert [event["type"] for event in service.log()] == LIFECYCLE
 
 
 class Asking:
-    """A program that asks a principal for consent and waits for the address that the browser was sent to."""
+    """A program that asks a principal for consent and waits for the address that the browser was
+    sent to.
+    """
 
     def __init__(self, command: list[str], service: Service, output: Path) -> None:
-        made = httpx.post(f"{service.base}/v1/signup", json={"name": "Acme"}).raise_for_status().json()
+        made = (
+            httpx.post(f"{service.base}/v1/signup", json={"name": "Acme"}).raise_for_status().json()
+        )
         self.key: str = made["apiKey"]
         assert made["mode"] == "live" and self.key.startswith("gx_live_")
         self.base = service.base
@@ -119,7 +144,9 @@ class Asking:
 
     def grants(self) -> list[dict[str, str]]:
         headers = {"Authorization": f"Bearer {self.key}"}
-        grants: list[dict[str, str]] = httpx.get(f"{self.base}/v1/grants", headers=headers).json()["grants"]
+        grants: list[dict[str, str]] = httpx.get(f"{self.base}/v1/grants", headers=headers).json()[
+            "grants"
+        ]
         return grants
 
 
@@ -128,14 +155,18 @@ def test_live_with_pkce(language: str, service: Service, projects: Path, tmp_pat
     asking = Asking(command(language, "live", projects, tmp_path), service, tmp_path / "output")
     # A session needs an active grant of its principal.
     headers = {"Authorization": f"Bearer {asking.key}"}
-    early = httpx.post(f"{service.base}/v1/principal-sessions", json={"principalId": "user-123"}, headers=headers)
+    early = httpx.post(
+        f"{service.base}/v1/principal-sessions", json={"principalId": "user-123"}, headers=headers
+    )
     assert (early.status_code, early.json()["code"]) == (404, "NOT_FOUND")
 
     address = asking.decide("approve")
     parameters = parse_qs(urlsplit(address).query)
     metadata = httpx.get(f"{service.base}/.well-known/oauth-authorization-server").json()
     assert address.startswith("https://app.example/callback?")
-    assert parameters.keys() == {"code", "state", "iss"} and parameters["code"][0].startswith("gxc_")
+    assert parameters.keys() == {"code", "state", "iss"} and parameters["code"][0].startswith(
+        "gxc_"
+    )
     assert parameters["iss"] == [metadata["issuer"]]
 
     assert asking.paste(address) == 0, asking.output.read_text()
@@ -149,18 +180,24 @@ def test_live_with_pkce(language: str, service: Service, projects: Path, tmp_pat
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_live_request_that_is_denied(language: str, service: Service, projects: Path, tmp_path: Path) -> None:
+def test_a_live_request_that_is_denied(
+    language: str, service: Service, projects: Path, tmp_path: Path
+) -> None:
     asking = Asking(command(language, "live", projects, tmp_path), service, tmp_path / "output")
     address = asking.decide("deny")
     parameters = parse_qs(urlsplit(address).query)
-    assert parameters.keys() == {"error", "state", "iss"} and parameters["error"] == ["access_denied"]
+    assert parameters.keys() == {"error", "state", "iss"} and parameters["error"] == [
+        "access_denied"
+    ]
     assert asking.paste(address) != 0
     assert "access_denied" in asking.output.read_text()
     assert asking.grants() == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_an_answer_to_another_request(language: str, service: Service, projects: Path, tmp_path: Path) -> None:
+def test_an_answer_to_another_request(
+    language: str, service: Service, projects: Path, tmp_path: Path
+) -> None:
     asking = Asking(command(language, "live", projects, tmp_path), service, tmp_path / "output")
     address = re.sub("state=[^&]+", "state=another", asking.decide("approve"))
     assert asking.paste(address) != 0

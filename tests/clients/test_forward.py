@@ -118,7 +118,11 @@ def log_ids(service: Service) -> list[str]:
     after = ""
     while True:
         headers = {"Authorization": f"Bearer {service.key}"}
-        page = httpx.get(f"{service.base}/v1/events?limit=1000{after}", headers=headers).raise_for_status().json()
+        page = (
+            httpx.get(f"{service.base}/v1/events?limit=1000{after}", headers=headers)
+            .raise_for_status()
+            .json()
+        )
         ids += [event["id"] for event in page["events"]]
         if page["nextCursor"] is None:
             return ids
@@ -127,7 +131,11 @@ def log_ids(service: Service) -> list[str]:
 
 @pytest.mark.parametrize("kind", RECEIVERS)
 def test_killed_at_any_moment_it_loses_nothing(
-    kind: str, request: pytest.FixtureRequest, service: Service, forward: Callable[..., Forwarder], tmp_path: Path
+    kind: str,
+    request: pytest.FixtureRequest,
+    service: Service,
+    forward: Callable[..., Forwarder],
+    tmp_path: Path,
 ) -> None:
     receiver = RECEIVERS[kind](request, tmp_path)
     daemon = forward({kind: {**receiver.options, "batch_size": 5, "flush_interval_ms": 20}})
@@ -203,7 +211,9 @@ def test_a_poison_event_is_a_dead_letter_and_no_more(
     service.post("/v1/token", {"agentId": service.agent, "code": code})
     for _ in range(5):
         service.grant()
-    poison = [event["id"] for event in service.log() if event["data"].get("principalId") == "POISON"]
+    poison = [
+        event["id"] for event in service.log() if event["data"].get("principalId") == "POISON"
+    ]
     expected = [id for id in log_ids(service) if id not in poison]
     daemon = forward({kind: {**receiver.options, "batch_size": 20}})
     daemon.start()
@@ -227,11 +237,15 @@ def test_a_poison_event_is_a_dead_letter_and_no_more(
 def test_an_outage_costs_no_memory_and_no_other_destination(
     strict: Strict, service: Service, forward: Callable[..., Forwarder], tmp_path: Path
 ) -> None:
-    """An hour of outage, as far as the forwarder can tell: thousands of failed tries and of events to catch up."""
+    """An hour of outage, as far as the forwarder can tell: thousands of failed tries and of events
+    to catch up.
+    """
     well = forwarder.file(tmp_path / "well.ndjson")
     down = strict.receiver("webhook")
     strict.fail("webhook", [{"status": 503}] * 50_000)
-    daemon = forward({"well": well.options, "down": {**down.options, "retry_base_ms": 1, "retry_cap_ms": 2}})
+    daemon = forward(
+        {"well": well.options, "down": {**down.options, "retry_base_ms": 1, "retry_cap_ms": 2}}
+    )
     daemon.start()
     for _ in range(100):
         service.grant()
@@ -284,7 +298,9 @@ def test_credentials_are_rotated_while_it_runs(
     assert "dd-key" not in daemon.log.read_text() and service.key not in daemon.log.read_text()
 
 
-def test_the_service_may_die(service: Service, forward: Callable[..., Forwarder], tmp_path: Path) -> None:
+def test_the_service_may_die(
+    service: Service, forward: Callable[..., Forwarder], tmp_path: Path
+) -> None:
     receiver = forwarder.file(tmp_path / "events.ndjson")
     daemon = forward({"audit": receiver.options})
     daemon.start()
@@ -297,7 +313,9 @@ def test_the_service_may_die(service: Service, forward: Callable[..., Forwarder]
     assert daemon.stop() == 0
 
 
-def test_a_full_disk_loses_nothing(service: Service, forward: Callable[..., Forwarder], tmp_path: Path) -> None:
+def test_a_full_disk_loses_nothing(
+    service: Service, forward: Callable[..., Forwarder], tmp_path: Path
+) -> None:
     """A limit on file sizes fails a write as a full disk does."""
     receiver = forwarder.file(tmp_path / "events.ndjson")
     daemon = forward({"audit": {**receiver.options, "batch_size": 50}})
@@ -322,7 +340,12 @@ def test_check_tells_what_is_wrong_and_how_to_mend_it(
     done = daemon.run("check")
     assert done.returncode == 0, done
     assert "hec-token" not in done.stdout
-    daemon.write({"siem": {**splunk, "hec_token": "wrong"}, "nowhere": {"type": "file", "path": "/nowhere/a"}})
+    daemon.write(
+        {
+            "siem": {**splunk, "hec_token": "wrong"},
+            "nowhere": {"type": "file", "path": "/nowhere/a"},
+        }
+    )
     done = daemon.run("check", "--json")
     rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1 and "2 checks failed" in done.stderr
@@ -331,7 +354,9 @@ def test_check_tells_what_is_wrong_and_how_to_mend_it(
     assert "/nowhere/a" in rows["nowhere"]["message"]
     daemon.write({"siem": {**splunk, "hec_tokn": "x"}})
     mistake = daemon.run("check").stderr
-    assert "forward.toml, line " in mistake and ": hec_tokn: " in mistake and "`hec_token`" in mistake
+    assert (
+        "forward.toml, line " in mistake and ": hec_tokn: " in mistake and "`hec_token`" in mistake
+    )
 
 
 def test_health_metrics_and_a_second_forwarder(
@@ -350,13 +375,18 @@ def test_health_metrics_and_a_second_forwarder(
     base = f"http://{until('it listens', address)}"
     assert httpx.get(f"{base}/healthz").text == "ok\n"
     assert httpx.get(f"{base}/readyz").json()["ready"] is True
-    assert 'grantex_forward_events_delivered_total{destination="audit"} 2' in httpx.get(f"{base}/metrics").text
+    assert (
+        'grantex_forward_events_delivered_total{destination="audit"} 2'
+        in httpx.get(f"{base}/metrics").text
+    )
     second = daemon.run()
     assert second.returncode == 1 and "in use by another forwarder" in second.stderr
     assert daemon.stop() == 0
 
 
-def test_a_refused_key_ends_it_with_words(service: Service, forward: Callable[..., Forwarder], tmp_path: Path) -> None:
+def test_a_refused_key_ends_it_with_words(
+    service: Service, forward: Callable[..., Forwarder], tmp_path: Path
+) -> None:
     receiver = forwarder.file(tmp_path / "events.ndjson")
     daemon = forward({"audit": receiver.options}, api_key="gx_test_" + "x" * 43)
     done = daemon.run()
@@ -368,14 +398,18 @@ def test_standard_output(service: Service, forward: Callable[..., Forwarder]) ->
     for _ in range(3):
         service.grant()
     command = [str(BINARY), "forward", "--config", str(daemon.config)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(6)]
     process.terminate()
     assert [json.loads(line) for line in lines] == service.log() and process.wait(timeout=60) == 0
 
 
-def test_a_lost_position_is_told_and_can_be_passed_over(start: Callable[..., Service], tmp_path: Path) -> None:
+def test_a_lost_position_is_told_and_can_be_passed_over(
+    start: Callable[..., Service], tmp_path: Path
+) -> None:
     service = start("--retention-count", "10")
     for _ in range(3):
         service.grant()
@@ -393,7 +427,10 @@ def test_a_lost_position_is_told_and_can_be_passed_over(start: Callable[..., Ser
     until("the log is trimmed", lambda: len(log_ids(service)) <= 10 or None)
 
     stopped = daemon.run("--log-format", "json")
-    assert stopped.returncode == 1 and "events are gone before they could be delivered" in stopped.stderr
+    assert (
+        stopped.returncode == 1
+        and "events are gone before they could be delivered" in stopped.stderr
+    )
     assert daemon.status()["audit"]["state"] == "failed"
     daemon.write({"audit": {**receiver.options, "on_lost_position": "continue"}})
     daemon.start()
@@ -411,7 +448,9 @@ def test_the_readme_example(service: Service, tmp_path: Path) -> None:
     (tmp_path / "forward.toml").write_text(found[1])
     environment = {**os.environ, "GRANTEX_BASE_URL": service.base, "GRANTEX_API_KEY": service.key}
     service.grant()
-    process = subprocess.Popen([str(BINARY), "forward"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [str(BINARY), "forward"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+    )
     receiver = forwarder.file(tmp_path / "audit.ndjson")
     until("events arrive", all_arrived(receiver, log_ids(service)))
     process.terminate()

@@ -1,4 +1,6 @@
-"""`format = "ocsf"`: every event of every type is valid by the schema's own rules, in each version that we name."""
+"""`format = "ocsf"`: every event of every type is valid by the schema's own rules, in each version
+that we name.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("GRANTEX_BINARY", ROOT / "target" / "debug" / "grantex"))
 ULID = "01JNXJ5QH2M8Z4T6V7W9X0Y1ZA"
 GRANT = {"grantId": f"grnt_{ULID}"}
-CREATED = {"agentId": f"ag_{ULID}", "principalId": "user-1", "scopes": ["calendar:read", "mail:send"]}
+CREATED = {
+    "agentId": f"ag_{ULID}",
+    "principalId": "user-1",
+    "scopes": ["calendar:read", "mail:send"],
+}
 EVENTS: list[tuple[str, dict[str, Any]]] = [
     ("grant.created", {**GRANT, **CREATED}),
     ("token.issued", {**GRANT, "tokenId": f"tok_{ULID}", "method": "exchange"}),
@@ -44,14 +50,22 @@ def base() -> Iterator[str]:
         def do_GET(self) -> None:
             self.send_response(200)
             is_stream = self.path.startswith("/v1/events/stream")
-            self.send_header("content-type", "text/event-stream" if is_stream else "application/json")
+            self.send_header(
+                "content-type", "text/event-stream" if is_stream else "application/json"
+            )
             self.end_headers()
             if not is_stream:
                 me = {"developerId": f"dev_{ULID}", "name": "n", "email": None, "mode": "live"}
-                self.wfile.write(json.dumps({**me, "createdAt": "2026-03-01T12:00:00.000Z"}).encode())
+                self.wfile.write(
+                    json.dumps({**me, "createdAt": "2026-03-01T12:00:00.000Z"}).encode()
+                )
                 return
             for number, (kind, data) in enumerate(EVENTS, 1):
-                event = {"id": f"evt_{number:026}", "type": kind, "createdAt": "2026-03-01T12:00:00.250Z"}
+                event = {
+                    "id": f"evt_{number:026}",
+                    "type": kind,
+                    "createdAt": "2026-03-01T12:00:00.250Z",
+                }
                 line = json.dumps({**event, "data": data}, separators=(",", ":"))
                 self.wfile.write(f"id: {event['id']}\ndata: {line}\n\n".encode())
             self.wfile.flush()
@@ -74,11 +88,15 @@ def test_every_event_is_valid(base: str, tmp_path: Path) -> None:
         '[[destination]]\nname = "out"\ntype = "file"\npath = "-"\nformat = "ocsf"\n'
     )
     command = [str(BINARY), "forward", "--config", str(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as forward:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as forward:
         assert forward.stdout is not None
         lines = [json.loads(next(forward.stdout)) for _ in EVENTS]
         forward.terminate()
-    kinds = [(line["metadata"]["event_code"], line["class_uid"], line["activity_id"]) for line in lines]
+    kinds = [
+        (line["metadata"]["event_code"], line["class_uid"], line["activity_id"]) for line in lines
+    ]
     assert kinds[:6] == [
         ("grant.created", 3005, 1),
         ("token.issued", 3004, 1),
@@ -91,5 +109,7 @@ def test_every_event_is_valid(base: str, tmp_path: Path) -> None:
         schemas = OcsfJsonSchemaEmbedded(get_ocsf_schema(version=version))
         for line in lines:
             schema = schemas.get_class_schema(schemas.lookup_class_name_from_uid(line["class_uid"]))
-            problems = [error.message for error in jsonschema_rs.validator_for(schema).iter_errors(line)]
+            problems = [
+                error.message for error in jsonschema_rs.validator_for(schema).iter_errors(line)
+            ]
             assert not problems, (version, line["metadata"]["event_code"], problems)

@@ -27,7 +27,15 @@ def fuzz(service: Service, bearer: str, *options: str) -> None:
 def test_every_operation(start: Callable[..., Service]) -> None:
     service = start("--rate-limit", "0")
     left_out = [option for path in LEFT_OUT for option in ("--exclude-path", path)]
-    fuzz(service, service.key, "--max-examples", "60", "--exclude-path-regex", OF_PRINCIPALS, *left_out)
+    fuzz(
+        service,
+        service.key,
+        "--max-examples",
+        "60",
+        "--exclude-path-regex",
+        OF_PRINCIPALS,
+        *left_out,
+    )
 
 
 def test_what_principals_call(start: Callable[..., Service]) -> None:

@@ -55,9 +55,17 @@ def test_they_read_on_over_a_kill_and_a_restart(service: Service, tmp_path: Path
             log = [event["id"] for event in service.log()]
 
             def look() -> bool | None:
-                return all(len(output.read_text().splitlines()) >= len(log) for output in outputs.values()) or None
+                return (
+                    all(
+                        len(output.read_text().splitlines()) >= len(log)
+                        for output in outputs.values()
+                    )
+                    or None
+                )
 
-            until(f"{len(log)} events in {[output.read_text() for output in outputs.values()]}", look)
+            until(
+                f"{len(log)} events in {[output.read_text() for output in outputs.values()]}", look
+            )
             for name, output in outputs.items():
                 assert output.read_text().splitlines() == log, name
 

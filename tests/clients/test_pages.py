@@ -21,7 +21,8 @@ PHONE = (390, 844)
 DESK = (1280, 800)
 SCHEMES = ("light", "dark")
 
-# Each text with too little contrast to what is behind it (WCAG 2.2, 1.4.3), and each control whose edge has (1.4.11).
+# Each text with too little contrast to what is behind it (WCAG 2.2, 1.4.3), and each control whose
+# edge has (1.4.11).
 UNREADABLE = """(() => {
   const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
   const light = (colour) => {
@@ -29,8 +30,8 @@ UNREADABLE = """(() => {
       .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
-  const behind = (element) => {
+  const contrast = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) +
+  0.05); const behind = (element) => {
     for (let at = element; at; at = at.parentElement) {
       const colour = getComputedStyle(at).backgroundColor;
       if ((parts(colour)[3] ?? 1) === 1) return colour;
@@ -52,7 +53,8 @@ UNREADABLE = """(() => {
   return bad;
 })()"""
 
-# What of the page is not in sight before anybody scrolls: what the principal decides on, and the decision.
+# What of the page is not in sight before anybody scrolls: what the principal decides on, and the
+# decision.
 OUT_OF_SIGHT = """(() => {
   const form = document.querySelector('form.decide');
   const top = form.getBoundingClientRect().top;
@@ -94,7 +96,11 @@ class Tab:
         width, height = size
         is_phone = width < 600
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=is_phone
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=is_phone,
         )
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
@@ -105,14 +111,18 @@ class Tab:
 
     def loaded(self) -> None:
         until(
-            "the page is there", lambda: self.evaluate("document.readyState === 'complete' && !!document.body") or None
+            "the page is there",
+            lambda: self.evaluate("document.readyState === 'complete' && !!document.body") or None,
         )
 
     def press(self, selector: str) -> None:
         """Clicks, and waits for the page that comes."""
         self.evaluate("window.isBefore = true")
         self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
-        until("the next page comes", lambda: self.evaluate("window.isBefore !== true && !!document.body") or None)
+        until(
+            "the next page comes",
+            lambda: self.evaluate("window.isBefore !== true && !!document.body") or None,
+        )
         self.loaded()
 
     def text(self) -> str:
@@ -120,7 +130,9 @@ class Tab:
         return text
 
     def check(self, name: str) -> None:
-        """Nothing on the page is hard to read or cut off, on a phone and at a desk, by day and by night."""
+        """Nothing on the page is hard to read or cut off, on a phone and at a desk, by day and by
+        night.
+        """
         for size in (PHONE, DESK):
             for scheme in SCHEMES:
                 self.look(size, scheme)
@@ -142,9 +154,13 @@ def chromium(profile: Path) -> Iterator[Tab]:
     try:
         port_file = profile / "DevToolsActivePort"
         port = until(
-            "the browser listens", lambda: port_file.read_text().split("\n")[0] if port_file.exists() else None
+            "the browser listens",
+            lambda: port_file.read_text().split("\n")[0] if port_file.exists() else None,
         )
-        tabs = until("the browser answers", lambda: httpx.get(f"http://127.0.0.1:{port}/json/list").json() or None)
+        tabs = until(
+            "the browser answers",
+            lambda: httpx.get(f"http://127.0.0.1:{port}/json/list").json() or None,
+        )
         url = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
         with connect(url, max_size=None) as socket:
             yield Tab(socket)
@@ -153,19 +169,31 @@ def chromium(profile: Path) -> Iterator[Tab]:
         browser.wait()
 
 
-def call(service: Service, key: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def call(
+    service: Service, key: str, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {key}"}
-    answer = httpx.request(method, f"{service.base}{path}", json=body, headers=headers).raise_for_status()
+    answer = httpx.request(
+        method, f"{service.base}{path}", json=body, headers=headers
+    ).raise_for_status()
     result: dict[str, Any] = answer.json()
     return result
 
 
 def test_a_consent_page_shows_all_that_is_decided_on(service: Service, tmp_path: Path) -> None:
-    made = httpx.post(f"{service.base}/v1/signup", json={"name": "Acme Travel"}).raise_for_status().json()
+    made = (
+        httpx.post(f"{service.base}/v1/signup", json={"name": "Acme Travel"})
+        .raise_for_status()
+        .json()
+    )
     key = made["apiKey"]
     scopes = ["https://www.example.com/auth/calendar.readonly", "travel:book", "payments"]
     names = [
-        {"scope": scopes[0], "name": "Read your calendar", "description": "Titles, times and places"},
+        {
+            "scope": scopes[0],
+            "name": "Read your calendar",
+            "description": "Titles, times and places",
+        },
         {"scope": "travel:book", "name": "Book flights and hotels"},
     ]
     call(service, key, "PUT", "/v1/scopes", {"scopes": names})
@@ -176,11 +204,23 @@ def test_a_consent_page_shows_all_that_is_decided_on(service: Service, tmp_path:
         "budget": {"initialBudget": "500", "currency": "EUR"},
     }  # fmt: skip
     with chromium(tmp_path / "profile") as tab:
-        link = call(service, key, "POST", "/v1/authorize", {**ask, "redirectUri": "https://travel.example/cb"})
+        link = call(
+            service,
+            key,
+            "POST",
+            "/v1/authorize",
+            {**ask, "redirectUri": "https://travel.example/cb"},
+        )
         tab.look(PHONE, "light")
         tab.open(link["consentUrl"])
         assert tab.evaluate(OUT_OF_SIGHT) == []
-        for text in ("Read your calendar", "Book flights", "500.00 EUR", "travel.example", "pass this access"):
+        for text in (
+            "Read your calendar",
+            "Book flights",
+            "500.00 EUR",
+            "travel.example",
+            "pass this access",
+        ):
             assert text in tab.text()
         tab.check("consent")
 
@@ -189,7 +229,9 @@ def test_a_consent_page_shows_all_that_is_decided_on(service: Service, tmp_path:
         long = call(service, key, "POST", "/v1/authorize", {**ask, "scopes": many})
         tab.look(PHONE, "light")
         tab.open(long["consentUrl"])
-        bottom = tab.evaluate("document.querySelector('button.stop').getBoundingClientRect().bottom")
+        bottom = tab.evaluate(
+            "document.querySelector('button.stop').getBoundingClientRect().bottom"
+        )
         assert bottom <= PHONE[1]
         tab.check("consent-long")
 
@@ -203,7 +245,9 @@ def test_a_consent_page_shows_all_that_is_decided_on(service: Service, tmp_path:
             tab.check(f"{decision}-again")
 
 
-def test_a_principal_sees_the_tree_and_is_asked_before_it_ends(service: Service, tmp_path: Path) -> None:
+def test_a_principal_sees_the_tree_and_is_asked_before_it_ends(
+    service: Service, tmp_path: Path
+) -> None:
     def agent(name: str) -> str:
         made: str = service.post("/v1/agents", {"name": name})["agentId"]
         return made
@@ -218,11 +262,16 @@ def test_a_principal_sees_the_tree_and_is_asked_before_it_ends(service: Service,
         return service.post("/v1/grants/delegate", ask)
 
     url = "https://www.example.com/auth/calendar.readonly"
-    names = [{"scope": url, "name": "Read your calendar"}, {"scope": "travel:book", "name": "Book trips"}]
+    names = [
+        {"scope": url, "name": "Read your calendar"},
+        {"scope": "travel:book", "name": "Book trips"},
+    ]
     call(service, service.key, "PUT", "/v1/scopes", {"scopes": names})
     travel, hotel, price = agent("Travel agent"), agent("Hotel finder"), agent("Price comparer")
     top = grant(travel, url, "travel:book")
-    service.post("/v1/budget/allocate", {"grantId": top["grantId"], "initialBudget": 500, "currency": "EUR"})
+    service.post(
+        "/v1/budget/allocate", {"grantId": top["grantId"], "initialBudget": 500, "currency": "EUR"}
+    )
     service.post("/v1/budget/debit", {"grantId": top["grantId"], "amount": "122.5"})
     below = pass_on(top, hotel, "travel:book")
     pass_on(below, price, "travel:book")
@@ -230,7 +279,11 @@ def test_a_principal_sees_the_tree_and_is_asked_before_it_ends(service: Service,
     service.revoke(grant(hotel, "travel:book")["grantId"])
     grant(agent("Newsletter reader"), "mail:read")
     with chromium(tmp_path / "profile") as tab:
-        tab.open(service.post("/v1/principal-sessions", {"principalId": "ada@example.com"})["dashboardUrl"])
+        tab.open(
+            service.post("/v1/principal-sessions", {"principalId": "ada@example.com"})[
+                "dashboardUrl"
+            ]
+        )
         assert "122.50 EUR used of 500.00 EUR" in tab.text()
         tab.evaluate("document.querySelector('details').open = true")
         tab.check("dashboard")

@@ -23,7 +23,11 @@ def program(service: Service, tmp_path: Path) -> Iterator[Start]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(*command: Path) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "GRANTEX_BASE_URL": service.base, "GRANTEX_API_KEY": service.key}
+        environment = {
+            **os.environ,
+            "GRANTEX_BASE_URL": service.base,
+            "GRANTEX_API_KEY": service.key,
+        }
         with (tmp_path / "output").open("ab") as output:
             processes.append(
                 subprocess.Popen(
@@ -63,7 +67,10 @@ def test_the_go_worker_stops_cleanly_and_goes_on(
 def test_the_python_monitor_goes_on_where_it_was_killed(
     service: Service, projects: Path, program: Start, tmp_path: Path
 ) -> None:
-    command = projects / "python" / "venv" / "bin" / "python", projects / "python" / "monitor_with_cursor.py"
+    command = (
+        projects / "python" / "venv" / "bin" / "python",
+        projects / "python" / "monitor_with_cursor.py",
+    )
 
     def is_kept(last: str) -> bool | None:
         return (tmp_path / "cursor").read_text() == last or None

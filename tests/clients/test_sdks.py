@@ -1,4 +1,6 @@
-"""The SDKs as their users get them, against the real service: the documents' programs, and nothing lost."""
+"""The SDKs as their users get them, against the real service: the documents' programs, and nothing
+lost.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,20 @@ class Program:
     def __init__(self, command: list[str], folder: Path, base: str, key: str, output: Path) -> None:
         self.output = output
         self.errors = output.with_suffix(".errors")
-        environment = {**os.environ, "GRANTEX_BASE_URL": base, "GRANTEX_API_KEY": key, "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **os.environ,
+            "GRANTEX_BASE_URL": base,
+            "GRANTEX_API_KEY": key,
+            "PYTHONUNBUFFERED": "1",
+        }
         with output.open("wb") as sink, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=sink, stderr=errors, start_new_session=True
+                command,
+                cwd=folder,
+                env=environment,
+                stdout=sink,
+                stderr=errors,
+                start_new_session=True,
             )
 
     def wait_for(self, *texts: str) -> str:
@@ -85,8 +97,22 @@ DOCUMENTS = {
 }
 # What each prints of a grant whose budget is used up, in this order.
 PRINTED = {
-    "typescript overview": ["grant.created", "{grant}", "token.issued", "budget.threshold", "percentage: 50"],
-    "typescript stream": ["grant.created", "evt_", "Z", "{grant}", "token.issued", "budget.exhausted", "{grant}"],
+    "typescript overview": [
+        "grant.created",
+        "{grant}",
+        "token.issued",
+        "budget.threshold",
+        "percentage: 50",
+    ],
+    "typescript stream": [
+        "grant.created",
+        "evt_",
+        "Z",
+        "{grant}",
+        "token.issued",
+        "budget.exhausted",
+        "{grant}",
+    ],
     "typescript subscribe": [
         "New grant: {grant}",
         "Token issued for grant: {grant}",
@@ -95,7 +121,14 @@ PRINTED = {
         "Budget exhausted for grant: {grant}",
         "Grant revoked: {grant}",
     ],
-    "python stream": ["Type: grant.created", "ID: evt_", "Timestamp: 2", "Data: {{", "{grant}", "budget.exhausted"],
+    "python stream": [
+        "Type: grant.created",
+        "ID: evt_",
+        "Timestamp: 2",
+        "Data: {{",
+        "{grant}",
+        "budget.exhausted",
+    ],
     "python subscribe": [
         "New grant: {grant}",
         "Budget at 50%",
@@ -103,7 +136,14 @@ PRINTED = {
         "Budget exhausted for {grant}",
         "Grant revoked: {grant}",
     ],
-    "go stream": ["Type: grant.created", "ID: evt_", "Timestamp: 2", "Data: map[", "{grant}", "budget.threshold"],
+    "go stream": [
+        "Type: grant.created",
+        "ID: evt_",
+        "Timestamp: 2",
+        "Data: map[",
+        "{grant}",
+        "budget.threshold",
+    ],
     "go subscribe": [
         "New grant: {grant}",
         "Budget at 50% for grant {grant}",
@@ -131,9 +171,13 @@ def with_key(service: Service, program: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_a_document(name: str, service: Service, projects: Path, run: Callable[..., Program]) -> None:
+def test_a_document(
+    name: str, service: Service, projects: Path, run: Callable[..., Program]
+) -> None:
     command, *rest = DOCUMENTS[name]
-    arguments = [with_key(service, projects / part) if part.endswith(".py") else part for part in rest]
+    arguments = [
+        with_key(service, projects / part) if part.endswith(".py") else part for part in rest
+    ]
     program = run(projects / command if "/" in command else command, *arguments, folder=projects)
     until("it is connected", lambda: service.open_streams("sse") or None)
     grant = spend(service)
@@ -167,8 +211,14 @@ def test_the_budget_monitor_revokes(
     language: str, service: Service, projects: Path, run: Callable[..., Program]
 ) -> None:
     if language == "python":
-        program = run(projects / "python/venv/bin/python", with_key(service, projects / "python/monitor.py"))
-        texts = ["Budget alert: 50% used for grant {}", "Budget alert: 80%", "Budget exhausted for grant {}"]
+        program = run(
+            projects / "python/venv/bin/python", with_key(service, projects / "python/monitor.py")
+        )
+        texts = [
+            "Budget alert: 50% used for grant {}",
+            "Budget alert: 80%",
+            "Budget exhausted for grant {}",
+        ]
     else:
         program = run("node", projects / "typescript/alerts.js")
         texts = ["Budget alert: 50% used for {}", "Budget alert: 80%", "Budget exhausted for {}"]
@@ -188,7 +238,11 @@ def whole_log(service: Service) -> list[dict[str, Any]]:
     query: dict[str, str] = {"limit": "1000"}
     while True:
         headers = {"Authorization": f"Bearer {service.key}"}
-        page = httpx.get(f"{service.base}/v1/events", params=query, headers=headers).raise_for_status().json()
+        page = (
+            httpx.get(f"{service.base}/v1/events", params=query, headers=headers)
+            .raise_for_status()
+            .json()
+        )
         events += page["events"]
         if page["nextCursor"] is None:
             return events
@@ -203,7 +257,9 @@ def test_a_service_that_is_killed_and_started_again_in_mid_stream(
     service: Service, projects: Path, run: Callable[..., Program]
 ) -> None:
     total = 240
-    programs = {name: run(*command, total) for name, command in packages.followers(projects).items()}
+    programs = {
+        name: run(*command, total) for name, command in packages.followers(projects).items()
+    }
     until("all are connected", lambda: service.open_streams("sse") == len(programs) or None)
     for _ in range(3):
         for _ in range(total // 8):
@@ -225,7 +281,9 @@ def test_ten_thousand_events_with_five_cuts_are_the_log(
     cutters: list[Cutter] = []
     programs: dict[str, Program] = {}
     for name, command in packages.followers(projects).items():
-        cutters.append(Cutter(service.port, [chance.randrange(1_000, 300_000) for _ in range(CUTS)]))
+        cutters.append(
+            Cutter(service.port, [chance.randrange(1_000, 300_000) for _ in range(CUTS)])
+        )
         programs[name] = run(*command, EVENTS, base=cutters[-1].base)
     make_events(service)
     for name, program in programs.items():
@@ -250,8 +308,13 @@ def make_events(service: Service) -> None:
     }
     headers = {"Authorization": f"Bearer {service.key}"}
     started = time.monotonic()
-    with httpx.Client(base_url=service.base, headers=headers) as client, ThreadPoolExecutor(4) as pool:
-        made = pool.map(lambda _: client.post("/v1/grants/delegate", json=delegate), range(EVENTS // 3))
+    with (
+        httpx.Client(base_url=service.base, headers=headers) as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        made = pool.map(
+            lambda _: client.post("/v1/grants/delegate", json=delegate), range(EVENTS // 3)
+        )
         assert all(answer.is_success for answer in made)
     service.revoke(root["grantId"])
     print(f"{EVENTS} events in {time.monotonic() - started:.1f} s")
@@ -268,7 +331,9 @@ for await (const event of grantex.events.stream({ since: '1970-01-01T00:00:00Z',
 </script>"""
 
 
-def test_the_typescript_sdk_streams_in_a_browser(start: Callable[..., Service], projects: Path, tmp_path: Path) -> None:
+def test_the_typescript_sdk_streams_in_a_browser(
+    start: Callable[..., Service], projects: Path, tmp_path: Path
+) -> None:
     site = Site()
     site.scripts = projects / "typescript" / "node_modules" / "@grantex" / "sdk" / "dist"
     service = start("--cors-origins", site.origin)

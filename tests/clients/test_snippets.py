@@ -43,7 +43,9 @@ def run(service: Service, tmp_path: Path) -> Iterator[Callable[..., Program]]:
     def begin(name: str, transport: str, prelude: str = "") -> Program:
         text = (HERE / "snippets" / "wire" / name).read_text()
         host = service.base.removeprefix("http://")
-        text = text.replace("https://api.grantex.dev", service.base).replace("wss://api.grantex.dev", f"ws://{host}")
+        text = text.replace("https://api.grantex.dev", service.base).replace(
+            "wss://api.grantex.dev", f"ws://{host}"
+        )
         # Beside the node modules, where imports find them.
         script = HERE / f".running-{service.port}-{name}"
         script.write_text(prelude + text)
@@ -56,7 +58,12 @@ def run(service: Service, tmp_path: Path) -> Iterator[Callable[..., Program]]:
         environment = {**os.environ, "GRANTEX_API_KEY": service.key}
         with output.open("wb") as sink:
             process = subprocess.Popen(
-                command, env=environment, stdout=sink, stderr=subprocess.STDOUT, cwd=HERE, start_new_session=True
+                command,
+                env=environment,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=HERE,
+                start_new_session=True,
             )
         programs.append(Program(process, output))
         until("it is connected", lambda: service.open_streams(transport) or None)
@@ -73,7 +80,14 @@ def run(service: Service, tmp_path: Path) -> Iterator[Callable[..., Program]]:
 def test_curl(service: Service, run: Callable[..., Program]) -> None:
     program = run("stream.sh", "sse")
     grant = service.grant()
-    program.wait_for("id: evt_", 'data: {"id":"evt_', '"type":"grant.created"', grant, '"type":"token.issued"', grant)
+    program.wait_for(
+        "id: evt_",
+        'data: {"id":"evt_',
+        '"type":"grant.created"',
+        grant,
+        '"type":"token.issued"',
+        grant,
+    )
 
 
 def test_curl_with_a_filter(service: Service, run: Callable[..., Program]) -> None:

@@ -4,10 +4,10 @@
     serve.py kafka [NODES] | s3 | bigquery | install
 
 Installs what it needs under target/receivers (Maven Central, the Go proxy, PyPI; Java and Maven from Debian's
-packages), starts on free ports of 127.0.0.1 with empty data, and prints one line of JSON with the addresses. It then
-takes commands, one a line, and answers each with a line of JSON; when standard input ends, it ends all that it
-started. Commands of kafka: `topic NAME PARTITIONS`, `kill NODE`, `revive NODE`. Of s3: `bucket NAME`,
-`locked NAME` (with Object Lock and a default retention).
+packages), starts on free ports of 127.0.0.1 with empty data, and prints one line of JSON with the
+addresses. It then takes commands, one a line, and answers each with a line of JSON; when standard
+input ends, it ends all that it started. Commands of kafka: `topic NAME PARTITIONS`, `kill NODE`,
+`revive NODE`. Of s3: `bucket NAME`, `locked NAME` (with Object Lock and a default retention).
 """
 
 from __future__ import annotations
@@ -146,12 +146,22 @@ class Kafka(Servers):
         self.control = {node: free_port() for node in self.nodes}
         self.certificate()
         cluster = subprocess.run(
-            self.java("kafka.tools.StorageTool", "random-uuid"), capture_output=True, text=True, check=True
+            self.java("kafka.tools.StorageTool", "random-uuid"),
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
         for node in self.nodes:
             config = self.configure(node)
-            scram = [f"--add-scram=SCRAM-SHA-{bits}=[name={self.USER},password={self.PASSWORD}]" for bits in (256, 512)]
-            run(*self.java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *scram))
+            scram = [
+                f"--add-scram=SCRAM-SHA-{bits}=[name={self.USER},password={self.PASSWORD}]"
+                for bits in (256, 512)
+            ]
+            run(
+                *self.java(
+                    "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), *scram
+                )
+            )
             self.start(node)
         for node in self.nodes:
             self.await_port(f"kafka{node}", self.plain[node])
@@ -164,7 +174,15 @@ class Kafka(Servers):
             if folder:
                 from_debian("mvn", "maven")
                 pom = HERE / "kafka-jars.xml"
-                run("mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={folder}")
+                run(
+                    "mvn",
+                    "-q",
+                    "-B",
+                    "-f",
+                    pom,
+                    "dependency:copy-dependencies",
+                    f"-DoutputDirectory={folder}",
+                )
 
     @staticmethod
     def java(*command: str, heap: str = "-Xmx128m", level: str = "error") -> list[str]:
@@ -173,14 +191,37 @@ class Kafka(Servers):
 
     def certificate(self) -> None:
         """A certificate authority, and the brokers' certificate from it."""
-        key, own, ca = self.folder / "broker.key", self.folder / "broker.pem", self.folder / "ca.pem"
+        key, own, ca = (
+            self.folder / "broker.key",
+            self.folder / "broker.pem",
+            self.folder / "ca.pem",
+        )
         subject = ["-newkey", "rsa:2048", "-nodes", "-days", "30"]
-        run("openssl", "req", "-x509", *subject, "-subj", "/CN=tests", "-keyout", self.folder / "ca.key", "-out", ca)
+        run(
+            "openssl",
+            "req",
+            "-x509",
+            *subject,
+            "-subj",
+            "/CN=tests",
+            "-keyout",
+            self.folder / "ca.key",
+            "-out",
+            ca,
+        )
         names = self.folder / "names"
         names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
         request = self.folder / "request"
         run("openssl", "req", *subject, "-subj", "/CN=localhost", "-keyout", key, "-out", request)
-        signer: list[str | Path] = ["-CA", ca, "-CAkey", self.folder / "ca.key", "-CAcreateserial", "-extfile", names]
+        signer: list[str | Path] = [
+            "-CA",
+            ca,
+            "-CAkey",
+            self.folder / "ca.key",
+            "-CAcreateserial",
+            "-extfile",
+            names,
+        ]
         run("openssl", "x509", "-req", "-in", request, *signer, "-days", "30", "-out", own)
         (self.folder / "keystore.pem").write_text(key.read_text() + own.read_text())
 
@@ -188,8 +229,13 @@ class Kafka(Servers):
         replicas, in_sync = (3, 2) if len(self.nodes) == 3 else (1, 1)
         voters = ",".join(f"{other}@127.0.0.1:{self.control[other]}" for other in self.nodes)
         modules = "org.apache.kafka.common.security"
-        plain_login = f'{modules}.plain.PlainLoginModule required user_{self.USER}="{self.PASSWORD}";'
-        plain, secure = f"PLAINTEXT://127.0.0.1:{self.plain[node]}", f"SASL_SSL://127.0.0.1:{self.secure[node]}"
+        plain_login = (
+            f'{modules}.plain.PlainLoginModule required user_{self.USER}="{self.PASSWORD}";'
+        )
+        plain, secure = (
+            f"PLAINTEXT://127.0.0.1:{self.plain[node]}",
+            f"SASL_SSL://127.0.0.1:{self.secure[node]}",
+        )
         settings = {
             "process.roles": "broker,controller",
             "node.id": node,
@@ -226,10 +272,19 @@ class Kafka(Servers):
 
     def start(self, node: int) -> None:
         properties = str(self.folder / f"kafka{node}.properties")
-        self.spawn(f"kafka{node}", *self.java("kafka.Kafka", properties, heap="-Xmx256m", level="warn"))
+        self.spawn(
+            f"kafka{node}", *self.java("kafka.Kafka", properties, heap="-Xmx256m", level="warn")
+        )
 
     def admin(self, *command: str) -> None:
-        run(*self.java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", self.brokers(self.plain), *command))
+        run(
+            *self.java(
+                "org.apache.kafka.tools.TopicCommand",
+                "--bootstrap-server",
+                self.brokers(self.plain),
+                *command,
+            )
+        )
 
     @staticmethod
     def brokers(ports: dict[int, int]) -> str:
@@ -247,7 +302,9 @@ class Kafka(Servers):
     def command(self, words: list[str]) -> None:
         match words:
             case ["topic", name, partitions]:
-                self.admin("--create", "--if-not-exists", "--topic", name, "--partitions", partitions)
+                self.admin(
+                    "--create", "--if-not-exists", "--topic", name, "--partitions", partitions
+                )
             case ["kill", node]:
                 self.kill(f"kafka{node}")
             case ["revive", node]:
@@ -272,7 +329,9 @@ class S3(Servers):
         server = CACHE / f"versitygw-{VERSITYGW}" / "versitygw"
         address = f"127.0.0.1:{self.port}"
         keys = {"ROOT_ACCESS_KEY": self.KEY, "ROOT_SECRET_KEY": self.SECRET}
-        self.spawn("s3", server, "--quiet", "--port", address, "posix", "--sidecar", sidecar, data, **keys)
+        self.spawn(
+            "s3", server, "--quiet", "--port", address, "posix", "--sidecar", sidecar, data, **keys
+        )
         self.await_port("s3", self.port)
 
     @staticmethod
@@ -294,7 +353,14 @@ class S3(Servers):
         signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "--user", f"{self.KEY}:{self.SECRET}"]
         digest = hashlib.sha256(body.encode())
         checksum = f"x-amz-checksum-sha256: {base64.b64encode(digest.digest()).decode()}"
-        content = ["-H", f"x-amz-content-sha256: {digest.hexdigest()}", "-H", checksum, "--data-binary", body]
+        content = [
+            "-H",
+            f"x-amz-content-sha256: {digest.hexdigest()}",
+            "-H",
+            checksum,
+            "--data-binary",
+            body,
+        ]
         url = f"http://127.0.0.1:{self.port}/{path}"
         run("curl", "-sS", "--fail-with-body", *signed, "-X", "PUT", *content, *options, url)
 
@@ -314,7 +380,9 @@ class S3(Servers):
 
 
 class BigQuery(Servers):
-    """bqemulator: the REST API and the Storage Write API over DuckDB, in memory, without credentials."""
+    """bqemulator: the REST API and the Storage Write API over DuckDB, in memory, without
+    credentials.
+    """
 
     PROJECT, DATASET = "tests", "events"
 
@@ -336,9 +404,15 @@ class BigQuery(Servers):
         with installing(f"bqemulator-{BQEMULATOR}") as folder:
             if folder:
                 run(sys.executable, "-m", "venv", folder)
-                packages = [f"bqemulator=={BQEMULATOR}", f"duckdb=={DUCKDB}", f"duckdb-extension-spatial=={DUCKDB}"]
+                packages = [
+                    f"bqemulator=={BQEMULATOR}",
+                    f"duckdb=={DUCKDB}",
+                    f"duckdb-extension-spatial=={DUCKDB}",
+                ]
                 run(folder / "bin" / "pip", "install", "-q", *packages, "numpy")
-                built = next(folder.glob("lib/python3*/site-packages/duckdb_extension_spatial/extensions"))
+                built = next(
+                    folder.glob("lib/python3*/site-packages/duckdb_extension_spatial/extensions")
+                )
                 extension = built / f"v{DUCKDB}" / "spatial.duckdb_extension"
                 home = folder / "home" / ".duckdb" / "extensions" / f"v{DUCKDB}" / "linux_amd64"
                 home.mkdir(parents=True)

@@ -1,5 +1,5 @@
-//! Prints a developer's whole log and follows it, one event's JSON a line; ends after as many events as its
-//! argument says.
+//! Prints a developer's whole log and follows it, one event's JSON a line; ends after as many
+//! events as its argument says.
 //!
 //! ```sh
 //! cargo run -p grantex --example follow -- 10

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// Exponential with full jitter: a random part of `base` doubled once for each failed attempt before,
-/// never beyond `max`. Many clients that lost one service do not come back at once.
+/// Exponential with full jitter: a random part of `base` doubled once for each failed attempt
+/// before, never beyond `max`. Many clients that lost one service do not come back at once.
 #[must_use]
 pub fn delay(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
     let factor = 1_u32.checked_shl(attempt.min(31)).unwrap_or(u32::MAX);

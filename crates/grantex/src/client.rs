@@ -205,7 +205,8 @@ impl Builder {
         self
     }
 
-    /// The delay before the first new try, doubled with each and with full jitter; 500 ms unless given.
+    /// The delay before the first new try, doubled with each and with full jitter; 500 ms unless
+    /// given.
     pub fn retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = delay;
         self
@@ -229,14 +230,15 @@ impl Builder {
         self
     }
 
-    /// How TLS is spoken, such as with a private authority's certificates. Unless given, the system's authorities
-    /// are trusted, or those of `SSL_CERT_FILE`.
+    /// How TLS is spoken, such as with a private authority's certificates. Unless given, the
+    /// system's authorities are trusted, or those of `SSL_CERT_FILE`.
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
         self.tls = Some(config);
         self
     }
 
-    /// The client. Fails on a key or a base URL that cannot be right. Without a key only public calls work.
+    /// The client. Fails on a key or a base URL that cannot be right. Without a key only public
+    /// calls work.
     pub fn build(self) -> Result<Client, Error> {
         let base = self
             .base_url

@@ -102,7 +102,8 @@ pub struct ApiError {
     pub oldest_event_id: Option<String>,
     /// With `EVENT_DAMAGED`: the event to go on after, past what is damaged, if there is one.
     pub resume_after: Option<String>,
-    /// With `EVENT_DAMAGED` where the newest come first: the event to go on before, if there is one.
+    /// With `EVENT_DAMAGED` where the newest come first: the event to go on before, if there is
+    /// one.
     pub resume_before: Option<String>,
     pub(crate) hint: Option<&'static str>,
 }
@@ -196,8 +197,8 @@ impl Error {
         }
     }
 
-    /// A failure below HTTP, in one sentence: the innermost cause. A proxy that the SDK cannot use is a
-    /// mistake of the environment, which no further try corrects.
+    /// A failure below HTTP, in one sentence: the innermost cause. A proxy that the SDK cannot use
+    /// is a mistake of the environment, which no further try corrects.
     pub(crate) fn connection(base: &str, error: reqwest::Error) -> Self {
         // The URL has the query; a proxy's, which has a password, may stand in a cause.
         let error = error.without_url();

@@ -56,8 +56,8 @@ pub use page::{ListParams, Page};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What the conformance cases test directly, and what this repository's own crates share. Not part of the
-/// public interface.
+/// What the conformance cases test directly, and what this repository's own crates share. Not part
+/// of the public interface.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::backoff::{delay, random, retry_after};

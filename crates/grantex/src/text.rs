@@ -4,9 +4,9 @@ use std::fmt::{self, Display, Write as _};
 
 /// What may stand in a line: text with its control and direction-turning characters escaped.
 ///
-/// A control character moves a terminal's cursor or begins a command for it; one that turns the direction
-/// makes a line read other than it is. Both become `\u001b`, which is also how JSON escapes them: JSON that is
-/// escaped so is the same JSON.
+/// A control character moves a terminal's cursor or begins a command for it; one that turns the
+/// direction makes a line read other than it is. Both become `\u001b`, which is also how JSON
+/// escapes them: JSON that is escaped so is the same JSON.
 pub struct Escaped<T>(pub T);
 
 impl<T: Display> Display for Escaped<T> {
@@ -31,7 +31,8 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// Control characters, line and paragraph separators, and the bidirectional controls of Unicode (UAX 9).
+/// Control characters, line and paragraph separators, and the bidirectional controls of Unicode
+/// (UAX 9).
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -42,8 +43,8 @@ const HIDDEN: &str = "***";
 
 /// A text with the secrets of every URL in it left out: user and password, and the query.
 ///
-/// Whatever stands between `scheme://` and the last `@` of the same word is a secret, so that one with a
-/// `/` or an `@` in it does not show.
+/// Whatever stands between `scheme://` and the last `@` of the same word is a secret, so that one
+/// with a `/` or an `@` in it does not show.
 pub fn redacted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -93,7 +94,8 @@ fn redact(after_scheme: &str, out: &mut String) {
     }
 }
 
-/// Whether this is a host, with or without a port, and the beginning of a path or query: `host:80/a`.
+/// Whether this is a host, with or without a port, and the beginning of a path or query:
+/// `host:80/a`.
 fn is_host_with_more(text: &str) -> bool {
     let Some(end) = text.find(['/', '?']) else { return false };
     let (authority, _) = text.split_at(end);
@@ -101,13 +103,14 @@ fn is_host_with_more(text: &str) -> bool {
     authority.ends_with(']') || !authority.contains(':')
 }
 
-/// What else ends a URL in prose may stand in a password: better too much is left out than too little.
+/// What else ends a URL in prose may stand in a password: better too much is left out than too
+/// little.
 fn ends_url(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '<' | '>')
 }
 
-/// What a certificate that was refused means, after the words of TLS: the names that it has for two common mistakes
-/// say nothing to whoever set up a private authority.
+/// What a certificate that was refused means, after the words of TLS: the names that it has for two
+/// common mistakes say nothing to whoever set up a private authority.
 pub fn explained(reason: &str) -> String {
     const CA_AS_SERVER: &str = "the server's certificate is a CA certificate (CA:TRUE), which is not taken for a \
         server's: make it with openssl req -x509 -addext basicConstraints=critical,CA:FALSE";

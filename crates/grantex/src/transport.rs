@@ -100,13 +100,15 @@ impl Call<'_> {
         self
     }
 
-    /// Done twice it would do two things: tried again only where the service says that it did nothing.
+    /// Done twice it would do two things: tried again only where the service says that it did
+    /// nothing.
     pub(crate) fn unsafe_to_repeat(mut self) -> Self {
         self.repeatable = false;
         self
     }
 
-    /// Makes a creating call safe to repeat: the same key at every try, the caller's or a random one.
+    /// Makes a creating call safe to repeat: the same key at every try, the caller's or a random
+    /// one.
     pub(crate) fn idempotent(mut self, key: Option<String>) -> Self {
         self.idempotency_key = key.or_else(|| {
             let bits =

@@ -43,8 +43,8 @@ impl Verifier {
         Self { issuer, developer_id: Mutex::new(developer_id), keys: Mutex::default() }
     }
 
-    /// The claims of a token that holds: signed RS256 by the service, not expired, of this developer,
-    /// for this audience.
+    /// The claims of a token that holds: signed RS256 by the service, not expired, of this
+    /// developer, for this audience.
     pub(crate) async fn verify(
         &self,
         client: &Client,
@@ -109,7 +109,8 @@ impl Verifier {
     }
 }
 
-/// Whether a token of this type can be a grant token: an access token of RFC 9068, or one from before.
+/// Whether a token of this type can be a grant token: an access token of RFC 9068, or one from
+/// before.
 fn is_grant_token(typ: &str) -> bool {
     let name = typ.strip_prefix("application/").unwrap_or(typ);
     name.eq_ignore_ascii_case("at+jwt") || name.eq_ignore_ascii_case("JWT")

@@ -1,5 +1,5 @@
-// Builds the addon for this platform: `build.mjs` as it is shipped, `build.mjs --debug` from what the workspace's
-// tests have built anyway.
+// Builds the addon for this platform: `build.mjs` as it is shipped, `build.mjs --debug` from what
+// the workspace's tests have built anyway.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

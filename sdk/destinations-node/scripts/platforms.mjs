@@ -1,6 +1,6 @@
-// The platforms that there are binaries for, laid out as napi-rs packages are: `platforms.mjs FOLDER` makes a
-// package of each `.node` file in `artifacts/` below FOLDER, and has package.json name them as optional
-// dependencies if there is one for every platform.
+// The platforms that there are binaries for, laid out as napi-rs packages are: `platforms.mjs
+// FOLDER` makes a package of each `.node` file in `artifacts/` below FOLDER, and has package.json
+// name them as optional dependencies if there is one for every platform.
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +37,17 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const folder = join(process.argv[2], platform);
     const name = `${main.name}-${platform}`;
     const files = [BINARY(platform)];
-    const about = { name, version, description, license, engines, main: files[0], files, ...where, libc };
+    const about = {
+      name,
+      version,
+      description,
+      license,
+      engines,
+      main: files[0],
+      files,
+      ...where,
+      libc,
+    };
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'package.json'), `${JSON.stringify(about, null, 2)}\n`);
     copyFileSync(binary, join(folder, BINARY(platform)));

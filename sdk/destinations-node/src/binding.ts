@@ -16,7 +16,10 @@ export function loadAddon(): Addon {
     }
   }
   const why = failures.length > 0 ? failures.join('; ') : 'none is installed';
-  throw new SourceError('no_binary', `there is no binary of @grantex/destinations for ${platform}: ${why}`);
+  throw new SourceError(
+    'no_binary',
+    `there is no binary of @grantex/destinations for ${platform}: ${why}`,
+  );
 }
 
 function abi(): string {

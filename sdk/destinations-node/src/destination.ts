@@ -11,11 +11,12 @@ export interface BatchInfo {
 /**
  * Somewhere of your own that events go.
  *
- * `send` gets some events in log order. When its promise is fulfilled (and that of `flush`, if there is one),
- * the checkpoint moves past them; until then nothing after them is sent, unless `concurrency` allows it.
- * When it is rejected, the same events are sent again, for as long as it takes: later each time, and also
- * after a restart of the process if the source has a `stateDir`. So an event may come more than once: tell it
- * by its `id`. A {@link RejectError} condemns events instead.
+ * `send` gets some events in log order. When its promise is fulfilled (and that of `flush`, if
+ * there is one), the checkpoint moves past them; until then nothing after them is sent, unless
+ * `concurrency` allows it. When it is rejected, the same events are sent again, for as long as it
+ * takes: later each time, and also after a restart of the process if the source has a `stateDir`.
+ * So an event may come more than once: tell it by its `id`. A {@link RejectError} condemns events
+ * instead.
  *
  * @example
  * ```ts
@@ -39,7 +40,10 @@ export interface EventDestination {
   close?(): Promise<void> | void;
 }
 
-/** How a destination's options look whatever it is. What is left out is its default, or the source's. */
+/**
+ * How a destination's options look whatever it is. What is left out is its default, or the
+ * source's.
+ */
 export interface DeliveryOptions {
   /** Only these types of events. */
   types?: string[] | undefined;
@@ -59,13 +63,16 @@ export interface DeliveryOptions {
   flushIntervalMs?: number | undefined;
   /** Batches on their way at once. Above 1 events may arrive out of order. 1 unless given. */
   concurrency?: number | undefined;
-  /** The first wait after a failure, doubled with each further one and random, in milliseconds; 500 unless given. */
+  /**
+   * The first wait after a failure, doubled with each further one and random, in milliseconds; 500
+   * unless given.
+   */
   retryBaseMs?: number | undefined;
   /** The longest wait between tries, in milliseconds; 60,000 unless given. */
   retryCapMs?: number | undefined;
   /**
-   * What to do when the service has deleted events that were not delivered yet: `'stop'` this destination
-   * (the default), or `'continue'` from the oldest that is there.
+   * What to do when the service has deleted events that were not delivered yet: `'stop'` this
+   * destination (the default), or `'continue'` from the oldest that is there.
    */
   onLostPosition?: 'stop' | 'continue' | undefined;
 }

@@ -3,11 +3,14 @@ import type { DeliveryOptions } from './destination.js';
 /** What every destination of this package takes besides its own options. */
 export interface CommonOptions extends DeliveryOptions {
   /**
-   * Unique within a source; keys the checkpoint, so it must not change. The destination's type unless given:
-   * only the second one of a type needs one.
+   * Unique within a source; keys the checkpoint, so it must not change. The destination's type
+   * unless given: only the second one of a type needs one.
    */
   name?: string | undefined;
-  /** How events are written: as the service sends them (the default), as CloudEvents 1.0, or as OCSF 1.5. */
+  /**
+   * How events are written: as the service sends them (the default), as CloudEvents 1.0, or as OCSF
+   * 1.5.
+   */
   format?: 'native' | 'cloudevents' | 'ocsf' | undefined;
 }
 
@@ -99,11 +102,16 @@ export interface SplunkOptions extends CommonOptions, HttpOptions {
   sourcetype?: string | undefined;
   /** `host`. */
   host?: string | undefined;
-  /** Wait until the indexers acknowledge; the token must allow it. Without it only the collector has the events. */
+  /**
+   * Wait until the indexers acknowledge; the token must allow it. Without it only the collector has
+   * the events.
+   */
   ack?: boolean | undefined;
   /** How long to wait for that, in milliseconds; 300,000 unless given. */
   ackTimeoutMs?: number | undefined;
-  /** A success without a body counts too: some collectors that speak Splunk's protocol say no more. */
+  /**
+   * A success without a body counts too: some collectors that speak Splunk's protocol say no more.
+   */
   acceptEmptyAnswer?: boolean | undefined;
 }
 
@@ -131,7 +139,10 @@ export interface S3Options extends CommonOptions, HttpOptions {
   region?: string | undefined;
   /** Another server than Amazon's, such as `http://127.0.0.1:9000`. */
   endpoint?: string | undefined;
-  /** `endpoint/bucket/key` instead of `bucket.endpoint/key`; on where there is an `endpoint`, unless given. */
+  /**
+   * `endpoint/bucket/key` instead of `bucket.endpoint/key`; on where there is an `endpoint`, unless
+   * given.
+   */
   pathStyle?: boolean | undefined;
   /** `gzip` unless given. */
   compression?: 'none' | 'gzip' | 'zstd' | undefined;
@@ -145,16 +156,21 @@ export interface S3Options extends CommonOptions, HttpOptions {
   profile?: string | undefined;
   /** The KMS key that objects are encrypted with. */
   kmsKeyId?: string | undefined;
-  /** What uploads carry, so that the server can tell that they came whole; `sha256` unless given. */
+  /**
+   * What uploads carry, so that the server can tell that they came whole; `sha256` unless given.
+   */
   checksum?: 'sha256' | 'none' | undefined;
-  /** Whose API it is; `s3` unless given. The others take credentials and account from the environment. */
+  /**
+   * Whose API it is; `s3` unless given. The others take credentials and account from the
+   * environment.
+   */
   provider?: 's3' | 'gcs' | 'azure' | undefined;
 }
 
 /**
- * An object of NDJSON for each batch, in Amazon S3 and what speaks its API, Google Cloud Storage or Azure Blob
- * Storage. Exactly once, if the source has a `stateDir`: an object's key follows from its events, and it is
- * written only if it is not there.
+ * An object of NDJSON for each batch, in Amazon S3 and what speaks its API, Google Cloud Storage or
+ * Azure Blob Storage. Exactly once, if the source has a `stateDir`: an object's key follows from
+ * its events, and it is written only if it is not there.
  *
  * @example
  * ```ts
@@ -175,7 +191,10 @@ export interface BigQueryOptions extends CommonOptions, HttpOptions {
   datasetId: string;
   /** The table: `event_id STRING, event_type STRING, created_at TIMESTAMP, data JSON`. */
   tableId: string;
-  /** `storage_write` (the Storage Write API, exactly once) unless given; or `insert_all`, at least once. */
+  /**
+   * `storage_write` (the Storage Write API, exactly once) unless given; or `insert_all`, at least
+   * once.
+   */
   method?: 'storage_write' | 'insert_all' | undefined;
   /** Make the table if it is not there: partitioned by day, clustered by type. */
   createTable?: boolean | undefined;
@@ -211,9 +230,15 @@ export interface KafkaOptions extends CommonOptions {
   clientId?: string | undefined;
   /** The records' key, and with it what stays in order; `grant_id` unless given. */
   key?: 'grant_id' | 'event_id' | 'event_type' | undefined;
-  /** Exactly once: records and checkpoint in one transaction of this id. No other forwarder may use it. */
+  /**
+   * Exactly once: records and checkpoint in one transaction of this id. No other forwarder may use
+   * it.
+   */
   transactionalId?: string | undefined;
-  /** The compacted topic for checkpoints of transactions; `grantex-forward-checkpoints` unless given. */
+  /**
+   * The compacted topic for checkpoints of transactions; `grantex-forward-checkpoints` unless
+   * given.
+   */
   checkpointTopic?: string | undefined;
   /** `none` unless given. */
   compression?: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd' | undefined;

@@ -47,7 +47,11 @@ export class ConfigError extends SourceError {
   /** @internal */
   constructor(message: string, destination?: string, option?: string) {
     const where = destination === undefined ? '' : `destination ${JSON.stringify(destination)}: `;
-    super('invalid_config', `${where}${option === undefined ? '' : `${option}: `}${message}`, destination);
+    super(
+      'invalid_config',
+      `${where}${option === undefined ? '' : `${option}: `}${message}`,
+      destination,
+    );
     this.option = option;
   }
 }
@@ -59,12 +63,15 @@ export class KeyRefusedError extends SourceError {}
 export class StateError extends SourceError {}
 
 /**
- * The log does not have the position, and `onLostPosition` is `'stop'`: events were deleted before they could be
- * delivered, or the service was restored from an older copy.
+ * The log does not have the position, and `onLostPosition` is `'stop'`: events were deleted before
+ * they could be delivered, or the service was restored from an older copy.
  */
 export class LostPositionError extends SourceError {}
 
-/** Something failed while delivering: what `onError` is told. Delivering goes on, unless `retryInMs` is `undefined`. */
+/**
+ * Something failed while delivering: what `onError` is told. Delivering goes on, unless `retryInMs`
+ * is `undefined`.
+ */
 export class DeliveryError extends Error {
   /** The destination whose events it holds up. */
   readonly destination: string;
@@ -72,7 +79,10 @@ export class DeliveryError extends Error {
   readonly failures: number;
   /** It will not pass by itself: a credential, a permission, a full disk. */
   readonly needsSomebody: boolean;
-  /** When it is tried again, in milliseconds; `undefined`: never, the destination gets no more events. */
+  /**
+   * When it is tried again, in milliseconds; `undefined`: never, the destination gets no more
+   * events.
+   */
   readonly retryInMs: number | undefined;
 
   /** @internal */
@@ -90,8 +100,8 @@ export class DeliveryError extends Error {
 }
 
 /**
- * For a destination's `send` to throw: these events will never be taken, so that sending them again is of
- * no use. They become dead letters, and delivering goes on after them.
+ * For a destination's `send` to throw: these events will never be taken, so that sending them again
+ * is of no use. They become dead letters, and delivering goes on after them.
  *
  * @example
  * ```ts
@@ -104,7 +114,10 @@ export class RejectError extends Error {
   /** The other events are delivered; otherwise they are sent again without these. */
   readonly othersDelivered: boolean;
 
-  constructor(message: string, options: { events?: readonly number[]; othersDelivered?: boolean } = {}) {
+  constructor(
+    message: string,
+    options: { events?: readonly number[]; othersDelivered?: boolean } = {},
+  ) {
     super(message);
     this.events = options.events;
     this.othersDelivered = options.othersDelivered ?? false;
@@ -116,8 +129,8 @@ export class RejectError extends Error {
 }
 
 /**
- * For a destination's `send` to throw: the same batch is to be sent again, but not before this time. Any
- * other error is sent again too, after a time that grows with each failure.
+ * For a destination's `send` to throw: the same batch is to be sent again, but not before this
+ * time. Any other error is sent again too, after a time that grows with each failure.
  *
  * @example
  * ```ts
@@ -151,7 +164,11 @@ export function toSourceError({ code, message, destination, option }: Failure): 
   if (code === 'invalid_config') return new ConfigError(message, destination, option);
   const where =
     destination === undefined ? message : `destination ${JSON.stringify(destination)}: ${message}`;
-  const Kind = { key_refused: KeyRefusedError, state_unusable: StateError, lost_position: LostPositionError };
+  const Kind = {
+    key_refused: KeyRefusedError,
+    state_unusable: StateError,
+    lost_position: LostPositionError,
+  };
   const Class = code in Kind ? Kind[code as keyof typeof Kind] : SourceError;
   return new Class(code, where, destination);
 }

@@ -38,13 +38,16 @@ export type BudgetThresholdEvent = EventOf<
   { grantId: string; percentage: 50 | 80; remaining: number; initial: number }
 >;
 /** A budget is used up. */
-export type BudgetExhaustedEvent = EventOf<'budget.exhausted', { grantId: string; initial: number }>;
+export type BudgetExhaustedEvent = EventOf<
+  'budget.exhausted',
+  { grantId: string; initial: number }
+>;
 
 /**
  * An event, as the service sends it. `type` narrows `data`.
  *
- * Types that a later service adds come through as they are, although this union does not list them: what is
- * left after every known type is an {@link UntypedEvent}.
+ * Types that a later service adds come through as they are, although this union does not list them:
+ * what is left after every known type is an {@link UntypedEvent}.
  *
  * @example
  * ```ts

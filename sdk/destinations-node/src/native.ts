@@ -2,8 +2,8 @@ import { loadAddon } from './binding.js';
 import { ConfigError, type Failure, toSourceError } from './errors.js';
 
 /**
- * What the native half calls: `call(kind, id, destination, payload)`. Calls with an id above 0 are to be
- * completed.
+ * What the native half calls: `call(kind, id, destination, payload)`. Calls with an id above 0 are
+ * to be completed.
  */
 export type Call = (kind: string, id: number, destination: string, payload: string) => void;
 
@@ -15,7 +15,9 @@ export interface NativeSource {
   stop(): void;
   /** Waits for its last thread, after the call that says that it has ended. */
   join(): void;
-  /** This and the next two are answered by `call("answer", id, …)`, unless the source ends before. */
+  /**
+   * This and the next two are answered by `call("answer", id, …)`, unless the source ends before.
+   */
   deadLetters(id: number): void;
   redeliver(id: number, numbers: number[], waitMs: number): void;
   dropDeadLetters(id: number, numbers: number[]): void;
@@ -36,7 +38,10 @@ export type Outcome =
   | { outcome: 'failed'; message: string; retryAfterMs?: number }
   | { outcome: 'rejected'; message: string; events?: readonly number[]; othersDelivered: boolean };
 
-/** A source that does nothing yet. Loads the native half, whose absence is an error then, not before. */
+/**
+ * A source that does nothing yet. Loads the native half, whose absence is an error then, not
+ * before.
+ */
 export function makeNativeSource(options: string, asksForKey: boolean, call: Call): NativeSource {
   const { NativeSource } = loadAddon();
   return told(() => new NativeSource(options, asksForKey, call));

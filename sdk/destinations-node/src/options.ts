@@ -5,14 +5,19 @@ import type { GrantexEvent } from './event.js';
 export interface EventSourceOptions {
   /** Where the service is; `GRANTEX_BASE_URL` or the public service unless given. */
   url?: string | undefined;
-  /** The API key; or what gives one, which is asked again when the service refuses the one before. */
+  /**
+   * The API key; or what gives one, which is asked again when the service refuses the one before.
+   */
   apiKey: string | (() => string | Promise<string>);
   /**
-   * PEM file with certificates to trust besides the system's, where the service's comes from a private authority or
-   * from itself.
+   * PEM file with certificates to trust besides the system's, where the service's comes from a
+   * private authority or from itself.
    */
   caFile?: string | undefined;
-  /** Only these types of events, for destinations that do not say otherwise; all when left out or empty. */
+  /**
+   * Only these types of events, for destinations that do not say otherwise; all when left out or
+   * empty.
+   */
   types?: string[] | undefined;
   /** Only events of this agent's grants, for destinations that do not say otherwise. */
   agentId?: string | undefined;
@@ -20,16 +25,21 @@ export interface EventSourceOptions {
   principalId?: string | undefined;
   /** Only events of this grant, for destinations that do not say otherwise. */
   grantId?: string | undefined;
-  /** Where a destination without a checkpoint starts; with what happens from now on unless given. */
+  /**
+   * Where a destination without a checkpoint starts; with what happens from now on unless given.
+   */
   since?: string | Date | undefined;
   /**
-   * The folder for checkpoints, batches in flight and dead letters, made if it is not there; for one source
-   * at a time. Without it they are in memory and end with the source.
+   * The folder for checkpoints, batches in flight and dead letters, made if it is not there; for
+   * one source at a time. Without it they are in memory and end with the source.
    */
   stateDir?: string | undefined;
   /** How long `stop()` lets destinations finish, in milliseconds; 10,000 unless given. */
   stopLimitMs?: number | undefined;
-  /** Told of everything that fails while delivering, as it happens. The log tells the same, but of outages only now and then. */
+  /**
+   * Told of everything that fails while delivering, as it happens. The log tells the same, but of
+   * outages only now and then.
+   */
   onError?: ((error: DeliveryError) => void) | undefined;
   /** Told of every event that a destination will never take, when it is among the dead letters. */
   onDeadLetter?: ((letter: DeadLetter) => void) | undefined;
@@ -81,7 +91,10 @@ export interface DestinationStats {
   phase: 'running' | 'stopped' | 'failed';
   /** Something failed and is tried again. */
   isRetrying: boolean;
-  /** What failed will not pass by itself: a credential, a permission, the configuration, the state folder. */
+  /**
+   * What failed will not pass by itself: a credential, a permission, the configuration, the state
+   * folder.
+   */
   isFailing: boolean;
   /** Events that were delivered. */
   delivered: number;
@@ -92,8 +105,8 @@ export interface DestinationStats {
   /** Events that were condemned. */
   deadLetters: number;
   /**
-   * Events that were read and are neither delivered nor condemned. After `stop()`: what is left, and is
-   * delivered at the next start if there is a `stateDir`.
+   * Events that were read and are neither delivered nor condemned. After `stop()`: what is left,
+   * and is delivered at the next start if there is a `stateDir`.
    */
   pending: number;
   /** Delivered events a second, lately. */

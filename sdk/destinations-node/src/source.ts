@@ -28,8 +28,9 @@ interface Member {
 }
 
 /**
- * Delivers the events of a service to any number of destinations, each for itself: its own cursor, batches,
- * retries and checkpoint. One that is down costs the others nothing, and catches up from the service's log.
+ * Delivers the events of a service to any number of destinations, each for itself: its own cursor,
+ * batches, retries and checkpoint. One that is down costs the others nothing, and catches up from
+ * the service's log.
  *
  * It keeps the process alive while it runs, and leaves signals to the application.
  *
@@ -71,10 +72,11 @@ export class EventSource {
   }
 
   /**
-   * Adds a destination; where the source runs, delivering to it begins at once. For a destination of your own,
-   * `options` say how its batches are made.
+   * Adds a destination; where the source runs, delivering to it begins at once. For a destination
+   * of your own, `options` say how its batches are made.
    *
-   * @throws ConfigError if the source runs and the destination's options cannot work. Before that, `start()` tells.
+   * @throws ConfigError if the source runs and the destination's options cannot work. Before that,
+   * `start()` tells.
    */
   addDestination(destination: Destination, options: DeliveryOptions = {}): void {
     if (this.#phase === 'ended')
@@ -84,7 +86,11 @@ export class EventSource {
     if (this.#phase === 'running') {
       this.#add(member);
     } else if (this.#members.has(name)) {
-      this.#mistake ??= new ConfigError('is there already; give one of the two another `name`', name, 'name');
+      this.#mistake ??= new ConfigError(
+        'is there already; give one of the two another `name`',
+        name,
+        'name',
+      );
     }
     this.#members.set(name, member);
   }
@@ -92,9 +98,10 @@ export class EventSource {
   /**
    * Delivers until {@link EventSource.stop} is called.
    *
-   * Rejects with a {@link ConfigError} when the configuration cannot work, a {@link KeyRefusedError} when the
-   * service refuses the key, a {@link StateError} when the state folder cannot be used, and with what ended
-   * the first destination when every one has ended. A service or a destination that is down is waited for.
+   * Rejects with a {@link ConfigError} when the configuration cannot work, a {@link
+   * KeyRefusedError} when the service refuses the key, a {@link StateError} when the state folder
+   * cannot be used, and with what ended the first destination when every one has ended. A service
+   * or a destination that is down is waited for.
    */
   async start(): Promise<void> {
     if (this.#phase !== 'new')
@@ -115,8 +122,9 @@ export class EventSource {
   }
 
   /**
-   * Ends it: no more is read, what was read is delivered within `stopLimitMs`, destinations are closed.
-   * Resolves when that is done, with the last figures: `pending` is what is left. Never rejects.
+   * Ends it: no more is read, what was read is delivered within `stopLimitMs`, destinations are
+   * closed. Resolves when that is done, with the last figures: `pending` is what is left. Never
+   * rejects.
    */
   async stop(): Promise<DestinationStats[]> {
     this.#isStopping = true;
@@ -138,17 +146,24 @@ export class EventSource {
   }
 
   /**
-   * Sends dead letters again, for instance after the receiver was repaired. Resolves with the counts when each is
-   * delivered or refused again, or after `waitMs`: what still waits then is sent as soon as its destination takes
-   * it, also after a restart if there is a `stateDir`. While the source runs; rejects if it ends before.
+   * Sends dead letters again, for instance after the receiver was repaired. Resolves with the
+   * counts when each is delivered or refused again, or after `waitMs`: what still waits then is
+   * sent as soon as its destination takes it, also after a restart if there is a `stateDir`. While
+   * the source runs; rejects if it ends before.
    *
    * @example
    * ```ts
    * const { delivered, refused, waiting } = await source.redeliver(await source.deadLetters());
    * ```
    */
-  redeliver(letters: readonly KeptDeadLetter[], options: { waitMs?: number } = {}): Promise<Redelivery> {
-    const waitMs = Math.min(Math.max(options.waitMs ?? REDELIVERY_WAIT_MS, 0), MOST_REDELIVERY_WAIT_MS);
+  redeliver(
+    letters: readonly KeptDeadLetter[],
+    options: { waitMs?: number } = {},
+  ): Promise<Redelivery> {
+    const waitMs = Math.min(
+      Math.max(options.waitMs ?? REDELIVERY_WAIT_MS, 0),
+      MOST_REDELIVERY_WAIT_MS,
+    );
     return this.#ask((native, id) => native.redeliver(id, numbers(letters), waitMs));
   }
 
@@ -192,20 +207,31 @@ export class EventSource {
   #add({ destination, options }: Member): void {
     const native = this.#native;
     if (!native) return;
-    if (typeof destination !== 'object' || destination === null || typeof destination.name !== 'string') {
+    if (
+      typeof destination !== 'object' ||
+      destination === null ||
+      typeof destination.name !== 'string'
+    ) {
       throw new ConfigError('a destination needs a `name`');
     }
     const { name } = destination;
     const builtin = BuiltinDestination.definitionOf(destination);
     if (builtin) {
-      told(() => native.addBuiltin(name, builtin.kind, encode({ ...builtin.options, ...options }, name)));
+      told(() =>
+        native.addBuiltin(name, builtin.kind, encode({ ...builtin.options, ...options }, name)),
+      );
       return;
     }
     const { send, flush, close } = destination as EventDestination;
     if (typeof send !== 'function')
       throw new ConfigError('is no function; events are given to it', name, 'send');
     told(() =>
-      native.addCustom(name, typeof flush === 'function', typeof close === 'function', encode(options, name)),
+      native.addCustom(
+        name,
+        typeof flush === 'function',
+        typeof close === 'function',
+        encode(options, name),
+      ),
     );
   }
 
@@ -270,7 +296,10 @@ export class EventSource {
     return typeof apiKey === 'function' ? apiKey() : apiKey;
   }
 
-  #failure(destination: string, { message, failures, needsSomebody, retryInMs }: FailureTold): DeliveryError {
+  #failure(
+    destination: string,
+    { message, failures, needsSomebody, retryInMs }: FailureTold,
+  ): DeliveryError {
     const cause = this.#causes.get(destination);
     this.#causes.delete(destination);
     const about = { destination, failures, needsSomebody, retryInMs: retryInMs ?? undefined };
@@ -289,7 +318,10 @@ export class EventSource {
   }
 }
 
-/** How long `redeliver` waits unless told otherwise: as long as the command line does, and a while more. */
+/**
+ * How long `redeliver` waits unless told otherwise: as long as the command line does, and a while
+ * more.
+ */
 const REDELIVERY_WAIT_MS = 30_000;
 /** A day: what waits longer is not waited for by a program. */
 const MOST_REDELIVERY_WAIT_MS = 86_400_000;

@@ -30,7 +30,8 @@ async function run(
   delivery = {},
 ) {
   const source = service.source(options);
-  for (const destination of destinations) source.addDestination(destination, { ...QUICK, ...delivery });
+  for (const destination of destinations)
+    source.addDestination(destination, { ...QUICK, ...delivery });
   const started = source.start();
   await Promise.race([until('it is done', isDone), started]);
   const stats = await source.stop();
@@ -39,7 +40,10 @@ async function run(
 }
 
 /** A destination whose `send` is this function. */
-function sender(send: EventDestination['send'], others: Partial<EventDestination> = {}): EventDestination {
+function sender(
+  send: EventDestination['send'],
+  others: Partial<EventDestination> = {},
+): EventDestination {
   return { name: 'custom', send, ...others };
 }
 
@@ -71,7 +75,12 @@ test('events arrive in order, in batches, each flushed, and close comes last and
   assert.deepEqual(received, ids);
   assert.deepEqual(calls, ['send 8', 'flush', 'send 8', 'flush', 'send 4', 'flush', 'close']);
   assert.deepEqual(
-    { phase: stats?.phase, delivered: stats?.delivered, batches: stats?.batches, pending: stats?.pending },
+    {
+      phase: stats?.phase,
+      delivered: stats?.delivered,
+      batches: stats?.batches,
+      pending: stats?.pending,
+    },
     { phase: 'stopped', delivered: 20, batches: 3, pending: 0 },
   );
   assert.equal(stats?.cursor, ids.at(-1));
@@ -173,7 +182,8 @@ test('a RetryError says how long to wait', async () => {
   const waits = [Number.NaN, -1, 0, 0.5];
   let tries = 0;
   const odd = sender(() => {
-    if (tries++ < waits.length) throw new RetryError('busy', { retryAfterMs: waits[tries - 1] ?? 0 });
+    if (tries++ < waits.length)
+      throw new RetryError('busy', { retryAfterMs: waits[tries - 1] ?? 0 });
   });
   const [stats] = await run(() => tries === 5, [odd]);
   assert.equal(stats?.lastError, 'busy', 'what is no time is no other error');
@@ -188,13 +198,20 @@ test('a RejectError condemns the batch, and what follows it is delivered', async
     received.push(...events.map(({ id }) => id));
   });
   const onDeadLetter = (letter: DeadLetter) => void letters.push(letter);
-  const [stats] = await run(() => received.length === 15, [destination], { onDeadLetter }, { batchSize: 5 });
+  const [stats] = await run(
+    () => received.length === 15,
+    [destination],
+    { onDeadLetter },
+    { batchSize: 5 },
+  );
   assert.deepEqual(received, ids.slice(5));
   assert.deepEqual(
     letters.map(({ event }) => event.id),
     ids.slice(0, 5),
   );
-  assert.ok(letters.every(({ destination, reason }) => destination === 'custom' && reason === 'never'));
+  assert.ok(
+    letters.every(({ destination, reason }) => destination === 'custom' && reason === 'never'),
+  );
   assert.equal(stats?.deadLetters, 5);
   assert.equal(stats?.pending, 0);
 });
@@ -216,7 +233,9 @@ test('more events than wait for the event loop are condemned at once, and none g
     source.addDestination({ name: 'a', send: never }, { batchSize: 1 });
     source.addDestination({ name: 'b', send: never }, { batchSize: 10_000 });
     const started = source.start();
-    await until('all are told', () => source.stats().every(({ deadLetters }) => deadLetters === 10_000));
+    await until('all are told', () =>
+      source.stats().every(({ deadLetters }) => deadLetters === 10_000),
+    );
     await source.stop();
     await started;
     assert.equal(told.size, 10_000);
@@ -240,7 +259,9 @@ test('a RejectError with indexes condemns those; the others are sent again, unle
       received.push(...events.map(({ id }) => id));
     });
     const onDeadLetter = ({ event }: DeadLetter) => void letters.push(event.id);
-    await run(() => letters.length === 3 && received.length === 17, [destination], { onDeadLetter });
+    await run(() => letters.length === 3 && received.length === 17, [destination], {
+      onDeadLetter,
+    });
     assert.deepEqual(letters, [ids[0], ids[7], ids[14]]);
     assert.deepEqual(
       received,

@@ -26,7 +26,10 @@ import {
 import { Memory } from './support.js';
 
 // Every option that the types have, and no other: the compiler sees to that.
-type Names<Options, Others = CommonOptions & HttpOptions> = Record<Exclude<keyof Options, keyof Others>, 0>;
+type Names<Options, Others = CommonOptions & HttpOptions> = Record<
+  Exclude<keyof Options, keyof Others>,
+  0
+>;
 const DATADOG: Names<DatadogOptions> = {
   apiKey: 0,
   hostname: 0,

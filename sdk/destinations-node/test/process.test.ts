@@ -77,7 +77,9 @@ test('in a worker thread; and when that is terminated, nothing of it stays behin
   const idle = nativeThreads();
   for (const mode of ['stop', 'hang', 'exit']) {
     const stateDir = temporary();
-    const worker = new Worker(PROGRAM, { workerData: [mode, service.url, service.apiKey, stateDir] });
+    const worker = new Worker(PROGRAM, {
+      workerData: [mode, service.url, service.apiKey, stateDir],
+    });
     const said: string[] = [];
     worker.on('message', (line) => said.push(line));
     if (mode === 'hang') {

@@ -62,13 +62,20 @@ test('a mistake in the configuration is told by start, with the destination and 
       /^statedir: unknown field `statedir`, expected one of `url`, .*`stateDir`/,
       'statedir',
     ],
-    [{ state_dir: '/tmp/x' }, /^state_dir: no option is named so; is it `stateDir`\?$/, 'state_dir'],
+    [
+      { state_dir: '/tmp/x' },
+      /^state_dir: no option is named so; is it `stateDir`\?$/,
+      'state_dir',
+    ],
     [{ url: 'not a url' }, /not a url/, undefined],
   ];
   for (const [options, message, option] of sources) {
     const error = await refusal(new EventSource({ url, apiKey, ...options }));
     assert.ok(error instanceof ConfigError, inspect(error));
-    assert.deepEqual([error.code, error.destination, error.option], ['invalid_config', undefined, option]);
+    assert.deepEqual(
+      [error.code, error.destination, error.option],
+      ['invalid_config', undefined, option],
+    );
     assert.match(error.message, message);
     assert.equal(error.name, 'ConfigError');
   }
@@ -78,7 +85,12 @@ test('a mistake in the configuration is told by start, with the destination and 
     [{ name: 'mine' }, /^destination "mine": send: is no function/, 'mine', 'send'],
     [{ name: '', send() {} }, /name: a destination needs one/, '', 'name'],
     // @ts-expect-error: options are missing
-    [new DatadogDestination(), /^destination "datadog": missing field `apiKey`$/, 'datadog', undefined],
+    [
+      new DatadogDestination(),
+      /^destination "datadog": missing field `apiKey`$/,
+      'datadog',
+      undefined,
+    ],
     [new DatadogDestination({ apiKey: '' }), /apiKey: is empty/, 'datadog', 'apiKey'],
     [
       // @ts-expect-error: there is no such option
@@ -87,7 +99,12 @@ test('a mistake in the configuration is told by start, with the destination and 
       'datadog',
       'apikey',
     ],
-    [new SplunkDestination({ hecUrl: 'ftp://x', hecToken: 'x' }), /hecUrl: "ftp:\/\/x"/, 'splunk', 'hecUrl'],
+    [
+      new SplunkDestination({ hecUrl: 'ftp://x', hecToken: 'x' }),
+      /hecUrl: "ftp:\/\/x"/,
+      'splunk',
+      'hecUrl',
+    ],
     [
       new SplunkDestination({ hecUrl: 'http://x', hecToken: 'x', batchSize: 0 }),
       /batchSize: 0 is not between 1 and/,
@@ -107,7 +124,12 @@ test('a mistake in the configuration is told by start, with the destination and 
       'concurrency',
     ],
     // @ts-expect-error: there is no such format
-    [new FileDestination({ path: 'x', format: 'xml' }), /format: unknown variant `xml`/, 'file', 'format'],
+    [
+      new FileDestination({ path: 'x', format: 'xml' }),
+      /format: unknown variant `xml`/,
+      'file',
+      'format',
+    ],
   ];
   for (const [destination, message, name, option] of destinations) {
     const source = new EventSource({ url, apiKey });
@@ -152,7 +174,9 @@ test('a destination that is logged shows no secret', () => {
   const destination = new SplunkDestination({ hecUrl: 'http://x', hecToken: 'hush-hush' });
   const source = service.source({ apiKey: 'hush-hush' });
   source.addDestination(destination);
-  assert.ok(!inspect([destination, source], { depth: null, showHidden: true }).includes('hush-hush'));
+  assert.ok(
+    !inspect([destination, source], { depth: null, showHidden: true }).includes('hush-hush'),
+  );
   assert.ok(!JSON.stringify([destination, source]).includes('hush-hush'));
 });
 
@@ -274,7 +298,9 @@ test('a destination that is added later begins at once, and a wrong one is told 
     code: 'invalid_config',
     destination: 'first',
   });
-  assert.throws(() => source.addDestination(new Memory('third'), { batchSize: 0 }), { option: 'batchSize' });
+  assert.throws(() => source.addDestination(new Memory('third'), { batchSize: 0 }), {
+    option: 'batchSize',
+  });
   await until('the second has everything', () => second.ids.length === ids.length);
   await source.stop();
   await started;
@@ -306,7 +332,9 @@ test('several sources live side by side, and leave no thread', async () => {
     source.addDestination(memory, QUICK);
     return { source, started: source.start() };
   });
-  await until('each has everything', () => memories.every(({ ids: got }) => got.length === ids.length));
+  await until('each has everything', () =>
+    memories.every(({ ids: got }) => got.length === ids.length),
+  );
   assert.ok(nativeThreads() > idle);
   for (const { source, started } of running) {
     await source.stop();

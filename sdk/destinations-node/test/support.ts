@@ -99,9 +99,13 @@ async function post(url: string, key: string, body: object): Promise<Answer> {
 }
 
 /** A service with so many stored events, and nothing else to do. */
-export async function filled(events: number): Promise<{ url: string; apiKey: string; end: () => void }> {
+export async function filled(
+  events: number,
+): Promise<{ url: string; apiKey: string; end: () => void }> {
   const arguments_ = ['--binary', join(TARGET, 'grantex'), 'filled', String(events)];
-  const child = spawn(join(TARGET, 'grantex-bench'), arguments_, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(join(TARGET, 'grantex-bench'), arguments_, {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   for await (const line of createInterface(child.stdout)) {
     if (line.startsWith('{')) return { ...JSON.parse(line), end: () => child.stdin.end() };
   }

@@ -20,7 +20,12 @@ async def main() -> None:
     async with Grantex() as client:
         count = 0
         async for event in client.events.stream(since="1970-01-01T00:00:00Z", on_reconnect=tell):
-            line = {"id": event.id, "type": event.type, "createdAt": event.timestamp, "data": event.data}
+            line = {
+                "id": event.id,
+                "type": event.type,
+                "createdAt": event.timestamp,
+                "data": event.data,
+            }
             print(json.dumps(line), flush=True)
             count += 1
             if count >= wanted:

@@ -15,7 +15,12 @@ wanted = int(sys.argv[1]) if len(sys.argv) > 1 else sys.maxsize
 with SyncGrantex() as client:
     events = client.events.stream(since="1970-01-01T00:00:00Z", on_reconnect=tell)
     for count, event in enumerate(events, start=1):
-        line = {"id": event.id, "type": event.type, "createdAt": event.timestamp, "data": event.data}
+        line = {
+            "id": event.id,
+            "type": event.type,
+            "createdAt": event.timestamp,
+            "data": event.data,
+        }
         print(json.dumps(line), flush=True)
         if count >= wanted:
             break

@@ -29,7 +29,10 @@ WORDS = [
     (r"\ba(close|read)\(", r"\1("),
     (r"aiter_bytes", "iter_bytes"),
     (r"__a(enter|exit)__", r"__\1__"),
-    (r"Ends subscriptions, waits for calls that were started and not awaited,", "Ends subscriptions,"),
+    (
+        r"Ends subscriptions, waits for calls that were started and not awaited,",
+        "Ends subscriptions,",
+    ),
     (
         r"The request starts at once, also when nobody awaits it; closing the client waits for it. "
         r"A failure\n        that nobody awaits is logged. `NotFoundError`",

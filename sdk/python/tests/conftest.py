@@ -27,13 +27,21 @@ class Mock:
 
     def __init__(self) -> None:
         command = [str(MOCK), str(ROOT / "vectors")]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         self.base = self.process.stdout.readline().strip()
-        self.http = httpx.Client(base_url=self.base, timeout=60, limits=httpx.Limits(max_connections=None))
+        self.http = httpx.Client(
+            base_url=self.base, timeout=60, limits=httpx.Limits(max_connections=None)
+        )
 
     def json(self, path: str, body: Optional[dict[str, Any]] = None) -> Any:
-        return (self.http.post(path, json=body) if body else self.http.get(path)).raise_for_status().json()
+        return (
+            (self.http.post(path, json=body) if body else self.http.get(path))
+            .raise_for_status()
+            .json()
+        )
 
     def stop(self) -> None:
         self.http.close()

@@ -63,18 +63,27 @@ def plain(result: Any) -> Any:
     if isinstance(result, Decimal):
         return str(result)
     if hasattr(result, "timestamp"):
-        return {"id": result.id, "type": result.type, "createdAt": result.timestamp, "data": result.data}
+        return {
+            "id": result.id,
+            "type": result.type,
+            "createdAt": result.timestamp,
+            "data": result.data,
+        }
     return result
 
 
-def prepare(client: Any, operation: str, args: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
+def prepare(
+    client: Any, operation: str, args: dict[str, Any]
+) -> tuple[Any, list[Any], dict[str, Any]]:
     """The method with its arguments."""
     name = operation.removesuffix(".all")
     options = {snake(key): value for key, value in args.items()}
     if name == "scopeNames.set":
         options["scopes"] = [NewScopeName(**one) for one in options["scopes"]]
     if "budget" in options:
-        options["budget"] = RequestedBudget(**{snake(key): value for key, value in options["budget"].items()})
+        options["budget"] = RequestedBudget(
+            **{snake(key): value for key, value in options["budget"].items()}
+        )
     positional = [options.pop(snake(POSITIONAL[name]))] if name in POSITIONAL else []
     method = client
     for part in METHODS.get(name, name).split("."):
@@ -99,7 +108,9 @@ def call_sync(client: SyncGrantex, operation: str, args: dict[str, Any]) -> Any:
     """Calls the operation of the synchronous client."""
     method, positional, options = prepare(client, operation, args)
     if operation == "tokens.verifyOffline":
-        return [plain(method(token, audience=options.get("audience"))) for token in options["tokens"]]
+        return [
+            plain(method(token, audience=options.get("audience"))) for token in options["tokens"]
+        ]
     result = method(*positional, **options)
     if isinstance(result, SyncList):
         return [plain(item) for item in result] if operation.endswith(".all") else result.page()

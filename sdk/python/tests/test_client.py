@@ -59,7 +59,9 @@ class Service:
 
 
 async def closed(service: Service) -> None:
-    assert await asyncio.get_running_loop().run_in_executor(None, service.stream_closed.wait, PATIENCE)
+    assert await asyncio.get_running_loop().run_in_executor(
+        None, service.stream_closed.wait, PATIENCE
+    )
 
 
 def in_time(work: Coroutine[Any, Any, None]) -> None:
@@ -134,14 +136,18 @@ def test_a_failed_revoke_that_nobody_awaits_is_logged(
     assert "404" in caplog.text
 
 
-def test_a_subscription_takes_plain_and_asynchronous_handlers_and_ends_at_once(service: Service) -> None:
+def test_a_subscription_takes_plain_and_asynchronous_handlers_and_ends_at_once(
+    service: Service,
+) -> None:
     async def main() -> None:
         async with Grantex(api_key="k", base_url=service.base) as client:
             for kind in ("plain", "asynchronous"):
                 seen: list[str] = []
                 done = asyncio.Event()
 
-                def plain(event: GrantexEvent, seen: list[str] = seen, done: asyncio.Event = done) -> None:
+                def plain(
+                    event: GrantexEvent, seen: list[str] = seen, done: asyncio.Event = done
+                ) -> None:
                     seen.append(event.id)
                     if len(seen) == 3:
                         done.set()
@@ -263,7 +269,10 @@ def test_what_is_easily_swapped_is_named(client: Any) -> None:
 
 
 def test_amounts_are_sent_exactly() -> None:
-    texts = [amount_text(amount) for amount in (100, 12.5, 0.1, "12.50", Decimal("99999999999.9999"), 1e-4)]
+    texts = [
+        amount_text(amount)
+        for amount in (100, 12.5, 0.1, "12.50", Decimal("99999999999.9999"), 1e-4)
+    ]
     assert texts == ["100", "12.5", "0.1", "12.50", "99999999999.9999", "0.0001"]
     for amount in (float("nan"), float("inf"), "NaN"):
         with pytest.raises(ValueError, match="finite"):

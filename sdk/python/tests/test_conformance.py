@@ -72,7 +72,10 @@ def stream_options(case: Case, outcome: dict[str, Any]) -> dict[str, Any]:
     given = case["client"]
     options = {operations.snake(name): value for name, value in case["args"].items()}
     options["reconnect_delay"] = given.get("reconnectDelayMs", 1) / 1000
-    for name, wire in (("max_reconnect_delay", "reconnectDelayMaxMs"), ("silence_timeout", "silenceMs")):
+    for name, wire in (
+        ("max_reconnect_delay", "reconnectDelayMaxMs"),
+        ("silence_timeout", "silenceMs"),
+    ):
         if wire in given:
             options[name] = given[wire] / 1000
     for name, wire in (("reconnect", "reconnect"), ("max_event_bytes", "maxEventBytes")):
@@ -111,10 +114,14 @@ def differences(wanted: dict[str, Any], got: dict[str, Any]) -> list[str]:
             for field, want in value.items():
                 if field == "says":
                     problems += [
-                        f"the error does not say {part}: {shown}" for part in want if part not in shown
+                        f"the error does not say {part}: {shown}"
+                        for part in want
+                        if part not in shown
                     ]
                 elif field == "hides":
-                    problems += [f"the error shows {part}: {shown}" for part in want if part in shown]
+                    problems += [
+                        f"the error shows {part}: {shown}" for part in want if part in shown
+                    ]
                 elif found.get(field) != want:
                     problems.append(f"the {name}'s {field} is {found.get(field)!r}, not {want!r}")
         elif got.get(name) != value:
@@ -128,7 +135,11 @@ def raws(result: Any) -> list[str]:
     """The JSON of a page's events, or of one, as it came."""
     if isinstance(result, grantex.PlacedEvent):
         return [result.event.json]
-    return [getattr(item, "json", "") for item in result.items] if isinstance(result, grantex.Page) else []
+    return (
+        [getattr(item, "json", "") for item in result.items]
+        if isinstance(result, grantex.Page)
+        else []
+    )
 
 
 async def run(case: Case, options: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +163,9 @@ def end(events: grantex.AsyncEventStream) -> None:
 async def patiently(
     events: grantex.AsyncEventStream, consumer: dict[str, Any]
 ) -> AsyncIterator[GrantexEvent]:
-    """The events; with a time limit each wait is one that is given up, in one of the ways there are."""
+    """The events; with a time limit each wait is one that is given up, in one of the ways there
+    are.
+    """
     limit = consumer["waitMs"] / 1000 if "waitMs" in consumer else None
     event: Optional[GrantexEvent]
     for turn in itertools.count():

@@ -53,14 +53,18 @@ def check(checker: str, folder: Path) -> subprocess.CompletedProcess[str]:
         "mypy": ["mypy", "--strict", "--config-file=", "--python-version=3.11", "."],
         "pyright": ["pyright", f"--pythonpath={sys.executable}", "--project", "pyrightconfig.json"],
     }[checker]
-    return subprocess.run([sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True
+    )
 
 
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_every_snippet_of_the_documents_is_well_typed(checker: str, tmp_path: Path) -> None:
     count = 0
     for document in DOCUMENTS:
-        snippets = re.findall(r"^```python\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
+        snippets = re.findall(
+            r"^```python\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE
+        )
         for number, snippet in enumerate(snippets):
             name = f"{document.parent.name}_{document.stem}_{number}.py".replace("-", "_")
             (tmp_path / name).write_text(snippet)

@@ -116,8 +116,15 @@ def test_texts_are_shown_without_the_secrets_of_urls() -> None:
 
 
 def every_error() -> list[grantex.GrantexError]:
-    refusals = [Refusal(status, "CODE", "why", "req_1", 2.0, "evt_1") for status in (*range(400, 430), 503)]
-    plain = (grantex.ConfigurationError, grantex.ConnectionError, grantex.TimeoutError, grantex.ProtocolError)
+    refusals = [
+        Refusal(status, "CODE", "why", "req_1", 2.0, "evt_1") for status in (*range(400, 430), 503)
+    ]
+    plain = (
+        grantex.ConfigurationError,
+        grantex.ConnectionError,
+        grantex.TimeoutError,
+        grantex.ProtocolError,
+    )
     return [
         *(api_error(refusal, of_stream=True) for refusal in refusals),
         *(kind("a text") for kind in plain),
@@ -129,7 +136,10 @@ def every_error() -> list[grantex.GrantexError]:
 @pytest.mark.parametrize("error", every_error(), ids=lambda error: type(error).__name__)
 def test_errors_can_be_copied_and_pickled(error: grantex.GrantexError) -> None:
     copies = [copy.copy(error), copy.deepcopy(error)]
-    copies += [pickle.loads(pickle.dumps(error, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    copies += [
+        pickle.loads(pickle.dumps(error, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ]
     for other in copies:
         assert type(other) is type(error)
         assert (str(other), vars(other)) == (str(error), vars(error))

@@ -1,5 +1,5 @@
-// Prints a developer's whole log and follows it, one event's JSON a line; ends after as many events as its
-// argument says.
+// Prints a developer's whole log and follows it, one event's JSON a line; ends after as many events
+// as its argument says.
 import { Grantex } from '@grantex/sdk';
 
 const wanted = Number(process.argv[2] ?? Number.POSITIVE_INFINITY);

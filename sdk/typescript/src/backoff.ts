@@ -1,6 +1,7 @@
 /**
- * Exponential with full jitter: a random part of `base` doubled once for each failed attempt before, never
- * beyond `max`. Many clients that lost one service do not come back at once. All times in milliseconds.
+ * Exponential with full jitter: a random part of `base` doubled once for each failed attempt
+ * before, never beyond `max`. Many clients that lost one service do not come back at once. All
+ * times in milliseconds.
  */
 export function delay(attempt: number, base: number, max: number, random: number): number {
   return Math.min(base * 2 ** Math.min(attempt, 31), max) * random;

@@ -25,8 +25,8 @@ export const DEFAULT_BASE_URL = 'https://api.grantex.dev';
 /** Settings of the client. */
 export interface GrantexOptions {
   /**
-   * The API key; `GRANTEX_API_KEY` unless given. A function is asked for it before the first call, and again
-   * whenever the service refuses the key with 401.
+   * The API key; `GRANTEX_API_KEY` unless given. A function is asked for it before the first call,
+   * and again whenever the service refuses the key with 401.
    */
   apiKey?: string | (() => string | Promise<string>) | undefined;
   /** Where the service is; `GRANTEX_BASE_URL`, or {@link DEFAULT_BASE_URL}, unless given. */
@@ -35,7 +35,10 @@ export interface GrantexOptions {
   timeoutMs?: number | undefined;
   /** How often a failed call is tried again where that is safe; 2 unless given. */
   maxRetries?: number | undefined;
-  /** The delay before the first new try, doubled with each and with full jitter; 500 ms unless given. */
+  /**
+   * The delay before the first new try, doubled with each and with full jitter; 500 ms unless
+   * given.
+   */
   retryDelayMs?: number | undefined;
   /** The developer whose tokens `tokens.verifyOffline` accepts; asked for once unless given. */
   developerId?: string | undefined;
@@ -82,7 +85,9 @@ export class Grantex {
   constructor(options: GrantexOptions = {}) {
     const apiKey = options.apiKey ?? environment('GRANTEX_API_KEY');
     if (apiKey === undefined) {
-      throw new ConfigurationError('no API key: set GRANTEX_API_KEY, or give the client one as apiKey');
+      throw new ConfigurationError(
+        'no API key: set GRANTEX_API_KEY, or give the client one as apiKey',
+      );
     }
     this.#transport = new Transport(settings({ ...options, apiKey }));
     const onError = options.onError ?? ((error) => console.error('grantex:', error));
@@ -101,7 +106,13 @@ export class Grantex {
   /** Makes a developer with a first API key, which is shown this one time. Needs no key. */
   static signup(request: SignupRequest, options: GrantexOptions = {}): Promise<SignupResponse> {
     const transport = new Transport({ ...settings(options), apiKey: undefined });
-    const call = { method: 'POST', path: '/v1/signup', body: request, isPublic: true, unsafe: true };
+    const call = {
+      method: 'POST',
+      path: '/v1/signup',
+      body: request,
+      isPublic: true,
+      unsafe: true,
+    };
     return transport.json(call);
   }
 

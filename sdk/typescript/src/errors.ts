@@ -60,7 +60,9 @@ export interface Refusal {
 export class ApiError extends GrantexError {
   /** The HTTP status. */
   readonly status: number;
-  /** The stable code, such as `NOT_FOUND`; `undefined` where the answer is not the service's own. */
+  /**
+   * The stable code, such as `NOT_FOUND`; `undefined` where the answer is not the service's own.
+   */
   readonly code: string | undefined;
   /** What is wrong and what to do about it, in the service's own words. */
   readonly text: string;
@@ -72,9 +74,17 @@ export class ApiError extends GrantexError {
   readonly oldestEventId: string | undefined;
 
   constructor(refusal: Refusal, hint?: string) {
-    const details = [refusal.status, refusal.code, refusal.requestId && `request ${refusal.requestId}`];
-    const oldest = refusal.oldestEventId ? ` (the oldest event still there is ${refusal.oldestEventId})` : '';
-    super(`${refusal.text} [${details.filter(Boolean).join(', ')}]${oldest}${hint ? `; ${hint}` : ''}`);
+    const details = [
+      refusal.status,
+      refusal.code,
+      refusal.requestId && `request ${refusal.requestId}`,
+    ];
+    const oldest = refusal.oldestEventId
+      ? ` (the oldest event still there is ${refusal.oldestEventId})`
+      : '';
+    super(
+      `${refusal.text} [${details.filter(Boolean).join(', ')}]${oldest}${hint ? `; ${hint}` : ''}`,
+    );
     this.status = refusal.status;
     this.code = refusal.code;
     this.text = refusal.text;
@@ -126,8 +136,8 @@ export function apiError(refusal: Refusal, ofStream = false): ApiError {
 }
 
 /**
- * Whether the same request may get another answer later. A 409 may, unless the service said that it is final; a 5xx
- * too, except for a damaged event, which stays damaged.
+ * Whether the same request may get another answer later. A 409 may, unless the service said that it
+ * is final; a 5xx too, except for a damaged event, which stays damaged.
  */
 export function mayPass({ status, code }: ApiError): boolean {
   if (status === 409) return code !== 'CONFLICT' && code !== 'GRANT_INACTIVE';

@@ -9,7 +9,10 @@ export type EventType =
   | 'budget.exhausted';
 
 interface EventOf<Type extends EventType, Data> {
-  /** Unique; increases strictly within the log. The key to de-duplicate by, and the cursor to resume from. */
+  /**
+   * Unique; increases strictly within the log. The key to de-duplicate by, and the cursor to resume
+   * from.
+   */
   id: string;
   /** What happened. */
   type: Type;
@@ -18,8 +21,9 @@ interface EventOf<Type extends EventType, Data> {
   /** The payload. */
   data: Data;
   /**
-   * The event's envelope as the service sent it: here every number has all of its digits, where `data` has a
-   * `number`, which holds 53 bits. Not enumerable: neither printed nor copied with the event.
+   * The event's envelope as the service sent it: here every number has all of its digits, where
+   * `data` has a `number`, which holds 53 bits. Not enumerable: neither printed nor copied with the
+   * event.
    */
   readonly json: string;
 }
@@ -45,13 +49,16 @@ export type BudgetThresholdEvent = EventOf<
   { grantId: string; percentage: 50 | 80; remaining: number; initial: number }
 >;
 /** A budget is used up. */
-export type BudgetExhaustedEvent = EventOf<'budget.exhausted', { grantId: string; initial: number }>;
+export type BudgetExhaustedEvent = EventOf<
+  'budget.exhausted',
+  { grantId: string; initial: number }
+>;
 
 /**
  * An event. `type` narrows `data`.
  *
- * Types that a later service adds come through as they are, although this union does not list them: what is
- * left after every known type is an {@link UntypedEvent}.
+ * Types that a later service adds come through as they are, although this union does not list them:
+ * what is left after every known type is an {@link UntypedEvent}.
  *
  * @example
  * ```ts
@@ -119,15 +126,15 @@ export interface StreamOptions extends EventFilter {
   /** Whether to reconnect; on unless `false`: then the stream ends with its connection. */
   reconnect?: boolean | undefined;
   /**
-   * The first reconnection waits a random part of this, each further one in a row of twice as much; 1 s
-   * unless given. The service's own `retry:` field replaces it.
+   * The first reconnection waits a random part of this, each further one in a row of twice as much;
+   * 1 s unless given. The service's own `retry:` field replaces it.
    */
   reconnectDelayMs?: number | undefined;
   /** No reconnection waits longer, unless the service asks for it; 30 s unless given. */
   maxReconnectDelayMs?: number | undefined;
   /**
-   * A connection on which nothing comes for so long is dead; 15 s unless given. The service is never silent
-   * for 5 s. Time in which the consumer does not read does not count.
+   * A connection on which nothing comes for so long is dead; 15 s unless given. The service is
+   * never silent for 5 s. Time in which the consumer does not read does not count.
    */
   silenceTimeoutMs?: number | undefined;
   /** The longest event that is accepted; 4 Mi characters unless given. */
@@ -141,8 +148,8 @@ export interface StreamOptions extends EventFilter {
 /** Options of a subscription. */
 export interface SubscribeOptions extends StreamOptions {
   /**
-   * Told what the handler throws (the subscription goes on), and what ends the subscription for good.
-   * `console.error` unless given.
+   * Told what the handler throws (the subscription goes on), and what ends the subscription for
+   * good. `console.error` unless given.
    */
   onError?: ((error: unknown) => void) | undefined;
 }

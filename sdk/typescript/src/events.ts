@@ -39,13 +39,14 @@ export class Events {
   }
 
   /**
-   * Events as they happen, or first from a place in the past. It reconnects by itself, goes on exactly where
-   * it was, and reads from the socket only as fast as it is iterated. Leaving the loop, `return()` and aborting
-   * `signal` close the connection at once, also while an event is waited for.
+   * Events as they happen, or first from a place in the past. It reconnects by itself, goes on
+   * exactly where it was, and reads from the socket only as fast as it is iterated. Leaving the
+   * loop, `return()` and aborting `signal` close the connection at once, also while an event is
+   * waited for.
    *
-   * It throws where going on makes no sense: an {@link ApiError} for 400, 401 (with a key function: only for a
-   * key that is fresh), 403, 410 and other 4xx but 408 and 429; {@link StreamEndedError} for 204;
-   * {@link ProtocolError} for what is no event stream of this service.
+   * It throws where going on makes no sense: an {@link ApiError} for 400, 401 (with a key function:
+   * only for a key that is fresh), 403, 410 and other 4xx but 408 and 429; {@link StreamEndedError}
+   * for 204; {@link ProtocolError} for what is no event stream of this service.
    *
    * @example
    * ```ts
@@ -59,8 +60,8 @@ export class Events {
   }
 
   /**
-   * Calls `handler` for each event, one at a time: one that returns a promise is waited for. Returns the
-   * function that ends the subscription and closes its connection at once.
+   * Calls `handler` for each event, one at a time: one that returns a promise is waited for.
+   * Returns the function that ends the subscription and closes its connection at once.
    *
    * @example
    * ```ts
@@ -109,7 +110,10 @@ export class Events {
       const query = { ...rest, types, order, ...times, ...cursors };
       type Answer = { events: unknown[]; nextCursor: string | null };
       const call = { method: 'GET', path: '/v1/events', query };
-      const [{ events, nextCursor }, text] = await this.#transport.jsonAndText<Answer>(call, options);
+      const [{ events, nextCursor }, text] = await this.#transport.jsonAndText<Answer>(
+        call,
+        options,
+      );
       const texts = Array.isArray(events) ? rawItems(text, 'events') : [];
       return { items: events?.map((event, index) => toEvent(event, texts[index])), nextCursor };
     });

@@ -19,7 +19,8 @@ export interface ListParams {
 }
 
 /**
- * A list that is asked for when it is used: awaited it is one page, iterated it is every item, page by page.
+ * A list that is asked for when it is used: awaited it is one page, iterated it is every item, page
+ * by page.
  *
  * @example
  * ```ts

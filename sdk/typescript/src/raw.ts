@@ -1,6 +1,6 @@
 /**
- * The object that stands under `name` in the outermost object of a JSON text, as it came; `undefined` where there is
- * none.
+ * The object that stands under `name` in the outermost object of a JSON text, as it came;
+ * `undefined` where there is none.
  */
 export function rawObject(text: string, name: string): string | undefined {
   let depth = 0;
@@ -24,8 +24,8 @@ export function rawObject(text: string, name: string): string | undefined {
 }
 
 /**
- * The items of a list in a JSON object, as they came: what `JSON.parse` makes of a number may have lost digits.
- * The text is JSON, and the list stands under `name` in the outermost object.
+ * The items of a list in a JSON object, as they came: what `JSON.parse` makes of a number may have
+ * lost digits. The text is JSON, and the list stands under `name` in the outermost object.
  */
 export function rawItems(text: string, name: string): string[] {
   const items: string[] = [];

@@ -2,8 +2,9 @@
 const HIDDEN = '***';
 
 /**
- * A text without the secrets of the URLs in it: user and password, and the query. Whatever stands between `://` and
- * the last `@` of the same word is a secret, so that one with a `/` or an `@` in it does not show.
+ * A text without the secrets of the URLs in it: user and password, and the query. Whatever stands
+ * between `://` and the last `@` of the same word is a secret, so that one with a `/` or an `@` in
+ * it does not show.
  */
 export function redacted(text: string): string {
   return text.replace(/:\/\/[^\s"<>]+/g, (url) => `://${redact(url.slice(3))}`);

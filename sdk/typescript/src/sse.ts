@@ -15,9 +15,9 @@ const LONGEST_RETRY_MS = 86_400_000;
 /**
  * An incremental decoder of server-sent events: feed it the bytes as they come, cut anywhere.
  *
- * As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or CR; one
- * space after the colon is dropped; an `id` with a NUL is ignored; `retry` is digits only; an unfinished last
- * block is never dispatched; invalid UTF-8 is replaced.
+ * As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or
+ * CR; one space after the colon is dropped; an `id` with a NUL is ignored; `retry` is digits only;
+ * an unfinished last block is never dispatched; invalid UTF-8 is replaced.
  */
 export class Decoder {
   readonly #limit: number;
@@ -83,7 +83,8 @@ export class Decoder {
       return;
     }
     const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? '' : line.slice(line.charAt(colon + 1) === ' ' ? colon + 2 : colon + 1);
+    const value =
+      colon < 0 ? '' : line.slice(line.charAt(colon + 1) === ' ' ? colon + 2 : colon + 1);
     if (field === 'data') {
       if ((this.#data?.length ?? 0) + value.length >= this.#limit) throw this.#tooLong();
       this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`;
@@ -98,7 +99,8 @@ export class Decoder {
 
   #dispatch(items: Item[]): void {
     if (this.#id !== undefined) items.push({ kind: 'cursor', id: this.#id });
-    if (this.#data !== undefined) items.push({ kind: 'message', event: this.#event, data: this.#data });
+    if (this.#data !== undefined)
+      items.push({ kind: 'message', event: this.#event, data: this.#data });
     this.#id = undefined;
     this.#data = undefined;
     this.#event = '';

@@ -1,6 +1,6 @@
 /**
- * The promise of something that has begun. When it fails and nobody waits for it, its failure is told
- * instead of ending the process as an unhandled rejection would.
+ * The promise of something that has begun. When it fails and nobody waits for it, its failure is
+ * told instead of ending the process as an unhandled rejection would.
  */
 export class Started<T> extends Promise<T> {
   // biome-ignore lint/correctness/noUnusedPrivateClassMembers: read in `watch`

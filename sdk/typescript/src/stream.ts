@@ -15,7 +15,10 @@ import { agent, refusal, type Transport } from './transport.js';
 const SILENCE_MS = 15_000;
 const RECONNECT_DELAY_MS = 1_000;
 const MAX_RECONNECT_DELAY_MS = 30_000;
-/** The longest `Retry-After` that is waited for: beyond it the next try tells whether it still holds. */
+/**
+ * The longest `Retry-After` that is waited for: beyond it the next try tells whether it still
+ * holds.
+ */
 const MAX_RETRY_AFTER_MS = 600_000;
 /** It bounds memory. */
 const MAX_EVENT_BYTES = 4 << 20;
@@ -63,8 +66,8 @@ export class EventReader {
   }
 
   /**
-   * The next events, at most those of one read from the socket; `undefined` when the stream is over. Throws where
-   * going on makes no sense.
+   * The next events, at most those of one read from the socket; `undefined` when the stream is
+   * over. Throws where going on makes no sense.
    */
   async next(signal: AbortSignal): Promise<GrantexEvent[] | undefined> {
     while (!signal.aborted) {
@@ -90,7 +93,12 @@ export class EventReader {
       const delayMs = Math.max(wait, Math.min(broken.askedMs, MAX_RETRY_AFTER_MS));
       this.#failures += 1;
       const { reason } = broken;
-      this.#options.onReconnect?.({ attempt: this.#failures, delayMs, reason, lastEventId: this.#cursor });
+      this.#options.onReconnect?.({
+        attempt: this.#failures,
+        delayMs,
+        reason,
+        lastEventId: this.#cursor,
+      });
       await pause(delayMs, signal);
     }
     return undefined;
@@ -160,14 +168,21 @@ export class EventReader {
     const { eventTypes, since, agentId, principalId, grantId } = this.#options;
     const types = eventTypes?.length ? eventTypes.join(',') : undefined;
     const query = { types, since: this.#cursor ? undefined : since, agentId, principalId, grantId };
-    const headers = new Headers({ ...agent(), accept: 'text/event-stream', authorization: `Bearer ${key}` });
+    const headers = new Headers({
+      ...agent(),
+      accept: 'text/event-stream',
+      authorization: `Bearer ${key}`,
+    });
     if (this.#cursor) headers.set('last-event-id', this.#cursor);
     const url = this.#transport.url({ path: '/v1/events/stream', query });
     const init: RequestInit = { headers, redirect: 'manual', signal: controller.signal };
     const response = await this.#inTime(controller, this.#transport.settings.fetch(url, init));
     if (response.status === 204) throw new StreamEndedError();
     if (response.status !== 200) {
-      const error = apiError(refusal(response, await this.#inTime(controller, response.text())), true);
+      const error = apiError(
+        refusal(response, await this.#inTime(controller, response.text())),
+        true,
+      );
       if (error.status === 401 && !this.#renewed && (await this.#transport.renew(key))) {
         this.#renewed = true;
         return this.#ask(controller);
@@ -183,7 +198,10 @@ export class EventReader {
     return response.body;
   }
 
-  /** What `work` gives; {@link Broken} when it fails or nothing comes. Runs only while something is waited for. */
+  /**
+   * What `work` gives; {@link Broken} when it fails or nothing comes. Runs only while something is
+   * waited for.
+   */
   async #inTime<T>(controller: AbortController, work: Promise<T>): Promise<T> {
     const silence = this.#options.silenceTimeoutMs ?? SILENCE_MS;
     let isSilent = false;
@@ -194,7 +212,8 @@ export class EventReader {
     try {
       return await work;
     } catch (error) {
-      if (isSilent) throw new Broken(new TimeoutError(`nothing came from the service within ${silence} ms`));
+      if (isSilent)
+        throw new Broken(new TimeoutError(`nothing came from the service within ${silence} ms`));
       throw new Broken(this.#transport.connectionError(error));
     } finally {
       clearTimeout(timer);
@@ -205,7 +224,8 @@ export class EventReader {
 /**
  * The events of a stream, from `events.stream()`.
  *
- * `return()` ends it and closes its connection at once, also while `next()` waits, which then ends too.
+ * `return()` ends it and closes its connection at once, also while `next()` waits, which then ends
+ * too.
  */
 export class EventStream implements AsyncGenerator<GrantexEvent, void, undefined> {
   readonly #reader: EventReader;
@@ -231,8 +251,9 @@ export class EventStream implements AsyncGenerator<GrantexEvent, void, undefined
   }
 
   /**
-   * The next event; `undefined` where none comes within so many milliseconds. The stream goes on as it was, so
-   * that nothing is lost – unlike with `Promise.race`, which forgets the event that `next()` then gives.
+   * The next event; `undefined` where none comes within so many milliseconds. The stream goes on as
+   * it was, so that nothing is lost – unlike with `Promise.race`, which forgets the event that
+   * `next()` then gives.
    */
   nextWithin(timeoutMs: number): Promise<IteratorResult<GrantexEvent, void> | undefined> {
     return this.#inTurn(() => this.#next(timeoutMs));

@@ -34,8 +34,8 @@ export interface RequestOptions {
 /** Options of a call that creates or spends. */
 export interface CreateOptions extends RequestOptions {
   /**
-   * Names what is created: the same key with the same request gives the first answer again, for 24 hours.
-   * A random one unless given; every try of a call has the same.
+   * Names what is created: the same key with the same request gives the first answer again, for 24
+   * hours. A random one unless given; every try of a call has the same.
    */
   idempotencyKey?: string | undefined;
 }
@@ -54,7 +54,9 @@ export interface Call {
   body?: object | undefined;
   /** It needs no key, and sends none. */
   isPublic?: boolean;
-  /** Done twice it would do two things: tried again only where the service says that it did nothing. */
+  /**
+   * Done twice it would do two things: tried again only where the service says that it did nothing.
+   */
   unsafe?: boolean;
   /** It creates or spends: an idempotency key makes it safe to repeat. */
   creates?: boolean;
@@ -84,7 +86,8 @@ export class Transport {
   async key(): Promise<string> {
     const { apiKey } = this.settings;
     if (typeof apiKey === 'string') return apiKey;
-    if (!apiKey) throw new ConfigurationError('no API key: set GRANTEX_API_KEY, or give the client one');
+    if (!apiKey)
+      throw new ConfigurationError('no API key: set GRANTEX_API_KEY, or give the client one');
     if (!this.#key) {
       const asked = Promise.resolve(apiKey()).then(checkKey);
       this.#key = asked;
@@ -176,7 +179,10 @@ export class Transport {
     try {
       const body = call.body ? JSON.stringify(call.body) : null;
       const init: RequestInit = { method: call.method, headers, body, redirect: 'manual' };
-      const response = await this.settings.fetch(this.url(call), { ...init, signal: controller.signal });
+      const response = await this.settings.fetch(this.url(call), {
+        ...init,
+        signal: controller.signal,
+      });
       const text = await response.text();
       if (!response.ok) throw apiError(refusal(response, text));
       return text;
@@ -250,7 +256,9 @@ export function segment(text: string): string {
 
 function checkKey(key: string): string {
   if (!/^[!-~]+$/.test(key)) {
-    throw new ConfigurationError('the API key is empty or holds a character that no key has: copy it again');
+    throw new ConfigurationError(
+      'the API key is empty or holds a character that no key has: copy it again',
+    );
   }
   return key;
 }

@@ -1,4 +1,6 @@
-/** A developer's mode: in `live` principals decide, in a `sandbox` requests are approved at once. */
+/**
+ * A developer's mode: in `live` principals decide, in a `sandbox` requests are approved at once.
+ */
 export type Mode = 'live' | 'sandbox';
 
 /** A developer: the tenant that everything belongs to. */
@@ -93,7 +95,9 @@ export interface AuthorizeRequest {
   /** PKCE: the base64url SHA-256 of a verifier that the exchange must show. */
   codeChallenge?: string | undefined;
   codeChallengeMethod?: 'S256' | undefined;
-  /** The budget that the grant has from the exchange on. The principal reads it on the consent page. */
+  /**
+   * The budget that the grant has from the exchange on. The principal reads it on the consent page.
+   */
   budget?: RequestedBudget | undefined;
 }
 
@@ -184,8 +188,8 @@ export type TokenVerification =
     };
 
 /**
- * The claims of a grant token. `client_id`, `scope`, `urn:grantex:grant` and `act` say in the words of RFC 9068 what
- * the others say; tokens of older grants may lack them.
+ * The claims of a grant token. `client_id`, `scope`, `urn:grantex:grant` and `act` say in the words
+ * of RFC 9068 what the others say; tokens of older grants may lack them.
  */
 export interface Claims {
   /** The issuer: the service's public base URL. */
@@ -237,7 +241,9 @@ export interface ActingAgent {
 }
 
 /** Whether a token's grant is in force, and why not. */
-export type GrantVerification = { active: true; claims: Claims } | { active: false; reason: InactiveReason };
+export type GrantVerification =
+  | { active: true; claims: Claims }
+  | { active: false; reason: InactiveReason };
 
 /** Why a token or its grant is not in force; with `agent_suspended` it may be again. */
 export type InactiveReason =

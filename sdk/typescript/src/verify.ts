@@ -41,7 +41,8 @@ export class Verifier {
     const header = decode(head);
     // The token does not choose how it is checked.
     if (header.alg !== 'RS256') throw new InvalidTokenError('it is not signed with RS256');
-    if (!TYPES.test(String(header.typ))) throw new InvalidTokenError('its type is not that of a grant token');
+    if (!TYPES.test(String(header.typ)))
+      throw new InvalidTokenError('its type is not that of a grant token');
     if (typeof header.kid !== 'string') throw new InvalidTokenError('it does not name its key');
     const key = await this.#key(header.kid);
     const signed = new TextEncoder().encode(`${head}.${body}`);
@@ -54,7 +55,8 @@ export class Verifier {
     this.#developerId ??= (
       await this.#transport.json<Developer>({ method: 'GET', path: '/v1/me' })
     ).developerId;
-    if (claims.dev !== this.#developerId) throw new InvalidTokenError('it belongs to another developer');
+    if (claims.dev !== this.#developerId)
+      throw new InvalidTokenError('it belongs to another developer');
     return claims as unknown as Claims;
   }
 
@@ -108,10 +110,21 @@ export class Verifier {
     const { subtle } = await webcrypto();
     const keys = new Map<string, CryptoKey>();
     for (const candidate of set.keys ?? []) {
-      const { kty, kid, use = 'sig', alg = 'RS256', n, e } = Object(candidate) as Record<string, string>;
-      if (kty !== 'RSA' || use !== 'sig' || alg !== 'RS256' || typeof kid !== 'string' || !n || !e) continue;
+      const {
+        kty,
+        kid,
+        use = 'sig',
+        alg = 'RS256',
+        n,
+        e,
+      } = Object(candidate) as Record<string, string>;
+      if (kty !== 'RSA' || use !== 'sig' || alg !== 'RS256' || typeof kid !== 'string' || !n || !e)
+        continue;
       try {
-        keys.set(kid, await subtle.importKey('jwk', { kty, n, e, alg: 'RS256' }, RS256, false, ['verify']));
+        keys.set(
+          kid,
+          await subtle.importKey('jwk', { kty, n, e, alg: 'RS256' }, RS256, false, ['verify']),
+        );
       } catch {
         // One that cannot be used is passed over.
       }

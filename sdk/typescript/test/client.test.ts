@@ -19,18 +19,28 @@ after(() => server.close());
 
 test('a missing key, a key that cannot be one and a wrong base URL are said at once', () => {
   const apiKey = undefined;
-  assert.throws(() => new Grantex({ apiKey }), { name: 'ConfigurationError', message: /GRANTEX_API_KEY/ });
+  assert.throws(() => new Grantex({ apiKey }), {
+    name: 'ConfigurationError',
+    message: /GRANTEX_API_KEY/,
+  });
   assert.throws(() => new Grantex({ apiKey: 'gx_test_a\nb' }), ConfigurationError);
   assert.throws(() => new Grantex({ apiKey: '' }), ConfigurationError);
   assert.throws(() => new Grantex({ apiKey: 'k', baseUrl: '127.0.0.1:8080' }), ConfigurationError);
 });
 
 test('nothing that is printed of a client holds its key', async () => {
-  const grantex = new Grantex({ apiKey: 'gx_test_secret', baseUrl: 'http://127.0.0.1:1', maxRetries: 0 });
+  const grantex = new Grantex({
+    apiKey: 'gx_test_secret',
+    baseUrl: 'http://127.0.0.1:1',
+    maxRetries: 0,
+  });
   const { inspect } = await import('node:util');
   assert.ok(!inspect(grantex, { depth: 9, showHidden: true }).includes('secret'));
   const error = await grantex.me().catch((error) => error);
-  assert.match(String(error), /the connection to http:\/\/127\.0\.0\.1:1 failed: .*is the service running/);
+  assert.match(
+    String(error),
+    /the connection to http:\/\/127\.0\.0\.1:1 failed: .*is the service running/,
+  );
   assert.ok(!inspect(error, { depth: 9, showHidden: true }).includes('secret'));
 });
 
@@ -52,7 +62,9 @@ test('an un-awaited revoke that fails never ends the process', () => {
     const grantex = new Grantex({ apiKey: 'k', baseUrl: 'http://127.0.0.1:1', maxRetries: 0 });
     grantex.grants.revoke('grnt_x');
     process.on('exit', (code) => console.log('ended with', code));`;
-  const ran = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+  const ran = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    encoding: 'utf8',
+  });
   assert.equal(ran.status, 0, ran.stderr);
   assert.match(ran.stdout, /ended with 0/);
   assert.match(ran.stderr, /the connection to/);
@@ -67,7 +79,11 @@ test('what a handler throws is told, and the subscription goes on', async () => 
   const event = '{"id":"evt_1","type":"t","createdAt":"2026-03-01T12:00:00.000Z","data":{}}';
   const body = `id: evt_1\ndata: ${event}\n\nid: evt_2\ndata: ${event.replace('evt_1', 'evt_2')}\n\n`;
   const headers = { 'content-type': 'text/event-stream' };
-  const grantex = new Grantex({ apiKey: 'k', baseUrl, fetch: async () => new Response(body, { headers }) });
+  const grantex = new Grantex({
+    apiKey: 'k',
+    baseUrl,
+    fetch: async () => new Response(body, { headers }),
+  });
   const told: unknown[] = [];
   const seen = await new Promise<string[]>((resolve) => {
     const ids: string[] = [];

@@ -38,7 +38,9 @@ after(() => mock.stop());
 
 test('every case holds', async () => {
   const { cases } = await mock.json('/cases');
-  const leftOut = JSON.parse(readFileSync(new URL('../../test/unsupported.json', import.meta.url), 'utf8'));
+  const leftOut = JSON.parse(
+    readFileSync(new URL('../../test/unsupported.json', import.meta.url), 'utf8'),
+  );
   for (const name of Object.keys(leftOut)) {
     assert.ok(
       cases.some((one: Json) => one.name === name),
@@ -47,7 +49,9 @@ test('every case holds', async () => {
   }
   const plays = cases
     .filter((one: Json) => !(one.name in leftOut))
-    .flatMap((one: Json) => Array.from({ length: one.variants }, (_, variant) => ({ one, variant })));
+    .flatMap((one: Json) =>
+      Array.from({ length: one.variants }, (_, variant) => ({ one, variant })),
+    );
   const problems: string[] = [];
   const worker = async (): Promise<void> => {
     for (let next = plays.shift(); next; next = plays.shift()) {
@@ -98,7 +102,10 @@ async function ordinary(options: sdk.GrantexOptions, one: Json): Promise<Json> {
   }
 }
 
-async function stream(options: sdk.GrantexOptions, { client, args, consumer }: Json): Promise<Json> {
+async function stream(
+  options: sdk.GrantexOptions,
+  { client, args, consumer }: Json,
+): Promise<Json> {
   const events: Json[] = [];
   const outcome: Json = { events, raws: [], reconnects: 0 };
   const take = consumer.take ?? Number.POSITIVE_INFINITY;
@@ -138,8 +145,24 @@ async function stream(options: sdk.GrantexOptions, { client, args, consumer }: J
 
 function told(error: unknown): Json {
   const kind = KINDS.find(([type]) => error instanceof type)?.[1] ?? 'other';
-  const { status, code = null, text, requestId, retryAfterMs, oldestEventId } = error as sdk.ApiError;
-  return { kind, status, code, message: text, requestId, retryAfterMs, oldestEventId, shown: String(error) };
+  const {
+    status,
+    code = null,
+    text,
+    requestId,
+    retryAfterMs,
+    oldestEventId,
+  } = error as sdk.ApiError;
+  return {
+    kind,
+    status,
+    code,
+    message: text,
+    requestId,
+    retryAfterMs,
+    oldestEventId,
+    shown: String(error),
+  };
 }
 
 /** Where the outcome is not what the case says. An error may tell more than the case asks for. */
@@ -159,7 +182,8 @@ function differences(wanted: Json, got: Json): string[] {
   const shown = String(got.error?.shown);
   for (const part of says)
     if (!shown.includes(part)) problems.push(`the error does not say ${part}: ${shown}`);
-  for (const part of hides) if (shown.includes(part)) problems.push(`the error shows ${part}: ${shown}`);
+  for (const part of hides)
+    if (shown.includes(part)) problems.push(`the error shows ${part}: ${shown}`);
   for (const [field, value] of Object.entries(fields)) {
     compare(`the error's ${field}`, value, got.error?.[field]);
   }

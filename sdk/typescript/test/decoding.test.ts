@@ -35,7 +35,9 @@ test('every stream reads the same wherever it is cut', () => {
     const fill = (text: string): string => text.replace('{x}', () => 'x'.repeat(one.repeat ?? 0));
     const stream = new TextEncoder().encode(one.repeat ? fill(one.stream) : one.stream);
     const items = one.items.map((item: Json) =>
-      item.message && one.repeat ? { message: { ...item.message, data: fill(item.message.data) } } : item,
+      item.message && one.repeat
+        ? { message: { ...item.message, data: fill(item.message.data) } }
+        : item,
     );
     const wanted = { items, tooLong: one.tooLong ?? false };
     const limit = one.limit ?? 1 << 20;

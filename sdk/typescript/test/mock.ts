@@ -27,7 +27,9 @@ export class Mock {
 
   static async start(): Promise<Mock> {
     const binary = process.env.GRANTEX_MOCK ?? new URL('target/debug/grantex-mock', ROOT).pathname;
-    const child = spawn(binary, [new URL('vectors', ROOT).pathname], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const child = spawn(binary, [new URL('vectors', ROOT).pathname], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
     const [line] = await once(createInterface({ input: child.stdout }), 'line');
     return new Mock(child, line as string);
   }

@@ -71,7 +71,8 @@ test('leaving the loop and a signal close it', async () => {
   closed = [];
   const controller = new AbortController();
   const options = { signal: controller.signal };
-  for await (const _ of new Grantex({ apiKey: 'k', baseUrl }).events.stream(options)) controller.abort();
+  for await (const _ of new Grantex({ apiKey: 'k', baseUrl }).events.stream(options))
+    controller.abort();
   await Promise.all(closed);
 });
 
@@ -83,7 +84,12 @@ test('who asks twice is answered in turn', async () => {
     baseUrl,
     fetch: async () => new Response(body, { headers }),
   }).events.stream({ reconnect: false });
-  const all = await Promise.all([stream.next(), stream.nextWithin(60_000), stream.next(), stream.next()]);
+  const all = await Promise.all([
+    stream.next(),
+    stream.nextWithin(60_000),
+    stream.next(),
+    stream.next(),
+  ]);
   assert.deepEqual(
     all.map((one) => one?.value?.id),
     ['evt_1', 'evt_2', 'evt_3', undefined],
@@ -98,7 +104,9 @@ test('a process whose last stream ended exits', async () => {
     const waiting = stream.next();
     await stream.return();
     await waiting;`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'inherit' });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: 'inherit',
+  });
   const [code] = await once(child, 'exit');
   assert.equal(code, 0);
 });
@@ -114,7 +122,10 @@ test('a client can be made in any environment', () => {
     SSL_CERT_FILE: '/no/such.pem',
     GRANTEX_BASE_URL: 'http://alice:hush@host',
   };
-  const ran = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8', env });
+  const ran = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+    encoding: 'utf8',
+    env,
+  });
   assert.equal(ran.status, 0, ran.stderr);
 });
 

@@ -37,7 +37,9 @@ client = Grantex(api_key=KEY, base_url=BASE, legacy_claims=False)
 
 
 def strict(**more: Any) -> VerifyGrantTokenOptions:
-    return VerifyGrantTokenOptions(jwks_uri=JWKS, legacy_claims=False, bounded_jwks_fetch=True, **more)
+    return VerifyGrantTokenOptions(
+        jwks_uri=JWKS, legacy_claims=False, bounded_jwks_fetch=True, **more
+    )
 
 
 def refused(token: str, **more: Any) -> str:
@@ -51,10 +53,14 @@ def refused(token: str, **more: Any) -> str:
 def tokens() -> tuple[str, Any, Any]:
     """An agent with a fresh token, and that token refreshed after a budget was given."""
     agent = client.agents.register(name="Agent", scopes=SCOPES)
-    asked = client.authorize(AuthorizeParams(agent_id=agent.id, user_id="user-123", scopes=SCOPES, audience=API))
+    asked = client.authorize(
+        AuthorizeParams(agent_id=agent.id, user_id="user-123", scopes=SCOPES, audience=API)
+    )
     first = client.tokens.exchange(ExchangeTokenParams(code=asked.code or "", agent_id=agent.id))
     client.budgets.allocate(AllocateBudgetParams(grant_id=first.grant_id, initial_budget=100))
-    second = client.tokens.refresh(RefreshTokenParams(refresh_token=first.refresh_token, agent_id=agent.id))
+    second = client.tokens.refresh(
+        RefreshTokenParams(refresh_token=first.refresh_token, agent_id=agent.id)
+    )
     return agent.id, first, second
 
 
@@ -73,7 +79,10 @@ def offline() -> None:
         assert (grant.issuer, grant.audience) == (BASE, API)
         assert grant.act is None and grant.parent_grant_id is None
     grant = verify_grant_token(below["grantToken"], strict(audience=API))
-    assert (grant.parent_agent_did, grant.parent_grant_id) == (f"did:grantex:{agent}", first.grant_id)
+    assert (grant.parent_agent_did, grant.parent_grant_id) == (
+        f"did:grantex:{agent}",
+        first.grant_id,
+    )
     assert (grant.delegation_depth, grant.act) == (1, {"sub": f"did:grantex:{agent}"})
     assert "audience" in refused(first.grant_token, audience="https://other.example").lower()
     assert "scopes" in refused(first.grant_token, audience=API, required_scopes=["mail:send"])
@@ -87,7 +96,9 @@ def online() -> None:
     """The client: what it is told of a grant is what the token says, until the grant ends."""
     _, first, _ = tokens()
     assert client.tokens.verify(first.grant_token).valid
-    told = verify_grant_token(first.grant_token, strict(audience=API, current_authority=client.grants.verify))
+    told = verify_grant_token(
+        first.grant_token, strict(audience=API, current_authority=client.grants.verify)
+    )
     assert told.grant_id == first.grant_id
     client.grants.revoke(first.grant_id)
     assert not client.tokens.verify(first.grant_token).valid
@@ -100,7 +111,9 @@ def fastapi() -> None:
     app.add_exception_handler(GrantexFastAPIError, grantex_exception_handler)
 
     @app.get("/read")
-    async def read(grant: Annotated[VerifiedGrant, Depends(auth.scopes("calendar:read"))]) -> dict[str, Any]:
+    async def read(
+        grant: Annotated[VerifiedGrant, Depends(auth.scopes("calendar:read"))],
+    ) -> dict[str, Any]:
         return {"principal": grant.principal_id, "scopes": list(grant.scopes)}
 
     @app.get("/send")
@@ -110,9 +123,17 @@ def fastapi() -> None:
     web = TestClient(app)
     bearer = {"Authorization": f"Bearer {first.grant_token}"}
     answer = web.get("/read", headers=bearer)
-    assert (answer.status_code, answer.json()) == (200, {"principal": "user-123", "scopes": SCOPES}), answer.text
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"principal": "user-123", "scopes": SCOPES},
+    ), answer.text
     assert web.get("/send", headers=bearer).status_code == 403
-    assert web.get("/read", headers={"Authorization": f"Bearer {first.grant_token[:-8]}AAAAAAAA"}).status_code == 401
+    assert (
+        web.get(
+            "/read", headers={"Authorization": f"Bearer {first.grant_token[:-8]}AAAAAAAA"}
+        ).status_code
+        == 401
+    )
     assert web.get("/read").status_code == 401
 
 
@@ -141,7 +162,9 @@ def openai_agents() -> None:
     tool = toolkit(openai_tool, openai_scopes)
     assert tool.name == "read_calendar"
     arguments = json.dumps({"day": "Monday"})
-    context = ToolContext(context=None, tool_name=tool.name, tool_call_id="1", tool_arguments=arguments)
+    context = ToolContext(
+        context=None, tool_name=tool.name, tool_call_id="1", tool_arguments=arguments
+    )
     assert asyncio.run(tool.on_invoke_tool(context, arguments)) == "nothing on Monday"
 
 
@@ -152,6 +175,13 @@ def adk() -> None:
 
 
 if __name__ == "__main__":
-    # Reading a token by an alias that a standard claim replaces is a warning there, and an error here.
+    # Reading a token by an alias that a standard claim replaces is a warning there, and an error
+    # here.
     warnings.filterwarnings("error", category=FutureWarning)
-    {"offline": offline, "online": online, "fastapi": fastapi, "openai-agents": openai_agents, "adk": adk}[CHECK]()
+    {
+        "offline": offline,
+        "online": online,
+        "fastapi": fastapi,
+        "openai-agents": openai_agents,
+        "adk": adk,
+    }[CHECK]()

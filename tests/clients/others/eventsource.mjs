@@ -7,4 +7,6 @@ const source = new EventSource(`${base}/v1/events/stream?since=2020-01-01T00:00:
 });
 source.onmessage = (message) => console.log(JSON.parse(message.data).id);
 // Closed for good: any answer but a stream.
-source.onerror = (error) => source.readyState === EventSource.CLOSED && console.error(error.code, error.message);
+source.onerror = (error) => {
+  if (source.readyState === EventSource.CLOSED) console.error(error.code, error.message);
+};

@@ -1,4 +1,6 @@
-"""httpx-sse: a loop around it keeps the last id. The first block, and others without data, move the id only."""
+"""httpx-sse: a loop around it keeps the last id. The first block, and others without data, move the
+id only.
+"""
 
 import json
 import os
@@ -14,7 +16,9 @@ headers = {"Authorization": f"Bearer {os.environ['GRANTEX_API_KEY']}"}
 with httpx.Client(timeout=httpx.Timeout(10, read=15)) as client:
     while True:
         try:
-            with connect_sse(client, "GET", url, params={"since": "2020-01-01T00:00:00Z"}, headers=headers) as source:
+            with connect_sse(
+                client, "GET", url, params={"since": "2020-01-01T00:00:00Z"}, headers=headers
+            ) as source:
                 source.response.raise_for_status()
                 for event in source.iter_sse():
                     if event.data:

@@ -1,4 +1,6 @@
-"""websockets: its own reconnection would repeat the first address, so that a loop around it is needed."""
+"""websockets: its own reconnection would repeat the first address, so that a loop around it is
+needed.
+"""
 
 import json
 import os

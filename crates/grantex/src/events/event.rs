@@ -10,8 +10,8 @@ use crate::Error;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct GrantexEvent {
-    /// Unique; increases strictly within the log. The key to de-duplicate by, and the cursor to resume
-    /// from ([`StreamOptions::last_event_id`](crate::StreamOptions::last_event_id)).
+    /// Unique; increases strictly within the log. The key to de-duplicate by, and the cursor to
+    /// resume from ([`StreamOptions::last_event_id`](crate::StreamOptions::last_event_id)).
     pub id: EventId,
     /// What happened, such as `grant.created`.
     pub r#type: Cow<'static, str>,
@@ -80,7 +80,8 @@ impl GrantexEvent {
         })
     }
 
-    /// The event's envelope as the service sent it, on one line: `{"id","type","createdAt","data"}`.
+    /// The event's envelope as the service sent it, on one line:
+    /// `{"id","type","createdAt","data"}`.
     pub fn json(&self) -> &str {
         &self.json
     }

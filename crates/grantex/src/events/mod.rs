@@ -30,9 +30,10 @@ impl<'a> Events<'a> {
         Self { client }
     }
 
-    /// Events as they happen, or first from a place in the past. It connects when it is first polled,
-    /// reconnects by itself, goes on exactly where it was, and reads from the socket only as fast as
-    /// it is polled. It ends with an error where going on makes no sense (see [`EventStream`]).
+    /// Events as they happen, or first from a place in the past. It connects when it is first
+    /// polled, reconnects by itself, goes on exactly where it was, and reads from the socket only
+    /// as fast as it is polled. It ends with an error where going on makes no sense (see
+    /// [`EventStream`]).
     ///
     /// ```no_run
     /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {

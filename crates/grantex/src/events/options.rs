@@ -129,8 +129,8 @@ impl StreamOptions {
         self
     }
 
-    /// The first reconnection waits a random part of this, each further one in a row of twice as much;
-    /// 1 s unless given. The service's own `retry:` field replaces it.
+    /// The first reconnection waits a random part of this, each further one in a row of twice as
+    /// much; 1 s unless given. The service's own `retry:` field replaces it.
     pub fn reconnect_delay(mut self, delay: Duration) -> Self {
         self.reconnect_delay = delay;
         self

@@ -17,7 +17,8 @@ use crate::backoff::{delay, random};
 use crate::transport::{Transport, refusal};
 use crate::{ApiError, Error};
 
-/// The longest `Retry-After` that is waited for: beyond it the next try tells whether it still holds.
+/// The longest `Retry-After` that is waited for: beyond it the next try tells whether it still
+/// holds.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// The events of a log, in order, each once, across reconnections; see
@@ -81,8 +82,9 @@ pub struct ProgressStream {
 }
 
 impl EventStream {
-    /// The same stream, which besides tells how far it is where there are no events: for a reader that
-    /// keeps its place durably, so that the place does not grow old while a filter hides what happens.
+    /// The same stream, which besides tells how far it is where there are no events: for a reader
+    /// that keeps its place durably, so that the place does not grow old while a filter hides what
+    /// happens.
     ///
     /// ```no_run
     /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {

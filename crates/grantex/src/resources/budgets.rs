@@ -34,7 +34,8 @@ impl Budgets<'_> {
         call.body(request)?.json().await
     }
 
-    /// Takes an amount, all or nothing. Tried again it is taken once: every try has the same idempotency key.
+    /// Takes an amount, all or nothing. Tried again it is taken once: every try has the same
+    /// idempotency key.
     pub async fn debit(self, request: &DebitRequest) -> Result<DebitResponse, Error> {
         let call = self.client.transport.post("/v1/budget/debit").idempotent(self.idempotency_key);
         call.body(request)?.json().await

@@ -65,8 +65,8 @@ impl Grants<'_> {
         self.client.transport.get(format!("/v1/grants/{}", segment(id))).json().await
     }
 
-    /// Revokes a grant and every one below it. [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when
-    /// there is none or it is revoked already.
+    /// Revokes a grant and every one below it. [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
+    /// when there is none or it is revoked already.
     pub async fn revoke(self, id: impl Display) -> Result<(), Error> {
         self.client.transport.delete(format!("/v1/grants/{}", segment(id))).done().await
     }
@@ -78,8 +78,8 @@ impl Grants<'_> {
         call.body(request)?.json().await
     }
 
-    /// Asks the service whether a token's grant is in force, and why not. Give the token, or a [`VerifyRequest`]
-    /// that also names the audience that you are.
+    /// Asks the service whether a token's grant is in force, and why not. Give the token, or a
+    /// [`VerifyRequest`] that also names the audience that you are.
     pub async fn verify(
         self,
         request: impl Into<VerifyRequest>,

@@ -16,7 +16,8 @@ resource! {
 }
 
 impl Keys<'_> {
-    /// Makes another key. Its secret is shown this one time. Not tried again where it may have been made.
+    /// Makes another key. Its secret is shown this one time. Not tried again where it may have been
+    /// made.
     pub async fn create(self, name: impl Into<String>) -> Result<CreateKeyResponse, Error> {
         let request = CreateKeyRequest { name: name.into() };
         self.client.transport.post("/v1/keys").unsafe_to_repeat().body(&request)?.json().await
@@ -44,8 +45,8 @@ impl Keys<'_> {
         self.client.transport.delete(format!("/v1/keys/{}", segment(id))).done().await
     }
 
-    /// Replaces the key that makes this call. The old one is dead at once, so this is not tried again
-    /// where it may have happened: have a second key before you rotate one.
+    /// Replaces the key that makes this call. The old one is dead at once, so this is not tried
+    /// again where it may have happened: have a second key before you rotate one.
     pub async fn rotate(self) -> Result<RotateKeyResponse, Error> {
         self.client.transport.post("/v1/keys/rotate").unsafe_to_repeat().json().await
     }

@@ -18,7 +18,8 @@ pub use principals::PrincipalSessions;
 pub use scope_names::ScopeNames;
 pub use tokens::{OfflineParams, Tokens};
 
-/// A resource: a borrowed client; `creating`, where its calls create or spend, with their idempotency key.
+/// A resource: a borrowed client; `creating`, where its calls create or spend, with their
+/// idempotency key.
 macro_rules! resource {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -46,8 +47,8 @@ macro_rules! resource {
                 Self { client, idempotency_key: None }
             }
 
-            /// Uses this key for a call that creates or spends, instead of a random one: the same key
-            /// with the same request gives the first answer again, for 24 hours.
+            /// Uses this key for a call that creates or spends, instead of a random one: the same
+            /// key with the same request gives the first answer again, for 24 hours.
             #[must_use]
             pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
                 self.idempotency_key = Some(key.into());

@@ -4,7 +4,8 @@ use super::resource;
 use crate::Error;
 
 resource! {
-    /// Sessions of principals; from [`Client::principal_sessions`](crate::Client::principal_sessions).
+    /// Sessions of principals; from
+    /// [`Client::principal_sessions`](crate::Client::principal_sessions).
     PrincipalSessions
 }
 

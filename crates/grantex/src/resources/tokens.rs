@@ -31,8 +31,9 @@ pub struct OfflineParams {
 }
 
 impl Tokens<'_> {
-    /// Exchanges the code of an approved request for a grant and its first token. What does not begin with
-    /// [`CODE_PREFIX`] is no code: it is an [`Error::Configuration`], and no request is made.
+    /// Exchanges the code of an approved request for a grant and its first token. What does not
+    /// begin with [`CODE_PREFIX`] is no code: it is an [`Error::Configuration`], and no request is
+    /// made.
     pub async fn exchange(self, request: &ExchangeRequest) -> Result<TokenResponse, Error> {
         if !request.code.starts_with(CODE_PREFIX) {
             return Err(Error::Configuration(format!(
@@ -55,8 +56,9 @@ impl Tokens<'_> {
         call.body(request)?.json().await
     }
 
-    /// Asks the service whether a token is in force: sees revocations at once. Give the token, and compare `aud` of
-    /// the answer with who you are, or a [`VerifyRequest`] that names the audience that you are.
+    /// Asks the service whether a token is in force: sees revocations at once. Give the token, and
+    /// compare `aud` of the answer with who you are, or a [`VerifyRequest`] that names the audience
+    /// that you are.
     pub async fn verify(
         self,
         request: impl Into<VerifyRequest>,
@@ -64,11 +66,12 @@ impl Tokens<'_> {
         self.client.transport.post("/v1/tokens/verify").body(&request.into())?.json().await
     }
 
-    /// Checks a token without asking the service: signature, times, developer, and what `params` demand. One
-    /// key set signs the tokens of all developers, so `dev` is always compared with your own developer id; a token
-    /// that names an audience (`aud`) is refused unless `params` say that you are it. It does not see revocations: where they must count at once, use [`verify`](Self::verify), or
-    /// follow `grant.revoked`. The service's public keys are fetched once and again when a token names
-    /// a new one, so that keys can be rotated.
+    /// Checks a token without asking the service: signature, times, developer, and what `params`
+    /// demand. One key set signs the tokens of all developers, so `dev` is always compared with
+    /// your own developer id; a token that names an audience (`aud`) is refused unless `params` say
+    /// that you are it. It does not see revocations: where they must count at once, use
+    /// [`verify`](Self::verify), or follow `grant.revoked`. The service's public keys are fetched
+    /// once and again when a token names a new one, so that keys can be rotated.
     pub async fn verify_offline(
         self,
         token: &str,

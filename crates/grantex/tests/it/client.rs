@@ -66,7 +66,8 @@ async fn a_subscription_tells_what_ended_it() {
     assert!(error.to_string().contains("start again"), "{error}");
 }
 
-/// Runs itself again with the environment that it is about: another one cannot be set in a running process.
+/// Runs itself again with the environment that it is about: another one cannot be set in a running
+/// process.
 #[tokio::test]
 async fn a_socks_proxy_is_a_mistake_of_the_variable_that_names_it() {
     const VARIABLES: [&str; 2] = ["HTTP_PROXY", "ALL_PROXY"];

@@ -1,5 +1,5 @@
-// Follow prints a developer's whole log and follows it, one event's JSON a line; it ends after as many events as
-// its argument says.
+// Follow prints a developer's whole log and follows it, one event's JSON a line; it ends after as
+// many events as its argument says.
 package main
 
 import (

@@ -10,7 +10,9 @@ from ._errors import InvalidTokenError, ProtocolError
 from ._models import Claims
 
 KEYS_MAX_AGE = 3600.0
-"""How long fetched keys are believed, in seconds: then a key that the service withdrew stops working."""
+"""How long fetched keys are believed, in seconds: then a key that the service withdrew stops
+working.
+"""
 UNKNOWN_KEY_PAUSE = 10.0
 """How often unknown keys may make it fetch: tokens with made-up keys cost the service nothing."""
 TYPES = ("at+jwt", "jwt")
@@ -44,7 +46,11 @@ def usable_keys(body: Any) -> dict[str, jwt.PyJWK]:
     for one in body["keys"]:
         if not isinstance(one, dict) or not isinstance(one.get("kid"), str):
             continue
-        if one.get("kty") != "RSA" or one.get("use", "sig") != "sig" or one.get("alg", "RS256") != "RS256":
+        if (
+            one.get("kty") != "RSA"
+            or one.get("use", "sig") != "sig"
+            or one.get("alg", "RS256") != "RS256"
+        ):
             continue
         try:
             keys[one["kid"]] = jwt.PyJWK(one, "RS256")

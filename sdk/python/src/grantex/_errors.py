@@ -7,14 +7,18 @@ from typing import Any, Optional
 
 
 class GrantexError(Exception):
-    """Everything that this SDK raises. Copied or pickled it keeps its class, its text and its fields."""
+    """Everything that this SDK raises. Copied or pickled it keeps its class, its text and its
+    fields.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The constructors of some take other arguments than the text.
         return _restored, (type(self), self.args, self.__dict__)
 
 
-def _restored(kind: type[GrantexError], args: tuple[Any, ...], fields: dict[str, Any]) -> GrantexError:
+def _restored(
+    kind: type[GrantexError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> GrantexError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(fields)
     return error
@@ -163,7 +167,9 @@ def api_error(refusal: Refusal, *, of_stream: bool = False) -> ApiError:
 
 
 def may_pass(error: ApiError) -> bool:
-    """Whether the same request may get another answer later; a 409 unless the service called it final."""
+    """Whether the same request may get another answer later; a 409 unless the service called it
+    final.
+    """
     if error.status == 409:
         return error.code not in ("CONFLICT", "GRANT_INACTIVE")
     # A damaged event stays damaged.

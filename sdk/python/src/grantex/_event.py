@@ -52,7 +52,8 @@ class BudgetExhaustedData(TypedDict):
 
 @dataclass
 class _Event:
-    # Each has also `json`: its envelope as the service sent it, in which every number has all of its digits.
+    # Each has also `json`: its envelope as the service sent it, in which every number has all of
+    # its digits.
     id: str
     """Unique; increases strictly within the log. De-duplicate by it, resume from it."""
 
@@ -227,7 +228,9 @@ def placed(body: Any, text: str) -> PlacedEvent:
     try:
         position, event = body["position"], to_event(body["event"])
     except (TypeError, KeyError):
-        raise ProtocolError("the answer has no position or no event: is the base URL right?") from None
+        raise ProtocolError(
+            "the answer has no position or no event: is the base URL right?"
+        ) from None
     event.json = text_of(text, "event")
     return PlacedEvent(position, event)
 

@@ -1,6 +1,7 @@
 """Proxies and certificates of the environment, asked for at the first call and for the service alone.
 
-The HTTP library reads all of it when a client is made, and fails on entries that do not concern the service.
+The HTTP library reads all of it when a client is made, and fails on entries that do not concern the
+service.
 """
 
 from __future__ import annotations

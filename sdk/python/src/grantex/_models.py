@@ -17,7 +17,9 @@ Mode = Literal["live", "sandbox"]
 Strings = list[str]
 """For classes with a method called `list`."""
 AmountInput = Union[Decimal, int, float, str]
-"""An amount in a request; exact as a `Decimal` or a string such as `"12.50"`; at most four decimals."""
+"""An amount in a request; exact as a `Decimal` or a string such as `"12.50"`; at most four
+decimals.
+"""
 
 
 _Field = tuple[str, str, bool, Optional[Callable[[Any], Any]]]

@@ -39,13 +39,17 @@ class Call:
     is_public: bool = False
     """It needs no key, and sends none."""
     unsafe: bool = False
-    """Done twice it would do two things: tried again only where the service says that it did nothing."""
+    """Done twice it would do two things: tried again only where the service says that it did
+    nothing.
+    """
     idempotency_key: Optional[str] = None
 
     def url(self, base_url: str) -> str:
         """The URL, with the parameters that have a value."""
         pairs = [
-            f"{name}={quote(str(value), safe='')}" for name, value in self.query.items() if value is not None
+            f"{name}={quote(str(value), safe='')}"
+            for name, value in self.query.items()
+            if value is not None
         ]
         return f"{base_url}{self.path}{'?' if pairs else ''}{'&'.join(pairs)}"
 
@@ -97,7 +101,9 @@ def check_code(code: str) -> str:
 def check_key(key: str) -> str:
     """The key, if it can be one."""
     if not re.fullmatch(r"[!-~]+", key):
-        raise ConfigurationError("the API key is empty or holds a character that no key has: copy it again")
+        raise ConfigurationError(
+            "the API key is empty or holds a character that no key has: copy it again"
+        )
     return key
 
 

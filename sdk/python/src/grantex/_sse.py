@@ -44,9 +44,10 @@ class TooLong(Exception):
 class Decoder:
     """Feed it the bytes as they come, cut anywhere.
 
-    As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or CR; one
-    space after the colon is dropped; an `id` with a NUL is ignored; `retry` is digits only; an unfinished
-    last block is never dispatched. The data of a message stays bytes: whoever reads it decodes it.
+    As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or
+    CR; one space after the colon is dropped; an `id` with a NUL is ignored; `retry` is digits only;
+    an unfinished last block is never dispatched. The data of a message stays bytes: whoever reads
+    it decodes it.
     """
 
     def __init__(self, limit: int) -> None:
@@ -124,7 +125,9 @@ class Decoder:
             self._event = value.decode("utf-8", "replace")
         elif field == b"retry" and value.isdigit():
             # More digits than a day has are not read at all: very long ones are an error.
-            items.append(Retry(min(int(value), LONGEST_RETRY) if len(value) < 16 else LONGEST_RETRY))
+            items.append(
+                Retry(min(int(value), LONGEST_RETRY) if len(value) < 16 else LONGEST_RETRY)
+            )
 
     def _dispatch(self, items: list[Item]) -> None:
         if self._data is not None:

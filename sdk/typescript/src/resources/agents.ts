@@ -51,6 +51,9 @@ export class Agents {
 
   /** Deletes an agent; its grants and all below them are revoked. */
   delete(agentId: string, options?: RequestOptions): Promise<void> {
-    return this.#transport.done({ method: 'DELETE', path: `/v1/agents/${segment(agentId)}` }, options);
+    return this.#transport.done(
+      { method: 'DELETE', path: `/v1/agents/${segment(agentId)}` },
+      options,
+    );
   }
 }

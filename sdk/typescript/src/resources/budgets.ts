@@ -33,7 +33,10 @@ export class Budgets {
     return this.#transport.json(call, options);
   }
 
-  /** Takes an amount, all or nothing. Tried again it is taken once: every try has the same idempotency key. */
+  /**
+   * Takes an amount, all or nothing. Tried again it is taken once: every try has the same
+   * idempotency key.
+   */
   async debit(request: DebitRequest, options?: CreateOptions): Promise<DebitResponse> {
     checkAmount(request.amount);
     const call = { method: 'POST', path: '/v1/budget/debit', body: request, creates: true };
@@ -42,7 +45,10 @@ export class Budgets {
 
   /** A grant's budget. */
   get(grantId: string, options?: RequestOptions): Promise<Budget> {
-    return this.#transport.json({ method: 'GET', path: `/v1/budget/balance/${segment(grantId)}` }, options);
+    return this.#transport.json(
+      { method: 'GET', path: `/v1/budget/balance/${segment(grantId)}` },
+      options,
+    );
   }
 
   /** The budgets, newest first. */
@@ -56,7 +62,11 @@ export class Budgets {
   }
 
   /** A grant's debits, newest first. */
-  transactions(grantId: string, params: ListParams = {}, options?: RequestOptions): List<Transaction> {
+  transactions(
+    grantId: string,
+    params: ListParams = {},
+    options?: RequestOptions,
+  ): List<Transaction> {
     return new List(params.after, async (after) => {
       type Answer = { transactions: Transaction[]; total: number; nextCursor: string | null };
       const path = `/v1/budget/transactions/${segment(grantId)}`;

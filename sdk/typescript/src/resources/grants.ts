@@ -7,7 +7,13 @@ import {
   type Transport,
   type VerifyOptions,
 } from '../transport.js';
-import type { DelegateRequest, Grant, GrantStatus, GrantVerification, TokenResponse } from '../types.js';
+import type {
+  DelegateRequest,
+  Grant,
+  GrantStatus,
+  GrantVerification,
+  TokenResponse,
+} from '../types.js';
 
 /** Which grants. */
 export interface GrantListParams extends ListParams {
@@ -54,13 +60,17 @@ export class Grants {
   }
 
   /**
-   * Revokes a grant and every one below it. {@link NotFoundError} when there is none or it is revoked already.
+   * Revokes a grant and every one below it. {@link NotFoundError} when there is none or it is
+   * revoked already.
    *
-   * It may be left un-awaited: a failure that nobody waits for goes to the client's `onError`, and never
-   * ends the process.
+   * It may be left un-awaited: a failure that nobody waits for goes to the client's `onError`, and
+   * never ends the process.
    */
   revoke(grantId: string, options?: RequestOptions): Promise<void> {
-    const done = this.#transport.done({ method: 'DELETE', path: `/v1/grants/${segment(grantId)}` }, options);
+    const done = this.#transport.done(
+      { method: 'DELETE', path: `/v1/grants/${segment(grantId)}` },
+      options,
+    );
     return Started.watch(done, this.#onError);
   }
 
@@ -70,7 +80,10 @@ export class Grants {
     return this.#transport.json(call, options);
   }
 
-  /** Asks the service whether a token's grant is in force – for you, where you say who you are – and why not. */
+  /**
+   * Asks the service whether a token's grant is in force – for you, where you say who you are – and
+   * why not.
+   */
   verify(token: string, { audience, ...options }: VerifyOptions = {}): Promise<GrantVerification> {
     const call = { method: 'POST', path: '/v1/grants/verify', body: { token, audience } };
     return this.#transport.json(call, options);

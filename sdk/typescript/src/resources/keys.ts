@@ -11,19 +11,25 @@ export class Keys {
     this.#transport = transport;
   }
 
-  /** Makes another key. Its secret is shown this one time. Not tried again where it may have been made. */
+  /**
+   * Makes another key. Its secret is shown this one time. Not tried again where it may have been
+   * made.
+   */
   create(request: { name: string }, options?: RequestOptions): Promise<CreatedKey> {
-    return this.#transport.json({ method: 'POST', path: '/v1/keys', body: request, unsafe: true }, options);
+    return this.#transport.json(
+      { method: 'POST', path: '/v1/keys', body: request, unsafe: true },
+      options,
+    );
   }
 
   /** The keys, without their secrets, newest first. */
   list(params: ListParams = {}, options?: RequestOptions): List<ApiKey> {
     return new List(params.after, async (after) => {
       const call = { method: 'GET', path: '/v1/keys', query: { ...params, after } };
-      const { keys, nextCursor } = await this.#transport.json<{ keys: ApiKey[]; nextCursor: string | null }>(
-        call,
-        options,
-      );
+      const { keys, nextCursor } = await this.#transport.json<{
+        keys: ApiKey[];
+        nextCursor: string | null;
+      }>(call, options);
       return { items: keys, nextCursor };
     });
   }
@@ -34,8 +40,8 @@ export class Keys {
   }
 
   /**
-   * Replaces the key that makes this call. The old one is dead at once, so this is not tried again where it
-   * may have happened: have a second key before you rotate one.
+   * Replaces the key that makes this call. The old one is dead at once, so this is not tried again
+   * where it may have happened: have a second key before you rotate one.
    */
   rotate(options?: RequestOptions): Promise<RotatedKey> {
     return this.#transport.json({ method: 'POST', path: '/v1/keys/rotate', unsafe: true }, options);

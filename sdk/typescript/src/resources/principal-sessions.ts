@@ -12,6 +12,9 @@ export class PrincipalSessions {
 
   /** Opens a session. */
   create(request: PrincipalSessionRequest, options?: RequestOptions): Promise<PrincipalSession> {
-    return this.#transport.json({ method: 'POST', path: '/v1/principal-sessions', body: request }, options);
+    return this.#transport.json(
+      { method: 'POST', path: '/v1/principal-sessions', body: request },
+      options,
+    );
   }
 }

@@ -30,12 +30,16 @@ export class ScopeNames {
 
   /** Takes a scope's name away. Grants do not change. */
   remove(scope: string, options?: RequestOptions): Promise<void> {
-    return this.#transport.done({ method: 'DELETE', path: '/v1/scopes', query: { scope } }, options);
+    return this.#transport.done(
+      { method: 'DELETE', path: '/v1/scopes', query: { scope } },
+      options,
+    );
   }
 
   async #names(call: Call, options?: RequestOptions): Promise<ScopeName[]> {
     const { scopes } = await this.#transport.json<{ scopes: ScopeName[] }>(call, options);
-    if (!Array.isArray(scopes)) throw new ProtocolError('the answer has no scopes: is the base URL right?');
+    if (!Array.isArray(scopes))
+      throw new ProtocolError('the answer has no scopes: is the base URL right?');
     return scopes;
   }
 }

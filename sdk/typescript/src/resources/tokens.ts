@@ -1,6 +1,12 @@
 import { ConfigurationError } from '../errors.js';
 import type { CreateOptions, RequestOptions, Transport, VerifyOptions } from '../transport.js';
-import type { Claims, ExchangeRequest, RefreshRequest, TokenResponse, TokenVerification } from '../types.js';
+import type {
+  Claims,
+  ExchangeRequest,
+  RefreshRequest,
+  TokenResponse,
+  TokenVerification,
+} from '../types.js';
 import type { Verifier } from '../verify.js';
 
 /** What every authorization code begins with. */
@@ -18,8 +24,8 @@ export class Tokens {
   }
 
   /**
-   * Exchanges the code of an approved request for a grant and its first token. What does not begin with `gxc_` is
-   * no code: it is a {@link ConfigurationError}, and no request is made.
+   * Exchanges the code of an approved request for a grant and its first token. What does not begin
+   * with `gxc_` is no code: it is a {@link ConfigurationError}, and no request is made.
    */
   async exchange(request: ExchangeRequest, options?: CreateOptions): Promise<TokenResponse> {
     // In JavaScript it may be the `undefined` of a request that waits for its principal.
@@ -28,7 +34,10 @@ export class Tokens {
         `the authorization code does not begin with ${CODE_PREFIX}: give the \`code\` of the redirect, or in a sandbox that of the request`,
       );
     }
-    return this.#transport.json({ method: 'POST', path: '/v1/token', body: request, creates: true }, options);
+    return this.#transport.json(
+      { method: 'POST', path: '/v1/token', body: request, creates: true },
+      options,
+    );
   }
 
   /** A new token of the same grant for a refresh token, which is good for one use. */
@@ -38,8 +47,8 @@ export class Tokens {
   }
 
   /**
-   * Asks the service whether a token is in force: sees revocations at once. Say who you are as `audience`, or
-   * compare `aud` of the answer yourself.
+   * Asks the service whether a token is in force: sees revocations at once. Say who you are as
+   * `audience`, or compare `aud` of the answer yourself.
    */
   verify(token: string, { audience, ...options }: VerifyOptions = {}): Promise<TokenVerification> {
     const call = { method: 'POST', path: '/v1/tokens/verify', body: { token, audience } };
@@ -47,13 +56,14 @@ export class Tokens {
   }
 
   /**
-   * Checks a token without asking the service: signature, times, developer, issuer, audience. Throws
-   * {@link InvalidTokenError}. One key set signs the tokens of all developers, so `dev` is always compared
-   * with your own developer id.
+   * Checks a token without asking the service: signature, times, developer, issuer, audience.
+   * Throws {@link InvalidTokenError}. One key set signs the tokens of all developers, so `dev` is
+   * always compared with your own developer id.
    *
    * It does not see revocations: where they must count at once, use {@link verify}, or follow
-   * `grant.revoked`. The service's public keys are fetched once and again when a token names a new one, so
-   * that keys can be rotated. A token that names an audience is valid for that audience only.
+   * `grant.revoked`. The service's public keys are fetched once and again when a token names a new
+   * one, so that keys can be rotated. A token that names an audience is valid for that audience
+   * only.
    *
    * @example
    * ```ts

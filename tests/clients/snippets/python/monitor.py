@@ -1,6 +1,7 @@
 import asyncio
 from grantex import Grantex
 
+
 async def monitor_budgets():
     async with Grantex(api_key="gx_live_...") as client:
         async for event in client.events.stream(
@@ -15,5 +16,6 @@ async def monitor_budgets():
                 print(f"Budget exhausted for grant {event.data['grantId']}")
                 # Revoke the grant to prevent further usage
                 client.grants.revoke(event.data["grantId"])
+
 
 asyncio.run(monitor_budgets())

@@ -3,6 +3,7 @@ import json
 import os
 import websockets
 
+
 async def listen():
     uri = "wss://api.grantex.dev/v1/events/ws"
     headers = {"Authorization": f"Bearer {os.environ['GRANTEX_API_KEY']}"}
@@ -11,5 +12,6 @@ async def listen():
         async for message in ws:
             event = json.loads(message)
             print(event["type"], event["data"])
+
 
 asyncio.run(listen())

@@ -39,7 +39,8 @@ class Grantex:
         base_url: where the service is; `GRANTEX_BASE_URL`, or `DEFAULT_BASE_URL`, unless given.
         timeout: how long a call may wait for a byte, in seconds. Streams have `silence_timeout`.
         max_retries: how often a failed call is tried again where that is safe.
-        retry_delay: the delay before the first new try in seconds, doubled with each and with full jitter.
+        retry_delay: the delay before the first new try in seconds, doubled with each and with full
+            jitter.
         developer_id: whose tokens `tokens.verify_offline` accepts; asked for once unless given.
         issuer: the issuer that `tokens.verify_offline` demands; any unless given.
     """
@@ -57,7 +58,9 @@ class Grantex:
     ) -> None:
         key = api_key if api_key is not None else os.environ.get("GRANTEX_API_KEY")
         if key is None:
-            raise ConfigurationError("no API key: set GRANTEX_API_KEY, or give the client one as api_key")
+            raise ConfigurationError(
+                "no API key: set GRANTEX_API_KEY, or give the client one as api_key"
+            )
         settings = Settings(check_base_url(base_url), timeout, max_retries, retry_delay)
         self._transport = AsyncTransport(settings, key)
         self._pending = Pending()
@@ -77,7 +80,9 @@ class Grantex:
         """Sessions in which principals see and revoke their own grants."""
         self.scope_names = AsyncScopeNames(self._transport)
         """What principals read for scopes."""
-        self.tokens = AsyncTokens(self._transport, AsyncVerifier(self._transport, developer_id, issuer))
+        self.tokens = AsyncTokens(
+            self._transport, AsyncVerifier(self._transport, developer_id, issuer)
+        )
         """Grant tokens."""
 
     @staticmethod

@@ -38,9 +38,10 @@ class AsyncEvents:
     ) -> AsyncEventStream:
         """Events as they happen, or first from a place in the past.
 
-        It reconnects by itself, goes on exactly where it was, and reads from the socket only as fast as it
-        is iterated. Leaving the loop closes the connection. A wait for the next event that is given up (by a
-        time limit, by cancelling the task) leaves the stream as it was; `next(timeout)` is such a wait.
+        It reconnects by itself, goes on exactly where it was, and reads from the socket only as
+        fast as it is iterated. Leaving the loop closes the connection. A wait for the next event
+        that is given up (by a time limit, by cancelling the task) leaves the stream as it was;
+        `next(timeout)` is such a wait.
 
         It raises where going on makes no sense: an `ApiError` for 400, 401 (with a key function: only for a
         key that is fresh), 403, 410 and other 4xx but 408 and 429; `StreamEndedError` for 204;
@@ -57,11 +58,11 @@ class AsyncEvents:
             principal_id: only events of grants that this principal gave.
             grant_id: only events of this grant.
             reconnect: whether to reconnect. Without it the stream ends with its connection.
-            reconnect_delay: the first reconnection waits a random part of this (in seconds), each further
-                one in a row of twice as much. The service's own `retry:` field replaces it.
+            reconnect_delay: the first reconnection waits a random part of this (in seconds), each
+                further one in a row of twice as much. The service's own `retry:` field replaces it.
             max_reconnect_delay: no reconnection waits longer, unless the service asks for it.
-            silence_timeout: a connection on which nothing comes for so long is dead. The service is never
-                silent for 5 s. Time in which the stream is not read does not count.
+            silence_timeout: a connection on which nothing comes for so long is dead. The service is
+                never silent for 5 s. Time in which the stream is not read does not count.
             max_event_bytes: the longest event that is accepted.
             on_open: called whenever a connection is open.
             on_reconnect: called before each reconnection.
@@ -105,9 +106,9 @@ class AsyncEvents:
     ) -> Callable[[], None]:
         """Calls `handler` for each event, one at a time, in the background.
 
-        Returns the function that ends the subscription and closes its connection at once. What the handler
-        raises goes to `on_error` and the subscription goes on; so does the error that ends it for good.
-        Without `on_error` they are logged. The other options are those of `stream`.
+        Returns the function that ends the subscription and closes its connection at once. What the
+        handler raises goes to `on_error` and the subscription goes on; so does the error that ends
+        it for good. Without `on_error` they are logged. The other options are those of `stream`.
 
         >>> unsubscribe = client.events.subscribe(lambda event: print(event.type, event.data))
         >>> unsubscribe()
@@ -219,4 +220,6 @@ class AsyncEvents:
             "principalId": principal_id,
             "grantId": grant_id,
         }
-        return Ticket.from_json(await self._transport.json(Call("POST", "/v1/events/tickets", body=body)))
+        return Ticket.from_json(
+            await self._transport.json(Call("POST", "/v1/events/tickets", body=body))
+        )

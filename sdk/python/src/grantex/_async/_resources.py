@@ -56,20 +56,26 @@ class AsyncAgents:
     ) -> Agent:
         """Registers an agent. Its scopes describe what it usually asks for; they do not limit."""
         body = {"name": name, "description": description, "scopes": scopes}
-        return Agent.from_json(await self._transport.json(creating("/v1/agents", body, idempotency_key)))
+        return Agent.from_json(
+            await self._transport.json(creating("/v1/agents", body, idempotency_key))
+        )
 
     def list(self, *, limit: Optional[int] = None, after: Optional[str] = None) -> AsyncList[Agent]:
         """The agents, newest first."""
 
         async def fetch(after: Optional[str]) -> Page[Agent]:
-            body = await self._transport.json(Call("GET", "/v1/agents", {"limit": limit, "after": after}))
+            body = await self._transport.json(
+                Call("GET", "/v1/agents", {"limit": limit, "after": after})
+            )
             return page_of(body, "agents", Agent.from_json)
 
         return AsyncList(after, fetch)
 
     async def get(self, agent_id: str) -> Agent:
         """One agent."""
-        return Agent.from_json(await self._transport.json(Call("GET", f"/v1/agents/{segment(agent_id)}")))
+        return Agent.from_json(
+            await self._transport.json(Call("GET", f"/v1/agents/{segment(agent_id)}"))
+        )
 
     async def update(
         self,
@@ -123,8 +129,10 @@ class AsyncAuthorizations:
             audience: who the grant token is for.
             code_challenge: PKCE: the base64url SHA-256 of a verifier that the exchange must show.
             code_challenge_method: `S256`, together with the challenge.
-            budget: what the grant may spend from the exchange on; the principal reads it on the consent page.
-            idempotency_key: the same key with the same request gives the first answer again, for 24 hours.
+            budget: what the grant may spend from the exchange on; the principal reads it on the
+                consent page.
+            idempotency_key: the same key with the same request gives the first answer again, for 24
+                hours.
         """
         body = {
             "agentId": agent_id,
@@ -167,7 +175,11 @@ class AsyncBudgets:
         idempotency_key: Optional[str] = None,
     ) -> Budget:
         """Gives a grant its budget; `USD` unless said otherwise."""
-        body = {"grantId": grant_id, "initialBudget": amount_text(initial_budget), "currency": currency}
+        body = {
+            "grantId": grant_id,
+            "initialBudget": amount_text(initial_budget),
+            "currency": currency,
+        }
         return Budget.from_json(
             await self._transport.json(creating("/v1/budget/allocate", body, idempotency_key))
         )
@@ -200,7 +212,9 @@ class AsyncBudgets:
             await self._transport.json(Call("GET", f"/v1/budget/balance/{segment(grant_id)}"))
         )
 
-    def list(self, *, limit: Optional[int] = None, after: Optional[str] = None) -> AsyncList[Budget]:
+    def list(
+        self, *, limit: Optional[int] = None, after: Optional[str] = None
+    ) -> AsyncList[Budget]:
         """The budgets, newest first."""
 
         async def fetch(after: Optional[str]) -> Page[Budget]:
@@ -256,13 +270,16 @@ class AsyncGrants:
 
     async def get(self, grant_id: str) -> Grant:
         """One grant."""
-        return Grant.from_json(await self._transport.json(Call("GET", f"/v1/grants/{segment(grant_id)}")))
+        return Grant.from_json(
+            await self._transport.json(Call("GET", f"/v1/grants/{segment(grant_id)}"))
+        )
 
     def revoke(self, grant_id: str) -> Awaitable[None]:
         """Revokes a grant and every one below it.
 
-        The request starts at once, also when nobody awaits it; closing the client waits for it. A failure
-        that nobody awaits is logged. `NotFoundError` when there is no such grant or it is revoked already.
+        The request starts at once, also when nobody awaits it; closing the client waits for it. A
+        failure that nobody awaits is logged. `NotFoundError` when there is no such grant or it is
+        revoked already.
         """
         call = Call("DELETE", f"/v1/grants/{segment(grant_id)}")
         return self._pending.start(lambda: self._transport.done(call))
@@ -287,7 +304,9 @@ class AsyncGrants:
         return TokenResponse.from_json(await self._transport.json(call))
 
     async def verify(self, token: str, *, audience: Optional[str] = None) -> GrantVerification:
-        """Asks the service whether a token's grant is in force (for the audience, if given), and why not."""
+        """Asks the service whether a token's grant is in force (for the audience, if given), and
+        why not.
+        """
         call = Call("POST", "/v1/grants/verify", body={"token": token, "audience": audience})
         return GrantVerification.from_json(await self._transport.json(call))
 
@@ -306,11 +325,15 @@ class AsyncKeys:
         call = Call("POST", "/v1/keys", body={"name": name}, unsafe=True)
         return CreatedKey.from_json(await self._transport.json(call))
 
-    def list(self, *, limit: Optional[int] = None, after: Optional[str] = None) -> AsyncList[ApiKey]:
+    def list(
+        self, *, limit: Optional[int] = None, after: Optional[str] = None
+    ) -> AsyncList[ApiKey]:
         """The keys, without their secrets, newest first."""
 
         async def fetch(after: Optional[str]) -> Page[ApiKey]:
-            body = await self._transport.json(Call("GET", "/v1/keys", {"limit": limit, "after": after}))
+            body = await self._transport.json(
+                Call("GET", "/v1/keys", {"limit": limit, "after": after})
+            )
             return page_of(body, "keys", ApiKey.from_json)
 
         return AsyncList(after, fetch)
@@ -322,10 +345,12 @@ class AsyncKeys:
     async def rotate(self) -> RotatedKey:
         """Replaces the key that makes this call.
 
-        The old one is dead at once, so this is not tried again where it may have happened: have a second
-        key before you rotate one.
+        The old one is dead at once, so this is not tried again where it may have happened: have a
+        second key before you rotate one.
         """
-        return RotatedKey.from_json(await self._transport.json(Call("POST", "/v1/keys/rotate", unsafe=True)))
+        return RotatedKey.from_json(
+            await self._transport.json(Call("POST", "/v1/keys/rotate", unsafe=True))
+        )
 
 
 class AsyncPrincipalSessions:
@@ -334,7 +359,9 @@ class AsyncPrincipalSessions:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
-    async def create(self, principal_id: str, *, expires_in: Optional[str] = None) -> PrincipalSession:
+    async def create(
+        self, principal_id: str, *, expires_in: Optional[str] = None
+    ) -> PrincipalSession:
         """Opens a session, for `1h` unless said otherwise."""
         body = {"principalId": principal_id, "expiresIn": expires_in}
         call = Call("POST", "/v1/principal-sessions", body=body)
@@ -412,10 +439,10 @@ class AsyncTokens:
         """Checks a token without asking the service: signature, times, developer, issuer, audience.
 
         Raises `InvalidTokenError`. One key set signs the tokens of all developers, so `dev` is always
-        compared with your own developer id. It does not see revocations: where they must count at once,
-        use `verify`, or follow `grant.revoked`. The service's public keys are fetched once and again when
-        a token names a new one, so that keys can be rotated. A token that names an audience is valid for
-        that audience only.
+        compared with your own developer id. It does not see revocations: where they must count at
+        once, use `verify`, or follow `grant.revoked`. The service's public keys are fetched once
+        and again when a token names a new one, so that keys can be rotated. A token that names an
+        audience is valid for that audience only.
         """
         return await self._verifier.verify(token, audience)
 

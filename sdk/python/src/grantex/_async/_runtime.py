@@ -23,7 +23,9 @@ _log = logging.getLogger("grantex")
 
 
 class PerLoop(Generic[T]):
-    """One of something for each event loop that uses a client: connections and locks belong to a loop."""
+    """One of something for each event loop that uses a client: connections and locks belong to a
+    loop.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -114,7 +116,9 @@ class Reader(Protocol):
     """The reading end of a stream, step by step."""
 
     def pop(self) -> Optional[GrantexEvent]:
-        """The next event that was read; `None` where one more step is due. Raises what ended the stream."""
+        """The next event that was read; `None` where one more step is due. Raises what ended the
+        stream.
+        """
 
     async def fill(self) -> None:
         """One step."""
@@ -129,8 +133,9 @@ class Reader(Protocol):
 class AsyncEventStream(AsyncIterator[GrantexEvent]):
     """The events of a stream.
 
-    Waiting for the next event may be given up at any time, by a time limit or by cancelling the task that
-    waits, and taken up again, by another task too: nothing is lost, and nothing comes twice.
+    Waiting for the next event may be given up at any time, by a time limit or by cancelling the
+    task that waits, and taken up again, by another task too: nothing is lost, and nothing comes
+    twice.
     """
 
     def __init__(self, reader: Reader, cancel: Cancel) -> None:
@@ -165,7 +170,9 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
             if left is not None and left <= 0 and self._step is not None and not self._step.done():
                 return None
             # Unlike awaiting it, this leaves the step alone when the wait is given up.
-            await asyncio.wait([self._begun(loop)], timeout=None if left is None else max(left, 0.0))
+            await asyncio.wait(
+                [self._begun(loop)], timeout=None if left is None else max(left, 0.0)
+            )
 
     def _pop(self) -> Optional[GrantexEvent]:
         if self._cancel.is_set:
@@ -178,7 +185,12 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
     def _begun(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
         """The step that is on its way, or a new one."""
         if self._loop is not loop:
-            if self._step is not None and not self._step.done() and self._loop and self._loop.is_running():
+            if (
+                self._step is not None
+                and not self._step.done()
+                and self._loop
+                and self._loop.is_running()
+            ):
                 raise ConfigurationError(
                     "another event loop is reading this stream: give each loop a stream of its own"
                 )
@@ -190,7 +202,9 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
         return self._step
 
     async def aclose(self) -> None:
-        """Ends the stream and closes its connection at once, also while another task waits for an event."""
+        """Ends the stream and closes its connection at once, also while another task waits for an
+        event.
+        """
         self._cancel.is_set = True
         if self._loop is not asyncio.get_running_loop():
             self._reader.forget()

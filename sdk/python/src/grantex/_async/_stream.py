@@ -28,7 +28,9 @@ from ._runtime import Cancel, Over, next_chunk
 from ._transport import AsyncTransport
 
 _MAX_RETRY_AFTER = 600.0
-"""The longest `Retry-After` that is waited for: beyond it the next try tells whether it still holds."""
+"""The longest `Retry-After` that is waited for: beyond it the next try tells whether it still
+holds.
+"""
 _EVENT_ID = re.compile(r"evt_[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
@@ -75,7 +77,9 @@ class AsyncReader:
         self._failure: Optional[Exception] = None
 
     def pop(self) -> Optional[GrantexEvent]:
-        """The next event that was read; `None` where one more step is due. Raises what ended the stream."""
+        """The next event that was read; `None` where one more step is due. Raises what ended the
+        stream.
+        """
         if self._events:
             return self._events.popleft()
         if self._is_over:
@@ -109,13 +113,17 @@ class AsyncReader:
         """Settles what an error means: another try, or the end."""
         is_ended = self._cancel.is_set or self._transport.is_closed
         if isinstance(error, _Broken) and self._options.reconnect and not is_ended:
-            wait = delay(self._failures, self._base_delay, self._options.max_reconnect_delay, random.random())
+            wait = delay(
+                self._failures, self._base_delay, self._options.max_reconnect_delay, random.random()
+            )
             wait = max(wait, min(error.asked, _MAX_RETRY_AFTER))
             self._failures += 1
             self._resume_at = time.monotonic() + wait
             try:
                 if self._options.on_reconnect is not None:
-                    self._options.on_reconnect(Reconnect(self._failures, wait, error.reason, self._cursor))
+                    self._options.on_reconnect(
+                        Reconnect(self._failures, wait, error.reason, self._cursor)
+                    )
                 return
             except Exception as raised:
                 error = raised
@@ -166,9 +174,14 @@ class AsyncReader:
             self._cursor = item.id
         if isinstance(item, Message):
             event = parse_event(item.data)
-            # Ids of one form increase strictly within a log; of others only equality says something.
+            # Ids of one form increase strictly within a log; of others only equality says
+            # something.
             last = self._last
-            if last is not None and event.id <= last and (event.id == last or _are_event_ids(event.id, last)):
+            if (
+                last is not None
+                and event.id <= last
+                and (event.id == last or _are_event_ids(event.id, last))
+            ):
                 return
             self._last = event.id
             self._events.append(event)
@@ -187,7 +200,11 @@ class AsyncReader:
         }
         call = Call("GET", "/v1/events/stream", query)
         # A compressed stream would come late.
-        headers = {**call.headers(key), "accept": "text/event-stream", "accept-encoding": "identity"}
+        headers = {
+            **call.headers(key),
+            "accept": "text/event-stream",
+            "accept-encoding": "identity",
+        }
         if self._cursor:
             headers["last-event-id"] = self._cursor
         http = self._transport.http
@@ -216,7 +233,9 @@ class AsyncReader:
             raise StreamEndedError
         if response.status_code == 200:
             kind, base = response.headers.get("content-type", ""), self._transport.settings.base_url
-            raise ProtocolError(f"{base} answers with {kind!r}, no event stream: is the base URL right?")
+            raise ProtocolError(
+                f"{base} answers with {kind!r}, no event stream: is the base URL right?"
+            )
         try:
             await response.aread()
         except httpx.RequestError as error:

@@ -55,7 +55,9 @@ class AsyncTransport:
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The connections; raises `ConfigurationError` where the environment does not let them be made."""
+        """The connections; raises `ConfigurationError` where the environment does not let them be
+        made.
+        """
         if self.is_closed:
             raise ConfigurationError("the client is closed: make another one")
         return self._clients.get()
@@ -65,7 +67,9 @@ class AsyncTransport:
         if isinstance(self._api_key, str):
             return self._api_key
         if self._api_key is None:
-            raise ConfigurationError("no API key: set GRANTEX_API_KEY, or give the client one as api_key")
+            raise ConfigurationError(
+                "no API key: set GRANTEX_API_KEY, or give the client one as api_key"
+            )
         async with self._lock:
             if self._asked is None:
                 self._asked = check_key(await ask(self._api_key))
@@ -91,7 +95,9 @@ class AsyncTransport:
             return response.json(), response.text
         except ValueError:
             where = f"{self.settings.base_url}{call.path}"
-            raise ProtocolError(f"the answer of {where} is no JSON: is the base URL right?") from None
+            raise ProtocolError(
+                f"the answer of {where} is no JSON: is the base URL right?"
+            ) from None
 
     async def done(self, call: Call) -> None:
         """Sends a call of whose answer only the success counts."""
@@ -117,7 +123,9 @@ class AsyncTransport:
                 if error.status == 404 and in_doubt and call.method == "DELETE":
                     raise _DoneBefore from None
                 nothing, asked = did_nothing(error), error.retry_after or 0.0
-                is_passing = may_pass(error) and (nothing or not call.unsafe) and asked <= MAX_RETRY_AFTER
+                is_passing = (
+                    may_pass(error) and (nothing or not call.unsafe) and asked <= MAX_RETRY_AFTER
+                )
                 if not is_passing or attempt >= self.settings.max_retries:
                     raise
                 in_doubt = in_doubt or not nothing
@@ -126,7 +134,10 @@ class AsyncTransport:
                     raise
                 in_doubt, asked = True, 0.0
             await sleep(
-                max(delay(attempt, self.settings.retry_delay, MAX_RETRY_DELAY, random.random()), asked)
+                max(
+                    delay(attempt, self.settings.retry_delay, MAX_RETRY_DELAY, random.random()),
+                    asked,
+                )
             )
             attempt += 1
 

@@ -125,8 +125,10 @@ class SyncAuthorizations:
             audience: who the grant token is for.
             code_challenge: PKCE: the base64url SHA-256 of a verifier that the exchange must show.
             code_challenge_method: `S256`, together with the challenge.
-            budget: what the grant may spend from the exchange on; the principal reads it on the consent page.
-            idempotency_key: the same key with the same request gives the first answer again, for 24 hours.
+            budget: what the grant may spend from the exchange on; the principal reads it on the
+                consent page.
+            idempotency_key: the same key with the same request gives the first answer again, for 24
+                hours.
         """
         body = {
             "agentId": agent_id,
@@ -169,8 +171,14 @@ class SyncBudgets:
         idempotency_key: Optional[str] = None,
     ) -> Budget:
         """Gives a grant its budget; `USD` unless said otherwise."""
-        body = {"grantId": grant_id, "initialBudget": amount_text(initial_budget), "currency": currency}
-        return Budget.from_json(self._transport.json(creating("/v1/budget/allocate", body, idempotency_key)))
+        body = {
+            "grantId": grant_id,
+            "initialBudget": amount_text(initial_budget),
+            "currency": currency,
+        }
+        return Budget.from_json(
+            self._transport.json(creating("/v1/budget/allocate", body, idempotency_key))
+        )
 
     def debit(
         self,
@@ -196,7 +204,9 @@ class SyncBudgets:
 
     def get(self, grant_id: str) -> Budget:
         """A grant's budget."""
-        return Budget.from_json(self._transport.json(Call("GET", f"/v1/budget/balance/{segment(grant_id)}")))
+        return Budget.from_json(
+            self._transport.json(Call("GET", f"/v1/budget/balance/{segment(grant_id)}"))
+        )
 
     def list(self, *, limit: Optional[int] = None, after: Optional[str] = None) -> SyncList[Budget]:
         """The budgets, newest first."""
@@ -259,7 +269,9 @@ class SyncGrants:
     def revoke(self, grant_id: str) -> None:
         """Revokes a grant and every one below it.
 
-        `NotFoundError` when there is no such grant or it is revoked already.
+        The request starts at once, also when nobody awaits it; closing the client waits for it. A
+        failure that nobody awaits is logged. `NotFoundError` when there is no such grant or it is
+        revoked already.
         """
         call = Call("DELETE", f"/v1/grants/{segment(grant_id)}")
         return self._pending.start(lambda: self._transport.done(call))
@@ -284,7 +296,9 @@ class SyncGrants:
         return TokenResponse.from_json(self._transport.json(call))
 
     def verify(self, token: str, *, audience: Optional[str] = None) -> GrantVerification:
-        """Asks the service whether a token's grant is in force (for the audience, if given), and why not."""
+        """Asks the service whether a token's grant is in force (for the audience, if given), and
+        why not.
+        """
         call = Call("POST", "/v1/grants/verify", body={"token": token, "audience": audience})
         return GrantVerification.from_json(self._transport.json(call))
 
@@ -319,10 +333,12 @@ class SyncKeys:
     def rotate(self) -> RotatedKey:
         """Replaces the key that makes this call.
 
-        The old one is dead at once, so this is not tried again where it may have happened: have a second
-        key before you rotate one.
+        The old one is dead at once, so this is not tried again where it may have happened: have a
+        second key before you rotate one.
         """
-        return RotatedKey.from_json(self._transport.json(Call("POST", "/v1/keys/rotate", unsafe=True)))
+        return RotatedKey.from_json(
+            self._transport.json(Call("POST", "/v1/keys/rotate", unsafe=True))
+        )
 
 
 class SyncPrincipalSessions:
@@ -385,7 +401,9 @@ class SyncTokens:
         >>> token = client.tokens.exchange(code=code, agent_id=agent.agent_id)
         """
         body = {"code": check_code(code), "agentId": agent_id, "codeVerifier": code_verifier}
-        return TokenResponse.from_json(self._transport.json(creating("/v1/token", body, idempotency_key)))
+        return TokenResponse.from_json(
+            self._transport.json(creating("/v1/token", body, idempotency_key))
+        )
 
     def refresh(
         self, *, refresh_token: str, agent_id: str, idempotency_key: Optional[str] = None
@@ -407,10 +425,10 @@ class SyncTokens:
         """Checks a token without asking the service: signature, times, developer, issuer, audience.
 
         Raises `InvalidTokenError`. One key set signs the tokens of all developers, so `dev` is always
-        compared with your own developer id. It does not see revocations: where they must count at once,
-        use `verify`, or follow `grant.revoked`. The service's public keys are fetched once and again when
-        a token names a new one, so that keys can be rotated. A token that names an audience is valid for
-        that audience only.
+        compared with your own developer id. It does not see revocations: where they must count at
+        once, use `verify`, or follow `grant.revoked`. The service's public keys are fetched once
+        and again when a token names a new one, so that keys can be rotated. A token that names an
+        audience is valid for that audience only.
         """
         return self._verifier.verify(token, audience)
 

@@ -86,7 +86,9 @@ class Cancel:
             self._shut()
 
     def _shut(self) -> None:
-        stream = self._response.extensions.get("network_stream") if self._response is not None else None
+        stream = (
+            self._response.extensions.get("network_stream") if self._response is not None else None
+        )
         found = stream.get_extra_info("socket") if stream is not None else None
         if isinstance(found, socket.socket):
             # Closed by its owner; whoever reads from it wakes now.
@@ -127,7 +129,8 @@ class EventStream(Iterator[GrantexEvent]):
         self._reader = reader
         self._cancel = cancel
         self._turn = threading.Lock()
-        # Set when a step that runs in a thread of its own is done: it outlives whoever waits for it.
+        # Set when a step that runs in a thread of its own is done: it outlives whoever waits for
+        # it.
         self._step: Optional[threading.Event] = None
 
     def __next__(self) -> GrantexEvent:
@@ -193,7 +196,8 @@ class EventStream(Iterator[GrantexEvent]):
     def close(self) -> None:
         """Ends the stream."""
         self._cancel.set()
-        # Whoever is reading, a step's thread too, is woken from its socket and closes the connection itself.
+        # Whoever is reading, a step's thread too, is woken from its socket and closes the
+        # connection itself.
         if self._turn.acquire(blocking=False):
             try:
                 if self._step is None or self._step.is_set():

@@ -57,7 +57,9 @@ class SyncTransport:
 
     @property
     def http(self) -> httpx.Client:
-        """The connections; raises `ConfigurationError` where the environment does not let them be made."""
+        """The connections; raises `ConfigurationError` where the environment does not let them be
+        made.
+        """
         if self.is_closed:
             raise ConfigurationError("the client is closed: make another one")
         return self._clients.get()
@@ -67,7 +69,9 @@ class SyncTransport:
         if isinstance(self._api_key, str):
             return self._api_key
         if self._api_key is None:
-            raise ConfigurationError("no API key: set GRANTEX_API_KEY, or give the client one as api_key")
+            raise ConfigurationError(
+                "no API key: set GRANTEX_API_KEY, or give the client one as api_key"
+            )
         with self._lock:
             if self._asked is None:
                 self._asked = check_key(ask(self._api_key))
@@ -93,7 +97,9 @@ class SyncTransport:
             return response.json(), response.text
         except ValueError:
             where = f"{self.settings.base_url}{call.path}"
-            raise ProtocolError(f"the answer of {where} is no JSON: is the base URL right?") from None
+            raise ProtocolError(
+                f"the answer of {where} is no JSON: is the base URL right?"
+            ) from None
 
     def done(self, call: Call) -> None:
         """Sends a call of whose answer only the success counts."""
@@ -119,7 +125,9 @@ class SyncTransport:
                 if error.status == 404 and in_doubt and call.method == "DELETE":
                     raise _DoneBefore from None
                 nothing, asked = did_nothing(error), error.retry_after or 0.0
-                is_passing = may_pass(error) and (nothing or not call.unsafe) and asked <= MAX_RETRY_AFTER
+                is_passing = (
+                    may_pass(error) and (nothing or not call.unsafe) and asked <= MAX_RETRY_AFTER
+                )
                 if not is_passing or attempt >= self.settings.max_retries:
                     raise
                 in_doubt = in_doubt or not nothing
@@ -127,13 +135,20 @@ class SyncTransport:
                 if call.unsafe or attempt >= self.settings.max_retries:
                     raise
                 in_doubt, asked = True, 0.0
-            sleep(max(delay(attempt, self.settings.retry_delay, MAX_RETRY_DELAY, random.random()), asked))
+            sleep(
+                max(
+                    delay(attempt, self.settings.retry_delay, MAX_RETRY_DELAY, random.random()),
+                    asked,
+                )
+            )
             attempt += 1
 
     def _once(self, call: Call, key: Optional[str]) -> httpx.Response:
         url = call.url(self.settings.base_url)
         try:
-            response = self.http.request(call.method, url, content=call.content(), headers=call.headers(key))
+            response = self.http.request(
+                call.method, url, content=call.content(), headers=call.headers(key)
+            )
         except httpx.TimeoutException:
             limit = self.settings.timeout
             raise TimeoutError(f"nothing came from the service within {limit} s") from None

@@ -21,7 +21,9 @@ from ._transport import SyncTransport
 class SyncVerifier:
     """The service's public keys, and whose tokens count."""
 
-    def __init__(self, transport: SyncTransport, developer_id: Optional[str], issuer: Optional[str]) -> None:
+    def __init__(
+        self, transport: SyncTransport, developer_id: Optional[str], issuer: Optional[str]
+    ) -> None:
         self._transport = transport
         self._developer_id = developer_id
         self._issuer = issuer

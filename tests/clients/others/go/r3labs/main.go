@@ -1,4 +1,5 @@
-// r3labs/sse: reconnects after an error and sends the last id, but returns where the service ends the stream in order.
+// r3labs/sse: reconnects after an error and sends the last id, but returns where the service ends
+// the stream in order.
 package main
 
 import (
