@@ -1,4 +1,5 @@
 import asyncio
+
 from grantex import Grantex
 
 

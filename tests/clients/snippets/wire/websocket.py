@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+
 import websockets
 
 
