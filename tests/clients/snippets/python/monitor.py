@@ -1,7 +1,5 @@
 import asyncio
-
 from grantex import Grantex
-
 
 async def monitor_budgets():
     async with Grantex(api_key="gx_live_...") as client:
@@ -17,6 +15,5 @@ async def monitor_budgets():
                 print(f"Budget exhausted for grant {event.data['grantId']}")
                 # Revoke the grant to prevent further usage
                 client.grants.revoke(event.data["grantId"])
-
 
 asyncio.run(monitor_budgets())

@@ -1,7 +1,6 @@
 from grantex import Grantex
 
 async with Grantex(api_key="gx_live_...") as client:
-
     def handle_event(event):
         if event.type == "grant.created":
             print(f"New grant: {event.data['grantId']}")

@@ -1,7 +1,6 @@
+import httpx
 import json
 import os
-
-import httpx
 
 with httpx.stream(
     "GET",

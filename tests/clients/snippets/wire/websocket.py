@@ -1,9 +1,7 @@
 import asyncio
 import json
 import os
-
 import websockets
-
 
 async def listen():
     uri = "wss://api.grantex.dev/v1/events/ws"
@@ -13,6 +11,5 @@ async def listen():
         async for message in ws:
             event = json.loads(message)
             print(event["type"], event["data"])
-
 
 asyncio.run(listen())
