@@ -375,15 +375,12 @@ impl<D: EventDestination> Pipeline<D> {
                     Gathered::Cursor(id) => {
                         reading.over();
                         start = Start::After(id);
-                        let is_due =
-                            cursor_written.is_none_or(|at| at.elapsed() >= CURSOR_INTERVAL);
-                        let nothing_waits = on_their_way.is_empty() && held.is_empty();
-                        if nothing_waits {
+                        if on_their_way.is_empty() && held.is_empty() {
                             delivery.stats.at(id);
-                        }
-                        if is_due && nothing_waits {
-                            self.move_to(id).await?;
-                            cursor_written = Some(Instant::now());
+                            if cursor_written.is_none_or(|at| at.elapsed() >= CURSOR_INTERVAL) {
+                                self.move_to(id).await?;
+                                cursor_written = Some(Instant::now());
+                            }
                         }
                     }
                     Gathered::Failed(error) => match self.stream_failed(&mut reading, error) {

@@ -41,14 +41,8 @@ impl Checkpoints {
         let made = made.map_err(|error| SendError::retry(error.to_string()))?;
         match made.into_values().next() {
             None | Some(Ok(())) => Ok(()),
-            Some(Err(KrafkaError::Broker { code: ErrorCode::TopicAlreadyExists, .. })) => Ok(()),
-            Some(Err(
-                error @ KrafkaError::Broker {
-                    code:
-                        ErrorCode::TopicAuthorizationFailed | ErrorCode::ClusterAuthorizationFailed,
-                    ..
-                },
-            )) => {
+            Some(Err(error)) if is_broker(&error, &[ErrorCode::TopicAlreadyExists]) => Ok(()),
+            Some(Err(error)) if is_broker(&error, &FORBIDDEN) => {
                 tracing::debug!(%error, topic = self.topic, "the checkpoint topic cannot be made; it may be there");
                 Ok(())
             }
@@ -82,4 +76,13 @@ impl Checkpoints {
     pub(super) fn record(&self, last: EventId) -> Record {
         Record::new(&self.topic, last.to_string()).key(self.key.clone())
     }
+}
+
+/// What a broker answers who may not make topics, or not this one.
+const FORBIDDEN: [ErrorCode; 2] =
+    [ErrorCode::TopicAuthorizationFailed, ErrorCode::ClusterAuthorizationFailed];
+
+/// Whether a broker answered with one of these codes.
+fn is_broker(error: &KrafkaError, codes: &[ErrorCode]) -> bool {
+    matches!(error, KrafkaError::Broker { code, .. } if codes.contains(code))
 }
