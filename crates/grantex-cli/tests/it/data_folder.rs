@@ -316,6 +316,40 @@ fn check(folder: &Path) -> Vec<(String, String)> {
     problems.iter().map(|problem| (text(&problem["kind"]), problem.to_string())).collect()
 }
 
+/// The kind of a problem, words of its text, and what makes it.
+const DAMAGE: [(&str, &str, &str); 10] = [
+    (
+        "event",
+        "position 3 is damaged",
+        "UPDATE events SET envelope = CAST(replace(envelope, 'user-1', 'user-9') AS BLOB), checksum = checksum + 1 WHERE position = 3",
+    ),
+    ("event", "position 5 is missing", "DELETE FROM events WHERE position = 5"),
+    (
+        "log",
+        "outside of the log",
+        "INSERT INTO events SELECT developer_id, 999, id, created_at, kind, grant_id, agent_id, principal_id, envelope, checksum FROM events WHERE position = 1",
+    ),
+    ("budget", "the debits take", "UPDATE transactions SET amount = amount + 1"),
+    ("budget", "debits are there", "UPDATE budgets SET debits = debits + 1"),
+    (
+        "grant",
+        "is missing",
+        "PRAGMA foreign_keys = OFF; DELETE FROM grants WHERE parent_id IS NULL",
+    ),
+    (
+        "grant",
+        "ends after",
+        "UPDATE grants SET expires_at = expires_at + 100000000 WHERE parent_id IS NOT NULL AND revoked_at IS NULL",
+    ),
+    (
+        "grant",
+        "has scopes that",
+        "UPDATE grants SET scopes = '[\"zzz\"]' WHERE parent_id IS NOT NULL AND revoked_at IS NULL",
+    ),
+    ("grant", "a cascade would pass it over", "DELETE FROM grant_ancestry"),
+    ("row", "is missing", "PRAGMA foreign_keys = OFF; DELETE FROM developers"),
+];
+
 #[tokio::test]
 async fn a_check_finds_each_damaged_or_missing_item() {
     let (folder, expected) = fixture("data-0.1.0");
@@ -328,39 +362,7 @@ async fn a_check_finds_each_damaged_or_missing_item() {
     find_everything(&server, &expected).await;
     assert_eq!(check(folder.path()), [], "beside the running service");
 
-    let sql = [
-        (
-            "event",
-            "position 3 is damaged",
-            "UPDATE events SET envelope = CAST(replace(envelope, 'user-1', 'user-9') AS BLOB), checksum = checksum + 1 WHERE position = 3",
-        ),
-        ("event", "position 5 is missing", "DELETE FROM events WHERE position = 5"),
-        (
-            "log",
-            "outside of the log",
-            "INSERT INTO events SELECT developer_id, 999, id, created_at, kind, grant_id, agent_id, principal_id, envelope, checksum FROM events WHERE position = 1",
-        ),
-        ("budget", "the debits take", "UPDATE transactions SET amount = amount + 1"),
-        ("budget", "debits are there", "UPDATE budgets SET debits = debits + 1"),
-        (
-            "grant",
-            "is missing",
-            "PRAGMA foreign_keys = OFF; DELETE FROM grants WHERE parent_id IS NULL",
-        ),
-        (
-            "grant",
-            "ends after",
-            "UPDATE grants SET expires_at = expires_at + 100000000 WHERE parent_id IS NOT NULL AND revoked_at IS NULL",
-        ),
-        (
-            "grant",
-            "has scopes that",
-            "UPDATE grants SET scopes = '[\"zzz\"]' WHERE parent_id IS NOT NULL AND revoked_at IS NULL",
-        ),
-        ("grant", "a cascade would pass it over", "DELETE FROM grant_ancestry"),
-        ("row", "is missing", "PRAGMA foreign_keys = OFF; DELETE FROM developers"),
-    ];
-    for (kind, words, change) in sql {
+    for (kind, words, change) in DAMAGE {
         let copy = tempfile::tempdir().unwrap();
         let target = copy.path().join("data");
         let backed_up = output(&[
