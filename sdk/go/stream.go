@@ -82,6 +82,8 @@ func (s *silence) why(err error) error {
 
 func newStreamReader(t *transport, opts *StreamOptions) *streamReader {
 	own := *opts
+	// It may come from a file, with the end of its line.
+	own.LastEventID = strings.TrimSpace(own.LastEventID)
 	setDefault(&own.ReconnectDelay, time.Second)
 	setDefault(&own.MaxReconnectDelay, 30*time.Second)
 	setDefault(&own.SilenceTimeout, 15*time.Second)

@@ -23,7 +23,7 @@ use crate::{Failure, mistake};
 
 const DEFAULT_LISTEN: Listen =
     Listen::Address(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
-const DEFAULT_DATA_DIR: &str = "./grantex-data";
+pub(crate) const DEFAULT_DATA_DIR: &str = "./grantex-data";
 const DEFAULT_LOG: &str = "info";
 /// The burst of one API key: as many seconds' worth as a developer's by default.
 const KEY_BURST_SECONDS: u32 = 5;

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use grantex::StreamOptions;
 use grantex::api::developers::{Mode, SignupRequest};
 
-use crate::config::{Accept, Options};
+use crate::config::{Accept, DEFAULT_DATA_DIR, Options};
 use crate::lines::{Form, Lines};
 use crate::logging::LogFormat;
 use crate::service::Service;
@@ -167,9 +167,14 @@ fn welcome(base: &str, public: &str, key: &str, data_dir: &Path, demo: bool) {
     }
     let more = if demo { "; the demo makes some" } else { "; try --demo to see some at once" };
     print::note(format_args!("Events appear here as they happen{more}. Ctrl-C ends."));
-    print::note(
-        "`grantex dev --show-key` in another terminal prints the key and these lines again.",
-    );
+    let folder = if data_dir == Path::new(DEFAULT_DATA_DIR) {
+        String::new()
+    } else {
+        format!(" --data-dir {}", data_dir.display())
+    };
+    print::note(format_args!(
+        "`grantex dev --show-key{folder}` in another terminal prints the key and these lines again."
+    ));
     print::note("");
 }
 

@@ -212,7 +212,7 @@ fn happening(data: &EventData) -> String {
         }
         EventData::BudgetThreshold { percentage, remaining, initial, .. } => {
             let (remaining, initial) = (amount(remaining.amount()), amount(initial.amount()));
-            format!("{percentage} % used, {remaining} of {initial} left")
+            format!("crossed {percentage} %: {remaining} of {initial} left")
         }
         EventData::BudgetExhausted { initial, .. } => {
             format!("all of {} used", amount(initial.amount()))

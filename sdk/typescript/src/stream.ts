@@ -60,8 +60,9 @@ export class EventReader {
   constructor(transport: Transport, options: StreamOptions) {
     this.#transport = transport;
     this.#options = options;
-    this.#cursor = options.lastEventId;
-    this.#last = options.lastEventId;
+    // It may come from a file, with the end of its line.
+    this.#cursor = options.lastEventId?.trim();
+    this.#last = this.#cursor;
     this.#baseDelay = options.reconnectDelayMs ?? RECONNECT_DELAY_MS;
   }
 
@@ -227,7 +228,7 @@ export class EventReader {
  * `return()` ends it and closes its connection at once, also while `next()` waits, which then ends
  * too.
  */
-export class EventStream implements AsyncGenerator<GrantexEvent, void, undefined> {
+export class EventStream implements AsyncIterableIterator<GrantexEvent> {
   readonly #reader: EventReader;
   readonly #controller = new AbortController();
   readonly #signal: AbortSignal | undefined;

@@ -67,8 +67,8 @@ async fn lines_have_names_and_fit_the_width() {
     for (line, sentence) in wide.iter().zip([
         "user-1 allowed Travel agent a",
         "Travel agent for user-1: by exchange",
-        "50 % used, 15.5 of 100 left: Travel agent for user-1",
-        "80 % used, 15.5 of 100 left: Travel agent for user-1",
+        "crossed 50 %: 15.5 of 100 left: Travel agent for user-1",
+        "crossed 80 %: 15.5 of 100 left: Travel agent for user-1",
         "Travel agent passed a on to Hotel finder",
     ]) {
         assert!(line.contains(&format!("  {sentence}  ")), "{line}");

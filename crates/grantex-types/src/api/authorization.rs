@@ -29,6 +29,7 @@ pub enum ConsentStatus {
 bodies! {
     /// `POST /v1/authorize`
     #[derive(Default)]
+    #[serde(deny_unknown_fields)]
     pub struct AuthorizeRequest {
         /// The agent that asks.
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]

@@ -52,6 +52,7 @@ bodies! {
 
     /// `POST /v1/events/tickets`. Every field is optional; filters bind the ticket's streams.
     #[derive(Default)]
+    #[serde(deny_unknown_fields)]
     pub struct TicketRequest {
         /// How long the ticket opens streams: `15m` unless given, at most `24h`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +79,7 @@ bodies! {
     pub struct TicketResponse {
         /// For the `ticket` parameter of both streams.
         pub ticket: String,
-        /// Until when it opens streams; one that is open then stays open.
+        /// Until when it opens streams. Streams that are open then end.
         pub expires_at: Timestamp,
     }
 }

@@ -100,7 +100,7 @@ impl StreamOptions {
 
     /// Right after this event; wins over `since`.
     pub fn last_event_id(mut self, id: impl fmt::Display) -> Self {
-        self.last_event_id = Some(id.to_string());
+        self.last_event_id = Some(id.to_string().trim().to_owned());
         self
     }
 

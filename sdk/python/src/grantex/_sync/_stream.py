@@ -61,10 +61,10 @@ class SyncReader:
         self._transport = transport
         self._options = options
         self._cancel = cancel
-        # For `Last-Event-ID`.
-        self._cursor = options.last_event_id
+        # For `Last-Event-ID`. It may come from a file, with the end of its line.
+        self._cursor = options.last_event_id and options.last_event_id.strip()
         # The last event that was handed on: nothing up to it is handed on again.
-        self._last = options.last_event_id
+        self._last = self._cursor
         self._base_delay = options.reconnect_delay
         self._failures = 0
         # The key was renewed, and has not been accepted since.
