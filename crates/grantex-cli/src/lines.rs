@@ -64,7 +64,7 @@ impl Lines {
             return;
         };
         let (time, sentence, id) = match &mut self.names {
-            None => (utc(event.created_at, self.form), plain(&event.data), event.id.to_string()),
+            None => (event.created_at.to_string(), plain(&event.data), event.id.to_string()),
             Some(names) => {
                 let time = local(event.created_at, self.form);
                 let taken = [time.len(), TYPE_COLUMNS, GAP.len(), GAP.len()].iter().sum();
@@ -91,17 +91,12 @@ pub(crate) async fn described(client: &Client, data: &EventData) -> String {
     sentence(data, &mut Names::new(client)).await
 }
 
-fn utc(at: Timestamp, form: Form) -> String {
-    let at = at.to_string();
-    if form == Form::Live { at.get(11..23).map(str::to_owned).unwrap_or(at) } else { at }
-}
-
 fn local(at: Timestamp, form: Form) -> String {
     let format = if form == Form::Live { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
     let millis = i64::try_from(at.millis()).ok();
     let zoned = millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
     zoned.map_or_else(
-        || utc(at, form),
+        || at.to_string(),
         |zoned| zoned.to_zoned(TimeZone::system()).strftime(format).to_string(),
     )
 }

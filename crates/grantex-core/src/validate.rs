@@ -118,12 +118,47 @@ pub fn redirect_uri(value: &str) -> Result<String> {
                 b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#' | b';' | b'\''
             )
     });
-    if host.is_empty() || host.contains('@') || host.contains(',') || !clean {
+    // What the redirect adds: a client could read the wrong one of two.
+    let query = value.split_once('?').map_or("", |(_, query)| query);
+    let is_doubled = query.split('&').any(|pair| {
+        ["code", "error", "iss"].contains(&pair.split_once('=').map_or(pair, |(name, _)| name))
+    });
+    if is_doubled {
+        return Err(Error::bad_request(
+            "redirectUri must not have code, error or iss in its query: the redirect adds them",
+        ));
+    }
+    if !clean || !is_authority(host) {
         return Err(Error::bad_request(
             "redirectUri must be an absolute http or https URL, percent-encoded, without credentials or fragment",
         ));
     }
     Ok(value)
+}
+
+/// A host with or without a port, as a browser goes to it: a name of letters, digits, dots, hyphens
+/// and underscores, an IPv4 address, or an IPv6 address in brackets.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (None, port),
+            _ => return false,
+        },
+        None => {
+            let end = text.find(':').unwrap_or(text.len());
+            let (host, port) = text.split_at(end);
+            (Some(host), port)
+        }
+    };
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    let is_host = host.is_none_or(|host| host.trim_end_matches('.').split('.').all(is_label));
+    let is_port = match port.strip_prefix(':') {
+        Some(digits) => digits.parse::<u16>().is_ok_and(|port| port > 0),
+        None => port.is_empty(),
+    };
+    is_host && is_port
 }
 
 #[cfg(test)]
@@ -167,7 +202,14 @@ mod tests {
 
     #[test]
     fn redirects_go_to_the_web_only() {
-        for good in ["https://a.example", "http://127.0.0.1:3000/cb?x=1", "https://a.example/%20"] {
+        for good in [
+            "https://a.example",
+            "http://127.0.0.1:3000/cb?x=1",
+            "https://a.example/%20",
+            "http://[::1]:3000/cb",
+            "http://my_host:1",
+            "https://a.example./?codes=1",
+        ] {
             assert!(redirect_uri(good).is_ok(), "{good}");
         }
         for bad in [
@@ -182,6 +224,15 @@ mod tests {
             "https://a.example/\"",
             "ftp://a.example",
             "https://é.example",
+            "https://[::1",
+            "https://[::1]x",
+            "https://*.example/",
+            "https://a.example%00/",
+            "https://a.example:99999/",
+            "https://a.example:0/",
+            "https://a..example/",
+            "https://a.example/?x=1&code=fake",
+            "https://a.example/?iss=https://b.example",
         ] {
             assert!(redirect_uri(bad).is_err(), "{bad}");
         }

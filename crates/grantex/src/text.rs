@@ -113,7 +113,8 @@ fn ends_url(c: char) -> bool {
 /// common mistakes say nothing to whoever set up a private authority.
 pub fn explained(reason: &str) -> String {
     const CA_AS_SERVER: &str = "the server's certificate is a CA certificate (CA:TRUE), which is not taken for a \
-        server's: make it with openssl req -x509 -addext basicConstraints=critical,CA:FALSE";
+        server's: name this very certificate as ca_file where there is such an option, or make one with openssl \
+        req -x509 -addext basicConstraints=critical,CA:FALSE";
     const UNKNOWN_ISSUER: &str = "the server's certificate comes from an authority that is not trusted here: name the \
         PEM file of its certificate in SSL_CERT_FILE, or as ca_file where there is such an option";
     let meant = [("CaUsedAsEndEntity", CA_AS_SERVER), ("UnknownIssuer", UNKNOWN_ISSUER)];

@@ -5,6 +5,7 @@ use std::path::Path;
 use grantex::internal::redacted;
 use grantex::{Client, HistoryParams, Timestamp};
 use grantex_destinations::{Checkpoint, Filter, Report, State};
+use grantex_types::EventId;
 use serde::Serialize;
 
 use super::config::Config;
@@ -168,7 +169,10 @@ fn describe(name: &str, kind: &str, checkpoint: Option<Checkpoint>, report: &Rep
         r#type: kind.to_owned(),
         state: state.to_owned(),
         position: checkpoint.map(|checkpoint| checkpoint.cursor.to_string()),
-        position_at: checkpoint.map(|checkpoint| time(checkpoint.cursor.millis())),
+        // Before the first event there is no time.
+        position_at: checkpoint
+            .filter(|checkpoint| checkpoint.cursor != EventId::ZERO)
+            .map(|checkpoint| time(checkpoint.cursor.millis())),
         behind: None,
         behind_is_partial: false,
         lag_seconds: None,

@@ -151,6 +151,12 @@ pub trait Read {
 
     /// An authorization request of any developer: its id is the principal's credential.
     fn auth_request(&self, id: AuthRequestId) -> StoreResult<Option<AuthRequest>>;
+    /// The authorization request that a grant came from; `None` for one that was delegated.
+    fn request_of_grant(
+        &self,
+        developer: DeveloperId,
+        grant: GrantId,
+    ) -> StoreResult<Option<AuthRequest>>;
 
     /// A grant. `revoked_at` is set as soon as a [`CascadeJob`] covers it.
     fn grant(&self, developer: DeveloperId, id: GrantId) -> StoreResult<Option<Grant>>;

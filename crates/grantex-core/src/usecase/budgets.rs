@@ -13,12 +13,27 @@ pub const THRESHOLDS: [u8; 2] = [50, 80];
 const LARGEST_METADATA: usize = 8 * 1024;
 
 /// Gives a grant a budget, once.
+///
+/// The principal who consented to a budget consented to all that is spent: what was passed on from
+/// that grant has no budget of its own.
 pub fn allocate(tx: &mut dyn Tx, caller: &Caller, request: &AllocateRequest) -> Result<Budget> {
     let initial = initial("initialBudget", request.initial_budget)?;
     let currency = currency(request.currency.as_deref())?;
     let grant = active_grant(tx, caller, &request.grant_id)?;
     if tx.budget(caller.developer_id, grant.id)?.is_some() {
         return Err(Error::refused(ErrorCode::Conflict, "this grant has a budget already"));
+    }
+    if let Some(root) = root_of(tx, &grant)?
+        && let Some(request) = tx.request_of_grant(caller.developer_id, root)?
+        && request.budget.is_some()
+    {
+        return Err(Error::refused(
+            ErrorCode::Forbidden,
+            format!(
+                "the principal consented to a budget for {root}, from which this grant was passed on: debit what \
+                 it spends there"
+            ),
+        ));
     }
     insert(tx, &grant, initial, currency)
 }
@@ -168,6 +183,16 @@ pub fn transactions(
     }
     let total = store.transaction_count(caller.developer_id, grant)?;
     Ok((store.transactions(caller.developer_id, grant, page)?, total))
+}
+
+/// The grant that a principal gave and from which this one was passed on; `None` for that one.
+fn root_of(store: &dyn Read, grant: &Grant) -> Result<Option<GrantId>> {
+    let (mut root, mut parent) = (None, grant.parent_id);
+    while let Some(id) = parent {
+        root = Some(id);
+        parent = store.grant(grant.developer_id, id)?.and_then(|grant| grant.parent_id);
+    }
+    Ok(root)
 }
 
 fn active_grant(store: &dyn Read, caller: &Caller, id: &str) -> Result<Grant> {

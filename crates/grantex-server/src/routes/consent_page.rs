@@ -6,8 +6,8 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use grantex_core::model::AuthRequest;
-use grantex_core::store::Scope;
+use grantex_core::model::{Agent, AuthRequest};
+use grantex_core::store::{Read, Scope};
 use grantex_core::usecase::consent;
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::text::shown;
@@ -94,6 +94,7 @@ pub(super) async fn show(
         Ok(undecided) => undecided,
         Err(decided) => return Ok(decided.respond()),
     };
+    let words = Words::new(request.id, Some(&agent), &developer, &scopes);
     let next = request.redirect_uri.as_deref().and_then(origin);
     let consent = Consent {
         agent: shown(&agent.name),
@@ -107,10 +108,47 @@ pub(super) async fn show(
         lifetime: in_words(request.lifetime),
         next: request.redirect_uri.as_deref().and_then(host),
         request: request.id,
-        token: app.secrets.form_token(FORM, &request.id.to_string()),
+        token: app.secrets.form_token(FORM, &words.0),
         style: STYLE,
     };
     Ok(page(&consent, next))
+}
+
+/// What the principal reads that the developer can change meanwhile. The form's token is bound to
+/// it: nobody consents to a name that they did not see.
+struct Words(String);
+
+impl Words {
+    fn load(store: &dyn Read, id: AuthRequestId) -> grantex_core::Result<Self> {
+        let Some(request) = store.auth_request(id)? else {
+            return Ok(Self::new(id, None, "", &[]));
+        };
+        let agent = store.agent(request.developer_id, request.agent_id)?;
+        let developer = store.developer(request.developer_id)?;
+        let scopes = request.scopes.as_slice().iter();
+        let scopes = scopes
+            .map(|scope| ScopeText::load(store, request.developer_id, scope))
+            .collect::<grantex_core::Result<Vec<_>>>()?;
+        let developer = developer.map(|developer| developer.name).unwrap_or_default();
+        Ok(Self::new(id, agent.as_ref(), &developer, &scopes))
+    }
+
+    fn new(
+        id: AuthRequestId,
+        agent: Option<&Agent>,
+        developer: &str,
+        scopes: &[ScopeText],
+    ) -> Self {
+        // No text that people read has a NUL.
+        let mut words = format!("{id}\0{developer}");
+        if let Some(agent) = agent {
+            words.extend(["\0", &agent.name, "\0", &agent.description]);
+        }
+        for scope in scopes {
+            words.extend(["\0", &scope.scope, "\0", &scope.name, "\0", &scope.description]);
+        }
+        Self(words)
+    }
 }
 
 /// A lifetime as people say it: `1d` is "1 day".
@@ -143,10 +181,11 @@ pub(super) async fn decide(
     PageForm(form): PageForm<Decision>,
 ) -> Result<Response, PageError> {
     let id = parse_id(&form.req)?;
-    if !app.secrets.form_token_is(FORM, &id.to_string(), &form.token) {
+    let words = app.read(Scope::Global, move |store| Words::load(store, id)).await?;
+    if !app.secrets.form_token_is(FORM, &words.0, &form.token) {
         return Err(ApiError::new(
             ErrorCode::Forbidden,
-            "open the consent link again and decide there",
+            "this form is not from the page as it is now: open the consent link again, read it, and decide there",
         )
         .into());
     }

@@ -213,3 +213,19 @@ async fn a_request_that_never_ends_is_ended() {
         .expect("cut")
         .unwrap();
 }
+
+/// Left out without a word, each of these would give more than was meant.
+#[tokio::test]
+async fn a_misspelt_restriction_is_refused() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let agent = client.agent().await;
+    let ticket = client.post("/v1/events/tickets", &json!({"principal": "user-1"})).await;
+    assert!(ticket.refused(400, "BAD_REQUEST").contains("`principalId`"));
+    for misspelt in ["codeChalenge", "audiance", "expires_in"] {
+        let mut request = json!({"agentId": agent, "principalId": "u", "scopes": ["a"]});
+        request[misspelt] = json!("1h");
+        let answer = client.post("/v1/authorize", &request).await;
+        assert!(answer.refused(400, "BAD_REQUEST").contains(misspelt));
+    }
+}

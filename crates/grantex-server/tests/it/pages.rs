@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Service};
+use crate::support::{Answer, Client, Service, Token};
 
 const URL_SCOPE: &str = "https://api.example/auth/calendar.readonly";
 
@@ -191,6 +191,49 @@ async fn the_consent_page_says_what_follows_from_a_yes() {
         &browser.get(&path).await,
         &["0.0625 USD used of 50.50 USD", "The access is in force until <time>20"],
     );
+}
+
+#[tokio::test]
+async fn what_changed_since_it_was_read_is_not_consented_to() {
+    let service = Service::start().await;
+    let client = service.live().await;
+    let agent = client.agent().await;
+    let named = |name: &str| {
+        let names = json!({"scopes": [{"scope": URL_SCOPE, "name": name}]});
+        let client = &client;
+        async move { client.put("/v1/scopes", &names).await.ok(200) }
+    };
+    named("Read your calendar").await;
+    let (path, id) = link(&client, &agent, json!({})).await;
+    let browser = service.anonymous();
+    let read = browser.get(&path).await;
+    named("Transfer your money").await;
+    let form = |page: &Answer| format!("req={id}&token={}&decision=approve", field(page, "token"));
+    let refused = submit(&browser, "/consent", "", &form(&read)).await;
+    assert_eq!(refused.status, 403);
+    says(&refused, &["open the consent link again"]);
+    let again = browser.get(&path).await;
+    says(&again, &["Transfer your money"]);
+    assert_eq!(submit(&browser, "/consent", "", &form(&again)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_budget_that_was_consented_to_is_all_that_is_spent() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let (agent, helper) = (client.agent().await, client.agent().await);
+    let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a:read"],
+        "budget": {"initialBudget": 10}});
+    let code = client.post("/v1/authorize", &request).await.ok(201)["code"].clone();
+    let token = client.post("/v1/token", &json!({"agentId": agent, "code": code})).await;
+    let token = Token::read(&token.ok(201));
+    let below = client.delegate(&token, &helper).await;
+    let further = client.delegate(&below, &agent).await;
+    for grant in [&below.grant, &further.grant] {
+        let budget = json!({"grantId": grant, "initialBudget": 50_000});
+        let answer = client.post("/v1/budget/allocate", &budget).await;
+        assert!(answer.refused(403, "FORBIDDEN").contains(&token.grant));
+    }
 }
 
 #[tokio::test]

@@ -172,6 +172,19 @@ impl Read for Session<'_> {
         self.one("SELECT * FROM auth_requests WHERE id = ?1", [id.to_bytes()], auth_request)
     }
 
+    fn request_of_grant(
+        &self,
+        developer: DeveloperId,
+        grant: GrantId,
+    ) -> StoreResult<Option<AuthRequest>> {
+        self.one(
+            "SELECT * FROM auth_requests INDEXED BY auth_requests_by_grant
+             WHERE grant_id = ?2 AND developer_id = ?1",
+            (developer.to_bytes(), grant.to_bytes()),
+            auth_request,
+        )
+    }
+
     fn grant(&self, developer: DeveloperId, id: GrantId) -> StoreResult<Option<Grant>> {
         // Every debit asks for its grant: its text is put together once.
         static SQL: LazyLock<String> = LazyLock::new(|| {

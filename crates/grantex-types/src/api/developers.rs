@@ -30,7 +30,6 @@ impl Mode {
 bodies! {
     /// `POST /v1/signup`
     #[derive(Default)]
-    #[serde(deny_unknown_fields)]
     pub struct SignupRequest {
         /// The developer's name.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Acme"))]
