@@ -297,8 +297,13 @@ async fn list(client: &Client, selection: &Selection, part: &Part) -> Result<(),
     let events =
         client.events().all(selection.history(part)).take(part.limit.unwrap_or(usize::MAX));
     let mut events = std::pin::pin!(events);
+    let mut is_empty = true;
     while let Some(event) = events.try_next().await? {
+        is_empty = false;
         lines.print(event.json()).await;
+    }
+    if is_empty {
+        print::note("no events");
     }
     Ok(())
 }

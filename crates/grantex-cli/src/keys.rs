@@ -127,6 +127,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
             }
             print::line(made.key_id);
             print::line(made.api_key);
+            print::note("the API key is shown this one time: store it now");
             Ok(())
         }
         Command::Revoke { id } => Ok(target.client()?.keys().revoke(id).await?),
@@ -136,6 +137,9 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
                 return print::pretty(&made);
             }
             print::line(made.api_key);
+            print::note(
+                "the API key is shown this one time: store it now; the one before has ended",
+            );
             Ok(())
         }
         Command::Bootstrap { developer, data, create } => {

@@ -113,7 +113,15 @@ async fn name(client: &Client, names: Vec<NewScopeName>) -> Result<Vec<ScopeName
     let mut all = Vec::new();
     for scopes in names.chunks(MOST_AT_ONCE) {
         let request = NameScopesRequest { scopes: scopes.to_vec() };
-        all.extend(client.scope_names().set(&request).await?);
+        let set = client.scope_names().set(&request).await.map_err(|error| match all.len() {
+            0 => Failure::from(error),
+            done => format!(
+                "the first {done} of {} scopes have their names; then: {error}",
+                names.len()
+            )
+            .into(),
+        })?;
+        all.extend(set);
     }
     Ok(all)
 }

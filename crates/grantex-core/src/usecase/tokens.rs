@@ -103,9 +103,11 @@ pub fn exchange(
         return Err(invalid());
     }
     if request.code_challenge != shown.challenge {
-        return Err(Error::bad_request(
-            "the codeVerifier does not match the codeChallenge of the request",
-        ));
+        return Err(Error::bad_request(match (&request.code_challenge, &shown.challenge) {
+            (Some(_), None) => "codeVerifier is missing: the request had a codeChallenge",
+            (None, _) => "codeVerifier is not expected: the request had no codeChallenge",
+            _ => "the codeVerifier does not match the codeChallenge of the request",
+        }));
     }
     let agent = agents::active(tx, caller, &shown.agent_id)
         .map_err(|error| if error.code().is_some() { invalid() } else { error })?;

@@ -32,6 +32,7 @@ pub(super) struct Revoke {
 /// An agent that was passed something on.
 struct Receiver {
     name: String,
+    /// How many grants; 0 where that is not known.
     count: usize,
 }
 
@@ -49,8 +50,11 @@ impl Revoke {
         }
         let below = cascade::below(store, &grant)?;
         let counts = by_agent(&below);
+        // Of more than were looked at, no agent's share is known.
+        let is_partial = below.len() > cascade::LARGEST_AT_ONCE as usize;
         let named = counts.iter().take(MOST_NAMED).map(|(agent, count)| {
-            Ok(Receiver { name: agent_name(store, developer, *agent)?, count: *count })
+            let count = if is_partial { 0 } else { *count };
+            Ok(Receiver { name: agent_name(store, developer, *agent)?, count })
         });
         let scopes = grant.scopes.as_slice().iter();
         let budget =
