@@ -84,8 +84,8 @@ test('a mistake in the configuration is told by start, with the destination and 
     [undefined, /^a destination needs a `name`$/, undefined, undefined],
     [{ name: 'mine' }, /^destination "mine": send: is no function/, 'mine', 'send'],
     [{ name: '', send() {} }, /name: a destination needs one/, '', 'name'],
-    // @ts-expect-error: options are missing
     [
+      // @ts-expect-error: options are missing
       new DatadogDestination(),
       /^destination "datadog": missing field `apiKey`$/,
       'datadog',
@@ -123,8 +123,8 @@ test('a mistake in the configuration is told by start, with the destination and 
       'audit',
       'concurrency',
     ],
-    // @ts-expect-error: there is no such format
     [
+      // @ts-expect-error: there is no such format
       new FileDestination({ path: 'x', format: 'xml' }),
       /format: unknown variant `xml`/,
       'file',
