@@ -107,8 +107,8 @@ enum Scenario {
     /// Events per CPU-second of each SDK, beside its language's plain line readers; not in the run
     /// of all
     Sdks,
-    /// A service with so many stored events, for whoever tests against one: tells its address and
-    /// key in one line of JSON, and ends with its standard input
+    /// A service with so many stored events, to test against: prints its address and
+    /// key as one line of JSON, and ends with its standard input
     Filled {
         /// How many
         events: u64,

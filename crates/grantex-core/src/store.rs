@@ -65,8 +65,8 @@ pub trait Listener: Send + Sync + 'static {
     /// finds no memory that contradicts it.
     fn changed(&self, changes: &[Change]);
     /// Called next, with the commit's commands: each has to be [finished](Command::finish) with
-    /// `Ok`, now, or soon somewhere else. Waking whoever waits from a thread that is not theirs is
-    /// dear, so many are better finished where they wait.
+    /// `Ok`, now, or soon somewhere else. Waking a task from another runtime's thread is
+    /// expensive, so many are better finished on the runtime that waits for them.
     fn answer(&self, commands: Vec<Box<dyn Command>>) {
         for command in commands {
             command.finish(Ok(()));

@@ -15,8 +15,8 @@ const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(24 * 3600);
 /// message; a long grant is no reason for a long-lived link.
 const LONGEST_OPEN: Lifetime = Lifetime::from_seconds(24 * 3600);
 
-/// For how long the link shows what was decided. After that whoever finds it in an old mail learns
-/// nothing.
+/// For how long the link shows what was decided. After that it shows nothing: links stay in old
+/// messages.
 pub const DECISION_SHOWN: Lifetime = Lifetime::from_seconds(24 * 3600);
 
 const CODE_CHALLENGE_CHARS: usize = 43;

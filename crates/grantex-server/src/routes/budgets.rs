@@ -32,7 +32,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Allocate a budget
 ///
-/// Gives a grant a budget, once.
+/// Gives a grant a budget, once. A grant that was passed on from one whose budget the principal
+/// consented to gets none (403 `FORBIDDEN`): debit what it spends to that budget.
 #[utoipa::path(post, path = "/v1/budget/allocate", tag = "Budgets", request_body = AllocateRequest,
     responses((status = 201, description = "The budget", body = Budget)))]
 async fn allocate(

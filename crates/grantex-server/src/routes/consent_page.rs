@@ -6,6 +6,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
+use grantex_core::Error;
 use grantex_core::model::{Agent, AuthRequest};
 use grantex_core::store::{Read, Scope};
 use grantex_core::usecase::consent;
@@ -29,6 +30,10 @@ const QUERY_VALUE: &AsciiSet =
 
 /// The purpose that form tokens are bound to.
 const FORM: &str = "consent-form";
+
+/// What a form is answered that was not made from what the page shows now.
+const CHANGED: &str = "this form is not from the page as it is now: open the consent link again, read it, and decide \
+                       there";
 
 #[derive(Template)]
 #[template(path = "consent.html")]
@@ -77,38 +82,29 @@ pub(super) async fn show(
                 return Ok(Err(Box::new(decided)));
             }
             let (request, agent) = consent::pending(store, id)?;
-            let developer = store.developer(request.developer_id)?;
-            let scopes = request.scopes.as_slice().iter();
-            let scopes = scopes
-                .map(|scope| ScopeText::load(store, request.developer_id, scope))
-                .collect::<grantex_core::Result<Vec<_>>>()?;
-            Ok(Ok((
-                request,
-                agent,
-                developer.map(|developer| developer.name).unwrap_or_default(),
-                scopes,
-            )))
+            let asked = Asked::load(store, &request)?;
+            Ok(Ok((request, agent, asked)))
         })
         .await?;
-    let (request, agent, developer, scopes) = match undecided {
+    let (request, agent, asked) = match undecided {
         Ok(undecided) => undecided,
         Err(decided) => return Ok(decided.respond()),
     };
-    let words = Words::new(request.id, Some(&agent), &developer, &scopes);
+    let token = app.secrets.form_token(FORM, &asked.words(request.id));
     let next = request.redirect_uri.as_deref().and_then(origin);
     let consent = Consent {
         agent: shown(&agent.name),
         description: shown(&agent.description),
         did: &agent.did,
         principal: shown(&request.principal_id),
-        developer: shown(&developer),
-        scopes,
+        developer: shown(&asked.developer),
+        scopes: asked.scopes,
         budget: request.budget.as_ref().map(asked_budget),
         until: readable(app.clock.now().plus(request.lifetime)),
         lifetime: in_words(request.lifetime),
         next: request.redirect_uri.as_deref().and_then(host),
         request: request.id,
-        token: app.secrets.form_token(FORM, &words.0),
+        token,
         style: STYLE,
     };
     Ok(page(&consent, next))
@@ -116,38 +112,35 @@ pub(super) async fn show(
 
 /// What the principal reads that the developer can change meanwhile. The form's token is bound to
 /// it: nobody consents to a name that they did not see.
-struct Words(String);
+struct Asked {
+    developer: String,
+    agent: Option<Agent>,
+    scopes: Vec<ScopeText>,
+}
 
-impl Words {
-    fn load(store: &dyn Read, id: AuthRequestId) -> grantex_core::Result<Self> {
-        let Some(request) = store.auth_request(id)? else {
-            return Ok(Self::new(id, None, "", &[]));
-        };
-        let agent = store.agent(request.developer_id, request.agent_id)?;
+impl Asked {
+    fn load(store: &dyn Read, request: &AuthRequest) -> grantex_core::Result<Self> {
         let developer = store.developer(request.developer_id)?;
         let scopes = request.scopes.as_slice().iter();
-        let scopes = scopes
-            .map(|scope| ScopeText::load(store, request.developer_id, scope))
-            .collect::<grantex_core::Result<Vec<_>>>()?;
-        let developer = developer.map(|developer| developer.name).unwrap_or_default();
-        Ok(Self::new(id, agent.as_ref(), &developer, &scopes))
+        let scopes = scopes.map(|scope| ScopeText::load(store, request.developer_id, scope));
+        Ok(Self {
+            developer: developer.map(|developer| developer.name).unwrap_or_default(),
+            agent: store.agent(request.developer_id, request.agent_id)?,
+            scopes: scopes.collect::<grantex_core::Result<_>>()?,
+        })
     }
 
-    fn new(
-        id: AuthRequestId,
-        agent: Option<&Agent>,
-        developer: &str,
-        scopes: &[ScopeText],
-    ) -> Self {
+    /// What a form's token is made of.
+    fn words(&self, id: AuthRequestId) -> String {
         // No text that people read has a NUL.
-        let mut words = format!("{id}\0{developer}");
-        if let Some(agent) = agent {
+        let mut words = format!("{id}\0{}", self.developer);
+        if let Some(agent) = &self.agent {
             words.extend(["\0", &agent.name, "\0", &agent.description]);
         }
-        for scope in scopes {
+        for scope in &self.scopes {
             words.extend(["\0", &scope.scope, "\0", &scope.name, "\0", &scope.description]);
         }
-        Self(words)
+        words
     }
 }
 
@@ -181,23 +174,25 @@ pub(super) async fn decide(
     PageForm(form): PageForm<Decision>,
 ) -> Result<Response, PageError> {
     let id = parse_id(&form.req)?;
-    let words = app.read(Scope::Global, move |store| Words::load(store, id)).await?;
-    if !app.secrets.form_token_is(FORM, &words.0, &form.token) {
-        return Err(ApiError::new(
-            ErrorCode::Forbidden,
-            "this form is not from the page as it is now: open the consent link again, read it, and decide there",
-        )
-        .into());
-    }
     let wanted = match form.choice.as_str() {
         "approve" => ConsentStatus::Approved,
         "deny" => ConsentStatus::Denied,
         _ => return Err(ApiError::bad_request("the decision must be approve or deny").into()),
     };
+    let (service, token) = (Arc::clone(&app), form.token);
     let decided = app
-        .write(Scope::Global, "decide_consent", move |tx| match wanted {
-            ConsentStatus::Approved => consent::approve(tx, id),
-            _ => consent::deny(tx, id),
+        .write(Scope::Global, "decide_consent", move |tx| {
+            let asked =
+                tx.auth_request(id)?.map(|request| Asked::load(tx, &request)).transpose()?;
+            if !asked
+                .is_some_and(|asked| service.secrets.form_token_is(FORM, &asked.words(id), &token))
+            {
+                return Err(Error::refused(ErrorCode::Forbidden, CHANGED));
+            }
+            match wanted {
+                ConsentStatus::Approved => consent::approve(tx, id),
+                _ => consent::deny(tx, id),
+            }
         })
         .await;
     let request = match decided {
