@@ -104,7 +104,7 @@ impl<S: Duplex> Pipe<S> {
     }
 
     /// Sends what waits. Where that is much, the streams of a developer take turns: a thousand that
-    /// replay at once leave the runtime's threads to other developers' calls in between.
+    /// replay at once leave the threads of streams to other developers' streams in between.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         if self.outlet.len() < MUCH {
             return self.outlet.flush().await;
