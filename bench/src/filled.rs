@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use grantex_core::log::Subject;
-use grantex_core::store::{self, Change, Listener, Store};
+use grantex_core::store::{self, Store};
 use grantex_server::{SystemClock, SystemRng};
 use grantex_store::sqlite::{Environment, SqliteStore};
 use grantex_types::event::{EventData, RevokedBy};
@@ -15,19 +15,12 @@ use crate::server::Server;
 
 const PER_COMMIT: u64 = 5000;
 
-struct Nobody;
-
-impl Listener for Nobody {
-    fn changed(&self, _: &[Change]) {}
-    fn appended(&self, _: Vec<(DeveloperId, grantex_core::log::StoredEvent)>) {}
-}
-
 /// The store of a folder, without a service.
 pub(crate) fn store(folder: &Path) -> Arc<dyn Store> {
     let environment = Environment {
         clock: Arc::new(SystemClock),
         rng: Arc::new(SystemRng),
-        listener: Arc::new(Nobody),
+        listener: Arc::new(()),
     };
     Arc::new(SqliteStore::open(folder, &environment).unwrap())
 }

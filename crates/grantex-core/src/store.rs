@@ -1,80 +1,20 @@
 //! The contracts that a backend keeps. `grantex-store` holds the suite that checks each promise.
 
+mod notice;
 mod rows;
 
-use grantex_types::{AgentId, DeveloperId, GrantId, KeyId, TokenId};
+use grantex_types::DeveloperId;
 use tokio::sync::oneshot;
 
-use crate::log::StoredEvent;
-use crate::model::KeyHash;
 use crate::{Error, Result, StoreError};
 
+pub use notice::{Change, CommitNotice, Listener};
 pub use rows::{Ended, GrantFilter, KeptAnswer, MOST_LOOKED_AT, Page, Reach, Read, Sifted, Tx};
 
 pub use crate::log::{Order, Scan};
 
 /// What a primitive of the store returns.
 pub type StoreResult<T> = std::result::Result<T, StoreError>;
-
-/// Something a commit changed that a memory outside the store may hold.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// A key no longer works.
-    KeyRevoked {
-        /// The developer.
-        developer_id: DeveloperId,
-        /// The key.
-        key_id: KeyId,
-        /// What its secret hashes to.
-        hash: KeyHash,
-    },
-    /// None of the developer's keys works until it is resumed.
-    DeveloperSuspended(DeveloperId),
-    /// A grant's own row was revoked, or put aside as expired.
-    GrantEnded {
-        /// The developer.
-        developer_id: DeveloperId,
-        /// The grant.
-        grant_id: GrantId,
-    },
-    /// Any grant of this developer may have become inactive.
-    CascadeStarted {
-        /// The developer.
-        developer_id: DeveloperId,
-    },
-    /// A token was revoked by itself.
-    TokenRevoked {
-        /// The developer.
-        developer_id: DeveloperId,
-        /// The token.
-        token_id: TokenId,
-    },
-    /// An agent may have been suspended, resumed or deleted.
-    AgentChanged {
-        /// The developer.
-        developer_id: DeveloperId,
-        /// The agent.
-        agent_id: AgentId,
-    },
-}
-
-/// Whoever must know of commits. All methods are called on the committing thread, in commit
-/// order, and must return quickly.
-pub trait Listener: Send + Sync + 'static {
-    /// Called after the commit and before any of its commands is answered: whoever gets an answer
-    /// finds no memory that contradicts it.
-    fn changed(&self, changes: &[Change]);
-    /// Called next, with the commit's commands: each has to be [finished](Command::finish) with
-    /// `Ok`, now, or soon somewhere else. Waking a task from another runtime's thread is
-    /// expensive, so many are better finished on the runtime that waits for them.
-    fn answer(&self, commands: Vec<Box<dyn Command>>) {
-        for command in commands {
-            command.finish(Ok(()));
-        }
-    }
-    /// Called last, with the commit's events, each developer's in log order.
-    fn appended(&self, events: Vec<(DeveloperId, StoredEvent)>);
-}
 
 /// One unit of work for the writer.
 pub trait Command: Send {

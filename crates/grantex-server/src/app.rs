@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use grantex_core::env::Clock;
-use grantex_core::log::StoredEvent;
+use grantex_core::log::{Position, StoredEvent};
 use grantex_core::model::{Caller, KeyHash};
 use grantex_core::store::{self, Change, Command, Listener, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::operators;
@@ -73,6 +73,14 @@ impl Memory {
 }
 
 impl Memory {
+    /// Begins a period of time: rows are kept for two.
+    pub(crate) fn age(&self) {
+        self.keys.age();
+        self.grants.age();
+        self.tokens.age();
+        self.agents.age();
+    }
+
     /// What decides whether a token is in force, if all of it is here.
     fn standing(&self, claims: &Claims) -> Option<Standing> {
         let grant = self.grants.get(&claims.dev, &claims.grnt)?;
@@ -132,8 +140,8 @@ impl Listener for Memory {
         }
     }
 
-    fn appended(&self, events: Vec<(DeveloperId, StoredEvent)>) {
-        self.streams.publish(events);
+    fn appended(&self, heads: &[(DeveloperId, Position)], events: &[(DeveloperId, StoredEvent)]) {
+        self.streams.publish(heads, events);
     }
 }
 

@@ -12,6 +12,10 @@ use parking_lot::RwLock;
 /// [`invalidate`](Self::invalidate), which begins a new generation of its group: a row that was
 /// loaded before the change and offered after it is turned away. What happens in one group is
 /// nothing to the others.
+///
+/// A row also has a bounded age, which counts from before it was loaded: it is found in the period
+/// in which it was loaded and in the next, and [`age`](Self::age) begins a period. So a change that
+/// this memory never learned of is hidden for two periods at most.
 pub(crate) struct CommitCache<G, K, V> {
     capacity: usize,
     state: RwLock<State<G, K, V>>,
@@ -24,17 +28,22 @@ pub(crate) struct Generation {
     epoch: u64,
     /// How often something of the group changed since.
     changes: u64,
+    /// The period of time.
+    period: u64,
 }
 
 struct State<G, K, V> {
     rows: HashMap<K, Row<V>>,
     groups: HashMap<G, Group>,
     epoch: u64,
+    period: u64,
 }
 
 struct Row<V> {
     /// The changes of its group when it was put in.
     changes: u64,
+    /// The period in which it was loaded.
+    period: u64,
     value: V,
 }
 
@@ -47,27 +56,27 @@ struct Group {
 
 impl<G: Eq + Hash, K: Eq + Hash + Clone, V: Clone> CommitCache<G, K, V> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            state: RwLock::new(State { rows: HashMap::new(), groups: HashMap::new(), epoch: 0 }),
-        }
+        let (rows, groups) = (HashMap::new(), HashMap::new());
+        Self { capacity, state: RwLock::new(State { rows, groups, epoch: 0, period: 0 }) }
     }
 
     pub(crate) fn get(&self, group: &G, key: &K) -> Option<V> {
         let state = self.state.read();
         let row = state.rows.get(key)?;
-        (row.changes >= state.group(group).cleared).then(|| row.value.clone())
+        let is_young = state.period.wrapping_sub(row.period) <= 1;
+        (is_young && row.changes >= state.group(group).cleared).then(|| row.value.clone())
     }
 
     pub(crate) fn generation(&self, group: &G) -> Generation {
         let state = self.state.read();
-        Generation { epoch: state.epoch, changes: state.group(group).changes }
+        let (epoch, period) = (state.epoch, state.period);
+        Generation { epoch, changes: state.group(group).changes, period }
     }
 
     pub(crate) fn insert(&self, generation: Generation, group: &G, key: K, value: V) {
         let mut state = self.state.write();
         let changes = state.group(group).changes;
-        if generation != (Generation { epoch: state.epoch, changes }) {
+        if (generation.epoch, generation.changes) != (state.epoch, changes) {
             return;
         }
         if state.rows.len() >= self.capacity && !state.rows.contains_key(&key) {
@@ -76,7 +85,7 @@ impl<G: Eq + Hash, K: Eq + Hash + Clone, V: Clone> CommitCache<G, K, V> {
                 state.rows.remove(&victim);
             }
         }
-        state.rows.insert(key, Row { changes, value });
+        state.rows.insert(key, Row { changes, period: generation.period, value });
     }
 
     pub(crate) fn invalidate(&self, group: G, key: &K) {
@@ -90,6 +99,13 @@ impl<G: Eq + Hash, K: Eq + Hash + Clone, V: Clone> CommitCache<G, K, V> {
         let mut state = self.state.write();
         state.epoch = state.epoch.wrapping_add(1);
         state.rows.retain(|_, row| !is_stale(&row.value));
+    }
+
+    /// Begins a period. Rows that are too old keep their room until they are loaded again or
+    /// others need it, so that this takes no time.
+    pub(crate) fn age(&self) {
+        let mut state = self.state.write();
+        state.period = state.period.wrapping_add(1);
     }
 
     /// Forgets all of a group, in the time that one row takes.
@@ -151,6 +167,20 @@ mod tests {
         cache.insert(cache.generation(&1), &1, 1, "loaded after");
         cache.invalidate(1, &10);
         assert_eq!(cache.get(&1, &1), Some("loaded after"), "only one row of the group changed");
+    }
+
+    #[test]
+    fn a_row_grows_no_older_than_two_periods_whatever_is_missed() {
+        let cache = CommitCache::new(8);
+        let before = cache.generation(&1);
+        cache.insert(cache.generation(&1), &1, "one", 1);
+        cache.age();
+        cache.insert(before, &1, "late", 2);
+        cache.insert(cache.generation(&1), &1, "two", 3);
+        let found = |key| cache.get(&1, &key);
+        assert_eq!((found("one"), found("late"), found("two")), (Some(1), Some(2), Some(3)));
+        cache.age();
+        assert_eq!((found("one"), found("late"), found("two")), (None, None, Some(3)));
     }
 
     #[test]

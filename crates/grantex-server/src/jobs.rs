@@ -10,6 +10,7 @@ use grantex_types::{DeveloperId, ErrorCode};
 
 use crate::App;
 use crate::http::error::ApiResult;
+use crate::refresh;
 
 /// How often logs are trimmed and ended rows removed.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
@@ -33,9 +34,15 @@ pub struct Jobs;
 impl Jobs {
     /// Starts it on the current runtime.
     pub fn start(app: &Arc<App>) {
-        for job in
-            [Job::Cascades, Job::Maintenance, Job::Upkeep, Job::CutRevoked, Job::EndWithTickets]
-        {
+        let jobs = [
+            Job::Cascades,
+            Job::Maintenance,
+            Job::Refresh,
+            Job::Upkeep,
+            Job::CutRevoked,
+            Job::EndWithTickets,
+        ];
+        for job in jobs {
             let app = Arc::clone(app);
             tokio::spawn(async move {
                 let shutdown = app.shutdown.clone();
@@ -52,6 +59,7 @@ impl Jobs {
 enum Job {
     Cascades,
     Maintenance,
+    Refresh,
     Upkeep,
     CutRevoked,
     EndWithTickets,
@@ -62,6 +70,7 @@ impl Job {
         match self {
             Self::Cascades => advance_cascades(app).await,
             Self::Maintenance => maintain(app).await,
+            Self::Refresh => refresh::run(app).await,
             Self::Upkeep => upkeep(app).await,
             Self::CutRevoked => app.memory.streams.cut_revoked().await,
             Self::EndWithTickets => app.memory.streams.end_with_tickets(app.clock.as_ref()).await,
@@ -95,7 +104,6 @@ async fn maintain(app: &App) {
 }
 
 async fn maintain_once(app: &App) -> ApiResult<()> {
-    app.refresh_jwks().await?;
     let (retention, history_age) = (app.settings.retention, app.settings.history_age);
     work_off(app, Scope::Global, "sum_events", |tx| Ok(tx.sum_events(SUMMED_ROWS)?)).await?;
     work_off(app, Scope::Global, "tidy_tree", |tx| Ok(tx.tidy_tree(MAINTENANCE_ROWS)?)).await?;

@@ -13,6 +13,7 @@ mod http;
 mod jobs;
 mod openapi;
 pub mod operator;
+mod refresh;
 mod routes;
 mod settings;
 mod stream;

@@ -182,9 +182,11 @@ pub(super) struct Framer {
 }
 
 impl Framer {
-    /// Adds the event that follows the one before.
+    /// Adds an event that comes after the one before. A chunk has no gap: behind one, another
+    /// begins.
     pub(super) fn push(&mut self, event: EventRef<'_>) {
-        if self.buffer.len().saturating_add(event.envelope.len()) > LARGEST_CHUNK {
+        let follows = self.first.saturating_add(self.frames.len() as u64) == event.position;
+        if !follows || self.buffer.len().saturating_add(event.envelope.len()) > LARGEST_CHUNK {
             self.cut();
         }
         if self.frames.is_empty() {

@@ -1,6 +1,6 @@
 //! All tails and all open streams.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -209,31 +209,64 @@ impl Hub {
         self.state.lock().developers.get(&developer).map_or(0, |entry| entry.slots.len())
     }
 
-    /// Hands committed events to the tails of developers that have subscribers.
-    pub(crate) fn publish(&self, events: Vec<(DeveloperId, StoredEvent)>) {
-        self.tick.fetch_add(1, Ordering::Relaxed);
-        let mut by_developer: HashMap<DeveloperId, Vec<StoredEvent>> = HashMap::new();
-        for (developer, event) in events {
-            by_developer.entry(developer).or_default().push(event);
+    /// Hands what a commit appended to the tails of developers that have subscribers: the new
+    /// heads, and the events as far as they came along.
+    pub(crate) fn publish(
+        &self,
+        heads: &[(DeveloperId, Position)],
+        events: &[(DeveloperId, StoredEvent)],
+    ) {
+        if heads.is_empty() {
+            return;
         }
-        for (developer, events) in by_developer {
+        self.tick.fetch_add(1, Ordering::Relaxed);
+        let mut logs: HashMap<DeveloperId, (Position, Vec<&StoredEvent>)> = HashMap::new();
+        for (developer, head) in heads {
+            let (known, _) = logs.entry(*developer).or_default();
+            *known = (*known).max(*head);
+        }
+        for (developer, event) in events {
+            if let Some((_, events)) = logs.get_mut(developer) {
+                events.push(event);
+            }
+        }
+        for (developer, (head, events)) in logs {
             if !self.state.lock().developers.contains_key(&developer) {
                 continue;
             }
             // Framed outside the lock; whoever subscribes meanwhile reads these from the store.
             let mut framer = Framer::default();
-            for event in &events {
+            for event in events {
                 framer.push(event.as_ref());
             }
             let chunks = framer.finish();
             let mut state = self.state.lock();
             if let Some(entry) = state.developers.get(&developer) {
-                let (before, after) = entry.tail.push(chunks);
+                let (before, after) = entry.tail.push(chunks, head);
                 state.tail_bytes = state.tail_bytes.saturating_add(after).saturating_sub(before);
                 if state.tail_bytes > self.tail_budget {
                     self.shrink(&mut state);
                 }
             }
+        }
+    }
+
+    /// The developers that have streams.
+    pub(crate) fn developers(&self) -> Vec<DeveloperId> {
+        self.state.lock().developers.keys().copied().collect()
+    }
+
+    /// The keys that a developer's streams were opened with, each once.
+    pub(crate) fn keys_of(&self, developer: DeveloperId) -> HashSet<KeyId> {
+        let state = self.state.lock();
+        let slots = state.developers.get(&developer).map(|entry| entry.slots.values());
+        slots.into_iter().flatten().map(|open| open.key_id).collect()
+    }
+
+    /// The store has a developer's log up to here.
+    pub(crate) fn reaches(&self, developer: DeveloperId, head: Position) {
+        if let Some(entry) = self.state.lock().developers.get(&developer) {
+            entry.tail.reaches(head);
         }
     }
 
@@ -415,14 +448,15 @@ mod tests {
         let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
         let open =
             |developer| hub.open(developer, KeyId::from_parts(0, 1), None, Transport::Sse, None);
-        hub.publish(vec![(one, event(1))]);
+        hub.publish(&[(one, 1)], &[(one, event(1))]);
         assert_eq!(hub.state.lock().tail_bytes, 0, "nobody subscribes, nothing is kept");
         let slots = [open(one).ok().unwrap(), open(one).ok().unwrap(), open(two).ok().unwrap()];
         assert!(matches!(open(one), Err(error) if error.code == ErrorCode::TooManyConnections));
         let three = DeveloperId::from_parts(0, 3);
         assert!(matches!(open(three), Err(error) if error.code == ErrorCode::Unavailable));
         for position in 1..100 {
-            hub.publish(vec![(one, event(position)), (two, event(position))]);
+            let heads = [(one, position), (two, position)];
+            hub.publish(&heads, &heads.map(|(developer, _)| (developer, event(position))));
             let state = hub.state.lock();
             let held: usize = state.developers.values().map(|entry| entry.tail.bytes()).sum();
             assert_eq!(state.tail_bytes, held);

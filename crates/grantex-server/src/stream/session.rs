@@ -148,9 +148,12 @@ impl Session {
             if let Some(next) = self.due() {
                 return next;
             }
+            let is_behind = self.is_behind();
             // On the heap, both: an idle stream would keep the room for them in its task.
             match Box::pin(self.load()).await {
                 Loaded::Page => {}
+                // What is read is older than what is known of it: it gets there.
+                Loaded::Nothing if is_behind => Box::pin(tokio::time::sleep(STORE_PAUSE)).await,
                 Loaded::Nothing => self.slot.tail.ends_at(self.cursor.position),
                 Loaded::Gap => return Next::End(End::Expired),
                 Loaded::Damaged(position) => return Next::End(End::Damaged(position)),
@@ -279,8 +282,8 @@ impl Session {
 #[cfg(test)]
 pub(super) mod tests {
     use grantex_core::env::Rng as _;
-    use grantex_core::log::Subject;
-    use grantex_core::store::write;
+    use grantex_core::log::{StoredEvent, Subject};
+    use grantex_core::store::{Listener, write};
     use grantex_store::sqlite::{Environment, SqliteStore};
     use grantex_types::event::{EventData, RevokedBy};
     use grantex_types::{AgentId, DeveloperId, GrantId, KeyId};
@@ -300,32 +303,43 @@ pub(super) mod tests {
 
     impl Log {
         pub(in super::super) async fn with(count: usize, trimmed: Position) -> Self {
-            let folder = tempfile::tempdir().unwrap();
             let memory = Memory::new(&Settings::default());
+            let log = Self::heard_by(memory.clone(), memory);
+            log.append(count).await;
+            let developer = log.developer;
+            write(log.store.as_ref(), developer, "trim", move |tx| {
+                Ok(tx.trim(developer, trimmed, u32::MAX)?)
+            })
+            .await
+            .unwrap();
+            log
+        }
+
+        fn heard_by(listener: Arc<dyn Listener>, memory: Arc<Memory>) -> Self {
+            let folder = tempfile::tempdir().unwrap();
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-            let environment = Environment {
-                clock: Arc::clone(&clock),
-                rng: Arc::new(SystemRng),
-                listener: memory.clone(),
-            };
+            let environment =
+                Environment { clock: Arc::clone(&clock), rng: Arc::new(SystemRng), listener };
             let store: Arc<dyn Store> =
                 Arc::new(SqliteStore::open(folder.path(), &environment).unwrap());
             let developer = DeveloperId::from_parts(1, SystemRng.bits());
-            let fill = write(store.as_ref(), developer, "fill", move |tx| {
+            Self { _folder: folder, memory, clock, store, developer }
+        }
+
+        async fn append(&self, count: usize) -> Vec<StoredEvent> {
+            let developer = self.developer;
+            write(self.store.as_ref(), developer, "append", move |tx| {
                 let grant_id = GrantId::from_parts(1, 1);
                 let subject = Subject {
                     grant_id,
                     agent_id: AgentId::from_parts(1, 1),
                     principal_id: "u".into(),
                 };
-                for _ in 0..count {
-                    let data = EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System };
-                    tx.append(developer, &subject, data)?;
-                }
-                Ok(tx.trim(developer, trimmed, u32::MAX)?)
-            });
-            fill.await.unwrap();
-            Self { _folder: folder, memory, clock, store, developer }
+                let data = EventData::GrantRevoked { grant_id, revoked_by: RevokedBy::System };
+                (0..count).map(|_| Ok(tx.append(developer, &subject, data.clone())?)).collect()
+            })
+            .await
+            .unwrap()
         }
 
         pub(in super::super) fn session(
@@ -358,6 +372,33 @@ pub(super) mod tests {
         assert!(
             matches!(log.session("", 4, LONG).next().await, Next::Item(Item::Events(all)) if all[0].events() == 6)
         );
+    }
+
+    /// A notice says how far the log reaches and brings none, some or all of the events, some of
+    /// them late or twice.
+    #[tokio::test]
+    async fn a_notice_may_lack_events_and_nothing_is_lost_or_doubled() {
+        let log = Log::heard_by(Arc::new(()), Memory::new(&Settings::default()));
+        let mut session = log.session("", 0, LONG);
+        assert!(matches!(session.next().await, Next::Nothing), "the log is empty");
+        let events = log.append(12).await;
+        let notices: [(Position, &[Position]); 6] =
+            [(2, &[]), (5, &[4, 5]), (6, &[4, 5, 6]), (6, &[5]), (10, &[7, 10]), (12, &[11, 12])];
+        let mut seen = 0;
+        for (head, brought) in notices {
+            let brought: Vec<_> = brought
+                .iter()
+                .map(|at| events.iter().find(|event| event.position == *at).unwrap())
+                .map(|event| (log.developer, event.clone()))
+                .collect();
+            log.memory.streams.publish(&[(log.developer, head)], &brought);
+            while let Next::Item(Item::Events(all)) = session.next().await {
+                seen += all.iter().map(Selection::events).sum::<usize>() as u64;
+                assert_eq!(session.cursor.position, seen, "in order, without a gap");
+            }
+            assert!(seen >= head, "as far as the notice says, or as the store had it");
+        }
+        assert_eq!(seen, 12);
     }
 
     #[tokio::test]

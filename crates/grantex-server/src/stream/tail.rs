@@ -15,7 +15,8 @@ use super::lane::Lanes;
 /// cores.
 const WRITING_AT_ONCE: usize = 2;
 
-/// A ring of chunks in log order. It may begin anywhere; what it lacks is in the store.
+/// A ring of chunks in log order. It may begin anywhere and have gaps; what it lacks is in the
+/// store.
 pub(super) struct Tail {
     ring: Mutex<Ring>,
     /// One more than the log's head as far as it is known; 0 as long as it is not.
@@ -37,8 +38,12 @@ struct Ring {
 
 impl Ring {
     /// Puts a chunk behind the others, joined to the last ones as long as they are small: what
-    /// comes in many small commits lies in few large chunks a little later.
+    /// comes in many small commits lies in few large chunks a little later. One that comes too
+    /// late or a second time is dropped: the store has it.
     fn add(&mut self, mut chunk: Arc<Chunk>) {
+        if self.chunks.back().is_some_and(|last| chunk.first() <= last.last()) {
+            return;
+        }
         while let Some(last) = self.chunks.back().filter(|last| last.should_join(&chunk)) {
             self.bytes = self.bytes.saturating_sub(last.size());
             chunk = Arc::new(last.join(&chunk));
@@ -91,12 +96,11 @@ impl Tail {
         self.head.fetch_max(position.saturating_add(1), Ordering::AcqRel);
     }
 
-    /// Adds chunks that follow those before, and wakes the lanes. Returns the bytes held before and
-    /// after.
-    pub(super) fn push(&self, chunks: Vec<Arc<Chunk>>) -> (usize, usize) {
+    /// Adds chunks of a log that reaches to `head`, and wakes the lanes. Where there are none, or
+    /// not all, sessions read the store. Returns the bytes held before and after.
+    pub(super) fn push(&self, chunks: Vec<Arc<Chunk>>, head: Position) -> (usize, usize) {
         let mut ring = self.ring.lock();
         let before = ring.bytes;
-        let Some(head) = chunks.last().map(|chunk| chunk.last()) else { return (before, before) };
         for chunk in chunks {
             ring.add(chunk);
         }
@@ -105,6 +109,14 @@ impl Tail {
         self.ends_at(head);
         self.lanes.wake();
         (before, after)
+    }
+
+    /// The store has the log up to here. Wakes the lanes if that is news.
+    pub(super) fn reaches(&self, head: Position) {
+        let above = head.saturating_add(1);
+        if self.head.fetch_max(above, Ordering::AcqRel) < above {
+            self.lanes.wake();
+        }
     }
 
     pub(super) fn read(&self, after: Position, tick: u64) -> Found {

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use grantex_core::log::{StoredEvent, Subject};
+use grantex_core::log::Subject;
 use grantex_core::model::Grant;
-use grantex_core::store::{self, Change, Listener, MOST_LOOKED_AT, Tx};
+use grantex_core::store::{self, MOST_LOOKED_AT, Tx};
 use grantex_server::SystemRng;
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
@@ -16,11 +16,6 @@ async fn fill(
     service: &mut Service,
     work: impl FnOnce(&mut dyn Tx) -> grantex_core::Result<()> + Send + 'static,
 ) {
-    struct Nobody;
-    impl Listener for Nobody {
-        fn changed(&self, _: &[Change]) {}
-        fn appended(&self, _: Vec<(DeveloperId, StoredEvent)>) {}
-    }
     service.stop().await;
     let folder = loop {
         match DataDir::lock(service.folder()) {
@@ -31,7 +26,7 @@ async fn fill(
     let environment = Environment {
         clock: Arc::clone(&service.clock) as _,
         rng: Arc::new(SystemRng),
-        listener: Arc::new(Nobody),
+        listener: Arc::new(()),
     };
     let store = SqliteStore::open(folder.path(), &environment).unwrap();
     store::write(&store, store::Scope::Global, "fill", work).await.unwrap();

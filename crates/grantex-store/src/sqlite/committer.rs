@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use grantex_core::StoreError;
-use grantex_core::store::{Command, Health, Scope, StoreResult};
+use grantex_core::store::{Command, CommitNotice, Health, Scope, StoreResult};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
@@ -162,11 +162,8 @@ impl Writer {
                         .store(effects.clock_behind_millis, Ordering::Relaxed);
                 }
                 report(&effects.slow);
-                self.environment.listener.changed(&effects.changes);
-                self.environment.listener.answer(taken);
-                if !effects.events.is_empty() {
-                    self.environment.listener.appended(effects.events);
-                }
+                let notice = CommitNotice::new(effects.changes, effects.events);
+                self.environment.listener.committed(&notice, taken);
                 self.tend();
             }
             Err(error) => {

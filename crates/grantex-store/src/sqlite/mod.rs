@@ -83,7 +83,7 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Gives random bits.
     pub rng: Arc<dyn Rng>,
-    /// Told of commits.
+    /// Gets the notice of every commit; `()` where nothing listens.
     pub listener: Arc<dyn Listener>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantex_core::Result;
 use grantex_core::env::{Clock, Rng};
-use grantex_core::log::{StoredEvent, Subject};
+use grantex_core::log::{Position, StoredEvent, Subject};
 use grantex_core::model::{Actor, Agent, Caller, Developer, Grant};
 use grantex_core::store::{self, Change, Listener, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::developers::{NewSecret, sign_up};
@@ -47,8 +47,8 @@ impl Listener for Heard {
         self.changes.lock().extend_from_slice(changes);
     }
 
-    fn appended(&self, events: Vec<(DeveloperId, StoredEvent)>) {
-        self.events.lock().extend(events);
+    fn appended(&self, _: &[(DeveloperId, Position)], events: &[(DeveloperId, StoredEvent)]) {
+        self.events.lock().extend_from_slice(events);
     }
 }
 

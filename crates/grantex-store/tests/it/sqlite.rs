@@ -80,11 +80,6 @@ pub fn reopen(folder: &Path) -> Result<SqliteStore, OpenError> {
 
 pub fn reopen_with(folder: &Path, loss: Loss) -> Result<SqliteStore, OpenError> {
     use std::sync::atomic::AtomicU64;
-    struct Nothing;
-    impl grantex_core::store::Listener for Nothing {
-        fn changed(&self, _: &[grantex_core::store::Change]) {}
-        fn appended(&self, _: Vec<(grantex_types::DeveloperId, grantex_core::log::StoredEvent)>) {}
-    }
     struct Zero;
     impl grantex_core::env::Rng for Zero {
         fn bits(&self) -> u128 {
@@ -94,7 +89,7 @@ pub fn reopen_with(folder: &Path, loss: Loss) -> Result<SqliteStore, OpenError> 
     let clock = Arc::new(crate::harness::StillClock(AtomicU64::new(0)));
     SqliteStore::open_with(
         folder,
-        &Environment { clock, rng: Arc::new(Zero), listener: Arc::new(Nothing) },
+        &Environment { clock, rng: Arc::new(Zero), listener: Arc::new(()) },
         loss,
     )
 }

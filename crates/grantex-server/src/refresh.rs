@@ -1,0 +1,87 @@
+//! A bounded age for everything that is kept in memory beside the store.
+//!
+//! Commit notices keep it true ([`Memory`](crate::Memory)). What is done here holds where a notice
+//! was lost: it makes the news late, and never wrong for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantex_core::log::Position;
+use grantex_core::store::{Read, Scope, StoreResult};
+use grantex_types::{DeveloperId, KeyId};
+
+use crate::App;
+use crate::http::error::ApiResult;
+
+/// What is kept in memory is at most two of these old, 30 s: rows, the key set, and what streams
+/// know of their keys and of their log's head. A notice of a commit in this process does not get
+/// lost, so a shorter time would only cost more look-ups: in each period, one for each row that is
+/// used and for each developer with streams.
+const PERIOD: Duration = Duration::from_secs(15);
+/// Developers whose streams one query looks after: some milliseconds.
+const STREAMS_PAGE: usize = 256;
+
+/// Sees to it as long as the service runs.
+pub(crate) async fn run(app: &App) {
+    loop {
+        app.memory.age();
+        if let Err(error) = refresh(app).await {
+            tracing::warn!(error = %error.message, "what is kept in memory could not be compared with the store; it is tried again");
+        }
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+async fn refresh(app: &App) -> ApiResult<()> {
+    app.refresh_jwks().await?;
+    let streams = Arc::clone(&app.memory.streams);
+    for page in streams.developers().chunks(STREAMS_PAGE) {
+        let asked: Vec<_> = page.iter().map(|id| (*id, streams.keys_of(*id))).collect();
+        let standings = app.read_long(Scope::Global, move |store| {
+            let standing = |(id, keys)| Ok(Standing::read(store, id, keys)?);
+            asked.into_iter().map(standing).collect::<grantex_core::Result<Vec<_>>>()
+        });
+        for Standing { developer, head, is_suspended, ended } in standings.await? {
+            streams.reaches(developer, head);
+            if is_suspended {
+                streams.suspend(developer);
+            }
+            for key in ended {
+                streams.revoke_key(developer, key);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a developer's streams should know.
+struct Standing {
+    developer: DeveloperId,
+    /// How far its log reaches.
+    head: Position,
+    is_suspended: bool,
+    /// Those of its keys that no longer work.
+    ended: Vec<KeyId>,
+}
+
+impl Standing {
+    fn read(
+        store: &dyn Read,
+        developer: DeveloperId,
+        keys: impl IntoIterator<Item = KeyId>,
+    ) -> StoreResult<Self> {
+        let mut ended = Vec::new();
+        for id in keys {
+            if store.key(developer, id)?.is_none_or(|key| key.revoked_at.is_some()) {
+                ended.push(id);
+            }
+        }
+        let tenant = store.tenant(developer)?;
+        Ok(Self {
+            developer,
+            head: store.log_bounds(developer)?.head,
+            is_suspended: tenant.is_some_and(|tenant| tenant.suspended_at.is_some()),
+            ended,
+        })
+    }
+}
