@@ -11,7 +11,10 @@ const ULID_CHARS: usize = 26;
 
 /// A text that is not an identifier of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected {prefix} followed by an upper-case ULID")]
+#[error(
+    "expected an id such as {prefix}01JNXJ5QH2M8Z4T6V7W9X0Y1ZA: {prefix} and 26 upper-case letters \
+     and digits"
+)]
 pub struct ParseIdError {
     prefix: &'static str,
 }

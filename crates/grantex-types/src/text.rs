@@ -64,6 +64,14 @@ fn is_visible(c: char) -> bool {
     !c.is_control() && !c.is_whitespace() && !is_invisible(c) && !is_unassigned(c)
 }
 
+/// Whether a character only changes how the one before it looks, as combining marks do; also one
+/// that this program's Unicode tables do not have.
+fn is_mark(c: char) -> bool {
+    // The standard library has the table of grapheme extenders for this alone: what `Debug` shows
+    // of a character, which spells out those that would show nothing by themselves.
+    c.escape_debug().nth(1) == Some('u')
+}
+
 /// The first character that may not stand in a text that people read.
 ///
 /// Line breaks and tabs may, where the text has `lines`. A joiner may follow what it joins: a
@@ -93,7 +101,11 @@ pub fn check(text: &str) -> Result<(), TextError> {
     if let Some(c) = hidden(text, false) {
         return Err(TextError::Hidden(c.into()));
     }
-    if text.chars().any(is_visible) { Ok(()) } else { Err(TextError::NothingVisible) }
+    if text.chars().any(|c| is_visible(c) && !is_mark(c)) {
+        Ok(())
+    } else {
+        Err(TextError::NothingVisible)
+    }
 }
 
 /// Like [`check`] for several lines, or none.
@@ -194,7 +206,7 @@ mod tests {
             }
         }
         assert_eq!(check("a\nb"), Err(TextError::Hidden(10)));
-        for text in ["", " ", "\u{3000}", "\u{A0} "] {
+        for text in ["", " ", "\u{3000}", "\u{A0} ", "\u{301}", " \u{301}\u{20DD} ", "\u{94D}"] {
             assert_eq!(check(text), Err(TextError::NothingVisible), "{text:?}");
         }
         // Joiners join; alone, in a row or among Latin letters they only hide.

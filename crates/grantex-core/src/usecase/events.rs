@@ -63,12 +63,15 @@ pub fn locate_stop(store: &dyn Read, developer: DeveloperId, stop: Stop) -> Resu
     match stop {
         Stop::Newest => Ok(store.log_bounds(developer)?.head),
         Stop::Until(at) => Ok(store.position_until(developer, at)?),
-        Stop::Before(id) => store.position_below(developer, id)?.ok_or_else(|| {
-            Error::refused(
+        Stop::Before(id) => match store.position_below(developer, id)? {
+            Some(position) => Ok(position),
+            None => Err(gone(
+                store,
+                developer,
                 ErrorCode::EventUnknown,
                 "this log never had an event with this id; read from the newest one, or with `until`",
-            )
-        }),
+            )),
+        },
     }
 }
 
@@ -77,12 +80,8 @@ pub fn locate_stop(store: &dyn Read, developer: DeveloperId, stop: Stop) -> Resu
 pub fn find(store: &dyn Read, developer: DeveloperId, id: EventId) -> Result<StoredEvent> {
     let bounds = store.log_bounds(developer)?;
     if bounds.trimmed > 0 && id <= bounds.trimmed_id {
-        let oldest = store.events(developer, bounds.trimmed, 1, 0).unwrap_or_default();
-        return Err(Error::Refused {
-            code: ErrorCode::EventsExpired,
-            message: "events with such an old id are no longer retained".into(),
-            oldest: oldest.first().map(|event| event.id),
-        });
+        let message = "events with such an old id are no longer retained";
+        return Err(gone(store, developer, ErrorCode::EventsExpired, message));
     }
     let Some(position) = store.position_of(developer, id)? else {
         return Err(Error::not_found("event"));
@@ -131,8 +130,14 @@ fn after(store: &dyn Read, developer: DeveloperId, bounds: &Bounds, id: EventId)
             "this log never had an event with this id; start from the oldest one, or with `since`",
         )
     };
-    // The refusal stands whether or not that event can be read.
-    let oldest = store.events(developer, bounds.trimmed, 1, 0).unwrap_or_default();
+    Err(gone(store, developer, code, message))
+}
+
+/// The refusal of an id that is of no use, with the oldest event that is still there. It stands
+/// whether or not that event can be read.
+fn gone(store: &dyn Read, developer: DeveloperId, code: ErrorCode, message: &str) -> Error {
+    let trimmed = store.log_bounds(developer).map_or(0, |bounds| bounds.trimmed);
+    let oldest = store.events(developer, trimmed, 1, 0).unwrap_or_default();
     let oldest = oldest.first().map(|event| event.id);
-    Err(Error::Refused { code, message: message.into(), oldest })
+    Error::Refused { code, message: message.into(), oldest }
 }

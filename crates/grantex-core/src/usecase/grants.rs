@@ -53,6 +53,21 @@ pub fn revoke_as_principal(
     revoke(tx, developer, id, RevokedBy::Principal)
 }
 
+/// Revokes a grant on behalf of the principal who gave it, if it is still in force: asking twice is
+/// no error.
+pub fn end_as_principal(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    principal_id: &str,
+    id: GrantId,
+) -> Result<()> {
+    let grant = of_principal(tx, developer, principal_id, id)?;
+    if grant.is_active(tx.now()) {
+        cascade::revoke_grant(tx, &grant, RevokedBy::Principal)?;
+    }
+    Ok(())
+}
+
 /// A grant, for the principal who gave it.
 pub fn of_principal(
     store: &dyn Read,

@@ -15,6 +15,7 @@ use super::address::ClientAddress;
 use super::body;
 use super::connection::Connection;
 use super::error::ApiError;
+use super::objects;
 use super::rate::{Payer, RateSlot};
 use crate::App;
 use crate::crypto::sha256;
@@ -133,14 +134,12 @@ impl<T: DeserializeOwned + Send + 'static, const MOST: usize> FromRequest<Arc<Ap
 
 impl<T: DeserializeOwned, const MOST: usize> Json<T, MOST> {
     fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
-        // serde would also take an array, as the fields in their order.
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(ApiError::bad_request("the body must be a JSON object"));
         }
-        // `expected` in serde's messages says what to do; where it is, line and column.
-        let value = serde_json::from_slice(bytes).map_err(|error| {
-            ApiError::bad_request(format!("the body is not what is expected: {error}"))
-        })?;
+        // The reader's messages say what it expected, and at which line and column.
+        let value = objects::read(bytes)
+            .map_err(|error| ApiError::bad_request(format!("the body is not valid: {error}")))?;
         Ok(Self { value, hash: sha256(bytes) })
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod draining;
 pub(crate) mod error;
 pub(crate) mod extract;
 mod host;
+mod objects;
 pub(crate) mod observe;
 pub(crate) mod origin;
 pub(crate) mod page;

@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::decided_page::Decided;
-use super::pages::{PageError, PageForm, STYLE, asked_budget, message, page, readable};
+use super::pages::{PageForm, STYLE, asked_budget, message, page, readable};
 use super::scopes::ScopeText;
 use crate::App;
 use crate::http::error::{ApiError, ApiResult};
@@ -74,7 +74,7 @@ pub(super) async fn show(
     _: Public,
     State(app): State<Arc<App>>,
     Params(query): Params<ConsentQuery>,
-) -> Result<Response, PageError> {
+) -> ApiResult<Response> {
     let id = parse_id(&query.req)?;
     let undecided = app
         .read(Scope::Global, move |store| {
@@ -172,12 +172,12 @@ pub(super) async fn decide(
     _: Public,
     State(app): State<Arc<App>>,
     PageForm(form): PageForm<Decision>,
-) -> Result<Response, PageError> {
+) -> ApiResult<Response> {
     let id = parse_id(&form.req)?;
     let wanted = match form.choice.as_str() {
         "approve" => ConsentStatus::Approved,
         "deny" => ConsentStatus::Denied,
-        _ => return Err(ApiError::bad_request("the decision must be approve or deny").into()),
+        _ => return Err(ApiError::bad_request("the decision must be approve or deny")),
     };
     let (service, token) = (Arc::clone(&app), form.token);
     let decided = app
@@ -204,10 +204,10 @@ pub(super) async fn decide(
                     decided.is_too_late = true;
                     return Ok(decided.respond());
                 }
-                Before::Not => return Err(error.into()),
+                Before::Not => return Err(error),
             }
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     Ok(outcome(&app, &request))
 }

@@ -12,11 +12,11 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use grantex_types::text::shown;
 use grantex_types::{ErrorCode, GrantId, SessionId};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 
-use super::access_tree::{Access, Row};
-use super::pages::{PageError, PageForm, STYLE, message, page, readable};
+use super::access_tree::{Access, Part, Row};
+use super::pages::{PageForm, STYLE, message, page, readable};
 use super::principals::Principal;
 use super::revoke_page::Revoke;
 use crate::App;
@@ -39,8 +39,11 @@ struct Dashboard<'a> {
     in_force: Vec<Row>,
     ended: Vec<Row>,
     is_cut: bool,
+    /// The tree that the page is about, if not about all.
+    tree: Option<GrantId>,
     /// Where the page with older grants starts.
     older: Option<GrantId>,
+    /// Whether it is another page than the first of all access.
     is_continued: bool,
     style: &'static str,
 }
@@ -49,9 +52,9 @@ struct Dashboard<'a> {
 pub(super) struct Visitor(Principal);
 
 impl FromRequestParts<Arc<App>> for Visitor {
-    type Rejection = PageError;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, PageError> {
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> ApiResult<Self> {
         Public::from_request_parts(parts, app).await?;
         let token = cookie(&parts.headers).ok_or_else(|| {
             ApiError::unauthorized(
@@ -97,11 +100,22 @@ fn cookie_path(base: &str) -> String {
 #[derive(Deserialize)]
 pub(super) struct DashboardQuery {
     session: Option<String>,
+    tree: Option<String>,
     after: Option<String>,
 }
 
 impl Known for DashboardQuery {
-    const NAMES: &'static [&'static str] = &["session", "after"];
+    const NAMES: &'static [&'static str] = &["session", "tree", "after"];
+}
+
+impl DashboardQuery {
+    fn part(&self) -> ApiResult<Part> {
+        let id = |text: &Option<String>| text.as_deref().map(str::parse::<GrantId>).transpose();
+        match (id(&self.tree), id(&self.after)) {
+            (Ok(tree), Ok(after)) => Ok(Part { tree, after }),
+            _ => Err(ApiError::not_found("page of your access")),
+        }
+    }
 }
 
 /// Exchanges the link's token for the cookie, or shows the page.
@@ -109,7 +123,7 @@ pub(super) async fn show(
     State(app): State<Arc<App>>,
     Params(query): Params<DashboardQuery>,
     mut parts: Parts,
-) -> Result<Response, PageError> {
+) -> ApiResult<Response> {
     if let Some(token) = query.session {
         Public::from_request_parts(&mut parts, &app).await?;
         let Principal { session, .. } = Principal::load(&app, &token).await?;
@@ -120,12 +134,11 @@ pub(super) async fn show(
         return Ok(response);
     }
     let Visitor(principal) = Visitor::from_request_parts(&mut parts, &app).await?;
-    let after = query.after.as_deref().map(str::parse::<GrantId>).transpose();
-    let after = after.map_err(|_| ApiError::not_found("such page of your access"))?;
+    let part = query.part()?;
     let (developer, principal_id) =
         (principal.developer_id, principal.session.principal_id.clone());
     let access = app
-        .read_long(developer, move |store| Access::load(store, developer, &principal_id, after))
+        .read_long(developer, move |store| Access::load(store, developer, &principal_id, part))
         .await?;
     let session = &principal.session;
     let dashboard = Dashboard {
@@ -135,8 +148,9 @@ pub(super) async fn show(
         in_force: access.in_force,
         ended: access.ended,
         is_cut: access.is_cut,
+        tree: part.tree,
         older: access.older,
-        is_continued: after.is_some(),
+        is_continued: part.tree.or(part.after).is_some(),
         style: STYLE,
     };
     Ok(page(&dashboard, None))
@@ -158,7 +172,7 @@ pub(super) async fn ask(
     Visitor(principal): Visitor,
     State(app): State<Arc<App>>,
     Params(query): Params<RevokeQuery>,
-) -> Result<Response, PageError> {
+) -> ApiResult<Response> {
     let id = query.grant.parse().map_err(|_| ApiError::not_found("grant"))?;
     let (developer, principal_id) = (principal.developer_id, principal.session.principal_id);
     let question = app
@@ -193,14 +207,10 @@ pub(super) async fn revoke(
     Visitor(principal): Visitor,
     State(app): State<Arc<App>>,
     PageForm(form): PageForm<RevokeForm>,
-) -> Result<Response, PageError> {
+) -> ApiResult<Response> {
     require_own_form(&app, &principal, &form.token)?;
     let id = form.grant_id.parse().map_err(|_| ApiError::not_found("grant"))?;
-    match principal.revoke(&app, id).await {
-        // A second click finds it revoked: that is what was wanted.
-        Err(error) if error.status() != StatusCode::NOT_FOUND => return Err(error.into()),
-        _ => {}
-    }
+    principal.end(&app, id).await?;
     Ok(Redirect::to("../dashboard").into_response())
 }
 
@@ -213,7 +223,7 @@ pub(super) async fn sign_out(
     Visitor(principal): Visitor,
     State(app): State<Arc<App>>,
     PageForm(form): PageForm<SignOutForm>,
-) -> Result<Response, PageError> {
+) -> ApiResult<Response> {
     require_own_form(&app, &principal, &form.token)?;
     principal.sign_out(&app).await?;
     let text = "Neither this browser nor the link that you opened shows your access any more.";

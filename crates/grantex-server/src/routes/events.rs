@@ -80,7 +80,9 @@ impl StreamQuery {
 }
 
 fn bad_event_id() -> ApiError {
-    ApiError::bad_request("Last-Event-ID must be the id of an event: evt_ and an upper-case ULID")
+    ApiError::bad_request(
+        "Last-Event-ID must be an event's id such as evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA",
+    )
 }
 
 /// The time that a parameter says.

@@ -99,8 +99,7 @@ impl HistoryQuery {
 }
 
 fn parse_id(parameter: &str, text: &str) -> ApiResult<EventId> {
-    text.parse()
-        .map_err(|_| ApiError::bad_request(format!("{parameter} must be the id of an event")))
+    text.parse().map_err(|error| ApiError::bad_request(format!("{parameter}: {error}")))
 }
 
 /// Which part of the log a call asks for.

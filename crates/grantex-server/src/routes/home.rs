@@ -9,9 +9,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::pages::{STYLE, page};
+use super::pages::{STYLE, page, wants_html};
 use crate::App;
-use crate::http::error::ApiError;
 use crate::http::origin::public_path;
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -30,8 +29,7 @@ struct Home<'a> {
 
 /// A page for browsers; for everyone else a path that does not exist, as any other.
 async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut response = if accepted.into_iter().any(|types| types.contains("text/html")) {
+    let mut response = if wants_html(&headers) {
         let home = Home {
             base: public_path(&app.settings.public_base),
             version: env!("CARGO_PKG_VERSION"),
@@ -40,7 +38,7 @@ async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
         };
         page(&home, None)
     } else {
-        ApiError::not_found("route").into_response()
+        super::no_such_path().into_response()
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response

@@ -24,7 +24,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use grantex_types::ErrorCode;
 use http::{HeaderName, HeaderValue, Method, header};
@@ -50,15 +50,20 @@ pub fn router(app: &Arc<App>) -> Router {
         router = router.merge(operations::metrics_router());
     }
     router
-        .fallback(async || ApiError::not_found("route"))
+        .fallback(async || no_such_path())
         .method_not_allowed_fallback(async || {
-            ApiError::new(ErrorCode::MethodNotAllowed, "this path does not have this method")
+            ApiError::new(ErrorCode::MethodNotAllowed, "this path does not support this method")
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), draining::refuse))
+        .layer(from_fn(pages::show_errors))
         .layer(cors(&app.settings.cors_origins))
         .layer(from_fn_with_state(Arc::clone(app), observe))
         .with_state(Arc::clone(app))
+}
+
+fn no_such_path() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "there is nothing at this path")
 }
 
 /// Only `/metrics`, for an address of its own.

@@ -5,21 +5,24 @@ use std::sync::{Arc, LazyLock};
 use askama::Template;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Form, FromRequest, Request};
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, FromRequest, MatchedPath, Request};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use grantex_core::model::{AskedBudget, Budget, Grant};
 use grantex_types::api::grants::GrantStatus;
-use grantex_types::{Amount, Timestamp};
-use http::{HeaderValue, header};
+use grantex_types::{Amount, ErrorCode, Timestamp};
+use http::{HeaderMap, HeaderValue, header};
 use serde::de::DeserializeOwned;
 
 use super::{consent_page, dashboard};
 use crate::App;
 use crate::crypto::sha256;
 use crate::http::body;
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::observe::RequestId;
 
 pub(super) const STYLE: &str = include_str!("../../templates/style.css");
 
@@ -27,49 +30,79 @@ pub(super) const STYLE: &str = include_str!("../../templates/style.css");
 static STYLE_HASH: LazyLock<String> =
     LazyLock::new(|| base64::engine::general_purpose::STANDARD.encode(sha256(STYLE.as_bytes())));
 
+const CONSENT: &str = "/consent";
+const DASHBOARD: &str = "/dashboard";
+const REVOKE: &str = "/dashboard/revoke";
+const SIGN_OUT: &str = "/dashboard/sign-out";
+
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
-        .route("/consent", get(consent_page::show).post(consent_page::decide))
-        .route("/dashboard", get(dashboard::show))
-        .route("/dashboard/revoke", get(dashboard::ask).post(dashboard::revoke))
-        .route("/dashboard/sign-out", post(dashboard::sign_out))
+        .route(CONSENT, get(consent_page::show).post(consent_page::decide))
+        .route(DASHBOARD, get(dashboard::show))
+        .route(REVOKE, get(dashboard::ask).post(dashboard::revoke))
+        .route(SIGN_OUT, post(dashboard::sign_out))
 }
 
-/// An error on a page: the same as in the API, for people.
-pub(super) struct PageError(ApiError);
-
-impl<E: Into<ApiError>> From<E> for PageError {
-    fn from(error: E) -> Self {
-        Self(error.into())
+/// Answers with a page what fails in a browser: on the paths of the pages, and on paths that do not
+/// exist if HTML is asked for.
+pub(super) async fn show_errors(request: Request, next: Next) -> Response {
+    let is_for_people = match request.extensions().get::<MatchedPath>() {
+        Some(path) => [CONSENT, DASHBOARD, REVOKE, SIGN_OUT].contains(&path.as_str()),
+        None => wants_html(request.headers()),
+    };
+    let id = request.extensions().get::<RequestId>().map(ToString::to_string);
+    let mut response = next.run(request).await;
+    if !is_for_people {
+        return response;
     }
+    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+    let mut shown = error_page(&error, id.as_deref());
+    // Those that other layers and the router added, such as the methods that a path has.
+    let mut others = std::mem::take(response.headers_mut());
+    others.remove(header::CONTENT_LENGTH);
+    shown.headers_mut().extend(others);
+    shown
 }
 
-impl IntoResponse for PageError {
-    fn into_response(self) -> Response {
-        let (status, headers) = (self.0.status(), self.0.headers());
-        let mut message = self.0.message;
-        if let Some(first) = message.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        let mut response = self::message("This did not work", &message, None);
-        *response.status_mut() = status;
-        response.headers_mut().extend(headers);
-        response
+/// The page of an error: the same as in the API, for people. Failures of the service have the
+/// request's id, by which they are found in the log.
+fn error_page(error: &ApiError, request_id: Option<&str>) -> Response {
+    let mut text = error.message.clone();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
     }
+    let id = request_id.filter(|_| error.status().is_server_error());
+    let mut response = message("This did not work", &text, id);
+    *response.status_mut() = error.status();
+    response.headers_mut().extend(error.headers());
+    response
+}
+
+/// Whether a client asks for a page.
+pub(super) fn wants_html(headers: &HeaderMap) -> bool {
+    let mut accepted =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.any(|types| types.contains("text/html"))
 }
 
 /// A form that a page sent.
 pub(super) struct PageForm<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for PageForm<T> {
-    type Rejection = PageError;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, PageError> {
+    async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         let (parts, body) = request.into_parts();
         let bytes = body::read(&parts, body, app, body::LARGEST_FORM).await?;
         match Form::<T>::from_request(Request::from_parts(parts, Body::from(bytes)), app).await {
             Ok(Form(value)) => Ok(Self(value)),
-            Err(error) => Err(ApiError::bad_request(error.body_text()).into()),
+            Err(FormRejection::InvalidFormContentType(_)) => Err(ApiError::new(
+                ErrorCode::UnsupportedMediaType,
+                "send the form with the header `Content-Type: application/x-www-form-urlencoded`",
+            )),
+            Err(_) => Err(ApiError::bad_request(
+                "the form is not complete; open the page again and send the form from there",
+            )),
         }
     }
 }

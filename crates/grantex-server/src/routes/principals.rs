@@ -78,6 +78,16 @@ impl Principal {
         .await
     }
 
+    /// Like [`revoke`](Self::revoke); one that has ended is no error.
+    pub(super) async fn end(self, app: &App, id: GrantId) -> ApiResult<()> {
+        let Self { developer_id, session } = self;
+        app.write(developer_id, "revoke_grant_on_page", move |tx| {
+            let session = sessions::working(tx, developer_id, session.session_id)?;
+            grants::end_as_principal(tx, developer_id, &session.principal_id, id)
+        })
+        .await
+    }
+
     /// Ends the session.
     pub(super) async fn sign_out(self, app: &App) -> ApiResult<()> {
         let Self { developer_id, session } = self;

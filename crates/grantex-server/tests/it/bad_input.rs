@@ -101,6 +101,30 @@ async fn bodies_that_are_not_the_json_expected() {
 }
 
 #[tokio::test]
+async fn an_array_is_no_object_at_any_depth() {
+    let service = Service::start().await;
+    let client = service.live().await;
+    let agent = client.agent().await;
+    let ask = |budget: Value| json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "budget": budget});
+    let name = |scope: Value| json!({"scopes": [{"scope": "b", "name": "B"}, scope]});
+    for (method, path, bad) in [
+        (Method::POST, "/v1/authorize", ask(json!(["50", "USD"]))),
+        (Method::PUT, "/v1/scopes", name(json!(["a", "A", null]))),
+    ] {
+        let answer = client.send(client.request(method, path).json(&bad)).await;
+        let message = answer.refused(400, "BAD_REQUEST");
+        assert!(message.contains("expected a JSON object at line 1 column"), "{message}");
+    }
+    client.post("/v1/authorize", &ask(json!(null))).await.ok(201);
+    client.put("/v1/scopes", &name(json!({"scope": "a", "name": "A"}))).await.ok(200);
+    // Arrays may stand in what a developer notes with a debit.
+    let client = service.sandbox().await;
+    let metadata = json!({"a": [[{"b": [1]}]], "c": []});
+    let debit = json!({"grantId": client.budget("10").await, "amount": 1, "metadata": metadata});
+    client.post("/v1/budget/debit", &debit).await.ok(200);
+}
+
+#[tokio::test]
 async fn texts_that_are_too_long_or_odd() {
     let service = Service::start().await;
     let client = service.sandbox().await;

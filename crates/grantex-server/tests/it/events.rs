@@ -269,9 +269,17 @@ async fn old_events_are_trimmed_and_stale_cursors_are_told() {
         client.send(request).await.refused(410, "EVENTS_EXPIRED");
     }
     for unknown in ["evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ".to_owned(), format!("{}Z", &log[7][..29])] {
-        let answer = at(unknown).await;
-        assert_eq!(answer.body["oldestEventId"], log[6].as_str());
-        answer.refused(410, "EVENT_UNKNOWN");
+        let before = client.get(&format!("/v1/events?before={unknown}")).await;
+        for answer in [at(unknown).await, before] {
+            assert_eq!(answer.body["oldestEventId"], log[6].as_str());
+            answer.refused(410, "EVENT_UNKNOWN");
+        }
+    }
+    for parameter in ["after", "before"] {
+        let answer = client.get(&format!("/v1/events?{parameter}={}", &log[7][..20])).await;
+        let message = answer.refused(400, "BAD_REQUEST");
+        let example = format!("{parameter}: expected an id such as evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA");
+        assert!(message.starts_with(&example), "{message}");
     }
     // A time before the log starts at its oldest event.
     let since = client.get("/v1/events?since=2020-01-01T00:00:00Z").await.ok(200);

@@ -386,3 +386,103 @@ async fn all_access_can_be_reached_page_by_page() {
     assert_eq!((on(&first), on(&second)), (200, 3));
     assert_eq!(principal.get("/dashboard?after=nonsense").await.status, 404);
 }
+
+#[tokio::test]
+async fn a_page_never_cuts_a_tree_without_a_link_to_the_rest() {
+    let service = Service::start().await;
+    let client = service.sandbox().await;
+    let (agent, helper) = (client.agent().await, client.agent().await);
+    let old = client.token_for(&agent, "user-1", &["a:read"], "1h").await;
+    let top = client.token_for(&agent, "user-1", &["a:read"], "1h").await;
+    let further = client.delegate(&top, &helper).await;
+    let mut below = std::collections::HashSet::from([further.grant.clone()]);
+    for number in 0..229 {
+        let parent = if number % 10 == 0 { &further } else { &top };
+        below.insert(client.delegate(parent, &helper).await.grant);
+    }
+    client.delegate(&client.token_for(&agent, "user-2", &["a:read"], "1h").await, &helper).await;
+
+    let principal = Page::open(&service, &client, "user-1").await;
+    let first = principal.get("/dashboard").await;
+    let shows = |page: &Answer, grant: &str| page.text.contains(&format!("?grant={grant}\""));
+    let shown = |page: &Answer| below.iter().filter(|grant| shows(page, grant)).count();
+    // Both trees are on the page, and what is passed on has its tree above it.
+    assert!(shows(&first, &top.grant) && shows(&first, &old.grant));
+    assert_eq!((shown(&first), first.text.matches("class=\"below\"").count()), (20, 1));
+    let whole = format!("dashboard?tree={}", top.grant);
+    says(&first, &[&format!("href=\"{whole}\">Show 210 more that were passed on</a>")]);
+    assert!(!first.text.contains("Show older access"));
+
+    let page = principal.get(&format!("/{whole}")).await;
+    says(&page, &["Passed on by", "Back to the newest", "Show older access"]);
+    assert!(shows(&page, &top.grant) && !shows(&page, &old.grant));
+    let (_, older) = page.text.split_once(&format!("href=\"{whole}&amp;after=")).unwrap();
+    let older = older.split('"').next().unwrap();
+    let rest = principal.get(&format!("/{whole}&after={older}")).await;
+    assert_eq!(shown(&page) + shown(&rest), 230);
+    assert!(below.iter().all(|grant| shows(&page, grant) != shows(&rest, grant)));
+
+    // A tree below the top has its page too; what is another principal's has none.
+    let page = principal.get(&format!("/dashboard?tree={}", further.grant)).await;
+    assert!(shows(&page, &further.grant) && !shows(&page, &top.grant));
+    assert_eq!(shown(&page), 24);
+    let others = client.token_for(&agent, "user-2", &["a:read"], "1h").await;
+    let foreign = principal.get(&format!("/dashboard?tree={}", others.grant)).await;
+    assert_eq!(foreign.status, 404);
+    says(&foreign, &["<h1>This did not work</h1>"]);
+
+    // A form that names a grant of another principal, or none, is answered as what it is.
+    let token = field(&first, "token");
+    for grant in [others.grant.as_str(), "grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA", "nonsense"] {
+        let form = format!("token={token}&grantId={grant}");
+        let answer = submit(&principal.client, "/dashboard/revoke", &principal.cookie, &form).await;
+        assert_eq!(answer.status, 404);
+        says(&answer, &["Grant not found"]);
+    }
+    let path = format!("/v1/grants/{}", others.grant);
+    assert_eq!(client.get(&path).await.ok(200)["status"], "active");
+}
+
+#[tokio::test]
+async fn what_fails_in_a_browser_is_a_page() {
+    let service = Service::start().await;
+    let browser = service.anonymous();
+    let form = "application/x-www-form-urlencoded";
+    let send = async |method: Method, path: &str, content_type: &str, body: String| {
+        let request = browser.request(method, path).header("Accept", "text/html,*/*");
+        browser.send(request.header("Content-Type", content_type).body(body)).await
+    };
+    for (method, path, content_type, body, status) in [
+        (Method::POST, "/consent", form, "x".repeat(5000), 413),
+        (Method::POST, "/consent", "application/json", "{}".into(), 415),
+        (Method::POST, "/consent", form, "req=x".into(), 400),
+        (Method::PUT, "/consent", form, String::new(), 405),
+        (Method::GET, "/consent?req=%FF", form, String::new(), 400),
+        (Method::GET, "/consent", form, String::new(), 404),
+        (Method::DELETE, "/dashboard", form, String::new(), 405),
+        (Method::GET, "/dashboard/sign-out", form, String::new(), 405),
+        (Method::POST, "/dashboard/revoke", form, String::new(), 401),
+        (Method::GET, "/dashboard/", form, String::new(), 404),
+    ] {
+        let answer = send(method, path, content_type, body).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8", "{path}");
+        assert!(answer.headers.contains_key("x-request-id"));
+        says(&answer, &["<h1>This did not work</h1>"]);
+        assert!(!answer.text.contains("deserialize"), "{}", answer.text);
+        assert_eq!(status == 405, answer.headers.contains_key("allow"), "{path}");
+    }
+    // A program that asks for what does not exist still gets JSON.
+    browser.get("/dashboard/").await.refused(404, "NOT_FOUND");
+
+    let service = Service::with(|settings| {
+        settings.rates.address = grantex_server::Rate { per_second: 0.001, burst: 1 };
+    })
+    .await;
+    let browser = service.anonymous();
+    browser.get("/consent").await;
+    let limited = browser.get("/consent").await;
+    assert_eq!(limited.status, 429);
+    assert!(limited.headers.contains_key("retry-after"));
+    says(&limited, &["<h1>This did not work</h1>", "Too many requests"]);
+}

@@ -51,6 +51,15 @@ async fn what_people_read_hides_nothing() {
             refused(&client, method, path, &body).await;
         }
     }
+    // A mark that stands on nothing shows nothing.
+    for text in ["\u{301}", " \u{301}\u{308} ", "\u{20DD}"] {
+        refused(&client, Method::POST, "/v1/agents", &json!({"name": text})).await;
+        refused(&client, Method::POST, "/v1/signup", &json!({"name": text})).await;
+        let named = json!({"scopes": [{"scope": "a", "name": text}]});
+        refused(&client, Method::PUT, "/v1/scopes", &named).await;
+        let asked = json!({"agentId": agent, "principalId": text, "scopes": ["a"]});
+        refused(&client, Method::POST, "/v1/authorize", &asked).await;
+    }
     // What scripts and emoji need stays.
     for name in ["می\u{200C}خواهم", "क्\u{200D}ष", "👩\u{200D}💻 ❤\u{FE0F}\u{200D}🔥", "שלום"]
     {
