@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use grantex_store::sqlite;
 
-use crate::{Failure, check, print};
+use crate::{CommandError, check, print};
 
 /// Copy a data directory, consistently, while the service runs
 ///
@@ -34,7 +34,7 @@ pub(crate) struct Backup {
 /// minutes' worth at full speed, and not a full disk.
 pub(crate) const DEFAULT_LARGEST_WAL: u64 = 4 << 30;
 
-pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
+pub(crate) fn run(backup: &Backup) -> Result<(), CommandError> {
     let target = &backup.to;
     if target.exists() {
         return Err(format!("{} exists already; choose a new folder", target.display()).into());
@@ -54,7 +54,7 @@ pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
     print::note("copying the database …");
     let copied =
         sqlite::backup(&backup.data_dir, &unfinished.join(sqlite::FILE_NAME), backup.max_wal)
-            .map_err(Failure::from)
+            .map_err(CommandError::from)
             // The keys after the database: whatever it names is there then.
             .and_then(|()| copy_keys(&backup.data_dir, &unfinished));
     if let Err(failure) = copied {
@@ -77,7 +77,7 @@ pub(crate) fn run(backup: &Backup) -> Result<(), Failure> {
     .into())
 }
 
-fn copy_keys(from: &Path, to: &Path) -> Result<(), Failure> {
+fn copy_keys(from: &Path, to: &Path) -> Result<(), CommandError> {
     copy(&from.join("master.key"), &to.join("master.key"))?;
     let folder = to.join("signing-keys");
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
@@ -88,7 +88,7 @@ fn copy_keys(from: &Path, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+fn copy(from: &Path, to: &Path) -> Result<(), CommandError> {
     // `fs::copy` keeps the permissions, and these files are their owner's alone.
     fs::copy(from, to).map_err(|error| format!("{}: {error}", from.display()))?;
     Ok(fs::File::open(to)?.sync_all()?)

@@ -10,7 +10,7 @@ use grantex_store::sqlite::{self, Found, Problem};
 use serde_json::json;
 
 use crate::backup::DEFAULT_LARGEST_WAL;
-use crate::{Failure, print};
+use crate::{CommandError, print};
 
 /// Look at everything that a data directory holds, and report what is damaged or missing
 ///
@@ -36,7 +36,7 @@ pub(crate) struct Check {
     max_wal: u64,
 }
 
-pub(crate) fn run(check: &Check) -> Result<(), Failure> {
+pub(crate) fn run(check: &Check) -> Result<(), CommandError> {
     let problems = look(&check.data_dir, check.max_wal, check.json)?;
     if check.json {
         let problems: Vec<_> = problems
@@ -64,7 +64,11 @@ pub(crate) fn run(check: &Check) -> Result<(), Failure> {
 
 /// Looks at everything, shows how far it is on a terminal, and prints each problem unless
 /// `is_quiet`.
-pub(crate) fn look(data_dir: &Path, max_wal: u64, is_quiet: bool) -> Result<Vec<Problem>, Failure> {
+pub(crate) fn look(
+    data_dir: &Path,
+    max_wal: u64,
+    is_quiet: bool,
+) -> Result<Vec<Problem>, CommandError> {
     let mut report = Report { is_quiet, ..Report::default() };
     let keys = |store: &dyn grantex_core::store::Read| {
         let wrong = grantex_server::wrong_keys(store, data_dir);

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::listen::Listen;
 use crate::logging::LogFormat;
-use crate::{Failure, mistake};
+use crate::{CommandError, mistake};
 
 const DEFAULT_LISTEN: Listen =
     Listen::Address(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
@@ -287,7 +287,7 @@ macro_rules! prefer {
 
 impl Options {
     /// These options, with those of a file where these are silent.
-    pub(crate) fn over_file(self, file: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn over_file(self, file: Option<&Path>) -> Result<Self, CommandError> {
         let Some(path) = file else { return Ok(self) };
         let text = std::fs::read_to_string(path).map_err(|error| {
             format!("the configuration file {} cannot be read: {error}", path.display())
@@ -365,14 +365,14 @@ impl Options {
     }
 
     /// The origins of web pages, as browsers send them.
-    fn origins(&self) -> Result<Vec<String>, Failure> {
+    fn origins(&self) -> Result<Vec<String>, CommandError> {
         let given = self.cors_origins.iter().flatten().filter(|origin| !origin.trim().is_empty());
         let origins = given.map(|origin| allowed_origin(origin)).collect::<Result<_, _>>();
         Ok(origins.map_err(|told: String| format!("--cors-origins: {told}"))?)
     }
 
     /// The service's settings.
-    pub(crate) fn settings(&self, listening: &str) -> Result<Settings, Failure> {
+    pub(crate) fn settings(&self, listening: &str) -> Result<Settings, CommandError> {
         let base = Settings::default();
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let public_base =

@@ -12,7 +12,7 @@ use grantex::api::tokens::{ExchangeRequest, RefreshRequest};
 use grantex_types::GrantId;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::Failure;
+use crate::CommandError;
 
 const AGENTS: [(&str, &str, &[&str]); 3] = [
     ("Calendar assistant", "Finds times and books meetings", &["calendar:read", "calendar:write"]),
@@ -51,7 +51,7 @@ pub(crate) async fn drive(client: Client, rate: f64) {
     }
 }
 
-async fn agents(client: &Client) -> Result<Vec<Agent>, Failure> {
+async fn agents(client: &Client) -> Result<Vec<Agent>, CommandError> {
     let mut agents = Vec::new();
     for (name, description, scopes) in AGENTS {
         let request = CreateAgentRequest {
@@ -78,7 +78,7 @@ impl Round<'_> {
         &self,
         steps: &mut Interval,
         lasting: &mut VecDeque<GrantId>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandError> {
         let count = self.agents.len().max(1);
         let pick =
             |offset: usize| self.agents.get(self.number.wrapping_add(offset).checked_rem(count)?);

@@ -3,7 +3,7 @@
 use grantex_server::Settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::Failure;
+use crate::CommandError;
 use crate::config::Options;
 
 /// Open files that are not connections: the store's, the log's, the listeners', a backup's, and
@@ -14,7 +14,7 @@ const LEAST: usize = 32;
 
 /// Takes as many open files as the system allows, and sets the limits of connections and streams
 /// below them.
-pub(crate) fn fit(options: &Options, settings: &mut Settings) -> Result<(), Failure> {
+pub(crate) fn fit(options: &Options, settings: &mut Settings) -> Result<(), CommandError> {
     fit_into(options, settings, most_open_files())
 }
 
@@ -33,7 +33,7 @@ fn fit_into(
     options: &Options,
     settings: &mut Settings,
     open_files: Option<usize>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let room = open_files.unwrap_or(usize::MAX).saturating_sub(RESERVED);
     if room < LEAST {
         let needed = RESERVED.saturating_add(LEAST);

@@ -16,7 +16,7 @@ use crate::logging::LogFormat;
 use crate::service::Service;
 use crate::signals::Hangup;
 use crate::target::client;
-use crate::{Failure, demo, logging, print};
+use crate::{CommandError, demo, logging, print};
 
 /// The file that keeps the development key from one start to the next.
 const KEY_FILE: &str = "dev-api-key";
@@ -62,7 +62,7 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
+pub(crate) async fn run(dev: Dev) -> Result<(), CommandError> {
     let mut options = dev.options;
     if dev.show_key {
         return show_key(&options.data_dir());
@@ -101,7 +101,7 @@ pub(crate) async fn run(dev: Dev) -> Result<(), Failure> {
 }
 
 /// The key of the last start, if it still works, or that of a new sandbox developer.
-async fn development_key(base: &str, data_dir: &Path) -> Result<String, Failure> {
+async fn development_key(base: &str, data_dir: &Path) -> Result<String, CommandError> {
     let path = data_dir.join(KEY_FILE);
     if let Ok(kept) = std::fs::read_to_string(&path) {
         let key = kept.trim().to_owned();
@@ -128,7 +128,7 @@ fn write_private(path: &Path, line: &str) -> std::io::Result<()> {
 }
 
 /// Prints the variables to standard output, where a shell can read them, and the rest beside it.
-fn show_key(data_dir: &Path) -> Result<(), Failure> {
+fn show_key(data_dir: &Path) -> Result<(), CommandError> {
     let read = |name: &str| {
         let kept = std::fs::read_to_string(data_dir.join(name))?;
         Ok::<_, std::io::Error>(kept.trim().to_owned())

@@ -10,7 +10,7 @@ use grantex_server::operator::{
 use grantex_types::DeveloperId;
 use serde::Serialize;
 
-use crate::{Failure, print};
+use crate::{CommandError, print};
 
 /// See and suspend the developers of a running service (for its operator, on its machine)
 #[derive(Args)]
@@ -74,7 +74,7 @@ struct Change {
     reason: Option<String>,
 }
 
-pub(crate) async fn run(developers: Developers) -> Result<(), Failure> {
+pub(crate) async fn run(developers: Developers) -> Result<(), CommandError> {
     match &developers.command {
         Command::List => developers.list().await,
         Command::Show { id } => developers.one(OperatorRequest::Show { developer_id: *id }).await,
@@ -97,7 +97,7 @@ struct List {
 }
 
 impl Developers {
-    async fn list(&self) -> Result<(), Failure> {
+    async fn list(&self) -> Result<(), CommandError> {
         let mut list = List { developers: Vec::new() };
         if !self.json {
             print::line(format_args!(
@@ -125,7 +125,7 @@ impl Developers {
         }
     }
 
-    async fn one(&self, request: OperatorRequest) -> Result<(), Failure> {
+    async fn one(&self, request: OperatorRequest) -> Result<(), CommandError> {
         let OperatorAnswer::Developer(developer) = self.ask(&request).await? else {
             return Err(unexpected());
         };
@@ -136,7 +136,7 @@ impl Developers {
         Ok(())
     }
 
-    async fn ask(&self, request: &OperatorRequest) -> Result<OperatorAnswer, Failure> {
+    async fn ask(&self, request: &OperatorRequest) -> Result<OperatorAnswer, CommandError> {
         match operator::ask_service(&self.data_dir, request).await {
             Ok(OperatorAnswer::Refused { message, .. }) => Err(message.into()),
             Ok(answer) => Ok(answer),
@@ -167,7 +167,7 @@ impl Developers {
     }
 }
 
-fn unexpected() -> Failure {
+fn unexpected() -> CommandError {
     "the service gave an unknown answer; use a grantex of its version".into()
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::lines::{Form, Lines, described};
 use crate::target::Target;
-use crate::{Failure, print, when};
+use crate::{CommandError, print, when};
 
 /// Read the event log of a service
 #[derive(Args)]
@@ -176,7 +176,7 @@ impl Selection {
 /// Events a page of the history holds: as many as the service gives.
 const PAGE: usize = 1000;
 
-pub(crate) async fn run(events: Events) -> Result<(), Failure> {
+pub(crate) async fn run(events: Events) -> Result<(), CommandError> {
     let client = events.target.client()?;
     match events.command {
         Command::Tail(selection) => {
@@ -190,7 +190,7 @@ pub(crate) async fn run(events: Events) -> Result<(), Failure> {
 }
 
 /// Says how to go on where an event is damaged.
-fn past_damage(error: Error, is_backwards: bool) -> Failure {
+fn past_damage(error: Error, is_backwards: bool) -> CommandError {
     let Some(answer) = error.api().filter(|answer| answer.code.as_deref() == Some("EVENT_DAMAGED"))
     else {
         return error.into();
@@ -308,7 +308,7 @@ async fn list(client: &Client, selection: &Selection, part: &Part) -> Result<(),
     Ok(())
 }
 
-async fn show(client: &Client, id: &str, json: bool) -> Result<(), Failure> {
+async fn show(client: &Client, id: &str, json: bool) -> Result<(), CommandError> {
     if id.parse::<EventId>().is_err() {
         return Err(format!(
             "{id:?} is no event's id: that is evt_ and 26 characters, as `grantex events list --json` prints it"

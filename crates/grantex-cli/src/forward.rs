@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use grantex_destinations::{PipelineError, SourceError};
 
-use crate::Failure;
+use crate::CommandError;
 use crate::logging::LogFormat;
 
 /// Deliver events to Datadog, Splunk, S3, BigQuery, Kafka, webhooks and files
@@ -96,7 +96,7 @@ enum Command {
     DeadLetters(dead_letters::DeadLetters),
 }
 
-pub(crate) async fn run(forward: Forward) -> Result<(), Failure> {
+pub(crate) async fn run(forward: Forward) -> Result<(), CommandError> {
     match forward.command {
         None => run::run(&forward.config, forward.log_format, &forward.log).await,
         Some(Command::Check { json }) => check::run(&forward.config, &forward.log, json).await,
@@ -106,6 +106,6 @@ pub(crate) async fn run(forward: Forward) -> Result<(), Failure> {
 }
 
 /// Whether a forwarder ended because its only output was a pipe that nobody reads any more.
-pub(crate) fn is_closed_pipe(failure: &Failure) -> bool {
+pub(crate) fn is_closed_pipe(failure: &CommandError) -> bool {
     matches!(failure.downcast_ref(), Some(SourceError::Destination(PipelineError::Over { .. })))
 }

@@ -13,7 +13,7 @@ use grantex_store::sqlite::{FILE_NAME, Loss};
 
 use crate::service::open_store;
 use crate::target::Target;
-use crate::{Failure, print};
+use crate::{CommandError, print};
 
 /// Manage API keys and signing keys
 #[derive(Args)]
@@ -97,7 +97,7 @@ impl From<NewDeveloper> for SignupRequest {
     }
 }
 
-pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
+pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
     let json = keys.json;
     let target = keys.target;
     match keys.command {
@@ -179,7 +179,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), Failure> {
     }
 }
 
-fn show_developer(made: &SignupResponse, json: bool) -> Result<(), Failure> {
+fn show_developer(made: &SignupResponse, json: bool) -> Result<(), CommandError> {
     if json {
         return print::pretty(made);
     }

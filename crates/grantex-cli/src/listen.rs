@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
-use crate::Failure;
+use crate::CommandError;
 
 /// How often a free port is looked for that all addresses of a name have.
 const TRIES: usize = 16;
@@ -79,7 +79,7 @@ const BACKLOG: u32 = 4096;
 
 impl Listen {
     /// Listens; `option` is what to change where that fails.
-    pub(crate) async fn bind(&self, option: &str) -> Result<Listening, Failure> {
+    pub(crate) async fn bind(&self, option: &str) -> Result<Listening, CommandError> {
         let bound = self.open().await;
         Ok(bound.map_err(|error| {
             format!("cannot listen on {self}: {error}; choose another with {option}")

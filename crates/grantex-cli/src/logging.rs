@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::{Failure, print};
+use crate::{CommandError, print};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -28,14 +28,14 @@ pub(crate) enum LogFormat {
 }
 
 /// What to log; fails on a filter that is none.
-pub(crate) fn filter(text: &str) -> Result<Targets, Failure> {
+pub(crate) fn filter(text: &str) -> Result<Targets, CommandError> {
     text.parse::<Targets>()
         .map_err(|error| format!("the log filter {text:?} is not valid: {error}").into())
 }
 
 /// Starts logging to standard error. No text that comes from elsewhere reaches a terminal
 /// unescaped, and no URL's secrets are logged, whichever library logs it.
-pub(crate) fn start(format: LogFormat, text: &str) -> Result<(), Failure> {
+pub(crate) fn start(format: LogFormat, text: &str) -> Result<(), CommandError> {
     let filter = filter(text)?;
     let json = match format {
         LogFormat::Auto => !io::stderr().is_terminal(),

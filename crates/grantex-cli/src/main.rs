@@ -40,7 +40,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CLOSED_PIPE: u8 = 141;
 
 /// What a command ends with when it fails: a sentence for the person who typed it.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The authorization service for AI agents whose every state change is a durable event.
 #[derive(Parser)]
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<(), CommandError> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| "the cryptography provider is installed twice")?;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use crate::Failure;
+use crate::CommandError;
 
 /// Deliver events to where you need them (not in this binary: build it with `cargo build
 /// --release`)
@@ -17,7 +17,7 @@ pub(crate) struct Forward {
 
 /// Says how to get it.
 #[expect(clippy::unused_async, reason = "the same call as in a binary that has it")]
-pub(crate) async fn run(forward: Forward) -> Result<(), Failure> {
+pub(crate) async fn run(forward: Forward) -> Result<(), CommandError> {
     drop(forward.arguments);
     Err("this binary was built without `forward`, to be quick to try; `cargo build --release` builds \
          target/release/grantex with everything"
@@ -25,6 +25,6 @@ pub(crate) async fn run(forward: Forward) -> Result<(), Failure> {
 }
 
 /// Whether a forwarder ended because its only output was closed.
-pub(crate) fn is_closed_pipe(_: &Failure) -> bool {
+pub(crate) fn is_closed_pipe(_: &CommandError) -> bool {
     false
 }

@@ -11,7 +11,7 @@ use anstyle::{AnsiColor, Style};
 use grantex::internal::{Escaped, redacted};
 use serde::Serialize;
 
-use crate::Failure;
+use crate::CommandError;
 
 /// As it is.
 pub(crate) const PLAIN: Style = Style::new();
@@ -56,7 +56,7 @@ pub(crate) fn over(text: impl Display) {
 }
 
 /// Prints JSON for people to standard output.
-pub(crate) fn pretty(value: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn pretty(value: &impl Serialize) -> Result<(), CommandError> {
     // Its line ends are its own: those in a text are escaped already.
     serde_json::to_string_pretty(value)?.lines().for_each(line);
     Ok(())

@@ -9,7 +9,7 @@ use grantex::api::scopes::{NameScopesRequest, NewScopeName, ScopeName, ScopeName
 use serde::Deserialize;
 
 use crate::target::Target;
-use crate::{Failure, print};
+use crate::{CommandError, print};
 
 /// Scopes that one call of the service names.
 const MOST_AT_ONCE: usize = 100;
@@ -69,7 +69,7 @@ struct Set {
     file: Option<PathBuf>,
 }
 
-pub(crate) async fn run(scopes: Scopes) -> Result<(), Failure> {
+pub(crate) async fn run(scopes: Scopes) -> Result<(), CommandError> {
     let client = scopes.target.client()?;
     match scopes.command {
         Command::Set(set) => show(name(&client, set.names()?).await?, scopes.json),
@@ -79,7 +79,7 @@ pub(crate) async fn run(scopes: Scopes) -> Result<(), Failure> {
 }
 
 impl Set {
-    fn names(self) -> Result<Vec<NewScopeName>, Failure> {
+    fn names(self) -> Result<Vec<NewScopeName>, CommandError> {
         match (self.file, self.scope, self.name) {
             (Some(file), ..) => read(&file),
             (None, Some(scope), Some(name)) => {
@@ -96,7 +96,7 @@ struct File {
     scopes: Vec<NewScopeName>,
 }
 
-fn read(path: &Path) -> Result<Vec<NewScopeName>, Failure> {
+fn read(path: &Path) -> Result<Vec<NewScopeName>, CommandError> {
     let text = if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -109,12 +109,12 @@ fn read(path: &Path) -> Result<Vec<NewScopeName>, Failure> {
     Ok(file.scopes)
 }
 
-async fn name(client: &Client, names: Vec<NewScopeName>) -> Result<Vec<ScopeName>, Failure> {
+async fn name(client: &Client, names: Vec<NewScopeName>) -> Result<Vec<ScopeName>, CommandError> {
     let mut all = Vec::new();
     for scopes in names.chunks(MOST_AT_ONCE) {
         let request = NameScopesRequest { scopes: scopes.to_vec() };
         let set = client.scope_names().set(&request).await.map_err(|error| match all.len() {
-            0 => Failure::from(error),
+            0 => CommandError::from(error),
             done => format!(
                 "the first {done} of {} scopes have their names; then: {error}",
                 names.len()
@@ -126,7 +126,7 @@ async fn name(client: &Client, names: Vec<NewScopeName>) -> Result<Vec<ScopeName
     Ok(all)
 }
 
-fn show(scopes: Vec<ScopeName>, json: bool) -> Result<(), Failure> {
+fn show(scopes: Vec<ScopeName>, json: bool) -> Result<(), CommandError> {
     if json {
         return print::pretty(&ScopeNameList { scopes });
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::config::{Accept, Options};
 use crate::service::Service;
 use crate::signals::Hangup;
-use crate::{Failure, logging};
+use crate::{CommandError, logging};
 
 /// Run the service
 #[derive(Args)]
@@ -32,7 +32,7 @@ pub(crate) struct Serve {
     accept: Accept,
 }
 
-pub(crate) async fn run(serve: Serve) -> Result<(), Failure> {
+pub(crate) async fn run(serve: Serve) -> Result<(), CommandError> {
     let options = serve.options.over_file(serve.config.as_deref())?;
     logging::start(options.log_format(), options.log())?;
     let mut service = Service::start(&options, Hangup::Reload, serve.accept).await?;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Accept, Options};
 use crate::listen::Listening;
 use crate::signals::{Asked, Hangup};
-use crate::{Failure, descriptors};
+use crate::{CommandError, descriptors};
 
 /// A service that runs in this process.
 pub(crate) struct Service {
@@ -34,7 +34,7 @@ impl Service {
         options: &Options,
         meaning: Hangup,
         accept: Accept,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         // From here on it ends nothing at once: what it asks for is done when the service is up.
         let hangup = signal(SignalKind::hangup())?;
         survive_file_size_limit()?;
@@ -112,7 +112,7 @@ impl Service {
     }
 
     /// Ends it: streams are ended, requests finish, the store is closed.
-    pub(crate) async fn stop(self) -> Result<(), Failure> {
+    pub(crate) async fn stop(self) -> Result<(), CommandError> {
         self.shutdown.cancel();
         for task in self.tasks {
             task.await?;
@@ -128,7 +128,7 @@ pub(crate) fn open_store(
     data_dir: &Path,
     memory: &Arc<Memory>,
     loss: Loss,
-) -> Result<Arc<SqliteStore>, Failure> {
+) -> Result<Arc<SqliteStore>, CommandError> {
     let environment = Environment {
         clock: Arc::new(SystemClock),
         rng: Arc::new(SystemRng),
@@ -160,7 +160,7 @@ fn reload_on_hangup(mut hangup: Signal, options: Options, tls: Tls, app: Arc<App
 
 /// A file size limit (`ulimit -f`) then fails the write, as a full disk does, instead of killing
 /// the process.
-pub(crate) fn survive_file_size_limit() -> Result<(), Failure> {
+pub(crate) fn survive_file_size_limit() -> Result<(), CommandError> {
     /// SIGXFSZ.
     const FILE_SIZE_EXCEEDED: i32 = 25;
     // Installing a handler is all it takes; the signal itself says nothing that the write's error

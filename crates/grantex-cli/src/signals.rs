@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::Failure;
+use crate::CommandError;
 
 /// A process that a signal ended has this and the signal's number for its status.
 const ENDED_BY_SIGNAL: i32 = 128;
@@ -26,7 +26,7 @@ pub(crate) enum Hangup {
 /// The system throws away a signal of the first process of a container that has no handler for it:
 /// without this, a SIGTERM that comes while the process starts would be lost, and so would any for
 /// a command that has none.
-pub(crate) fn end_the_first_process() -> Result<(), Failure> {
+pub(crate) fn end_the_first_process() -> Result<(), CommandError> {
     if std::process::id() != 1 {
         return Ok(());
     }
@@ -61,7 +61,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Hears them from here on.
-    pub(crate) fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen() -> Result<Self, CommandError> {
         let asked = Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

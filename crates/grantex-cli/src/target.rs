@@ -3,7 +3,7 @@
 use clap::Args;
 use grantex::Client;
 
-use crate::Failure;
+use crate::CommandError;
 
 /// Which service, and who asks.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Target {
 
 impl Target {
     /// A client with the key; fails with what to do when there is none.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
+    pub(crate) fn client(&self) -> Result<Client, CommandError> {
         match &self.api_key {
             Some(key) => client(&self.url, Some(key)),
             None => Err("no API key: set GRANTEX_API_KEY, or give --api-key".into()),
@@ -38,13 +38,13 @@ impl Target {
     }
 
     /// A client for public calls.
-    pub(crate) fn public_client(&self) -> Result<Client, Failure> {
+    pub(crate) fn public_client(&self) -> Result<Client, CommandError> {
         client(&self.url, None)
     }
 }
 
 /// A client of the service at `url`.
-pub(crate) fn client(url: &str, key: Option<&str>) -> Result<Client, Failure> {
+pub(crate) fn client(url: &str, key: Option<&str>) -> Result<Client, CommandError> {
     let builder = Client::builder()
         .base_url(url)
         .user_agent(concat!("grantex-cli/", env!("CARGO_PKG_VERSION")));

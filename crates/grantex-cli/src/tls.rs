@@ -12,11 +12,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{RootCertStore, ServerConfig};
 
-use crate::Failure;
+use crate::CommandError;
 use crate::config::Options;
 
 /// Puts the files of the options into force. Gives `false` where they name none.
-pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, Failure> {
+pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, CommandError> {
     let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else {
         return Ok(false);
     };
@@ -46,7 +46,7 @@ pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CommandError> {
     let pem = read(path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
@@ -60,7 +60,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CommandError> {
     let pem = read(path)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
         PemError::NoItemsFound
@@ -75,11 +75,11 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
     std::fs::read(path).map_err(|error| named(path, error))
 }
 
-fn named(path: &Path, reason: impl Display) -> Failure {
+fn named(path: &Path, reason: impl Display) -> CommandError {
     format!("{}: {reason}", path.display()).into()
 }
 

@@ -181,7 +181,7 @@ impl Batch {
         Ok((self, second))
     }
 
-    /// Takes out the events at `indexes`, which are condemned; gives them back.
+    /// Takes out the events at `indexes`, which are rejected; gives them back.
     pub(crate) fn exclude(&mut self, indexes: &BTreeSet<usize>) -> Vec<(usize, GrantexEvent)> {
         let events = std::mem::take(&mut self.events);
         let (out, kept): (Vec<_>, Vec<_>) =

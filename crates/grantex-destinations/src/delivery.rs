@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batch, BatchSettings};
 use crate::destination::{EventDestination, SendError};
-use crate::observer::{Failure, Observer};
+use crate::observer::{DeliveryFailure, Observer};
 use crate::retry::RetryPolicy;
-use crate::state::{Condemned, DeadLetter, State, StateError};
+use crate::state::{DeadLetter, RejectedEvent, State, StateError};
 use crate::stats::{Stats, now_ms};
 use crate::tries::Tries;
 
@@ -196,7 +196,7 @@ impl<D: EventDestination> Delivery<D> {
                 SendError::EventsRejected { events, .. }
                     if events.iter().all(|(index, _)| *index >= piece.batch.len()) =>
                 {
-                    let reason = "the destination condemns events that are not in the batch";
+                    let reason = "the destination rejects events that are not in the batch";
                     pieces.extend(self.split(piece.batch, reason).await?);
                     break;
                 }
@@ -268,7 +268,7 @@ impl<D: EventDestination> Delivery<D> {
         Ok(result)
     }
 
-    /// Halves a batch that is refused as a whole; an event that stands alone is condemned. Gives
+    /// Halves a batch that is refused as a whole; an event that stands alone is rejected. Gives
     /// what is to be sent, last first.
     async fn split(&self, batch: Batch, reason: &str) -> Result<Vec<Piece>, Cut> {
         let first = batch.record().first;
@@ -289,7 +289,7 @@ impl<D: EventDestination> Delivery<D> {
                 let letters: Vec<_> = single
                     .events()
                     .iter()
-                    .map(|event| self.condemn(event.clone(), reason))
+                    .map(|event| self.reject(event.clone(), reason))
                     .collect();
                 self.settle(&single, letters).await?;
                 Ok(Vec::new())
@@ -297,7 +297,7 @@ impl<D: EventDestination> Delivery<D> {
         }
     }
 
-    /// Takes condemned events out of a batch; `true` when nothing of it is left to send.
+    /// Takes rejected events out of a batch; `true` when nothing of it is left to send.
     async fn exclude(
         &self,
         piece: &mut Piece,
@@ -312,7 +312,7 @@ impl<D: EventDestination> Delivery<D> {
         };
         let out = piece.batch.exclude(&indexes);
         let letters: Vec<_> =
-            out.into_iter().map(|(index, event)| self.condemn(event, reason(index))).collect();
+            out.into_iter().map(|(index, event)| self.reject(event, reason(index))).collect();
         let is_empty = piece.batch.events().is_empty();
         if others_delivered || is_empty {
             if !is_empty {
@@ -325,12 +325,12 @@ impl<D: EventDestination> Delivery<D> {
         let records = vec![piece.batch.record()];
         self.keep(|| self.state.replace(&self.name, first, records.clone(), letters.clone()))
             .await?;
-        self.condemned(&letters);
+        self.rejected(&letters);
         piece.is_recorded = false;
         Ok(false)
     }
 
-    fn condemn(&self, event: grantex::GrantexEvent, reason: &str) -> Condemned {
+    fn reject(&self, event: grantex::GrantexEvent, reason: &str) -> RejectedEvent {
         let reason = redacted(reason);
         tracing::error!(
             destination = self.name,
@@ -338,19 +338,19 @@ impl<D: EventDestination> Delivery<D> {
             reason,
             "the destination will not take this event; it is among the dead letters"
         );
-        Condemned { event, reason, at_ms: now_ms() }
+        RejectedEvent { event, reason, at_ms: now_ms() }
     }
 
     /// Counts dead letters that are kept by now, and tells of them.
-    fn condemned(&self, letters: &[Condemned]) {
+    fn rejected(&self, letters: &[RejectedEvent]) {
         if !letters.is_empty() {
-            self.stats.condemned(letters);
-            self.observer.condemned(&self.name, letters);
+            self.stats.rejected(letters);
+            self.observer.rejected(&self.name, letters);
         }
     }
 
     /// Writes down that a batch is settled, and counts what of it was delivered.
-    async fn settle(&self, batch: &Batch, letters: Vec<Condemned>) -> Result<(), Cut> {
+    async fn settle(&self, batch: &Batch, letters: Vec<RejectedEvent>) -> Result<(), Cut> {
         let record = batch.record();
         let delivered = letters.is_empty().then(|| batch.last());
         if letters.is_empty() {
@@ -363,11 +363,11 @@ impl<D: EventDestination> Delivery<D> {
         &self,
         first: EventId,
         delivered: Option<EventId>,
-        letters: Vec<Condemned>,
+        letters: Vec<RejectedEvent>,
     ) -> Result<(), Cut> {
         let settle = || self.state.settle(&self.name, first, delivered, letters.clone(), now_ms());
         let cursor = self.keep(settle).await?;
-        self.condemned(&letters);
+        self.rejected(&letters);
         if let Some(cursor) = cursor {
             self.stats.at(cursor);
         }
@@ -426,10 +426,10 @@ impl<D: EventDestination> Delivery<D> {
             }
             Err(SendError::Over(reason)) => Err(Cut::Over(reason)),
             Err(error) => {
-                let letter = self.condemn(event, &error.to_string());
-                self.keep(|| self.state.condemn(&self.name, letter.clone())).await?;
+                let letter = self.reject(event, &error.to_string());
+                self.keep(|| self.state.add_dead_letter(&self.name, letter.clone())).await?;
                 self.stats.read(1);
-                self.condemned(&[letter]);
+                self.rejected(&[letter]);
                 Ok(true)
             }
         }
@@ -444,16 +444,16 @@ impl<D: EventDestination> Delivery<D> {
     pub(crate) async fn wait(&self, tries: &mut Tries, error: &SendError) -> Result<(), Cut> {
         let delay = tries.failed(error);
         let (reason, failures) = (error.to_string(), tries.failures());
-        let needs_somebody = matches!(error, SendError::Refused(_));
-        self.observer.failed(&Failure {
+        let needs_action = matches!(error, SendError::Refused(_));
+        self.observer.failed(&DeliveryFailure {
             destination: &self.name,
             message: &reason,
             failures,
-            needs_somebody,
+            needs_action,
             retry_in: Some(delay),
         });
         // Every failure of an outage would drown what else is in the log.
-        if needs_somebody {
+        if needs_action {
             tracing::error!(destination = self.name, %reason, failures, ?delay, "failing: manual action required");
         } else if failures.is_power_of_two() {
             tracing::warn!(destination = self.name, %reason, failures, ?delay, "a batch was not taken; it is sent again");

@@ -65,7 +65,7 @@ pub trait EventDestination: Send + Sync + 'static {
     }
 
     /// Whether what refuses may be something else than the receiver – a proxy, another server at a
-    /// wrong address – for as long as nothing was accepted. Until then a refusal condemns no event.
+    /// wrong address – for as long as nothing was accepted. Until then a refusal rejects no event.
     fn refusals_need_proof(&self) -> bool {
         false
     }
@@ -161,7 +161,7 @@ pub enum SendError {
     /// Some events will never be taken.
     #[error("{} of the batch's events were rejected: {}", .events.len(), redacted(.events.first().map_or("", |(_, reason)| reason)))]
     EventsRejected {
-        /// Their indexes in the batch, each with the answer that condemned it.
+        /// Their indexes in the batch, each with the answer that rejected it.
         events: Vec<(usize, String)>,
         /// The others are delivered; otherwise they are sent again without these.
         others_delivered: bool,
@@ -179,7 +179,7 @@ impl SendError {
         Self::Refused(message.into())
     }
 
-    /// What condemns the batch.
+    /// What rejects the batch.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::Rejected(message.into())
     }

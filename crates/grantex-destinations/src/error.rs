@@ -1,8 +1,7 @@
-//! What is wrong with a configuration, and why a source ended.
+//! What is wrong with a configuration, and why a source or one of its pipelines ended.
 
 use grantex::internal::redacted;
 
-use crate::pipeline::PipelineError;
 use crate::state::StateError;
 
 /// A configuration that cannot work, with the key to change. As text it is without the secrets of
@@ -60,4 +59,49 @@ pub enum SourceError {
     /// It was started before.
     #[error("this source was started before; make another one")]
     Started,
+}
+
+/// Why a pipeline ended for good.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The log does not reach back to the checkpoint, and the policy is to stop.
+    #[error(
+        "{destination}: events are gone before they could be delivered: {reason}. \
+         Set on_lost_position = \"continue\" to go on from the oldest event, with the gap recorded"
+    )]
+    LostPosition {
+        /// The destination.
+        destination: String,
+        /// What the service said.
+        reason: String,
+    },
+    /// The log does not know the checkpoint, and the policy is to stop.
+    #[error(
+        "{destination}: the log does not know the last event that was delivered, so it was restored from an older \
+         copy or is another log: {reason}. Set on_lost_position = \"continue\" to deliver the log from its oldest \
+         event; what was delivered before then arrives again"
+    )]
+    UnknownPosition {
+        /// The destination.
+        destination: String,
+        /// What the service said.
+        reason: String,
+    },
+    /// The destination will never take anything any more.
+    #[error("{destination}: {reason}; it gets no more events")]
+    Over {
+        /// The destination.
+        destination: String,
+        /// Why.
+        reason: String,
+    },
+    /// The state cannot be read.
+    #[error("{destination}: {source}")]
+    State {
+        /// The destination.
+        destination: String,
+        /// Why.
+        source: StateError,
+    },
 }

@@ -7,7 +7,7 @@ use crate::delivery::{PROBES, Piece};
 use crate::destination::SendError;
 use crate::tries::Tries;
 
-/// Pieces that are neither delivered nor condemned: nothing was accepted since the configuration
+/// Pieces that are neither delivered nor rejected: nothing was accepted since the configuration
 /// changed, so it may not be the destination that refuses. They are tried again slowly, and at once
 /// when something was accepted.
 #[derive(Debug)]

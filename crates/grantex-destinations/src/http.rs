@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::destination::SendError;
 use crate::error::ConfigError;
-use crate::tls::Trust;
+use crate::tls::{Trust, read};
 
 /// How to reach a receiver.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -80,11 +80,6 @@ impl HttpOptions {
             }
         }
     }
-}
-
-pub(crate) fn read(key: &'static str, path: &std::path::Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path)
-        .map_err(|error| ConfigError::value(key, format!("{}: {error}", path.display())))
 }
 
 /// A base URL without its last slash; fails where it is none.
@@ -226,7 +221,7 @@ impl Answer {
             200..=299 => Ok(()),
             408 | 409 | 425 | 429 | 500..=599 => Err(self.retry()),
             413 => Err(SendError::TooLarge(self.quote())),
-            // Somebody else's redirect or a wrong path or credential condemns no event.
+            // Somebody else's redirect or a wrong path or credential rejects no event.
             300..=399 | 401 | 402 | 403 | 404 | 405 | 407 => Err(SendError::Refused(self.quote())),
             _ => Err(SendError::Rejected(self.quote())),
         }

@@ -5,7 +5,7 @@
 //! Each has its own cursor, batches, retries and durable checkpoint: one that is down costs the
 //! others nothing, and catches up from the log. Every event arrives at least once and in order, and
 //! exactly once where the destination can tell a repeated batch. An event that a destination will
-//! never take is kept as a dead letter with the answer that condemned it.
+//! never take is kept as a dead letter with the answer that rejected it.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -78,19 +78,19 @@ pub use batch::{Batch, Place};
 pub use config::Definition;
 pub use destination::{BatchLimits, EventDestination, MAX_CONCURRENCY, SendError};
 pub use destinations::*;
-pub use error::{ConfigError, SourceError};
+pub use error::{ConfigError, PipelineError, SourceError};
 pub use format::{Format, FormatKind, grant_id};
 pub use grantex::{EventId, GrantexEvent};
 pub use http::HttpOptions;
 pub use log::{EventLog, Filter, LogError, Start};
-pub use observer::{Failure, Observer};
+pub use observer::{DeliveryFailure, Observer};
 pub use options::{DeliveryOptions, OnLostPosition};
-pub use pipeline::PipelineError;
+
 pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use source::{Builder, EventSource};
 pub use state::{
-    Checkpoint, Condemned, DeadLetter, DeadLetters, FolderLock, Gap, Redelivery, Report, State,
+    Checkpoint, DeadLetter, DeadLetters, FolderLock, Gap, Redelivery, RejectedEvent, Report, State,
     StateError,
 };
 pub use stats::{DestinationStats, Phase, describe_metrics};

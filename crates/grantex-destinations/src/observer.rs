@@ -3,20 +3,20 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::state::Condemned;
+use crate::state::RejectedEvent;
 
 /// Hears of failures and of dead letters as they happen, besides the log and the figures.
 ///
 /// Called from the pipelines: a method that takes long holds up its destination.
 ///
 /// ```
-/// use grantex_destinations::{EventSource, Failure, Observer};
+/// use grantex_destinations::{EventSource, DeliveryFailure, Observer};
 ///
 /// struct Pager;
 ///
 /// impl Observer for Pager {
-///     fn failed(&self, failure: &Failure<'_>) {
-///         if failure.needs_somebody {
+///     fn failed(&self, failure: &DeliveryFailure<'_>) {
+///         if failure.needs_action {
 ///             eprintln!("{}: {}", failure.destination, failure.message);
 ///         }
 ///     }
@@ -27,13 +27,13 @@ use crate::state::Condemned;
 pub trait Observer: Send + Sync + 'static {
     /// Something failed: a batch was not taken, the stream of events ended, the state cannot be
     /// written.
-    fn failed(&self, failure: &Failure<'_>) {
+    fn failed(&self, failure: &DeliveryFailure<'_>) {
         let _ = failure;
     }
 
     /// The destination will never take these events, at least one. They are among the dead letters
     /// by now.
-    fn condemned(&self, destination: &str, letters: &[Condemned]) {
+    fn rejected(&self, destination: &str, letters: &[RejectedEvent]) {
         let _ = (destination, letters);
     }
 }
@@ -41,7 +41,7 @@ pub trait Observer: Send + Sync + 'static {
 /// Something that failed.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Failure<'a> {
+pub struct DeliveryFailure<'a> {
     /// The destination whose pipeline it holds up.
     pub destination: &'a str,
     /// What happened, without secrets.
@@ -49,15 +49,15 @@ pub struct Failure<'a> {
     /// How often it has failed in a row.
     pub failures: u32,
     /// It will not pass by itself.
-    pub needs_somebody: bool,
+    pub needs_action: bool,
     /// When it is tried again. `None`: never, the destination gets no more events.
     pub retry_in: Option<Duration>,
 }
 
 /// Nobody listens.
-pub(crate) struct Nobody;
+pub(crate) struct NoObserver;
 
-impl Observer for Nobody {}
+impl Observer for NoObserver {}
 
 impl fmt::Debug for dyn Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -59,7 +59,7 @@ pub struct DeliveryOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnLostPosition {
-    /// Stop this destination and say so: somebody decides.
+    /// Stop this destination with an error, so that an operator decides.
     #[default]
     Stop,
     /// Go on from the oldest event that is there, with the gap recorded. After a restore, what was

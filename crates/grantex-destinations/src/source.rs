@@ -19,12 +19,12 @@ use tracing::instrument::WithSubscriber as _;
 use crate::batch::BatchSettings;
 use crate::delivery::{Delivery, Proof};
 use crate::destination::EventDestination;
-use crate::error::{ConfigError, SourceError};
+use crate::error::{ConfigError, PipelineError, SourceError};
 use crate::format::Format;
 use crate::log::{EventLog, Filter, Start};
 use crate::observer::Observer;
 use crate::options::{DeliveryOptions, check_since};
-use crate::pipeline::{Pipeline, PipelineError};
+use crate::pipeline::Pipeline;
 use crate::state::State;
 use crate::stats::{DestinationStats, Stats};
 

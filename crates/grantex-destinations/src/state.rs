@@ -16,7 +16,7 @@ use grantex::EventId;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
-pub use dead_letters::{Condemned, DeadLetter, DeadLetters, Redelivery};
+pub use dead_letters::{DeadLetter, DeadLetters, Redelivery, RejectedEvent};
 pub use folder::{FolderLock, StateError};
 pub(crate) use in_flight::InFlight;
 pub use report::{Gap, Report};

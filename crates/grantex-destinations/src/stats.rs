@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use grantex::EventId;
 use parking_lot::Mutex;
 
-use crate::state::{Condemned, Report};
+use crate::state::{RejectedEvent, Report};
 
 const DELIVERED: &str = "grantex_forward_events_delivered_total";
 const BATCHES: &str = "grantex_forward_batches_total";
@@ -77,7 +77,7 @@ impl Changing {
     }
 
     fn is_failing(&self) -> bool {
-        self.troubles.values().any(|needs_somebody| *needs_somebody)
+        self.troubles.values().any(|needs_action| *needs_action)
     }
 }
 
@@ -112,9 +112,9 @@ pub struct DestinationStats {
     pub batches: u64,
     /// Tries that failed.
     pub retries: u64,
-    /// Events that were condemned.
+    /// Events that were rejected.
     pub dead_letters: u64,
-    /// Events that were read and are neither delivered nor condemned. After
+    /// Events that were read and are neither delivered nor rejected. After
     /// [`stop`](crate::EventSource::stop): what is left, and is delivered at the next start if the
     /// state is kept.
     pub pending: u64,
@@ -180,12 +180,12 @@ impl Stats {
 
     /// Something failed and is tried again; for the first time, or as the trouble of this number.
     /// Gives the number.
-    pub(crate) fn in_trouble(&self, number: Option<u64>, error: &str, needs_somebody: bool) -> u64 {
+    pub(crate) fn in_trouble(&self, number: Option<u64>, error: &str, needs_action: bool) -> u64 {
         let tries = self.retries.fetch_add(1, Relaxed);
         self.count(RETRIES, 1);
         let number = number.unwrap_or(tries);
         let mut changing = self.changing.lock();
-        changing.troubles.insert(number, needs_somebody);
+        changing.troubles.insert(number, needs_action);
         changing.last_error = Some((error.to_owned(), now_ms()));
         changing.recovered_at = None;
         self.tell_troubles(&changing);
@@ -207,7 +207,7 @@ impl Stats {
         self.gauge(FAILING, f64::from(changing.is_failing()));
     }
 
-    pub(crate) fn condemned(&self, letters: &[Condemned]) {
+    pub(crate) fn rejected(&self, letters: &[RejectedEvent]) {
         let Some(last) = letters.last() else { return };
         self.settled.fetch_add(letters.len() as u64, Relaxed);
         self.dead_letters.fetch_add(letters.len() as u64, Relaxed);

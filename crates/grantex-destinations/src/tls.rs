@@ -13,7 +13,6 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
 use crate::error::ConfigError;
-use crate::http::read;
 
 /// What TLS found wrong with such a certificate.
 const AUTHORITY_AS_SERVER: &str = "CaUsedAsEndEntity";
@@ -72,6 +71,12 @@ impl Trust {
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| wrong(&error))?;
         builder.with_client_auth_cert(chain, key).map_err(|error| wrong(&error))
     }
+}
+
+/// The PEM file that the option `key` names.
+pub(crate) fn read(key: &'static str, path: &std::path::Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path)
+        .map_err(|error| ConfigError::value(key, format!("{}: {error}", path.display())))
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -24,9 +24,8 @@ impl Tries {
 
     /// One more has failed. Gives how long to wait for the next.
     pub(crate) fn failed(&mut self, error: &SendError) -> Duration {
-        let needs_somebody = matches!(error, SendError::Refused(_));
-        self.trouble =
-            Some(self.stats.in_trouble(self.trouble, &error.to_string(), needs_somebody));
+        let needs_action = matches!(error, SendError::Refused(_));
+        self.trouble = Some(self.stats.in_trouble(self.trouble, &error.to_string(), needs_action));
         match error {
             SendError::Refused(_) => self.backoff.next_refused(),
             SendError::Retry { after, .. } => self.backoff.next(*after),

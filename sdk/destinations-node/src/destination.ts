@@ -15,7 +15,7 @@ export interface BatchInfo {
  * there is one), the checkpoint moves past them; until then nothing after them is sent, unless
  * `concurrency` allows it. When it is rejected, the same events are sent again, for as long as it
  * takes: later each time, and also after a restart of the process if the source has a `stateDir`.
- * So an event may come more than once: tell it by its `id`. A {@link RejectError} condemns events
+ * So an event may come more than once: tell it by its `id`. A {@link RejectError} rejects events
  * instead.
  *
  * @example

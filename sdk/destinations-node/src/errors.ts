@@ -78,7 +78,7 @@ export class DeliveryError extends Error {
   /** How often it has failed in a row. */
   readonly failures: number;
   /** It will not pass by itself: a credential, a permission, a full disk. */
-  readonly needsSomebody: boolean;
+  readonly needsAction: boolean;
   /**
    * When it is tried again, in milliseconds; `undefined`: never, the destination gets no more
    * events.
@@ -90,7 +90,7 @@ export class DeliveryError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     this.destination = about.destination;
     this.failures = about.failures;
-    this.needsSomebody = about.needsSomebody;
+    this.needsAction = about.needsAction;
     this.retryInMs = about.retryInMs;
   }
 
@@ -109,7 +109,7 @@ export class DeliveryError extends Error {
  * ```
  */
 export class RejectError extends Error {
-  /** The indexes of the condemned events in what `send` was given; all of them when `undefined`. */
+  /** The indexes of the rejected events in what `send` was given; all of them when `undefined`. */
   readonly events: readonly number[] | undefined;
   /** The other events are delivered; otherwise they are sent again without these. */
   readonly othersDelivered: boolean;
@@ -152,7 +152,7 @@ export class RetryError extends Error {
 }
 
 /** A failure as the native half tells it. */
-export interface Failure {
+export interface NativeError {
   code: SourceErrorCode;
   message: string;
   destination?: string;
@@ -160,7 +160,7 @@ export interface Failure {
 }
 
 /** The error that a failure is told as. */
-export function toSourceError({ code, message, destination, option }: Failure): SourceError {
+export function toSourceError({ code, message, destination, option }: NativeError): SourceError {
   if (code === 'invalid_config') return new ConfigError(message, destination, option);
   const where =
     destination === undefined ? message : `destination ${JSON.stringify(destination)}: ${message}`;

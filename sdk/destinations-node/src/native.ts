@@ -1,5 +1,5 @@
 import { loadAddon } from './binding.js';
-import { ConfigError, type Failure, toSourceError } from './errors.js';
+import { ConfigError, type NativeError, toSourceError } from './errors.js';
 
 /**
  * What the native half calls: `call(kind, id, destination, payload)`. Calls with an id above 0 are
@@ -49,7 +49,7 @@ export function makeNativeSource(options: string, asksForKey: boolean, call: Cal
 
 /** Does what may fail in the native half, and throws what it tells as a {@link SourceError}. */
 export function told<T>(work: () => T): T {
-  let failure: Failure;
+  let failure: NativeError;
   try {
     return work();
   } catch (error) {

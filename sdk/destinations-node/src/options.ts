@@ -102,10 +102,10 @@ export interface DestinationStats {
   batches: number;
   /** Tries that failed. */
   retries: number;
-  /** Events that were condemned. */
+  /** Events that were rejected. */
   deadLetters: number;
   /**
-   * Events that were read and are neither delivered nor condemned. After `stop()`: what is left,
+   * Events that were read and are neither delivered nor rejected. After `stop()`: what is left,
    * and is delivered at the next start if there is a `stateDir`.
    */
   pending: number;

@@ -3,7 +3,7 @@ import { BuiltinDestination } from './destinations.js';
 import {
   ConfigError,
   DeliveryError,
-  type Failure,
+  type NativeError,
   RejectError,
   RetryError,
   SourceError,
@@ -251,15 +251,15 @@ export class EventSource {
         void this.#complete(id, '', () => this.#key());
         break;
       case 'failed':
-        this.#tell(this.#options.onError, () => this.#failure(destination, JSON.parse(payload)));
+        this.#notify(this.#options.onError, () => this.#failure(destination, JSON.parse(payload)));
         break;
-      case 'condemned':
+      case 'rejected':
         for (const letter of JSON.parse(payload)) {
-          this.#tell(this.#options.onDeadLetter, () => ({ destination, ...letter }));
+          this.#notify(this.#options.onDeadLetter, () => ({ destination, ...letter }));
         }
         break;
       case 'log':
-        this.#tell(this.#options.onLog ?? toConsole, () => JSON.parse(payload));
+        this.#notify(this.#options.onLog ?? toConsole, () => JSON.parse(payload));
         break;
       case 'ended': {
         const ended: Ended = JSON.parse(payload);
@@ -298,16 +298,16 @@ export class EventSource {
 
   #failure(
     destination: string,
-    { message, failures, needsSomebody, retryInMs }: FailureTold,
+    { message, failures, needsAction, retryInMs }: FailureMessage,
   ): DeliveryError {
     const cause = this.#causes.get(destination);
     this.#causes.delete(destination);
-    const about = { destination, failures, needsSomebody, retryInMs: retryInMs ?? undefined };
+    const about = { destination, failures, needsAction, retryInMs: retryInMs ?? undefined };
     return new DeliveryError(message, about, cause);
   }
 
   /** Calls one of the application's functions, whose mistakes must not end what delivers. */
-  #tell<T>(listener: ((value: T) => void) | undefined, value: () => T): void {
+  #notify<T>(listener: ((value: T) => void) | undefined, value: () => T): void {
     if (!listener) return;
     try {
       const returned: unknown = listener(value());
@@ -319,7 +319,7 @@ export class EventSource {
 }
 
 /**
- * How long `redeliver` waits unless told otherwise: as long as the command line does, and a while
+ * How long `redeliver` waits by default: as long as the command line does, and a while
  * more.
  */
 const REDELIVERY_WAIT_MS = 30_000;
@@ -329,14 +329,14 @@ const MOST_REDELIVERY_WAIT_MS = 86_400_000;
 const MOST_RETRY_MS = 86_400_000;
 
 interface Ended {
-  error: Failure | null;
+  error: NativeError | null;
   stats: DestinationStats[];
 }
 
-interface FailureTold {
+interface FailureMessage {
   message: string;
   failures: number;
-  needsSomebody: boolean;
+  needsAction: boolean;
   retryInMs: number | null;
 }
 

@@ -189,7 +189,7 @@ test('a RetryError says how long to wait', async () => {
   assert.equal(stats?.lastError, 'busy', 'what is no time is no other error');
 });
 
-test('a RejectError condemns the batch, and what follows it is delivered', async () => {
+test('a RejectError rejects the batch, and what follows it is delivered', async () => {
   const received: string[] = [];
   const letters: DeadLetter[] = [];
   let sends = 0;
@@ -216,7 +216,7 @@ test('a RejectError condemns the batch, and what follows it is delivered', async
   assert.equal(stats?.pending, 0);
 });
 
-test('more events than wait for the event loop are condemned at once, and none goes untold', async () => {
+test('more events than wait for the event loop are rejected at once, and none goes untold', async () => {
   const { url, apiKey, end } = await filled(10_000);
   try {
     const told = new Set<string>();
@@ -244,7 +244,7 @@ test('more events than wait for the event loop are condemned at once, and none g
   }
 });
 
-test('a RejectError with indexes condemns those; the others are sent again, unless they are delivered', async () => {
+test('a RejectError with indexes rejects those; the others are sent again, unless they are delivered', async () => {
   for (const othersDelivered of [false, true]) {
     const received: string[] = [];
     const letters: string[] = [];
@@ -284,7 +284,7 @@ test('dead letters are kept, sent again on request, and forgotten', async () => 
   await assert.rejects(source.deadLetters(), { code: 'not_running' });
   source.addDestination(destination, QUICK);
   const started = source.start();
-  await until('all are condemned', () => source.stats()[0]?.deadLetters === 20);
+  await until('all are rejected', () => source.stats()[0]?.deadLetters === 20);
   const letters = await source.deadLetters();
   assert.deepEqual(
     letters.map(({ event }) => event.id),

@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use super::config::Config;
 use super::status::{history, is_fresh};
 use crate::listen::Listen;
-use crate::{Failure, logging, print};
+use crate::{CommandError, logging, print};
 
 /// What takes longer does not answer.
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(path: &Path, log: &str, json: bool) -> Result<(), Failure> {
+pub(super) async fn run(path: &Path, log: &str, json: bool) -> Result<(), CommandError> {
     // What a start refuses, this refuses: the file, and the filter of the log.
     let config = Config::load(path)?;
     logging::filter(log)?;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::file::File;
-use crate::Failure;
+use crate::CommandError;
 use crate::listen::Listen;
 
 /// What the file says, with every secret in its place. Everything in it that a start would refuse
@@ -56,7 +56,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 const DEFAULT_STATE_DIR: &str = "./forward-state";
 
 impl Config {
-    pub(super) fn load(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn load(path: &Path) -> Result<Self, CommandError> {
         let file = File::read(path)?;
         let config = Self::of(&file)?;
         let named = |error: &ConfigError| {
@@ -88,7 +88,7 @@ impl Config {
         Ok(config)
     }
 
-    fn of(file: &File) -> Result<Self, Failure> {
+    fn of(file: &File) -> Result<Self, CommandError> {
         // One at a time tells which one is wrong.
         for (key, value) in &file.values {
             let alone = Value::Object(std::iter::once((key.clone(), value.clone())).collect());
@@ -128,7 +128,7 @@ impl Config {
     }
 
     /// The destinations; reaches nobody.
-    pub(super) fn definitions(&self) -> Result<Vec<Definition>, Failure> {
+    pub(super) fn definitions(&self) -> Result<Vec<Definition>, CommandError> {
         self.destinations.iter().map(|options| Ok(Definition::parse(options.clone())?)).collect()
     }
 
@@ -137,7 +137,7 @@ impl Config {
     }
 
     /// The source, without its destinations.
-    pub(super) fn source(&self) -> Result<Builder, Failure> {
+    pub(super) fn source(&self) -> Result<Builder, CommandError> {
         let (client, _) = self.client()?;
         Ok(self.source_of(client))
     }
@@ -168,7 +168,7 @@ impl Config {
     }
 
     /// A client whose key is what the file says when it is asked for.
-    pub(super) fn client(&self) -> Result<(Client, Key), Failure> {
+    pub(super) fn client(&self) -> Result<(Client, Key), CommandError> {
         let key = Key(std::sync::Arc::new(Mutex::new(self.api_key.clone())));
         let asked = key.clone();
         let mut client = Client::builder();
@@ -211,7 +211,7 @@ fn file_path(options: &Map<String, Value>) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn load(text: &str) -> Result<Config, Failure> {
+    fn load(text: &str) -> Result<Config, CommandError> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("forward.toml");
         std::fs::write(&path, text)?;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::config::Config;
 use super::status::is_fresh;
-use crate::{Failure, print};
+use crate::{CommandError, print};
 
 /// How long `retry` waits for a forwarder that runs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -75,7 +75,7 @@ struct Which {
     destination: Option<String>,
 }
 
-pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Failure> {
+pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), CommandError> {
     let config = Config::load(path)?;
     let state = State::look(&config.state_dir)?;
     match command.command {
@@ -106,7 +106,7 @@ pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Failure
     }
 }
 
-async fn list(state: &State, destination: Option<String>, json: bool) -> Result<(), Failure> {
+async fn list(state: &State, destination: Option<String>, json: bool) -> Result<(), CommandError> {
     let letters = state
         .dead_letters(grantex_destinations::DeadLetters { destination, numbers: Vec::new() })
         .await?;
@@ -133,7 +133,7 @@ async fn list(state: &State, destination: Option<String>, json: bool) -> Result<
     Ok(())
 }
 
-async fn show(state: &State, number: i64) -> Result<(), Failure> {
+async fn show(state: &State, number: i64) -> Result<(), CommandError> {
     let Some(letter) = find(state, None, vec![number]).await?.into_iter().next() else {
         return Err(format!("there is no dead letter {number}").into());
     };
@@ -153,12 +153,12 @@ async fn find(
     state: &State,
     destination: Option<String>,
     numbers: Vec<i64>,
-) -> Result<Vec<DeadLetter>, Failure> {
+) -> Result<Vec<DeadLetter>, CommandError> {
     Ok(state.dead_letters(grantex_destinations::DeadLetters { destination, numbers }).await?)
 }
 
 /// The numbers that a command is about; one that is not there is a mistake.
-async fn chosen(state: &State, which: &Which) -> Result<Vec<i64>, Failure> {
+async fn chosen(state: &State, which: &Which) -> Result<Vec<i64>, CommandError> {
     let found = find(state, which.destination.clone(), which.numbers.clone()).await?;
     let found: Vec<i64> = found.iter().map(|letter| letter.number).collect();
     match which.numbers.iter().find(|number| !found.contains(number)) {
@@ -168,7 +168,7 @@ async fn chosen(state: &State, which: &Which) -> Result<Vec<i64>, Failure> {
 }
 
 /// Asks the forwarder to send them again, and tells what came of it where one runs.
-async fn retry(state: &State, which: &Which) -> Result<(), Failure> {
+async fn retry(state: &State, which: &Which) -> Result<(), CommandError> {
     let numbers = chosen(state, which).await?;
     state.retry_dead_letters(&numbers).await?;
     let runs = state.reports().await?.iter().any(|(_, report)| is_fresh(report));

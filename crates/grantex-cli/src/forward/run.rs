@@ -12,9 +12,9 @@ use super::watch;
 use crate::logging::LogFormat;
 use crate::service::survive_file_size_limit;
 use crate::signals::Asked;
-use crate::{Failure, logging};
+use crate::{CommandError, logging};
 
-pub(super) async fn run(path: &Path, format: LogFormat, filter: &str) -> Result<(), Failure> {
+pub(super) async fn run(path: &Path, format: LogFormat, filter: &str) -> Result<(), CommandError> {
     let config = Config::load(path)?;
     logging::start(format, filter)?;
     survive_file_size_limit()?;
@@ -73,7 +73,7 @@ fn reload_on_hangup(
     config: Config,
     source: EventSource,
     key: Key,
-) -> Result<impl Future<Output = ()>, Failure> {
+) -> Result<impl Future<Output = ()>, CommandError> {
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
         let mut current = config;

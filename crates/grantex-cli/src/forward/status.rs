@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::config::Config;
 use super::watch::now_ms;
-use crate::{Failure, print};
+use crate::{CommandError, print};
 
 /// Events that are counted one by one, at most: beyond it the time tells more.
 const MOST_COUNTED: usize = 10_000;
@@ -63,7 +63,7 @@ impl Gap {
     }
 }
 
-pub(super) async fn run(path: &Path, json: bool) -> Result<(), Failure> {
+pub(super) async fn run(path: &Path, json: bool) -> Result<(), CommandError> {
     let config = Config::load(path)?;
     let state = State::look(&config.state_dir)?;
     let (client, _) = config.client()?;
@@ -120,7 +120,7 @@ async fn count(
     client: &Client,
     filter: &Filter,
     checkpoint: Checkpoint,
-) -> Result<Waiting, Failure> {
+) -> Result<Waiting, CommandError> {
     let mut waiting = Waiting { events: 0, is_partial: false, oldest: None };
     let after = Some(checkpoint.cursor.to_string());
     let mut params = HistoryParams { limit: Some(PAGE), after, ..history(filter) };

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use crate::listen::{Listen, Listening};
-use crate::{Failure, print};
+use crate::{CommandError, print};
 
 /// How often old samples are let go.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub(super) async fn serve(
     listen: &Listen,
     source: EventSource,
     prometheus: PrometheusHandle,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let Listening { listeners, address, .. } = listen.bind("listen").await?;
     tracing::info!(%address, "serving health and metrics");
     let upkeep = prometheus.clone();

@@ -288,7 +288,7 @@ impl EventDestination for SplunkDestination {
             return Ok(());
         }
         let said = match check(&answer) {
-            // An index beyond the batch condemns nothing.
+            // An index beyond the batch rejects nothing.
             Err(SendError::EventsRejected { events, .. })
                 if events.iter().any(|(index, _)| *index >= batch.len()) =>
             {

@@ -37,7 +37,7 @@ pub struct WebhookOptions {
 /// with the event's id as `webhook-id`; a larger one is an array.
 ///
 /// 2xx acknowledges, whatever its body does. 408, 409, 425, 429 and 5xx are tried again, 410 and
-/// other refusals too, slowly and loudly; any other 4xx condemns the event.
+/// other refusals too, slowly and loudly; any other 4xx rejects the event.
 #[derive(Debug)]
 pub struct WebhookDestination {
     name: String,

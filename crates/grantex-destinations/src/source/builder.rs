@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{EventSource, Inner};
 use crate::error::{ConfigError, SourceError};
 use crate::log::{EventLog, Filter, ServiceLog, Start};
-use crate::observer::{Nobody, Observer};
+use crate::observer::{NoObserver, Observer};
 use crate::options::{check_since, check_types};
 use crate::state::State;
 use crate::tls::trusting;
@@ -145,7 +145,7 @@ impl Builder {
                 filter: self.filter,
                 start,
                 stop_limit: self.stop_limit.unwrap_or(STOP_LIMIT),
-                observer: self.observer.unwrap_or_else(|| Arc::new(Nobody)),
+                observer: self.observer.unwrap_or_else(|| Arc::new(NoObserver)),
                 state,
                 keeps_state: self.state_dir.is_some(),
                 destinations: Mutex::default(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{State, StateError, id};
 
-/// An event that a destination will not take, with the answer that condemned it.
+/// An event that a destination will not take, with the answer that rejected it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -41,10 +41,10 @@ pub struct DeadLetters {
     pub numbers: Vec<i64>,
 }
 
-/// An event and the answer that condemns it.
+/// An event and the answer that rejects it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Condemned {
+pub struct RejectedEvent {
     /// The event.
     pub event: GrantexEvent,
     /// What the destination answered.
@@ -152,10 +152,10 @@ impl State {
     }
 
     /// Puts an event back among the dead letters: it was refused again.
-    pub(crate) async fn condemn(
+    pub(crate) async fn add_dead_letter(
         &self,
         destination: &str,
-        letter: Condemned,
+        letter: RejectedEvent,
     ) -> Result<(), StateError> {
         let destination = destination.to_owned();
         self.with(move |connection| write(connection, &destination, &letter)).await
@@ -209,7 +209,7 @@ fn read(
 pub(super) fn write(
     connection: &Connection,
     destination: &str,
-    letter: &Condemned,
+    letter: &RejectedEvent,
 ) -> Result<(), StateError> {
     let sql = "INSERT INTO dead_letter (destination, event_id, event, reason, at, tries, again)
                VALUES (?1, ?2, ?3, ?4, ?5, 1, 0)

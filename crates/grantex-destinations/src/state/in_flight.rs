@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use grantex::EventId;
 use rusqlite::{Connection, params};
 
-use super::dead_letters::{self, Condemned};
+use super::dead_letters::{self, RejectedEvent};
 use super::{Checkpoint, State, StateError, id, json, text, write_checkpoint};
 use crate::batch::{BatchSettings, Place};
 
@@ -12,7 +12,7 @@ use crate::batch::{BatchSettings, Place};
 pub(crate) struct InFlight {
     pub(crate) first: EventId,
     pub(crate) last: EventId,
-    /// Events between the two that were condemned before.
+    /// Events between the two that were rejected before.
     pub(crate) excluded: BTreeSet<EventId>,
     pub(crate) settings: BatchSettings,
     pub(crate) place: Place,
@@ -34,13 +34,13 @@ impl State {
         self.with(move |connection| write(connection, &destination, &batch)).await
     }
 
-    /// Writes down that `old` is from now on sent as `new`, smaller ones, without `condemned`.
+    /// Writes down that `old` is from now on sent as `new`, smaller ones, without `rejected`.
     pub(crate) async fn replace(
         &self,
         destination: &str,
         old: EventId,
         new: Vec<InFlight>,
-        condemned: Vec<Condemned>,
+        rejected: Vec<RejectedEvent>,
     ) -> Result<(), StateError> {
         let destination = destination.to_owned();
         self.with(move |connection| {
@@ -49,7 +49,7 @@ impl State {
             for batch in &new {
                 write(&transaction, &destination, batch)?;
             }
-            for letter in &condemned {
+            for letter in &rejected {
                 dead_letters::write(&transaction, &destination, letter)?;
             }
             Ok(transaction.commit()?)
@@ -58,20 +58,20 @@ impl State {
     }
 
     /// Writes down that the batch which begins with `first` is settled: acknowledged up to
-    /// `delivered`, if anything of it was, but for those `condemned`. Moves the checkpoint over all
+    /// `delivered`, if anything of it was, but for those `rejected`. Moves the checkpoint over all
     /// that are settled in a row, and gives it where it moved.
     pub(crate) async fn settle(
         &self,
         destination: &str,
         first: EventId,
         delivered: Option<EventId>,
-        condemned: Vec<Condemned>,
+        rejected: Vec<RejectedEvent>,
         now_ms: u64,
     ) -> Result<Option<EventId>, StateError> {
         let destination = destination.to_owned();
         self.with(move |connection| {
             let transaction = connection.transaction()?;
-            for letter in &condemned {
+            for letter in &rejected {
                 dead_letters::write(&transaction, &destination, letter)?;
             }
             transaction
@@ -83,7 +83,7 @@ impl State {
             let mut cursor = None;
             for batch in settled.iter().take_while(|batch| batch.is_done) {
                 delete(&transaction, &destination, batch.first)?;
-                // Of one that was settled before its turn the last event is known, condemned or
+                // Of one that was settled before its turn the last event is known, rejected or
                 // not.
                 let delivered = if batch.first == first { delivered } else { Some(batch.last) };
                 let checkpoint = Checkpoint { cursor: batch.last, delivered };

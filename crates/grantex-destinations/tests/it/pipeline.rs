@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use grantex_destinations::conformance::MemoryLog;
 use grantex_destinations::{
-    Condemned, DeadLetters, DeliveryOptions, EventId, EventSource, Failure, Observer,
-    OnLostPosition, Phase, PipelineError, SendError, SourceError, State, StateError,
+    DeadLetters, DeliveryFailure, DeliveryOptions, EventId, EventSource, Observer, OnLostPosition,
+    Phase, PipelineError, RejectedEvent, SendError, SourceError, State, StateError,
 };
 use parking_lot::Mutex;
 
@@ -104,20 +104,20 @@ async fn a_poison_event_is_found_by_halving_and_kept_with_its_answer() {
 #[derive(Clone, Default)]
 struct Heard {
     failures: Arc<Mutex<Vec<(String, u32, bool)>>>,
-    condemned: Arc<Mutex<Vec<EventId>>>,
+    rejected: Arc<Mutex<Vec<EventId>>>,
 }
 
 impl Observer for Heard {
-    fn failed(&self, failure: &Failure<'_>) {
+    fn failed(&self, failure: &DeliveryFailure<'_>) {
         assert_eq!(failure.destination, "one");
         assert!(failure.retry_in.is_some());
-        let heard = (failure.message.to_owned(), failure.failures, failure.needs_somebody);
+        let heard = (failure.message.to_owned(), failure.failures, failure.needs_action);
         self.failures.lock().push(heard);
     }
 
-    fn condemned(&self, destination: &str, letters: &[Condemned]) {
+    fn rejected(&self, destination: &str, letters: &[RejectedEvent]) {
         assert_eq!(destination, "one");
-        self.condemned.lock().extend(letters.iter().map(|letter| letter.event.id));
+        self.rejected.lock().extend(letters.iter().map(|letter| letter.event.id));
     }
 }
 
@@ -142,7 +142,7 @@ async fn an_observer_hears_of_every_failure_and_every_dead_letter() {
     running.await.unwrap().unwrap();
     let failures = heard.failures.lock().clone();
     assert_eq!(failures, [("down".to_owned(), 1, false), ("no key".to_owned(), 2, true)]);
-    assert_eq!(*heard.condemned.lock(), [poison]);
+    assert_eq!(*heard.rejected.lock(), [poison]);
 }
 
 #[tokio::test]
@@ -642,7 +642,7 @@ fn refusing() -> (Scripted, Arc<std::sync::atomic::AtomicBool>) {
 }
 
 #[tokio::test]
-async fn refusals_before_the_first_success_condemn_nothing() {
+async fn refusals_before_the_first_success_reject_no_event() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(30);
     let (destination, refuses) = refusing();
@@ -654,7 +654,7 @@ async fn refusals_before_the_first_success_condemn_nothing() {
     let stats = &first.stats()[0];
     assert_eq!((stats.dead_letters, stats.delivered), (0, 0));
     let error = stats.last_error.clone().unwrap();
-    assert!(error.starts_with("400 Bad Request; nothing was accepted"), "{error}");
+    assert!(error.starts_with("400 Bad Request; the destination has accepted nothing"), "{error}");
     let tried: std::collections::BTreeSet<_> =
         destination.seen.lock().sent.iter().flat_map(|(ids, ..)| ids.clone()).collect();
     assert!(tried.len() <= 3 * 5 + 3, "a few events are tried, not the whole log: {}", tried.len());
@@ -710,8 +710,8 @@ async fn one_that_is_accepted_makes_the_refused_ones_dead_letters() {
         source.stop().await;
         running.await.unwrap().unwrap();
         let letters = source.state().dead_letters(DeadLetters::default()).await.unwrap();
-        let condemned: Vec<EventId> = letters.iter().map(|letter| letter.event_id).collect();
-        assert_eq!(condemned, log.ids()[..3]);
+        let rejected: Vec<EventId> = letters.iter().map(|letter| letter.event_id).collect();
+        assert_eq!(rejected, log.ids()[..3]);
         assert!(letters.iter().all(|letter| letter.reason == "422 no such grant"));
         assert_eq!(destination.accepted(), log.ids()[3..], "in order, each once");
     }

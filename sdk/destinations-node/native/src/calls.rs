@@ -41,7 +41,7 @@ pub(crate) enum Outcome {
     Done { value: Option<String> },
     /// It threw, or its promise was rejected.
     Failed { message: String, retry_after_ms: Option<u64> },
-    /// It condemned the whole batch, or these of its events.
+    /// It rejected the whole batch, or these of its events.
     Rejected { message: String, events: Option<Vec<usize>>, others_delivered: bool },
 }
 
@@ -61,7 +61,7 @@ impl Calls {
     }
 
     /// Says something that needs no answer.
-    pub(crate) fn tell(&self, kind: &str, destination: &str, payload: String) {
+    pub(crate) fn notify(&self, kind: &str, destination: &str, payload: String) {
         self.send(kind, 0, destination, payload, ThreadsafeFunctionCallMode::NonBlocking);
     }
 

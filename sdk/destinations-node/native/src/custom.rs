@@ -40,7 +40,7 @@ impl EventDestination for Custom {
 
     async fn flush(&self) -> Result<(), SendError> {
         if self.methods.has_flush {
-            // Which events it is about is not said here: flushing condemns none.
+            // Which events it is about is not said here: flushing rejects none.
             return self.ask("flush", String::new(), 0).await;
         }
         Ok(())

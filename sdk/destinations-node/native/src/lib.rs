@@ -16,11 +16,11 @@
 
 mod calls;
 mod custom;
-mod failure;
+mod error;
 mod log;
+mod observe;
 mod options;
 mod runner;
-mod told;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use tokio::time::sleep;
 
 use crate::calls::Calls;
 use crate::custom::{Custom, Methods};
-use crate::failure::Failure;
+use crate::error::NativeError;
 use crate::runner::Runner;
 
 /// How often it is looked whether dead letters were delivered: a pipeline takes them up once a
@@ -49,7 +49,7 @@ pub struct NativeSource {
 
 #[napi]
 impl NativeSource {
-    /// Makes a source that does nothing yet. Throws an error whose message is a `Failure` as JSON.
+    /// Makes a source that does nothing yet. Throws an error whose message is a `NativeError` as JSON.
     ///
     /// `options` are the source's as JSON, without the API key if it is to be asked for; `call` is
     /// called as `call(kind, id, destination, payload)`.
@@ -177,7 +177,10 @@ impl NativeSource {
             let answer = match answering.await {
                 Ok(value) => format!(r#"{{"value":{value}}}"#),
                 Err(error) => {
-                    format!(r#"{{"error":{}}}"#, Failure::from(SourceError::from(error)).to_json())
+                    format!(
+                        r#"{{"error":{}}}"#,
+                        NativeError::from(SourceError::from(error)).to_json()
+                    )
                 }
             };
             calls.answer(id, answer);

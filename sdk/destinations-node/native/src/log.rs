@@ -43,7 +43,7 @@ impl Subscriber for Records {
         };
         let record =
             serde_json::json!({"level": level, "message": fields.message, "fields": fields.others});
-        calls.tell("log", "", record.to_string());
+        calls.notify("log", "", record.to_string());
     }
 
     // There are no spans.

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::calls::{Calls, Outcome};
-use crate::failure::Failure;
-use crate::told::Teller;
+use crate::error::NativeError;
+use crate::observe::ObserverBridge;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +38,7 @@ pub(crate) fn source(
     options: &str,
     asks_for_key: bool,
     calls: &Arc<Calls>,
-) -> Result<EventSource, Failure> {
+) -> Result<EventSource, NativeError> {
     let options: SourceOptions = read(in_snake_case(options)?)?;
     let url = options.url.filter(|url| !url.is_empty());
     let url = url.or_else(|| std::env::var("GRANTEX_BASE_URL").ok());
@@ -52,7 +52,7 @@ pub(crate) fn source(
         client.key_callback(move || ask_for_key(Arc::clone(&calls)))
     } else {
         let Some(key) = options.api_key.filter(|key| !key.is_empty()) else {
-            return Err(Failure::option("api_key", "there is none; the service needs one"));
+            return Err(NativeError::option("api_key", "there is none; the service needs one"));
         };
         client.api_key(key)
     };
@@ -63,8 +63,11 @@ pub(crate) fn source(
         principal_id: options.principal_id,
         grant_id: options.grant_id,
     };
-    let mut builder =
-        EventSource::builder().url(url).client(client).filter(filter).observer(Teller::new(calls));
+    let mut builder = EventSource::builder()
+        .url(url)
+        .client(client)
+        .filter(filter)
+        .observer(ObserverBridge::new(calls));
     if let Some(since) = options.since {
         builder = builder.since(since);
     }
@@ -86,16 +89,16 @@ async fn ask_for_key(calls: Arc<Calls>) -> Result<String, String> {
 }
 
 /// Options with their names as Rust has them.
-pub(crate) fn in_snake_case(options: &str) -> Result<Map<String, Value>, Failure> {
+pub(crate) fn in_snake_case(options: &str) -> Result<Map<String, Value>, NativeError> {
     let options: Map<String, Value> = serde_json::from_str(options).map_err(|error| {
-        Failure::from(ConfigError::whole(format!("the options are no object: {error}")))
+        NativeError::from(ConfigError::whole(format!("the options are no object: {error}")))
     })?;
     let named = |(name, value): (String, Value)| {
         let rust = snake_case(&name);
         if camel_case(&rust) == name {
             Ok((rust, value))
         } else {
-            Err(Failure::no_option(name, &camel_case(&rust)))
+            Err(NativeError::no_option(name, &camel_case(&rust)))
         }
     };
     options.into_iter().map(named).collect()
@@ -106,28 +109,28 @@ pub(crate) fn definition(
     name: &str,
     kind: &str,
     mut options: Map<String, Value>,
-) -> Result<Definition, Failure> {
+) -> Result<Definition, NativeError> {
     options.insert("name".into(), name.into());
     options.insert("type".into(), kind.into());
-    Definition::parse(options).map_err(Failure::from)
+    Definition::parse(options).map_err(NativeError::from)
 }
 
 /// The options of a destination that is written in JavaScript.
-pub(crate) fn delivery(options: Map<String, Value>) -> Result<DeliveryOptions, Failure> {
+pub(crate) fn delivery(options: Map<String, Value>) -> Result<DeliveryOptions, NativeError> {
     let delivery: DeliveryOptions = read(options)?;
     if delivery.format.is_some() {
         let message = "a destination of your own gets the events themselves; leave it out";
-        return Err(Failure::option("format", message));
+        return Err(NativeError::option("format", message));
     }
     Ok(delivery)
 }
 
-fn read<T: for<'de> Deserialize<'de>>(options: Map<String, Value>) -> Result<T, Failure> {
+fn read<T: for<'de> Deserialize<'de>>(options: Map<String, Value>) -> Result<T, NativeError> {
     for (name, value) in &options {
         // One at a time tells which one is wrong.
         let alone = Value::Object(std::iter::once((name.clone(), value.clone())).collect());
         if let Err(error) = T::deserialize(alone) {
-            return Err(Failure::option(name, error.to_string()));
+            return Err(NativeError::option(name, error.to_string()));
         }
     }
     T::deserialize(Value::Object(options))

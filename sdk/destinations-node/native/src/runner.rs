@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Dispatch, dispatcher};
 
 use crate::calls::Calls;
-use crate::failure::Failure;
-use crate::told::Stats;
+use crate::error::NativeError;
+use crate::observe::Stats;
 use crate::{log, options};
 
 /// Threads that deliver, beside the one that watches over them: delivering is waiting, mostly, and
@@ -44,7 +44,7 @@ impl Runner {
         settings: &str,
         asks_for_key: bool,
         calls: &Arc<Calls>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, NativeError> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(WORKERS).thread_name("grantex").enable_all();
         let runtime =
@@ -68,8 +68,8 @@ impl Runner {
     /// Lets `add` make and add a destination, within the runtime that some are made for.
     pub(crate) fn add(
         &self,
-        add: impl FnOnce(&EventSource) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        add: impl FnOnce(&EventSource) -> Result<(), NativeError>,
+    ) -> Result<(), NativeError> {
         let source = self.source.lock().clone();
         let source = source.ok_or_else(|| ConfigError::whole("the source has ended"))?;
         let _guard = self.handle.enter();
@@ -96,13 +96,13 @@ impl Runner {
         match started {
             Ok(thread) => *self.thread.lock() = Some((thread, ended)),
             Err(error) => {
-                let failure = Failure::from(ConfigError::whole(format!("no thread: {error}")));
+                let failure = NativeError::from(ConfigError::whole(format!("no thread: {error}")));
                 self.calls.end(ending(Some(&failure), &[]));
             }
         }
     }
 
-    /// Waits for the thread, whose last act was to tell that the source has ended.
+    /// Waits for the thread, which reports at its end how the source ended.
     pub(crate) fn join(&self) {
         if let Some((thread, _)) = self.thread.lock().take() {
             let _ = thread.join();
@@ -173,13 +173,13 @@ impl Run {
         drop(self.kept.lock().take());
         drop(self.source);
         if let Some(result) = result {
-            let failure = result.err().map(|error: SourceError| Failure::from(error));
+            let failure = result.err().map(|error: SourceError| NativeError::from(error));
             self.calls.end(ending(failure.as_ref(), &stats));
         }
     }
 }
 
-/// The last thing that is told.
-fn ending(failure: Option<&Failure>, stats: &[Stats]) -> String {
+/// The last message to JavaScript: how the source ended.
+fn ending(failure: Option<&NativeError>, stats: &[Stats]) -> String {
     json!({"error": failure, "stats": stats}).to_string()
 }

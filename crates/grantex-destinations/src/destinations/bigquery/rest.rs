@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::BigQueryOptions;
 use crate::destination::SendError;
 use crate::error::ConfigError;
-use crate::http::{Answer, HttpOptions, base_url, read, send};
+use crate::http::{Answer, HttpOptions, base_url, send};
+use crate::tls::read;
 
 const GOOGLE: &str = "https://bigquery.googleapis.com";
 const SCOPE: &str = "https://www.googleapis.com/auth/bigquery";

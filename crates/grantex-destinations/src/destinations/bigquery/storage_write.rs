@@ -29,8 +29,9 @@ use super::{BigQueryOptions, MOST_BYTES, rows};
 use crate::batch::{Batch, Place};
 use crate::destination::SendError;
 use crate::error::ConfigError;
-use crate::http::{HttpOptions, base_url, read};
+use crate::http::{HttpOptions, base_url};
 use crate::tls::Trust;
+use crate::tls::read;
 
 const GOOGLE: &str = "https://bigquerystorage.googleapis.com";
 
@@ -323,7 +324,7 @@ fn is_gone(status: &Status) -> bool {
     }
 }
 
-/// The rows that condemn an append, or what the answer says in place of a result.
+/// The rows that reject an append, or what the answer says in place of a result.
 fn appended(response: AppendRowsResponse) -> Result<Vec<(usize, String)>, Status> {
     let row =
         |row: google::RowError| (usize::try_from(row.index).unwrap_or(usize::MAX), row.message);
@@ -337,7 +338,7 @@ fn appended(response: AppendRowsResponse) -> Result<Vec<(usize, String)>, Status
     }
 }
 
-/// What a failed call means. A batch is never condemned by one: only errors of rows do that.
+/// What a failed call means. A batch is never rejected by one: only errors of rows do that.
 fn refusal(status: &Status) -> SendError {
     let message = format!("{:?}: {}", status.code(), status.message());
     match status.code() {

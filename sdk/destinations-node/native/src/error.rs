@@ -8,7 +8,7 @@ use crate::options::camel_case;
 /// What the TypeScript half makes an error of.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Failure {
+pub(crate) struct NativeError {
     code: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -17,7 +17,7 @@ pub(crate) struct Failure {
     option: Option<String>,
 }
 
-impl Failure {
+impl NativeError {
     fn new(code: &'static str, message: String) -> Self {
         Self { code, message, destination: None, option: None }
     }
@@ -43,7 +43,7 @@ impl Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
+impl From<ConfigError> for NativeError {
     fn from(error: ConfigError) -> Self {
         Self {
             destination: error.destination,
@@ -53,7 +53,7 @@ impl From<ConfigError> for Failure {
     }
 }
 
-impl From<SourceError> for Failure {
+impl From<SourceError> for NativeError {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::Config(error) => error.into(),
@@ -82,26 +82,26 @@ impl From<SourceError> for Failure {
     }
 }
 
-impl From<Failure> for napi::Error {
-    fn from(failure: Failure) -> Self {
+impl From<NativeError> for napi::Error {
+    fn from(failure: NativeError) -> Self {
         Self::from_reason(failure.to_json())
     }
 }
 
 /// Names of options stand in backticks in messages.
 fn in_camel_case(message: &str) -> String {
-    let mut told = String::with_capacity(message.len());
+    let mut text = String::with_capacity(message.len());
     for (index, part) in message.split('`').enumerate() {
         if index > 0 {
-            told.push('`');
+            text.push('`');
         }
         let is_name =
             index % 2 == 1 && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         if is_name {
-            told.push_str(&camel_case(part));
+            text.push_str(&camel_case(part));
         } else {
-            told.push_str(part);
+            text.push_str(part);
         }
     }
-    told
+    text
 }

@@ -1,50 +1,52 @@
-//! What this side tells of itself: failures, dead letters, figures.
+//! Hands failures, dead letters and figures to JavaScript.
 
 use std::sync::{Arc, Weak};
 
-use grantex_destinations::{Condemned, DestinationStats, EventSource, Failure, Observer, Phase};
+use grantex_destinations::{
+    DeliveryFailure, DestinationStats, EventSource, Observer, Phase, RejectedEvent,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::calls::Calls;
 
-/// Tells JavaScript what the pipelines tell.
-pub(crate) struct Teller {
+/// Passes what the pipelines report to JavaScript.
+pub(crate) struct ObserverBridge {
     calls: Weak<Calls>,
 }
 
-impl Teller {
+impl ObserverBridge {
     pub(crate) fn new(calls: &Arc<Calls>) -> Self {
         Self { calls: Arc::downgrade(calls) }
     }
 
-    fn tell(&self, kind: &str, destination: &str, payload: &Value) {
+    fn notify(&self, kind: &str, destination: &str, payload: &Value) {
         if let Some(calls) = self.calls.upgrade() {
-            calls.tell(kind, destination, payload.to_string());
+            calls.notify(kind, destination, payload.to_string());
         }
     }
 }
 
-impl Observer for Teller {
-    fn failed(&self, failure: &Failure<'_>) {
+impl Observer for ObserverBridge {
+    fn failed(&self, failure: &DeliveryFailure<'_>) {
         let payload = json!({
             "message": failure.message,
             "failures": failure.failures,
-            "needsSomebody": failure.needs_somebody,
+            "needsAction": failure.needs_action,
             "retryInMs": failure.retry_in.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
         });
-        self.tell("failed", failure.destination, &payload);
+        self.notify("failed", failure.destination, &payload);
     }
 
-    fn condemned(&self, destination: &str, letters: &[Condemned]) {
+    fn rejected(&self, destination: &str, letters: &[RejectedEvent]) {
         // The envelopes are JSON already.
-        let letter = |letter: &Condemned| {
+        let letter = |letter: &RejectedEvent| {
             let reason = Value::from(letter.reason.as_str());
             format!(r#"{{"reason":{reason},"event":{}}}"#, letter.event.json())
         };
         let payload = letters.iter().map(letter).collect::<Vec<_>>().join(",");
         if let Some(calls) = self.calls.upgrade() {
-            calls.insist("condemned", destination, format!("[{payload}]"));
+            calls.insist("rejected", destination, format!("[{payload}]"));
         }
     }
 }
