@@ -11,7 +11,7 @@ use grantex_core::store::{self, Change, Command, Listener, QueryKind, Read, Scop
 use grantex_core::usecase::operators;
 use grantex_core::usecase::tokens::{GrantStanding, Issued, Signer, Standing, TokenStanding};
 use grantex_types::api::tokens::{Claims, InactiveReason, TokenResponse};
-use grantex_types::{AgentId, DeveloperId, GrantId, KeyId, Timestamp, TokenId};
+use grantex_types::{AgentId, DeveloperId, GrantId, Timestamp, TokenId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
@@ -19,13 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::CommitCache;
 use crate::crypto::{KeyFileError, Secrets, SigningKeys, sha256};
-use crate::http::address::ClientAddress;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::rate::{Buckets, Signups};
+use crate::http::rate::RateLimits;
 use crate::http::shares::Shares;
 use crate::settings::Settings;
 use crate::stream::Hub;
-use crate::stream::ticket::TicketId;
 
 /// Rows that each cache holds at most: some tens of megabytes in all.
 const CACHED_ROWS: usize = 100_000;
@@ -158,11 +156,7 @@ pub struct App {
     pub(crate) secrets: Secrets,
     pub(crate) signing: Arc<SigningKeys>,
     pub(crate) memory: Arc<Memory>,
-    pub(crate) developer_rates: Buckets<DeveloperId>,
-    pub(crate) key_rates: Buckets<KeyId>,
-    pub(crate) address_rates: Buckets<ClientAddress>,
-    pub(crate) ticket_rates: Buckets<TicketId>,
-    pub(crate) signups: Signups,
+    pub(crate) rates: RateLimits,
     /// Developers whose rows take as much as they may, as maintenance saw it last.
     pub(crate) full: RwLock<HashSet<DeveloperId>>,
     pub(crate) shares: Arc<Shares>,
@@ -206,12 +200,8 @@ impl App {
         let kids = signing.kids();
         let jwks = KeySet { json: signing.jwks(&kids).to_string().into(), kids };
         Arc::new(Self {
-            developer_rates: Buckets::new("requests", settings.rates.developer),
-            key_rates: Buckets::new("requests with this API key", settings.rates.key),
-            address_rates: Buckets::new("requests from this address", settings.rates.address),
-            ticket_rates: Buckets::new("streams opened with this ticket", settings.rates.ticket),
+            rates: RateLimits::new(&settings.rates),
             full: RwLock::default(),
-            signups: Signups::new(&settings.rates),
             shares: Shares::new(&settings.requests),
             settings,
             store,

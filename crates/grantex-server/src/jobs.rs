@@ -8,7 +8,7 @@ use grantex_core::store::{Scope, Tx};
 use grantex_core::usecase::{cascade, maintenance, quotas};
 use grantex_types::{DeveloperId, ErrorCode};
 
-use crate::App;
+use crate::app::App;
 use crate::http::error::ApiResult;
 use crate::refresh;
 

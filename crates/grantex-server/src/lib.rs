@@ -1,9 +1,11 @@
 //! The HTTP service: routes, authentication, consent page, streams, metrics. The only crate that
 //! names an HTTP library.
 //!
-//! A request goes through `http` (limits, ids, log), a handler in `routes` (extract,
-//! call a use case, respond), and the use case's transaction in the store. Committed events come
-//! back through [`Memory`], which hands them to `stream`.
+//! `serve` accepts a connection and speaks HTTP on it. A request passes `request` (id, log, limits,
+//! extractors), a handler in `routes` (extract, call a use case, respond), and the use case's
+//! transaction in the store. Committed events come back through [`Memory`], which passes them to
+//! `stream`. `http` holds what answers have in common, and `net` the sockets and connections below
+//! both HTTP and streams.
 
 mod app;
 mod bootstrap;
@@ -11,10 +13,12 @@ mod cache;
 mod crypto;
 mod http;
 mod jobs;
-mod openapi;
+mod net;
 pub mod operator;
 mod refresh;
+mod request;
 mod routes;
+mod serve;
 mod settings;
 mod stream;
 mod telemetry;
@@ -27,10 +31,11 @@ pub use crypto::{
 };
 pub use grantex_core::usecase::quotas::Quotas;
 pub use http::origin::allowed_origin;
-pub use http::serve::{Tls, serve, serve_metrics};
 pub use jobs::Jobs;
-pub use openapi::document as openapi_document;
+pub use net::socket::Tls;
 pub use operator::OperatorSocket;
+pub use routes::openapi::document as openapi_document;
 pub use routes::router;
+pub use serve::{serve, serve_metrics};
 pub use settings::{ConnectionSettings, Rate, Rates, RequestSettings, Settings, StreamSettings};
 pub use telemetry::{TelemetryError, install_metrics};

@@ -23,7 +23,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::App;
+use crate::app::App;
 use crate::http::error::ApiResult;
 
 /// The socket's file name inside the data directory.

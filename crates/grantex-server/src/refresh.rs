@@ -10,7 +10,7 @@ use grantex_core::log::Position;
 use grantex_core::store::{Read, Scope, StoreResult};
 use grantex_types::{DeveloperId, KeyId};
 
-use crate::App;
+use crate::app::App;
 use crate::http::error::ApiResult;
 
 /// What is kept in memory is at most two of these old, 30 s: rows, the key set, and what streams

@@ -7,7 +7,10 @@ use grantex_core::{Error, StoreError};
 use grantex_types::{ErrorBody, ErrorCode, EventId};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::observe::RequestId;
+use super::request_id::RequestId;
+
+/// When a client is to come back after a shutdown, in seconds: the next process listens by then.
+const COME_BACK: u64 = 1;
 
 /// What a handler returns.
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
@@ -41,8 +44,18 @@ impl ApiError {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))
     }
 
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(ErrorCode::NotFound, "there is nothing at this path")
+    }
+
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Unauthorized, message)
+    }
+
+    /// What a request is refused with once the service shuts down.
+    pub(crate) fn shutting_down() -> Self {
+        Self::new(ErrorCode::Unavailable, "the service is shutting down; try again")
+            .retry_after(COME_BACK)
     }
 
     pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {

@@ -7,7 +7,7 @@ use super::error::ApiError;
 
 /// Refuses what RFC 9112, section 3.2, says to refuse: a request of HTTP/1.1 without a Host, two
 /// Hosts, and what cannot be a host.
-pub(super) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(crate) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if version < Version::HTTP_11 => Ok(()),

@@ -2,23 +2,52 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grantex_types::{DeveloperId, ErrorCode};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use grantex_types::{DeveloperId, ErrorCode, KeyId};
 use parking_lot::Mutex;
 
-use super::address::ClientAddress;
 use super::error::ApiError;
-use super::shares::{Entered, Queue, Room};
-use crate::App;
+use crate::net::address::ClientAddress;
 use crate::settings::{Rate, Rates};
 
 /// Buckets kept at most. Beyond it, those that are full again (and so say nothing) are dropped.
 const MOST_BUCKETS: usize = 65_536;
 /// How often full buckets are looked for at most: it means looking at all.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// All rate limits.
+pub(crate) struct RateLimits {
+    pub(crate) developer: Buckets<DeveloperId>,
+    pub(crate) key: Buckets<KeyId>,
+    pub(crate) address: Buckets<ClientAddress>,
+    /// By the ticket's hash.
+    pub(crate) ticket: Buckets<[u8; 32]>,
+    signup_address: Buckets<ClientAddress>,
+    signup: Buckets<()>,
+}
+
+impl RateLimits {
+    pub(crate) fn new(rates: &Rates) -> Self {
+        Self {
+            developer: Buckets::new("requests", rates.developer),
+            key: Buckets::new("requests with this API key", rates.key),
+            address: Buckets::new("requests from this address", rates.address),
+            ticket: Buckets::new("streams opened with this ticket", rates.ticket),
+            signup_address: Buckets::new("signups from this address", rates.signup_address),
+            signup: Buckets::new("signups", rates.signup),
+        }
+    }
+
+    /// Counts a signup that is about to be made.
+    pub(crate) fn take_signup(&self, from: ClientAddress, now: Instant) -> Result<(), ApiError> {
+        // The address first: what it asks beyond its own limit takes nothing from the others.
+        let refused = |(_, error)| error;
+        self.signup_address.take(from, now).transpose().map_err(refused)?;
+        self.signup.take((), now).transpose().map_err(refused)?;
+        Ok(())
+    }
+}
 
 /// Token buckets by key.
 pub(crate) struct Buckets<K> {
@@ -45,10 +74,10 @@ struct Bucket {
 /// What a caller has left, as the `x-ratelimit-*` headers say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
-    limit: u64,
-    remaining: u64,
+    pub(crate) limit: u64,
+    pub(crate) remaining: u64,
     /// Seconds until the bucket is full.
-    reset: u64,
+    pub(crate) reset: u64,
 }
 
 /// The outcome of taking tokens; `None` when the limit is switched off.
@@ -115,116 +144,6 @@ impl<K: Eq + Hash> Buckets<K> {
 )]
 fn whole(value: f64) -> u64 {
     value as u64
-}
-
-/// How often developers may sign up.
-pub(crate) struct Signups {
-    by_address: Buckets<ClientAddress>,
-    in_all: Buckets<()>,
-}
-
-impl Signups {
-    pub(crate) fn new(rates: &Rates) -> Self {
-        Self {
-            by_address: Buckets::new("signups from this address", rates.signup_address),
-            in_all: Buckets::new("signups", rates.signup),
-        }
-    }
-
-    /// Counts one that is about to be made.
-    pub(crate) fn take(&self, from: ClientAddress, now: Instant) -> Result<(), ApiError> {
-        // The address first: what it asks beyond its own limit takes nothing from the others.
-        let refused = |(_, error)| error;
-        self.by_address.take(from, now).transpose().map_err(refused)?;
-        self.in_all.take((), now).transpose().map_err(refused)?;
-        Ok(())
-    }
-}
-
-/// What limits know of a request: how the one that applied reaches the headers of the answer, whose
-/// the request is, and what ends with it.
-#[derive(Clone, Default)]
-pub(crate) struct RateSlot(Arc<Mutex<Known>>);
-
-#[derive(Default)]
-struct Known {
-    allowance: Option<Allowance>,
-    from: Option<(Payer, Entered)>,
-    body: Option<Room>,
-}
-
-/// Whose tokens a request takes.
-#[derive(Clone, Copy)]
-pub(crate) enum Payer {
-    Developer(DeveloperId),
-    Address(ClientAddress),
-}
-
-impl RateSlot {
-    /// Notes the outcome of a [`Buckets::take`].
-    pub(crate) fn note(&self, taken: Taken) -> Result<(), ApiError> {
-        match taken {
-            None => Ok(()),
-            Some(Ok(allowance)) => {
-                self.0.lock().allowance = Some(allowance);
-                Ok(())
-            }
-            Some(Err((allowance, error))) => {
-                self.0.lock().allowance = Some(allowance);
-                Err(error)
-            }
-        }
-    }
-
-    /// Notes whose the request is, and keeps it counted until it is answered.
-    pub(crate) fn enter(&self, payer: Payer, entered: Entered) {
-        self.0.lock().from = Some((payer, entered));
-    }
-
-    /// Takes more tokens of whoever paid for the request.
-    pub(crate) fn charge(&self, app: &App, tokens: u32, now: Instant) -> Result<(), ApiError> {
-        let payer = self.0.lock().from.as_ref().map(|(payer, _)| *payer);
-        match payer {
-            Some(Payer::Developer(id)) => self.note(app.developer_rates.take_many(id, tokens, now)),
-            Some(Payer::Address(address)) => {
-                self.note(app.address_rates.take_many(address, tokens, now))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Room for the request's body.
-    pub(crate) fn room(&self, app: &App) -> Room {
-        self.entered(app, Entered::room)
-    }
-
-    /// The queue for heavy work, for whoever sent the request.
-    pub(crate) fn queue(&self, app: &App) -> Queue {
-        self.entered(app, Entered::queue)
-    }
-
-    fn entered<T>(&self, app: &App, of: impl FnOnce(&Entered) -> T) -> T {
-        match &self.0.lock().from {
-            Some((_, entered)) => of(entered),
-            None => of(&app.shares.stranger()),
-        }
-    }
-
-    /// Keeps the body's memory counted until the request is answered.
-    pub(crate) fn keep(&self, body: Room) {
-        self.0.lock().body = Some(body);
-    }
-
-    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
-        let Some(allowance) = self.0.lock().allowance else { return };
-        for (name, value) in [
-            ("x-ratelimit-limit", allowance.limit),
-            ("x-ratelimit-remaining", allowance.remaining),
-            ("x-ratelimit-reset", allowance.reset),
-        ] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
-        }
-    }
 }
 
 #[cfg(test)]

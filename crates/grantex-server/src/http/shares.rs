@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
-use super::reached::Reached;
+use crate::net::limit_log::LimitLog;
 use crate::settings::{RequestSettings, unless_off};
 
-static BODY_BYTES: Reached = Reached::new("body_bytes");
+static BODY_BYTES: LimitLog = LimitLog::new("body_bytes");
 
 /// All shares.
 pub(crate) struct Shares {
@@ -155,7 +155,7 @@ impl Room {
         if free.is_some_and(|free| own <= free) {
             return Ok(());
         }
-        BODY_BYTES.note(
+        BODY_BYTES.reached(
             "bodies wait in memory for the rest of them, or to be worked on; `--body-bytes` bounds them",
         );
         Err(ApiError::new(

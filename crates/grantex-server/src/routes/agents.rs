@@ -11,11 +11,11 @@ use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::app::App;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Storing};
 use crate::http::page::{ListQuery, next_cursor};
 use crate::http::query::ListParams;
+use crate::request::extract::{Auth, Id, IdempotencyKey, Json, Storing};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(

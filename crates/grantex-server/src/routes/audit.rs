@@ -10,11 +10,11 @@ use grantex_types::api::audit::AuditEntryList;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::app::App;
 use crate::http::error::ApiResult;
-use crate::http::extract::Auth;
 use crate::http::page::{ListQuery, next_cursor};
 use crate::http::query::ListParams;
+use crate::request::extract::Auth;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list))

@@ -19,9 +19,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::scopes::ScopeText;
-use crate::App;
+use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Public, Storing};
+use crate::request::extract::{Auth, Id, IdempotencyKey, Json, Public, Storing};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

@@ -16,14 +16,14 @@ use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::app::App;
 use crate::bootstrap::bootstrap;
 use crate::crypto::new_api_key;
-use crate::http::body::LARGEST_SIGNUP;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, Json, Public};
 use crate::http::page::{ListQuery, next_cursor};
 use crate::http::query::ListParams;
+use crate::request::body::LARGEST_SIGNUP;
+use crate::request::extract::{Auth, Id, Json, Public};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -51,7 +51,7 @@ async fn sign_up(
             "signup is switched off; ask the operator for a key",
         ));
     }
-    app.signups.take(from, Instant::now())?;
+    app.rates.take_signup(from, Instant::now())?;
     let answer = bootstrap(app.store.as_ref(), request, Actor::SYSTEM).await?;
     Ok((StatusCode::CREATED, Body(answer)))
 }

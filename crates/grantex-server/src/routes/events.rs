@@ -22,11 +22,11 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
-use crate::http::connection::Connection;
+use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, OptionalJson, Public, bearer};
 use crate::http::query::{Known, Params};
+use crate::net::connections::Admitted;
+use crate::request::extract::{Auth, OptionalJson, Public, bearer};
 use crate::stream::ticket::{self, Held, Ticket};
 use crate::stream::{Filter, FilterQuery, Session, Transport, sse, ws};
 
@@ -127,7 +127,7 @@ impl FromRequestParts<Arc<App>> for Opener {
         })?;
         // Its own bucket and not the developer's: whoever has a ticket takes nothing from the
         // developer's requests.
-        app.ticket_rates.take(held.id, Instant::now()).transpose().map_err(|(_, error)| error)?;
+        app.rates.ticket.take(held.hash, Instant::now()).transpose().map_err(|(_, error)| error)?;
         let Ticket { developer_id, key_id, filter } = ticket;
         Ok(Self { developer_id, key_id, ticket: Some((held, filter)) })
     }
@@ -210,7 +210,8 @@ async fn open(
     let start = query.start(&parts.headers)?;
     let (developer, key_id) = (opener.developer_id, opener.key_id);
     let held = opener.ticket.as_ref().map(|(held, _)| *held);
-    let connection = parts.extensions.get::<Arc<Connection>>().cloned();
+    let admitted = parts.extensions.get::<Admitted>();
+    let connection = admitted.map(|admitted| Arc::clone(admitted.connection()));
     let place = app.memory.streams.open(developer, key_id, held, transport, connection.clone());
     let slot = match (place, connection) {
         (Err(_), Some(connection)) if app.shutdown.is_cancelled() => {

@@ -17,11 +17,11 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, IdempotencyKey, Json, Storing};
 use crate::http::page::{ListQuery, next_sifted};
 use crate::http::query::{Known, ListParams};
+use crate::request::extract::{Auth, Id, IdempotencyKey, Json, Storing};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

@@ -17,10 +17,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::events::parse_time;
-use crate::App;
+use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id};
 use crate::http::query::{Known, ListParams};
+use crate::request::extract::{Auth, Id};
 use crate::stream::{Filter, FilterQuery};
 
 const DEFAULT_EVENTS: u32 = 100;

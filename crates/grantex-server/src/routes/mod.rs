@@ -1,22 +1,19 @@
 //! The routes, by resource. A handler extracts, calls one use case, and responds.
 
-mod access_tree;
 mod agents;
+mod api;
 mod audit;
 mod authorization;
 mod budgets;
-mod consent_page;
-mod dashboard;
-mod decided_page;
 mod developers;
+mod documents;
 mod events;
 mod grants;
 mod history;
-mod home;
+pub(crate) mod openapi;
 mod operations;
 mod pages;
 mod principals;
-mod revoke_page;
 mod scopes;
 mod tokens;
 
@@ -30,27 +27,26 @@ use grantex_types::ErrorCode;
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use utoipa_axum::router::OpenApiRouter;
 
-use crate::App;
-use crate::http::draining;
+use crate::app::App;
 use crate::http::error::ApiError;
-use crate::http::observe::observe;
 use crate::http::origin::allowed_origin;
+use crate::request::draining;
+use crate::request::observe::observe;
 
 /// How long browsers may remember what CORS allows, in seconds.
 const CORS_MAX_AGE: u64 = 3600;
 
 /// The whole service as a router.
 pub fn router(app: &Arc<App>) -> Router {
-    let (router, _) = api().split_for_parts();
+    let (router, _) = api::router().split_for_parts();
     let mut router =
-        router.merge(home::router()).merge(pages::router()).merge(operations::plain_router());
+        router.merge(pages::router()).merge(documents::router()).merge(operations::plain_router());
     if app.settings.serve_metrics {
         router = router.merge(operations::metrics_router());
     }
     router
-        .fallback(async || no_such_path())
+        .fallback(async || ApiError::no_such_path())
         .method_not_allowed_fallback(async || {
             ApiError::new(ErrorCode::MethodNotAllowed, "this path does not support this method")
         })
@@ -62,30 +58,9 @@ pub fn router(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-fn no_such_path() -> ApiError {
-    ApiError::new(ErrorCode::NotFound, "there is nothing at this path")
-}
-
 /// Only `/metrics`, for an address of its own.
 pub(crate) fn metrics_router(app: &Arc<App>) -> Router {
     operations::metrics_router().with_state(Arc::clone(app))
-}
-
-/// The routes that the OpenAPI document describes.
-pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
-        .merge(developers::router())
-        .merge(agents::router())
-        .merge(audit::router())
-        .merge(authorization::router())
-        .merge(tokens::router())
-        .merge(grants::router())
-        .merge(principals::router())
-        .merge(scopes::router())
-        .merge(budgets::router())
-        .merge(events::router())
-        .merge(history::router())
-        .merge(operations::router())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]

@@ -1,4 +1,4 @@
-//! Health, metrics, the key set, and the documents.
+//! Health, metrics, the key set, and the server's metadata.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::origin::public_path;
-use crate::{App, openapi};
 
 /// How far the clock may be behind the newest event before the service calls itself unready.
 const CLOCK_LIMIT_MILLIS: u64 = 10_000;
@@ -32,8 +32,6 @@ pub(super) fn plain_router() -> Router<Arc<App>> {
     Router::new()
         .route("/health", get(healthz))
         .route("/.well-known/oauth-authorization-server/{*path}", get(discovery_with_path))
-        .route("/openapi.json", get(async || document(openapi::json(), "application/json")))
-        .route("/asyncapi.yaml", get(async || document(openapi::ASYNCAPI, "application/yaml")))
 }
 
 pub(super) fn metrics_router() -> Router<Arc<App>> {
@@ -161,7 +159,8 @@ fn gauge(count: usize) -> f64 {
     count as f64
 }
 
-fn document(text: &str, content_type: &'static str) -> Response {
+/// An answer that is a text of this type.
+pub(super) fn document(text: &str, content_type: &'static str) -> Response {
     let mut response = text.to_owned().into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -19,11 +19,11 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, Id, Json, Public, Storing, bearer};
 use crate::http::page::{ListQuery, next_cursor, next_sifted};
 use crate::http::query::{Known, ListParams, Params};
+use crate::request::extract::{Auth, Id, Json, Public, Storing, bearer};
 
 const SESSION_PREFIX: &str = "gxs_";
 const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(3600);

@@ -15,10 +15,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::app::App;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Auth, Json, Storing};
 use crate::http::query::{Known, ListParams};
+use crate::request::extract::{Auth, Json, Storing};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list, name, remove))

@@ -20,10 +20,10 @@ use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::App;
+use crate::app::App;
 use crate::crypto::{base64url, sha256};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Auth, IdempotencyKey, Json, Storing};
+use crate::request::extract::{Auth, IdempotencyKey, Json, Storing};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

@@ -17,14 +17,13 @@ use super::places::{Limits, Places};
 use super::slot::{Figures, Slot};
 use super::tail::Tail;
 use super::ticket::Held;
-use crate::http::connection::Connection;
-use crate::http::draining;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::reached::Reached;
-use crate::http::signal::Signal;
+use crate::net::connection::Connection;
+use crate::net::limit_log::LimitLog;
+use crate::net::signal::Signal;
 use crate::settings::{StreamSettings, unless_off};
 
-static STREAMS: Reached = Reached::new("streams");
+static STREAMS: LimitLog = LimitLog::new("streams");
 
 /// How long a stream whose key was revoked has to end by itself before its socket is cut. Within
 /// the second that is promised.
@@ -168,7 +167,7 @@ impl Hub {
         let mut state = self.state.lock();
         // Under the lock: whoever gets a place is among those that the drain ends.
         if self.draining.is_cancelled() {
-            return Err(draining::unavailable());
+            return Err(ApiError::shutting_down());
         }
         let is_full = state.open >= self.most;
         let entry = state.developers.entry(developer).or_insert_with(Developer::new);
@@ -180,7 +179,7 @@ impl Hub {
             entry.places.free(ticket.as_ref());
             state.forget_if_empty(developer);
             drop(state);
-            STREAMS.note("streams are refused; `--max-streams-in-all` and the limit of open files set how many there may be");
+            STREAMS.reached("streams are refused; `--max-streams-in-all` and the limit of open files set how many there may be");
             let message = "the service has as many streams open as it may; try again later";
             return Err(ApiError::new(ErrorCode::Unavailable, message).retry_after(5));
         }
@@ -308,7 +307,7 @@ impl Hub {
     }
 
     fn end_one(&self, open: &Open, why: End) {
-        open.ends.say(why);
+        open.ends.set(why);
         if let Some(connection) = &open.connection {
             // The receiver lives as long as the service serves.
             let _ = self.revoked.send(Arc::clone(connection));
@@ -356,7 +355,7 @@ impl Hub {
             tokio::spawn(async move {
                 tokio::time::sleep(REVOKED_GRACE).await;
                 for connection in due {
-                    connection.cut.say(());
+                    connection.cut.set(());
                 }
             });
         }
@@ -379,7 +378,7 @@ impl Hub {
             let share = time.checked_div(count).unwrap_or_default();
             let due = share.saturating_mul(number).saturating_sub(start.elapsed());
             tokio::time::sleep(due).await;
-            ends.suggest(End::GoingAway);
+            ends.set_first(End::GoingAway);
         }
     }
 
@@ -388,7 +387,7 @@ impl Hub {
         let state = self.state.lock();
         for open in state.developers.values().flat_map(|entry| entry.slots.values()) {
             if let Some(connection) = &open.connection {
-                connection.cut.say(());
+                connection.cut.set(());
             }
         }
     }

@@ -17,9 +17,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::pipe::{Duplex, Heard, Pipe, Served};
+use super::pipe::{Heard, Pipe, Served};
 use super::session::Next;
 use super::tail::Tail;
+use crate::net::socket::Duplex;
 
 /// Streams that one lane serves: enough that waking it costs next to nothing for each, few enough
 /// that the cores share the streams of one log.

@@ -14,7 +14,7 @@
 //! | `pipe` | a session and its outlet: items become bytes |
 //! | `lane` | what delivers new events: one task for many streams |
 //! | `taken` | a stream that has taken its socket from HTTP |
-//! | `threads` | the threads that streams run on, apart from those of requests |
+//! | `takeover` | an answer that takes its socket from HTTP |
 //! | `ticket` | opening a stream without an API key in a header |
 
 mod filter;
@@ -29,7 +29,7 @@ mod slot;
 pub(crate) mod sse;
 mod tail;
 mod taken;
-mod threads;
+pub(crate) mod takeover;
 pub(crate) mod ticket;
 pub(crate) mod ws;
 mod ws_frame;
@@ -40,4 +40,3 @@ pub(crate) use places::Limits;
 pub(crate) use session::Session;
 pub(crate) use slot::Slot;
 pub(crate) use taken::Stream;
-pub(crate) use threads::Threads;

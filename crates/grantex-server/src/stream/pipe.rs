@@ -5,17 +5,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use grantex_types::sse;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::frame::{Part, Selection};
 use super::outlet::Outlet;
 use super::session::{Item, Next};
 use super::{End, Session, ws_frame};
-
-/// A socket, with TLS or without.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Duplex for S {}
+use crate::net::socket::Duplex;
 
 /// How items become bytes.
 #[derive(Debug, Clone, Copy)]

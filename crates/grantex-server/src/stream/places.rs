@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use grantex_types::ErrorCode;
 
-use super::ticket::{Held, TicketId};
+use super::ticket::{Held, TicketHash};
 use crate::http::error::{ApiError, ApiResult};
 
 /// Limits on one developer's open streams; 0 switches each off.
@@ -23,7 +23,7 @@ pub(crate) struct Limits {
 pub(super) struct Places {
     all: usize,
     by_tickets: usize,
-    by_ticket: HashMap<TicketId, usize>,
+    by_ticket: HashMap<TicketHash, usize>,
 }
 
 impl Places {
@@ -37,7 +37,7 @@ impl Places {
             )));
         }
         if let Some(ticket) = ticket {
-            let open = self.by_ticket.get(&ticket.id).copied().unwrap_or(0);
+            let open = self.by_ticket.get(&ticket.hash).copied().unwrap_or(0);
             if is_full(open, limits.per_ticket) {
                 return Err(full(format!(
                     "this ticket has {open} open streams, the most there may be; close some"
@@ -50,7 +50,7 @@ impl Places {
                 )));
             }
             self.by_tickets = self.by_tickets.saturating_add(1);
-            self.by_ticket.insert(ticket.id, open.saturating_add(1));
+            self.by_ticket.insert(ticket.hash, open.saturating_add(1));
         }
         self.all = self.all.saturating_add(1);
         Ok(())
@@ -61,10 +61,10 @@ impl Places {
         self.all = self.all.saturating_sub(1);
         let Some(ticket) = ticket else { return };
         self.by_tickets = self.by_tickets.saturating_sub(1);
-        if let Some(open) = self.by_ticket.get_mut(&ticket.id) {
+        if let Some(open) = self.by_ticket.get_mut(&ticket.hash) {
             *open = open.saturating_sub(1);
             if *open == 0 {
-                self.by_ticket.remove(&ticket.id);
+                self.by_ticket.remove(&ticket.hash);
             }
         }
     }

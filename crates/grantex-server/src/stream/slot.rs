@@ -8,7 +8,7 @@ use grantex_types::DeveloperId;
 
 use super::hub::{End, Hub, Transport};
 use super::tail::Tail;
-use crate::http::signal::Signal;
+use crate::net::signal::Signal;
 
 /// Memory that all streams which read the store share for what they have read, as long as each gets
 /// the smallest page: that is two thousand of them. More take the smallest page each.
@@ -60,12 +60,12 @@ impl Slot {
 
     /// Ready when the stream has to end.
     pub(super) fn poll_ended(&self, context: &mut Context<'_>) -> Poll<End> {
-        self.ends.poll_heard(context)
+        self.ends.poll_wait(context)
     }
 
     /// Whether and why the stream has to end.
     pub(super) fn has_ended(&self) -> Option<End> {
-        self.ends.said()
+        self.ends.get()
     }
 
     pub(super) fn tick(&self) -> u64 {

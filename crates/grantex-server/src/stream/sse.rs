@@ -11,10 +11,11 @@ use http::{HeaderValue, header};
 
 use super::lane::Place;
 use super::outlet::Outlet;
-use super::pipe::{Duplex, Framing, Heard, Pipe};
+use super::pipe::{Framing, Heard, Pipe};
+use super::takeover::Streaming;
 use super::{End, Session};
-use crate::http::connection::Connection;
-use crate::http::takeover::Streaming;
+use crate::net::connection::Connection;
+use crate::net::socket::Duplex;
 
 /// The delay that clients are asked to reconnect with, in milliseconds.
 const RETRY_MILLIS: u32 = 2000;
@@ -53,7 +54,7 @@ where
     async move {
         tokio::select! {
             biased;
-            () = connection.cut.heard() => {}
+            () = connection.cut.wait() => {}
             ended = follow(pipe) => if let Err(error) = ended {
                 tracing::debug!(%error, "a stream ended early");
             },

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::{Session, sse, ws};
-use crate::http::connection::Connection;
+use crate::net::connection::Connection;
 
 /// What a socket is taken over for.
 pub(crate) enum Stream {
@@ -46,7 +46,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::http::connection::StallGuard;
+    use crate::net::stall::StallGuard;
 
     type Socket = StallGuard<TcpStream>;
 

@@ -30,14 +30,13 @@ struct Content {
     filter: StoredFilter,
 }
 
-/// What the streams of one ticket are counted by: a digest of the ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct TicketId([u8; 32]);
+/// The SHA-256 of a ticket: what its streams and its rate are counted by.
+pub(crate) type TicketHash = [u8; 32];
 
 /// A ticket as what opened a stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
-    pub(crate) id: TicketId,
+    pub(crate) hash: TicketHash,
     /// When its streams end.
     pub(crate) until: Timestamp,
 }
@@ -68,6 +67,6 @@ impl Ticket {
             key_id: content.key_id,
             filter: content.filter.into(),
         };
-        Some((ticket, Held { id: TicketId(sha256(text.as_bytes())), until }))
+        Some((ticket, Held { hash: sha256(text.as_bytes()), until }))
     }
 }

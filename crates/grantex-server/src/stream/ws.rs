@@ -15,11 +15,12 @@ use tokio::time::timeout;
 
 use super::lane::Place;
 use super::outlet::Outlet;
-use super::pipe::{Duplex, Framing, Heard, Pipe};
+use super::pipe::{Framing, Heard, Pipe};
+use super::takeover::Streaming;
 use super::ws_frame::{self, Incoming, Said};
 use super::{End, Session};
-use crate::http::connection::Connection;
-use crate::http::takeover::Streaming;
+use crate::net::connection::Connection;
+use crate::net::socket::Duplex;
 
 /// The close code of a stream that retention overtook: the application's own, after HTTP's 410,
 /// which is what a reconnection gets.
@@ -99,7 +100,7 @@ pub(super) fn run<S: Duplex>(
     async move {
         tokio::select! {
             biased;
-            () = connection.cut.heard() => {}
+            () = connection.cut.wait() => {}
             ended = terms.follow(pipe, &mut incoming) => if let Err(error) = ended {
                 tracing::debug!(%error, "a stream ended early");
             },

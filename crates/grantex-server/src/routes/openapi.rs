@@ -7,9 +7,6 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Required, ResponseBuilder};
 
-/// The streams' document.
-pub(crate) const ASYNCAPI: &str = include_str!("../../../docs/asyncapi.yaml");
-
 static JSON: LazyLock<String> = LazyLock::new(|| document().to_pretty_json().unwrap_or_default());
 
 #[derive(OpenApi)]
@@ -40,7 +37,7 @@ struct Base;
 /// The OpenAPI 3.1 document of this version.
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Base::openapi();
-    document.merge(crate::routes::api().split_for_parts().1);
+    document.merge(super::api::router().split_for_parts().1);
     let bearer = |description: &str| {
         SecurityScheme::Http(
             HttpBuilder::new()

@@ -3,19 +3,14 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::pages::{STYLE, page, wants_html};
-use crate::App;
+use super::layout::{STYLE, page, wants_html};
+use crate::app::App;
+use crate::http::error::ApiError;
 use crate::http::origin::public_path;
-
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/", get(show))
-}
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -28,7 +23,7 @@ struct Home<'a> {
 }
 
 /// A page for browsers; for everyone else a path that does not exist, as any other.
-async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let mut response = if wants_html(&headers) {
         let home = Home {
             base: public_path(&app.settings.public_base),
@@ -38,7 +33,7 @@ async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
         };
         page(&home, None)
     } else {
-        super::no_such_path().into_response()
+        ApiError::no_such_path().into_response()
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response

@@ -16,14 +16,14 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 
 use super::access_tree::{Access, Part, Row};
-use super::pages::{PageForm, STYLE, message, page, readable};
-use super::principals::Principal;
-use super::revoke_page::Revoke;
-use crate::App;
+use super::layout::{PageForm, STYLE, message, page, readable};
+use super::revoke::Revoke;
+use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::Public;
 use crate::http::origin::public_path;
 use crate::http::query::{Known, Params};
+use crate::request::extract::Public;
+use crate::routes::principals::Principal;
 
 /// The cookie that holds the session's token.
 const COOKIE: &str = "grantex_session";

@@ -7,8 +7,8 @@ use grantex_core::usecase::{cascade, grants};
 use grantex_types::{AgentId, DeveloperId, GrantId};
 
 use super::access_tree::agent_name;
-use super::pages::{STYLE, money};
-use super::scopes::ScopeText;
+use super::layout::{STYLE, money};
+use crate::routes::scopes::ScopeText;
 
 /// Agents that the page names: as many as fit into a sentence.
 const MOST_NAMED: usize = 10;

@@ -1,7 +1,6 @@
 //! The outermost layer: request ids, the access log, HTTP metrics, security headers, and the
 //! bodies of errors.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,27 +8,19 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use grantex_core::env::Rng as _;
-use grantex_types::{ErrorCode, TokenId};
+use grantex_types::ErrorCode;
 use http::{HeaderName, HeaderValue, Method, header};
 
-use super::connection::Connection;
-use super::error::ApiError;
-use super::host;
-use super::rate::RateSlot;
-use crate::App;
+use crate::app::App;
 use crate::crypto::SystemRng;
+use crate::http::account::Account;
+use crate::http::error::ApiError;
+use crate::http::host;
+use crate::http::request_id::RequestId;
+use crate::net::connection::Connection;
+use crate::net::connections::Admitted;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// The id of one request: in its answer, and in every line that is logged about it.
-#[derive(Clone)]
-pub(crate) struct RequestId(Arc<str>);
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Surrounds every request. The path is logged as its route, never with its query: tickets,
 /// consent links and session tokens stand there.
@@ -39,18 +30,17 @@ pub(crate) async fn observe(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let id = TokenId::from_parts(app.clock.now().millis(), SystemRng.bits()).to_string();
-    let id = RequestId(format!("req_{}", id.trim_start_matches(TokenId::PREFIX)).into());
-    let rate = RateSlot::default();
+    let id = RequestId::new(app.clock.now().millis(), SystemRng.bits());
+    let account = Account::default();
     request.extensions_mut().insert(id.clone());
-    request.extensions_mut().insert(rate.clone());
+    request.extensions_mut().insert(account.clone());
     let method = request.method().clone();
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("unmatched".into(), |path| path.as_str().to_owned());
 
-    let from = request.extensions().get::<Arc<Connection>>().cloned();
+    let from = request.extensions().get::<Admitted>().map(|from| Arc::clone(from.connection()));
 
     let span = tracing::info_span!("request", id = %id);
     let mut response = match admit(&request, from.as_deref()) {
@@ -71,7 +61,7 @@ pub(crate) async fn observe(
             }
         }
     }
-    rate.write_headers(response.headers_mut());
+    account.write_headers(response.headers_mut());
     finish_headers(&mut response, &id);
     let hsts = app.settings.hsts.as_secs();
     if from.is_some_and(|from| from.is_secure)
@@ -127,7 +117,7 @@ fn method_label(method: &Method) -> String {
 
 fn finish_headers(response: &mut Response, id: &RequestId) {
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id.0) {
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(X_REQUEST_ID, value);
     }
     let mut default = |name: HeaderName, value: &'static str| {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderName, Method, Version, header};
 use parking_lot::Mutex;
 
-use crate::stream::{Session, Stream, ws};
+use super::{Session, Stream, ws};
 
 /// In an answer's extensions: what the socket is for.
 #[derive(Clone)]
@@ -31,16 +31,16 @@ impl Streaming {
 }
 
 /// A stream that waits for its socket.
-pub(super) struct TakenOver {
+pub(crate) struct TakenOver {
     /// The answer's head, as it goes onto the wire.
-    pub(super) head: Bytes,
+    pub(crate) head: Bytes,
     /// What follows comes in chunks; otherwise the end of the connection is the end.
-    pub(super) is_chunked: bool,
-    pub(super) stream: Stream,
+    pub(crate) is_chunked: bool,
+    pub(crate) stream: Stream,
 }
 
 /// The stream that an answer begins, if it begins one.
-pub(super) fn take(
+pub(crate) fn take(
     method: &Method,
     version: Version,
     response: &mut Response,

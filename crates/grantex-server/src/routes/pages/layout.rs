@@ -1,15 +1,12 @@
-//! The pages that principals open in a browser: server-rendered, no script.
+//! What all pages share: the style sheet, the policy, errors, forms, and texts of amounts and times.
 
 use std::sync::{Arc, LazyLock};
 
 use askama::Template;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, FromRequest, MatchedPath, Request};
-use axum::middleware::Next;
+use axum::extract::{Form, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use base64::Engine as _;
 use grantex_core::model::{AskedBudget, Budget, Grant};
 use grantex_types::api::grants::GrantStatus;
@@ -17,56 +14,20 @@ use grantex_types::{Amount, ErrorCode, Timestamp};
 use http::{HeaderMap, HeaderValue, header};
 use serde::de::DeserializeOwned;
 
-use super::{consent_page, dashboard};
-use crate::App;
+use crate::app::App;
 use crate::crypto::sha256;
-use crate::http::body;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::observe::RequestId;
+use crate::request::body;
 
-pub(super) const STYLE: &str = include_str!("../../templates/style.css");
+pub(super) const STYLE: &str = include_str!("../../../templates/style.css");
 
 /// The style sheet's hash, which lets the pages' policy allow it and nothing else.
 static STYLE_HASH: LazyLock<String> =
     LazyLock::new(|| base64::engine::general_purpose::STANDARD.encode(sha256(STYLE.as_bytes())));
 
-const CONSENT: &str = "/consent";
-const DASHBOARD: &str = "/dashboard";
-const REVOKE: &str = "/dashboard/revoke";
-const SIGN_OUT: &str = "/dashboard/sign-out";
-
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route(CONSENT, get(consent_page::show).post(consent_page::decide))
-        .route(DASHBOARD, get(dashboard::show))
-        .route(REVOKE, get(dashboard::ask).post(dashboard::revoke))
-        .route(SIGN_OUT, post(dashboard::sign_out))
-}
-
-/// Answers with a page what fails in a browser: on the paths of the pages, and on paths that do not
-/// exist if HTML is asked for.
-pub(super) async fn show_errors(request: Request, next: Next) -> Response {
-    let is_for_people = match request.extensions().get::<MatchedPath>() {
-        Some(path) => [CONSENT, DASHBOARD, REVOKE, SIGN_OUT].contains(&path.as_str()),
-        None => wants_html(request.headers()),
-    };
-    let id = request.extensions().get::<RequestId>().map(ToString::to_string);
-    let mut response = next.run(request).await;
-    if !is_for_people {
-        return response;
-    }
-    let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
-    let mut shown = error_page(&error, id.as_deref());
-    // Those that other layers and the router added, such as the methods that a path has.
-    let mut others = std::mem::take(response.headers_mut());
-    others.remove(header::CONTENT_LENGTH);
-    shown.headers_mut().extend(others);
-    shown
-}
-
 /// The page of an error: the same as in the API, for people. Failures of the service have the
 /// request's id, by which they are found in the log.
-fn error_page(error: &ApiError, request_id: Option<&str>) -> Response {
+pub(super) fn error_page(error: &ApiError, request_id: Option<&str>) -> Response {
     let mut text = error.message.clone();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
@@ -175,6 +136,18 @@ pub(super) fn state(grant: &Grant, now: Timestamp) -> State {
         _ => ("Expired on", grant.expires_at),
     };
     State { words, at: readable(at) }
+}
+
+/// The host of a redirect, with its port.
+pub(super) fn host(url: &str) -> Option<&str> {
+    origin(url)?.split("://").nth(1)
+}
+
+/// The origin of a redirect: browsers check a form's redirects against the page's policy too.
+pub(super) fn origin(url: &str) -> Option<&str> {
+    let start = url.find("://")?.checked_add(3)?;
+    let end = url.get(start..)?.find(['/', '?']).map_or(url.len(), |end| start.saturating_add(end));
+    url.get(..end)
 }
 
 /// A time as people read it.

@@ -11,14 +11,14 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
-use super::address::ClientAddress;
-use super::body;
-use super::connection::Connection;
-use super::error::ApiError;
-use super::objects;
-use super::rate::{Payer, RateSlot};
-use crate::App;
+use super::{body, client};
+use crate::app::App;
 use crate::crypto::sha256;
+use crate::http::account::{Account, Payer};
+use crate::http::error::ApiError;
+use crate::http::objects;
+use crate::net::address::ClientAddress;
+use crate::net::connections::Admitted;
 
 /// JSON that is longer is read by a thread of its own, in turn: below that it takes some tens of
 /// microseconds, about what handing it over would.
@@ -32,13 +32,14 @@ impl FromRequestParts<Arc<App>> for Auth {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
+        let account = parts.extensions.get::<Account>().cloned().unwrap_or_default();
         let secret = bearer(&parts.headers);
         let mut caller = secret.and_then(|secret| app.known_caller(secret));
         if caller.is_none() {
             // Guessing keys is limited like every other call without one, before it costs a
             // look-up.
-            rate.note(app.address_rates.take(ClientAddress::of(parts, app), Instant::now()))?;
+            let client = client::address(parts, app.settings.trust_forwarded_for);
+            account.note(app.rates.address.take(client, Instant::now()))?;
             if let Some(secret) = secret {
                 caller = app.load_caller(secret).await?;
             }
@@ -48,13 +49,13 @@ impl FromRequestParts<Arc<App>> for Auth {
                 "give a working API key in the header `Authorization: Bearer gx_live_…`",
             )
         })?;
-        rate.note(app.developer_rates.take(caller.developer_id, Instant::now()))?;
-        rate.note(app.key_rates.take(caller.key_id, Instant::now()))?;
-        if let Some(connection) = parts.extensions.get::<Arc<Connection>>() {
-            connection.knows();
+        account.note(app.rates.developer.take(caller.developer_id, Instant::now()))?;
+        account.note(app.rates.key.take(caller.key_id, Instant::now()))?;
+        if let Some(admitted) = parts.extensions.get::<Admitted>() {
+            admitted.set_known();
         }
         let entered = app.shares.enter(caller.developer_id)?;
-        rate.enter(Payer::Developer(caller.developer_id), entered);
+        account.enter(Payer::Developer(caller.developer_id), entered);
         Ok(Self(caller))
     }
 }
@@ -89,10 +90,10 @@ impl FromRequestParts<Arc<App>> for Public {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
-        let address = ClientAddress::of(parts, app);
-        rate.note(app.address_rates.take(address, Instant::now()))?;
-        rate.enter(Payer::Address(address), app.shares.stranger());
+        let account = parts.extensions.get::<Account>().cloned().unwrap_or_default();
+        let address = client::address(parts, app.settings.trust_forwarded_for);
+        account.note(app.rates.address.take(address, Instant::now()))?;
+        account.enter(Payer::Address(address), app.shares.stranger());
         Ok(Self(address))
     }
 }
@@ -121,8 +122,8 @@ impl<T: DeserializeOwned + Send + 'static, const MOST: usize> FromRequest<Arc<Ap
         if bytes.len() <= LARGE {
             return Self::parse(&bytes);
         }
-        let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
-        let turn = rate.queue(app).turn().await?;
+        let account = parts.extensions.get::<Account>().cloned().unwrap_or_default();
+        let turn = account.queue(&app.shares).turn().await?;
         let parsed = tokio::task::spawn_blocking(move || {
             let parsed = Self::parse(&bytes);
             drop(turn);

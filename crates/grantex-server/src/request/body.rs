@@ -1,6 +1,5 @@
 //! Reading a request's body: one way for every extractor, with its limits on size, time and memory.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
@@ -8,11 +7,11 @@ use futures_util::StreamExt as _;
 use grantex_types::ErrorCode;
 use http::request::Parts;
 
-use super::connection::Connection;
-use super::error::ApiError;
-use super::rate::RateSlot;
-use super::shares::Room;
-use crate::App;
+use crate::app::App;
+use crate::http::account::Account;
+use crate::http::error::ApiError;
+use crate::http::shares::Room;
+use crate::net::connections::Admitted;
 
 /// The largest body of the API.
 pub(crate) const LARGEST: usize = 1 << 20;
@@ -39,26 +38,27 @@ pub(crate) async fn read(
     app: &App,
     most: usize,
 ) -> Result<Bytes, ApiError> {
-    let rate = parts.extensions.get::<RateSlot>().cloned().unwrap_or_default();
-    let mut reading = Reading { app, room: rate.room(app), rate, most, charged: 1 };
+    let account = parts.extensions.get::<Account>().cloned().unwrap_or_default();
+    let room = account.room(&app.shares);
+    let mut reading = Reading { app, room, account, most, charged: 1 };
     let read = tokio::time::timeout(app.settings.requests.body_timeout, reading.read(body));
     let read = match read.await {
         Ok(read) => read,
         Err(_) => Err(ApiError::bad_request("the body did not arrive in time")),
     };
-    if let Some(connection) = parts.extensions.get::<Arc<Connection>>() {
+    if let Some(admitted) = parts.extensions.get::<Admitted>() {
         match &read {
-            Ok(_) => connection.has_read_body(),
-            Err(_) => connection.end_after_answer(),
+            Ok(_) => admitted.connection().has_read_body(),
+            Err(_) => admitted.connection().end_after_answer(),
         }
     }
-    reading.rate.keep(reading.room);
+    reading.account.keep(reading.room);
     read
 }
 
 struct Reading<'a> {
     app: &'a App,
-    rate: RateSlot,
+    account: Account,
     room: Room,
     most: usize,
     /// Tokens that were taken for it.
@@ -102,7 +102,8 @@ impl Reading<'_> {
         let more = cost.saturating_sub(self.charged);
         if more > 0 {
             self.charged = cost;
-            self.rate.charge(self.app, u32::try_from(more).unwrap_or(u32::MAX), Instant::now())?;
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            self.account.charge(&self.app.rates, more, Instant::now())?;
         }
         Ok(())
     }

@@ -11,9 +11,8 @@ use grantex_types::text::shown;
 use grantex_types::{AuthRequestId, Timestamp};
 use http::StatusCode;
 
-use super::consent_page::host;
-use super::pages::{STYLE, State, asked_budget, page, readable, spent, state};
-use super::scopes::ScopeText;
+use super::layout::{STYLE, State, asked_budget, host, page, readable, spent, state};
+use crate::routes::scopes::ScopeText;
 
 #[derive(Template)]
 #[template(path = "decided.html")]

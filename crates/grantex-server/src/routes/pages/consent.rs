@@ -16,13 +16,13 @@ use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::decided_page::Decided;
-use super::pages::{PageForm, STYLE, asked_budget, message, page, readable};
-use super::scopes::ScopeText;
-use crate::App;
+use super::decided::Decided;
+use super::layout::{PageForm, STYLE, asked_budget, host, message, origin, page, readable};
+use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::Public;
 use crate::http::query::{Known, Params};
+use crate::request::extract::Public;
+use crate::routes::scopes::ScopeText;
 
 /// What stays as it is in a query's value: RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet =
@@ -269,18 +269,6 @@ fn redirect(target: &str, code: Option<&str>, state: Option<&str>, issuer: &str)
     }
     add("iss", issuer);
     url
-}
-
-/// The origin of a redirect: browsers check a form's redirects against the page's policy too.
-fn origin(url: &str) -> Option<&str> {
-    let start = url.find("://")?.checked_add(3)?;
-    let end = url.get(start..)?.find(['/', '?']).map_or(url.len(), |end| start.saturating_add(end));
-    url.get(..end)
-}
-
-/// The host of a redirect, with its port.
-pub(super) fn host(url: &str) -> Option<&str> {
-    origin(url)?.split("://").nth(1)
 }
 
 #[cfg(test)]

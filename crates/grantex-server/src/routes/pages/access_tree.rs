@@ -9,8 +9,8 @@ use grantex_types::api::grants::GrantStatus;
 use grantex_types::text::shown;
 use grantex_types::{AgentId, DeveloperId, GrantId};
 
-use super::pages::{State, spent, state};
-use super::scopes::ScopeText;
+use super::layout::{State, spent, state};
+use crate::routes::scopes::ScopeText;
 
 /// Rows of grants in force after which a page starts no further tree, and rows of one page of a
 /// single tree: more than people read at once.
