@@ -5,9 +5,11 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use grantex_server::{MASTER_KEY_FILE, SIGNING_KEYS_FOLDER};
 use grantex_store::sqlite;
 
-use crate::{CommandError, check, print};
+use crate::check::{self, DEFAULT_LARGEST_WAL};
+use crate::{CommandError, print};
 
 /// Copy a data directory, consistently, while the service runs
 ///
@@ -29,10 +31,6 @@ pub(crate) struct Backup {
     #[arg(long, env = "GRANTEX_MAX_WAL", value_name = "BYTES", default_value_t = DEFAULT_LARGEST_WAL)]
     max_wal: u64,
 }
-
-/// What a service writes while its database is read in one piece stays in its write-ahead log: some
-/// minutes' worth at full speed, and not a full disk.
-pub(crate) const DEFAULT_LARGEST_WAL: u64 = 4 << 30;
 
 pub(crate) fn run(backup: &Backup) -> Result<(), CommandError> {
     let target = &backup.to;
@@ -78,10 +76,10 @@ pub(crate) fn run(backup: &Backup) -> Result<(), CommandError> {
 }
 
 fn copy_keys(from: &Path, to: &Path) -> Result<(), CommandError> {
-    copy(&from.join("master.key"), &to.join("master.key"))?;
-    let folder = to.join("signing-keys");
+    copy(&from.join(MASTER_KEY_FILE), &to.join(MASTER_KEY_FILE))?;
+    let folder = to.join(SIGNING_KEYS_FOLDER);
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
-    for entry in fs::read_dir(from.join("signing-keys"))? {
+    for entry in fs::read_dir(from.join(SIGNING_KEYS_FOLDER))? {
         let entry = entry?;
         copy(&entry.path(), &folder.join(entry.file_name()))?;
     }

@@ -9,8 +9,11 @@ use grantex_server::SystemClock;
 use grantex_store::sqlite::{self, Found, Problem};
 use serde_json::json;
 
-use crate::backup::DEFAULT_LARGEST_WAL;
 use crate::{CommandError, print};
+
+/// What a service writes while its database is read in one piece stays in its write-ahead log: some
+/// minutes' worth at full speed, and not a full disk.
+pub(crate) const DEFAULT_LARGEST_WAL: u64 = 4 << 30;
 
 /// Look at everything that a data directory holds, and report what is damaged or missing
 ///

@@ -159,7 +159,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
             show_developer(&made, json)
         }
         Command::RotateSigning(data) => {
-            if !data.data_dir.join("signing-keys").is_dir() {
+            if !data.data_dir.join(grantex_server::SIGNING_KEYS_FOLDER).is_dir() {
                 return Err(format!(
                     "{} is not a data directory of grantex",
                     data.data_dir.display()

@@ -49,6 +49,7 @@ impl Service {
         crate::tls::load(options, &tls)?;
 
         let data_dir = DataDir::lock(&options.data_dir())?;
+        data_dir.warn_of_other_writers(grantex_server::SIGNING_KEYS_FOLDER);
         let clock = Arc::new(SystemClock);
         let prometheus = grantex_server::install_metrics()?;
         let memory = Memory::new(&settings);

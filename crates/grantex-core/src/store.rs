@@ -13,6 +13,10 @@ pub use rows::{Ended, GrantFilter, KeptAnswer, MOST_LOOKED_AT, Page, Reach, Read
 
 pub use crate::log::{Order, Scan};
 
+/// Commands that a store queues before it refuses more. A store commits some thousand a second, so
+/// a full queue is about a second's work: a later command is better refused, and tried again.
+pub const MOST_QUEUED: usize = 4096;
+
 /// What a primitive of the store returns.
 pub type StoreResult<T> = std::result::Result<T, StoreError>;
 

@@ -1,13 +1,11 @@
 //! How an event is written for a destination.
 
-mod cloudevents;
+pub(crate) mod cloudevents;
 mod ocsf;
 
 use grantex::{GrantexEvent, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
-pub(crate) use cloudevents::{SPEC_VERSION, type_name};
 
 /// Which format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +25,7 @@ pub enum FormatKind {
 pub struct Format {
     /// Which one.
     pub kind: FormatKind,
-    /// What names the log: the service's base URL. CloudEvents tell it as `source`.
+    /// What names the log: the service's base URL. CloudEvents carry it as `source`.
     pub source: String,
 }
 

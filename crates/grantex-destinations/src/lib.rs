@@ -16,31 +16,8 @@
 //! | [`Observer`] | hears of failures and dead letters |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
-// What several destinations share is not all needed by each alone.
-#![cfg_attr(
-    not(all(
-        feature = "bigquery",
-        feature = "datadog",
-        feature = "file",
-        feature = "kafka",
-        feature = "s3",
-        feature = "splunk",
-        feature = "webhook"
-    )),
-    allow(dead_code, unreachable_pub, unused_imports, unused_mut, unused_variables)
-)]
-
 mod batch;
 mod compress;
-#[cfg(any(
-    feature = "bigquery",
-    feature = "datadog",
-    feature = "file",
-    feature = "kafka",
-    feature = "s3",
-    feature = "splunk",
-    feature = "webhook"
-))]
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -66,15 +43,6 @@ mod tls;
 mod tries;
 
 pub use batch::{Batch, Place};
-#[cfg(any(
-    feature = "bigquery",
-    feature = "datadog",
-    feature = "file",
-    feature = "kafka",
-    feature = "s3",
-    feature = "splunk",
-    feature = "webhook"
-))]
 pub use config::Definition;
 pub use destination::{BatchLimits, EventDestination, MAX_CONCURRENCY, SendError};
 pub use destinations::*;
@@ -90,8 +58,7 @@ pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use source::{Builder, EventSource};
 pub use state::{
-    Checkpoint, DeadLetter, DeadLetters, FolderLock, Gap, Redelivery, RejectedEvent, Report, State,
-    StateError,
+    Checkpoint, DeadLetter, DeadLetters, Gap, Redelivery, RejectedEvent, Report, State, StateError,
 };
 pub use stats::{DestinationStats, Phase, describe_metrics};
 pub use tls::trusting;

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantex::EventId;
+use grantex_folder::Lock;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 pub use dead_letters::{DeadLetter, DeadLetters, Redelivery, RejectedEvent};
-pub use folder::{FolderLock, StateError};
+pub use folder::StateError;
 pub(crate) use in_flight::InFlight;
 pub use report::{Gap, Report};
 
@@ -89,18 +90,18 @@ pub struct Checkpoint {
 pub struct State {
     connection: Arc<Mutex<Connection>>,
     /// Where it is; nowhere for one in memory.
-    place: Option<Arc<Place>>,
+    opened: Option<Arc<Opened>>,
 }
 
-/// A folder, and which database it held when it was opened.
+/// The state folder, and which database it held when it was opened.
 #[derive(Debug)]
-struct Place {
+struct Opened {
     folder: PathBuf,
     database: folder::FileId,
-    _lock: Option<FolderLock>,
+    _lock: Option<Lock>,
 }
 
-impl Place {
+impl Opened {
     fn check(&self) -> Result<(), StateError> {
         match folder::FileId::of(&self.folder.join(folder::DATABASE)) {
             Ok(there) if there == self.database => Ok(()),
@@ -113,7 +114,7 @@ impl State {
     /// The state in `folder`, which is made if it is not there and locked for as long as the value
     /// lives. A second forwarder on it is refused.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
-        let lock = FolderLock::take(folder)?;
+        let lock = folder::lock(folder)?;
         folder::make_private(&folder.join(folder::DATABASE))?;
         Self::at(folder, Some(lock))
     }
@@ -127,14 +128,14 @@ impl State {
         Self::at(folder, None)
     }
 
-    fn at(folder: &Path, lock: Option<FolderLock>) -> Result<Self, StateError> {
+    fn at(folder: &Path, lock: Option<Lock>) -> Result<Self, StateError> {
         let connection = connect(folder)?;
         let io = |source| StateError::Io { folder: folder.to_owned(), source };
         // The folder is found again although the process may change its directory.
         let folder = std::path::absolute(folder).map_err(io)?;
         let database = folder::FileId::of(&folder.join(folder::DATABASE)).map_err(io)?;
-        let place = Some(Arc::new(Place { folder, database, _lock: lock }));
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), place })
+        let opened = Some(Arc::new(Opened { folder, database, _lock: lock }));
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), opened })
     }
 
     /// Whether a forwarder could begin in `folder`, as far as that can be said without making or
@@ -152,13 +153,13 @@ impl State {
         let connection = Connection::open_in_memory()?;
         connection.execute_batch(SCHEMA)?;
         connection.execute_batch(PROOF)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), place: None })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), opened: None })
     }
 
     /// Whether the folder still holds what was opened. A folder that was removed takes every
     /// checkpoint with it, although the database of a process that has it open seems to go on.
     pub fn is_in_place(&self) -> Result<(), StateError> {
-        self.place.as_ref().map_or(Ok(()), |place| place.check())
+        self.opened.as_ref().map_or(Ok(()), |opened| opened.check())
     }
 
     /// A destination's checkpoint; `None` before its first one.

@@ -26,8 +26,8 @@ mod telemetry;
 pub use app::{App, Memory, Parts, SystemClock};
 pub use bootstrap::bootstrap;
 pub use crypto::{
-    KeyError, KeyFileError, NewKeys, Secrets, SigningKeys, SystemRng, load_keys,
-    rotate as rotate_signing_key, wrong_keys,
+    KeyError, KeyFileError, MASTER_KEY_FILE, NewKeys, SIGNING_KEYS_FOLDER, Secrets, SigningKeys,
+    SystemRng, load_keys, rotate as rotate_signing_key, wrong_keys,
 };
 pub use grantex_core::usecase::quotas::Quotas;
 pub use http::origin::allowed_origin;

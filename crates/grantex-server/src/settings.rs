@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grantex_core::store::MOST_QUEUED;
 use grantex_core::usecase::maintenance::Retention;
 use grantex_core::usecase::quotas::Quotas;
 use grantex_types::Lifetime;
@@ -137,7 +138,11 @@ pub struct RequestSettings {
 
 impl Default for RequestSettings {
     fn default() -> Self {
-        Self { most_at_once: 512, body_bytes: 64 << 20, body_timeout: Duration::from_secs(10) }
+        Self {
+            most_at_once: MOST_QUEUED / 8,
+            body_bytes: 64 << 20,
+            body_timeout: Duration::from_secs(10),
+        }
     }
 }
 

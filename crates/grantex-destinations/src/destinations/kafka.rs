@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use crate::batch::Batch;
 use crate::destination::{BatchLimits, EventDestination, SendError};
 use crate::error::ConfigError;
-use crate::format::{self, FormatKind};
+use crate::format::{self, FormatKind, cloudevents};
 use checkpoint::Checkpoints;
 
 pub use options::{CloudEventsMode, KafkaKey, KafkaOptions};
@@ -41,11 +41,11 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct KafkaDestination {
     name: String,
     options: Arc<KafkaOptions>,
-    session: Mutex<Option<Session>>,
+    session: Mutex<Option<ProducerSession>>,
 }
 
 /// One producer for the life of the process, made again only where it cannot go on.
-struct Session {
+struct ProducerSession {
     producer: Kind,
     /// With transactions: the last event that is committed.
     committed: Option<EventId>,
@@ -78,7 +78,7 @@ impl KafkaDestination {
         Ok(Self { name: name.into(), options: Arc::new(options), session: Mutex::new(None) })
     }
 
-    async fn session(&self) -> Result<Session, SendError> {
+    async fn session(&self) -> Result<ProducerSession, SendError> {
         let kafka = connect::kafka(&self.options).await?;
         let builder = kafka
             .producer()
@@ -94,7 +94,7 @@ impl KafkaDestination {
         let failed = |error: KrafkaError| self.error(&error);
         let Some(id) = &self.options.transactional_id else {
             let producer = Kind::Idempotent(Box::new(builder.build().await.map_err(failed)?));
-            return Ok(Session { producer, committed: None });
+            return Ok(ProducerSession { producer, committed: None });
         };
         let checkpoints =
             Checkpoints::new(self.options.checkpoint_topic.as_deref(), &self.name, id);
@@ -104,7 +104,7 @@ impl KafkaDestination {
         // checkpoint is certain.
         let producer = Box::new(builder.build_transactional(id.clone()).await.map_err(failed)?);
         let committed = checkpoints.read(&kafka).await?;
-        Ok(Session { producer: Kind::Transactional(producer, checkpoints), committed })
+        Ok(ProducerSession { producer: Kind::Transactional(producer, checkpoints), committed })
     }
 
     fn record(&self, batch: &Batch, event: &GrantexEvent) -> Record {
@@ -135,10 +135,10 @@ impl KafkaDestination {
         }
         let record = record
             .header("content-type", "application/json")
-            .header("ce_specversion", format::SPEC_VERSION)
+            .header("ce_specversion", cloudevents::SPEC_VERSION)
             .header("ce_id", event.id.to_string())
             .header("ce_source", batch.format().source.clone())
-            .header("ce_type", format::type_name(event))
+            .header("ce_type", cloudevents::type_name(event))
             .header("ce_time", event.timestamp.to_string());
         match format::grant_id(event) {
             Some(grant) => record.header("ce_subject", grant),
@@ -147,7 +147,7 @@ impl KafkaDestination {
     }
 
     /// Sends all of a batch and waits for all of it.
-    async fn produce(&self, session: &mut Session, batch: &Batch) -> Result<(), SendError> {
+    async fn produce(&self, session: &mut ProducerSession, batch: &Batch) -> Result<(), SendError> {
         let records = batch.events().iter().map(|event| self.record(batch, event)).collect();
         match &session.producer {
             Kind::Idempotent(producer) => self.outcome(enqueue_all!(producer, records)),

@@ -1,6 +1,7 @@
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use grantex_folder::{Lock, LockError, private_file};
 
 /// The database in a state folder.
 pub(super) const DATABASE: &str = "forward.db";
@@ -11,13 +12,14 @@ pub(super) const DATABASE: &str = "forward.db";
 pub enum StateError {
     /// Another forwarder has it.
     #[error(
-        "the state folder {folder} is in use by another forwarder{holder}; stop that one, or give this one a folder of its own"
+        "the state folder {folder} is in use by another forwarder{}; stop that one, or give this one a folder of its own",
+        .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     )]
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// ` (pid 123)`, if it says so.
-        holder: String,
+        /// Its process id, if it is known.
+        pid: Option<u32>,
     },
     /// There is no state in it.
     #[error(
@@ -70,56 +72,12 @@ fn disk_hint(error: &rusqlite::Error) -> &'static str {
     }
 }
 
-/// The right to forward with a state folder, for as long as the value lives: a lock of the
-/// operating system, which dies with the process however that ends.
-#[derive(Debug)]
-pub struct FolderLock {
-    _file: File,
-}
-
-impl FolderLock {
-    /// Makes the folder if it is not there (readable by its owner only) and locks it.
-    pub fn take(folder: &Path) -> Result<Self, StateError> {
-        let io = |source| StateError::Io { folder: folder.to_owned(), source };
-        make(folder).map_err(io)?;
-        let mut file = private().open(folder.join("lock")).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let holder = match file.read_to_string(&mut pid) {
-                    Ok(_) if !pid.trim().is_empty() => format!(" (pid {})", pid.trim()),
-                    _ => String::new(),
-                };
-                return Err(StateError::InUse { folder: folder.to_owned(), holder });
-            }
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
-        // Only for the message above: the lock itself is the operating system's.
-        if file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).is_err() {
-            tracing::debug!("the lock file does not take the process id");
-        }
-        Ok(Self { _file: file })
-    }
-}
-
-#[cfg(unix)]
-fn make(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(not(unix))]
-fn make(folder: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(folder)
-}
-
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+/// Locks a state folder for this process; makes it if it does not exist.
+pub(super) fn lock(folder: &Path) -> Result<Lock, StateError> {
+    Lock::take(folder).map_err(|error| match error {
+        LockError::InUse { pid } => StateError::InUse { folder: folder.to_owned(), pid },
+        LockError::Io(source) => StateError::Io { folder: folder.to_owned(), source },
+    })
 }
 
 /// Dead letters hold events: nobody else reads them.
@@ -156,8 +114,7 @@ impl FileId {
 /// Makes the database's file, so that it and what `SQLite` puts beside it are never anybody else's
 /// to read.
 pub(super) fn make_private(path: &Path) -> Result<(), StateError> {
-    private()
-        .open(path)
+    private_file(path)
         .map(drop)
         .map_err(|source| StateError::Io { folder: path.to_owned(), source })?;
     owner_only(path)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use grantex_core::env::Clock;
 use grantex_core::store::{self, QueryKind, Read, Scope, Store, StoreResult};
 
-use super::secrets::{KeyFileError, MASTER_KEY, Secrets};
+use super::secrets::{KeyFileError, MASTER_KEY_FILE, Secrets};
 use super::signing::{self, SigningKeys};
 
 /// What to do about key files that are missing or others than those that the database depends on.
@@ -51,7 +51,7 @@ impl WrongKey {
 
     fn master(data_dir: &Path, what: &'static str) -> Self {
         let consequence = "codes, refresh tokens, stream tickets and principals' sessions that were given out become invalid, and answers repeated for an Idempotency-Key hold other secrets";
-        Self { path: data_dir.join(MASTER_KEY), what, consequence }
+        Self { path: data_dir.join(MASTER_KEY_FILE), what, consequence }
     }
 
     fn signing(data_dir: &Path, kid: &str, what: &'static str) -> Self {
@@ -69,7 +69,7 @@ fn list(wrong: &[WrongKey], text: impl Fn(&WrongKey) -> String) -> String {
 
 /// A signing key's file inside the data directory.
 fn signing_name(kid: &str) -> String {
-    format!("{}/{kid}.pem", signing::FOLDER)
+    format!("{}/{kid}.pem", signing::SIGNING_KEYS_FOLDER)
 }
 
 /// What the database says of the keys it depends on.
@@ -89,7 +89,7 @@ impl Expected {
             let fingerprint = store.key_fingerprint(&signing_name(&kid))?;
             signing.insert(kid, fingerprint);
         }
-        let master = store.key_fingerprint(MASTER_KEY)?;
+        let master = store.key_fingerprint(MASTER_KEY_FILE)?;
         let needs_master = master.is_some() || store.holds_derived_secrets()?;
         Ok(Self { master, needs_master, signing })
     }
@@ -174,7 +174,7 @@ pub async fn load_keys(
         .map(|(kid, print)| (signing_name(&kid), print))
         .collect();
     if found.master != expected.master {
-        fresh.extend(found.master.map(|print| (MASTER_KEY.to_owned(), print)));
+        fresh.extend(found.master.map(|print| (MASTER_KEY_FILE.to_owned(), print)));
     }
     if !fresh.is_empty() || !gone.is_empty() {
         let remember = store::write(store, Scope::Global, "remember keys", move |tx| {

@@ -11,8 +11,8 @@ use grantex_core::env::Rng;
 use grantex_types::api::developers::Mode;
 
 pub use keyring::{KeyError, NewKeys, load_keys, wrong_keys};
-pub use secrets::{KeyFileError, Secrets};
-pub use signing::{SigningKeys, rotate};
+pub use secrets::{KeyFileError, MASTER_KEY_FILE, Secrets};
+pub use signing::{SIGNING_KEYS_FOLDER, SigningKeys, rotate};
 
 /// Characters of an API key that are kept in the clear, to tell keys apart.
 const SHOWN_CHARS: usize = 14;

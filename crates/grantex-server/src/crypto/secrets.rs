@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{base64url, from_base64url, random};
 
 /// The master key's file name inside the data directory.
-pub(super) const MASTER_KEY: &str = "master.key";
+pub const MASTER_KEY_FILE: &str = "master.key";
 /// What others than a key file's owner may do with it, as bits of its mode: nothing.
 const OTHERS: u32 = 0o077;
 const ULID_CHARS: usize = 26;
@@ -49,13 +49,13 @@ impl Secrets {
             return Ok(there);
         }
         let fresh = random::<32>();
-        write_private(&data_dir.join(MASTER_KEY), &fresh)?;
+        write_private(&data_dir.join(MASTER_KEY_FILE), &fresh)?;
         Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &fresh) })
     }
 
     /// Reads the master key of a data directory, if it has one.
     pub(super) fn read(data_dir: &Path) -> Result<Option<Self>, KeyFileError> {
-        let path = data_dir.join(MASTER_KEY);
+        let path = data_dir.join(MASTER_KEY_FILE);
         let bytes = match read_private(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -72,7 +72,7 @@ impl Secrets {
 
     /// What the key is recognized by; nothing of it can be learned from this.
     pub(super) fn fingerprint(&self) -> Vec<u8> {
-        self.mac("fingerprint", MASTER_KEY).into_bytes()
+        self.mac("fingerprint", MASTER_KEY_FILE).into_bytes()
     }
 
     fn mac(&self, purpose: &str, message: &str) -> String {

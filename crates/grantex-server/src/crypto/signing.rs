@@ -22,7 +22,7 @@ use super::secrets::{KeyFileError, read_private, write_private};
 use super::{SystemRng, base64url, sha256};
 
 /// The folder of the keys inside the data directory.
-pub(super) const FOLDER: &str = "signing-keys";
+pub const SIGNING_KEYS_FOLDER: &str = "signing-keys";
 const PEM_LINE_CHARS: usize = 64;
 
 /// The signing keys of a data directory.
@@ -47,7 +47,7 @@ struct Key {
 impl SigningKeys {
     /// Reads the keys, or makes the first one.
     pub fn load(data_dir: &Path, clock: &dyn Clock) -> Result<Self, KeyFileError> {
-        let folder = data_dir.join(FOLDER);
+        let folder = data_dir.join(SIGNING_KEYS_FOLDER);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -136,7 +136,7 @@ impl SigningKeys {
 /// Makes a new key, which signs from the next [`SigningKeys::load`] or `reload` on. What the
 /// older ones signed stays valid. Returns its kid.
 pub fn rotate(data_dir: &Path, clock: &dyn Clock) -> Result<String, KeyFileError> {
-    let folder = data_dir.join(FOLDER);
+    let folder = data_dir.join(SIGNING_KEYS_FOLDER);
     let kid = TokenId::from_parts(clock.now().millis(), SystemRng.bits()).to_string();
     let kid = kid.trim_start_matches(TokenId::PREFIX).to_owned();
     let path = folder.join(format!("{kid}.pem"));
@@ -164,7 +164,7 @@ fn belongs_to_its_folder(path: &Path, folder: &Path) -> Result<(), KeyFileError>
 
 /// What the keys of a data directory are recognized by: hashes of their public halves, by kid.
 pub(super) fn fingerprints(data_dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, KeyFileError> {
-    let folder = data_dir.join(FOLDER);
+    let folder = data_dir.join(SIGNING_KEYS_FOLDER);
     if !folder.exists() || pem_files(&folder)?.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use grantex_core::StoreError;
-use grantex_core::store::{Command, Scope};
+use grantex_core::store::{Command, MOST_QUEUED, Scope};
 use parking_lot::{Condvar, Mutex};
 
 use crate::fair_queue::{FairQueue, Limits};
 
-/// At some thousand commits a second the half of it that anybody can fill is less than a second's
-/// work: whoever comes later is better told to try again than kept. A developer has at most 512
-/// requests in flight.
-const LIMITS: Limits = Limits { waiting: 4096, waiting_each: 1024, lent_each: usize::MAX };
+/// One scope may fill a quarter of the queue. A developer reaches at most half of that: the server
+/// works on an eighth of [`MOST_QUEUED`] requests of one developer at once.
+const LIMITS: Limits =
+    Limits { waiting: MOST_QUEUED, waiting_each: MOST_QUEUED / 4, lent_each: usize::MAX };
 
 /// What waiting ends with.
 pub(super) enum Next {

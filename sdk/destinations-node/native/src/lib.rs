@@ -49,7 +49,8 @@ pub struct NativeSource {
 
 #[napi]
 impl NativeSource {
-    /// Makes a source that does nothing yet. Throws an error whose message is a `NativeError` as JSON.
+    /// Makes a source that does nothing yet. Throws an error whose message is a `NativeError` in
+    /// JSON.
     ///
     /// `options` are the source's as JSON, without the API key if it is to be asked for; `call` is
     /// called as `call(kind, id, destination, payload)`.
