@@ -105,8 +105,9 @@ def me(developer: str) -> dict[str, Any]:
     return {"expect": {"method": "GET", "path": "/v1/me"}, "answer": {"json": answer}}
 
 
-def case(name: str, tokens: list[str], exchanges: list[Any], claims: list[Any] | None, **client:
-Any) -> dict[str, Any]:
+def case(
+    name: str, tokens: list[str], exchanges: list[Any], claims: list[Any] | None, **client: Any
+) -> dict[str, Any]:
     audience = client.pop("audience", None)
     return {
         "name": name,
@@ -118,6 +119,13 @@ Any) -> dict[str, Any]:
     }
 
 
+def keyless(name: str, *args: Any, kind: str = "invalid_token", **client: Any) -> dict[str, Any]:
+    """The same by a verifier, which has no API key."""
+    made = {**case(f"a verifier without an API key: {name}", *args, **client), "call": "verifier.verify"}
+    return {**made, "outcome": {"error": {"kind": kind}}} if args[-1] is None else made
+
+
+OTHER = {**CLAIMS, "dev": "dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZB"}
 AUDIENCE = {**CLAIMS, "aud": "https://api.example"}
 head, body, signature = sign("k1").split(".")
 UNUSABLE = [
@@ -156,7 +164,7 @@ CASES = [
     case("no text at all", [""], [], None),
     case("not a token", ["gx_test_something"], [], None),
     case("three parts of nothing", ["a.b.c"], [], None),
-    case("another developer's token", [sign("k1", {**CLAIMS, "dev": "dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZB"})], [jwks("k1")], None),
+    case("another developer's token", [sign("k1", OTHER)], [jwks("k1")], None),
     case("the developer is asked for where it is not given", [sign("k1"), sign("k1")], [jwks("k1"), me(DEVELOPER)], [CLAIMS] * 2, developerId=None),
     case("and is not this one", [sign("k1")], [jwks("k1"), me("dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZB")], None, developerId=None),
     case("the issuer that was expected", [sign("k1")], [jwks("k1")], [CLAIMS], issuer="https://auth.example.com"),
@@ -166,5 +174,16 @@ CASES = [
     case("a token for an audience, and none is given", [sign("k1", AUDIENCE)], [jwks("k1")], None),
     case("a token for nobody in particular, and an audience is given", [sign("k1")], [jwks("k1")], None, audience="https://api.example"),
     case("the keys are asked for again when that fails", [sign("k1")], [jwks(status=503), jwks("k1")], [CLAIMS]),
+    keyless("the keys are fetched once", [sign("k1"), sign("k1"), sign("k2")], [jwks("k1", "k2")], [CLAIMS] * 3),
+    keyless("a new key is fetched when a token names it", [sign("k1"), sign("k2")], [jwks("k1"), jwks("k1", "k2")], [CLAIMS] * 2),
+    keyless("unknown keys do not make it fetch again and again", [sign("k1"), sign("k2"), sign("k3")], [jwks("k1"), jwks("k1", "k2")], None),
+    keyless("the keys are asked for again when that fails", [sign("k1")], [jwks(status=503), jwks("k1")], [CLAIMS]),
+    keyless("a service that has no keys", [sign("k1")], [jwks(status=404)], None, kind="not_found"),
+    keyless("another developer's token", [sign("k1", OTHER)], [jwks("k1")], None),
+    keyless("another issuer", [sign("k1")], [jwks("k1")], None, issuer="https://auth.example.org"),
+    keyless("the audience that was expected", [sign("k1", AUDIENCE)], [jwks("k1")], [AUDIENCE], audience="https://api.example"),
+    keyless("another audience", [sign("k1", AUDIENCE)], [jwks("k1")], None, audience="https://other.example"),
+    keyless("a token for an audience, and none is given", [sign("k1", AUDIENCE)], [jwks("k1")], None),
+    keyless("no developer whose tokens it accepts", [sign("k1")], [], None, kind="configuration", developerId=None),
 ]
 print(json.dumps({"cases": CASES}, indent=1))

@@ -14,13 +14,15 @@ import (
 // Version is this package's version.
 const Version = "0.1.0"
 
-// DefaultBaseURL is where the public service is; WithBaseURL or GRANTEX_BASE_URL name another one.
+// DefaultBaseURL is the public service's base URL; WithBaseURL or GRANTEX_BASE_URL set another one.
 const DefaultBaseURL = "https://api.grantex.dev"
 
 // Client is a client of one Grantex service. It is safe for concurrent use.
 type Client struct {
 	// Agents.
 	Agents *AgentsService
+	// Audit is the audit trail.
+	Audit *AuditService
 	// Authorizations are requests for a principal's consent.
 	Authorizations *AuthorizationsService
 	// Budgets and debits.
@@ -47,41 +49,40 @@ type settings struct {
 	issuer      string
 }
 
-// Option is a setting of a Client.
+// Option is a setting of a Client or a Verifier.
 type Option func(*settings)
 
-// WithBaseURL says where the service is; GRANTEX_BASE_URL, or DefaultBaseURL, unless given.
+// WithBaseURL gives the service's base URL; GRANTEX_BASE_URL, or DefaultBaseURL, unless given.
 func WithBaseURL(url string) Option { return func(s *settings) { s.transport.baseURL = url } }
 
-// WithKeyFunc asks for the API key: before the first call, and again whenever the service refuses
-// the key with
-// 401. A key that is refused although it is fresh is an error.
+// WithKeyFunc gives the function that is called for the API key: before the first call, and again
+// whenever the service refuses the key with 401. A fresh key that is refused is an error.
 func WithKeyFunc(ask func(context.Context) (string, error)) Option {
 	return func(s *settings) { s.transport.key.ask, s.transport.key.isFixed = ask, false }
 }
 
-// WithTimeout says how long one try of a call may take; 30 s unless given. Streams have
+// WithTimeout limits how long one try of a call may take; 30 s unless given. Streams have
 // SilenceTimeout instead.
 func WithTimeout(timeout time.Duration) Option {
 	return func(s *settings) { s.transport.timeout = timeout }
 }
 
-// WithMaxRetries says how often a failed call is tried again where that is safe; 2 unless given.
+// WithMaxRetries limits how often a failed call is retried where that is safe; 2 unless given.
 func WithMaxRetries(retries int) Option {
 	return func(s *settings) { s.transport.maxRetries = retries }
 }
 
-// WithRetryDelay is the delay before the first new try, doubled with each and with full jitter; 500
-// ms unless given.
+// WithRetryDelay is the delay before the first retry, doubled with each and with full jitter;
+// 500 ms unless given.
 func WithRetryDelay(delay time.Duration) Option {
 	return func(s *settings) { s.transport.retryDelay = delay }
 }
 
-// WithDeveloperID names the developer whose tokens VerifyOffline accepts; asked for once unless
-// given.
+// WithDeveloperID names the developer whose tokens VerifyOffline accepts; a client without it asks
+// the service once.
 func WithDeveloperID(id string) Option { return func(s *settings) { s.developerID = id } }
 
-// WithIssuer names the issuer that VerifyOffline demands; any unless given.
+// WithIssuer names the issuer that VerifyOffline and a Verifier require; any unless given.
 func WithIssuer(issuer string) Option { return func(s *settings) { s.issuer = issuer } }
 
 // WithRoundTripper sends the requests through another transport, for proxies and tests.
@@ -89,12 +90,31 @@ func WithRoundTripper(tripper http.RoundTripper) Option {
 	return func(s *settings) { s.transport.http.Transport = tripper }
 }
 
-// NewClient is a client with this API key; an empty one means the key in GRANTEX_API_KEY. What is
-// wrong with the settings is the error of every call.
+// NewClient is a client with this API key; an empty one means the key in GRANTEX_API_KEY. An
+// invalid setting is the error of every call.
 func NewClient(apiKey string, opts ...Option) *Client {
 	if apiKey == "" {
 		apiKey = os.Getenv("GRANTEX_API_KEY")
 	}
+	s := newSettings(apiKey, opts)
+	t := s.transport
+	return &Client{
+		Agents:            &AgentsService{t},
+		Audit:             &AuditService{t},
+		Authorizations:    &AuthorizationsService{t},
+		Budgets:           &BudgetsService{t},
+		Events:            &EventsService{transport: t},
+		Grants:            &GrantsService{t},
+		Keys:              &KeysService{t},
+		PrincipalSessions: &PrincipalSessionsService{t},
+		ScopeNames:        &ScopeNamesService{t},
+		Tokens:            &TokensService{t, s.verifier()},
+		transport:         t,
+	}
+}
+
+// newSettings are the defaults, the environment and the options; an empty key is none.
+func newSettings(apiKey string, opts []Option) *settings {
 	s := &settings{transport: &transport{
 		http: &http.Client{
 			Transport: roundTripper(),
@@ -120,18 +140,11 @@ func NewClient(apiKey string, opts ...Option) *Client {
 	if err := checkURL(t.baseURL); err != nil {
 		t.broken = fmt.Errorf("%w: the base URL %q %w", ErrConfiguration, redactedURL(t.baseURL), err)
 	}
-	return &Client{
-		Agents:            &AgentsService{t},
-		Authorizations:    &AuthorizationsService{t},
-		Budgets:           &BudgetsService{t},
-		Events:            &EventsService{transport: t},
-		Grants:            &GrantsService{t},
-		Keys:              &KeysService{t},
-		PrincipalSessions: &PrincipalSessionsService{t},
-		ScopeNames:        &ScopeNamesService{t},
-		Tokens:            &TokensService{t, &verifier{transport: t, developerID: s.developerID, issuer: s.issuer}},
-		transport:         t,
-	}
+	return s
+}
+
+func (s *settings) verifier() *Verifier {
+	return &Verifier{transport: s.transport, developerID: s.developerID, issuer: s.issuer}
 }
 
 func roundTripper() http.RoundTripper {
@@ -144,8 +157,7 @@ func roundTripper() http.RoundTripper {
 	return own
 }
 
-// checkURL tells whether calls can go there, and nothing in it is a secret that an error or a log
-// would show.
+// checkURL refuses what is no base URL, and one with a secret that an error or a log would show.
 func checkURL(text string) error {
 	parsed, err := url.Parse(text)
 	switch {
@@ -153,10 +165,10 @@ func checkURL(text string) error {
 	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "":
 		return errors.New("is not an http or https URL")
 	case parsed.User != nil:
-		return errors.New("holds a user name or a password, which the service does not take: leave it out, " +
+		return errors.New("contains a user name or a password, which the service does not accept: remove it, " +
 			"and give the API key to NewClient or in GRANTEX_API_KEY")
 	case strings.ContainsAny(text, "?#"):
-		return errors.New("holds a query or a fragment: give only the scheme, the host and a path")
+		return errors.New("contains a query or a fragment: give only the scheme, the host and a path")
 	}
 	return nil
 }

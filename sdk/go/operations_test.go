@@ -7,7 +7,6 @@ import (
 	"strings"
 )
 
-// toWire is an event in the wire's form.
 // wire is an event in the wire's form, made from its fields.
 type wire struct {
 	ID        string         `json:"id"`
@@ -16,6 +15,7 @@ type wire struct {
 	Data      map[string]any `json:"data"`
 }
 
+// toWire is an event in the wire's form.
 func toWire(e GrantexEvent) wire {
 	return wire{ID: e.ID, Type: e.Type, CreatedAt: e.Timestamp, Data: e.Data}
 }
@@ -53,11 +53,28 @@ func collect[T any](all func(yield func(T, error) bool)) (items []T, err error) 
 // done makes a result of a call that has none.
 func done(err error) (any, error) { return nil, err }
 
+// verifyAll checks the tokens of a case.
+func verifyAll(
+	ctx context.Context, verify func(context.Context, string, *OfflineParams) (*Claims, error), args map[string]any,
+) (any, error) {
+	audience, _ := args["audience"].(string)
+	claims := []*Claims{}
+	for _, token := range args["tokens"].([]any) {
+		one, err := verify(ctx, token.(string), &OfflineParams{Audience: audience})
+		if err != nil {
+			return nil, err
+		}
+		claims = append(claims, one)
+	}
+	return claims, nil
+}
+
 // operate calls the operation that a case names.
 func operate(ctx context.Context, client *Client, operation string, args map[string]any) (any, error) {
 	text := func(name string) string { value, _ := args[name].(string); return value }
 	list := read[ListParams](args)
 	grants := &GrantListParams{ListParams: *list, AgentID: text("agentId"), PrincipalID: text("principalId"), Status: text("status")}
+	sessions := &PrincipalSessionListParams{ListParams: *list, PrincipalID: text("principalId")}
 	history := &HistoryParams{ListParams: *list, Since: text("since"), Until: text("until"), Before: text("before"), NewestFirst: args["newestFirst"] == true, AgentID: text("agentId"), PrincipalID: text("principalId"), GrantID: text("grantId")}
 	if strings.HasPrefix(operation, "events.list") && args["eventTypes"] != nil {
 		history.EventTypes = read[struct{ EventTypes []string }](args).EventTypes
@@ -117,15 +134,7 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 	case "tokens.revoke":
 		return done(client.Tokens.Revoke(ctx, text("tokenId")))
 	case "tokens.verifyOffline":
-		claims := []*Claims{}
-		for _, token := range args["tokens"].([]any) {
-			one, err := client.Tokens.VerifyOffline(ctx, token.(string), &OfflineParams{Audience: text("audience")})
-			if err != nil {
-				return nil, err
-			}
-			claims = append(claims, one)
-		}
-		return claims, nil
+		return verifyAll(ctx, client.Tokens.VerifyOffline, args)
 	case "grants.list":
 		return client.Grants.List(ctx, grants)
 	case "grants.list.all":
@@ -178,6 +187,18 @@ func operate(ctx context.Context, client *Client, operation string, args map[str
 		return done(client.ScopeNames.Remove(ctx, text("scope")))
 	case "principalSessions.create":
 		return client.PrincipalSessions.Create(ctx, read[PrincipalSessionRequest](args))
+	case "principalSessions.list":
+		return client.PrincipalSessions.List(ctx, sessions)
+	case "principalSessions.list.all":
+		return collect(client.PrincipalSessions.All(ctx, sessions))
+	case "principalSessions.end":
+		return done(client.PrincipalSessions.End(ctx, text("sessionId")))
+	case "principalSessions.endAll":
+		return done(client.PrincipalSessions.EndAll(ctx, text("principalId")))
+	case "audit.list":
+		return client.Audit.List(ctx, list)
+	case "audit.list.all":
+		return collect(client.Audit.All(ctx, list))
 	}
 	panic("no operation is called " + operation)
 }

@@ -10,13 +10,7 @@ import (
 // TokensService handles grant tokens.
 type TokensService struct {
 	transport *transport
-	verifier  *verifier
-}
-
-// OfflineParams is what VerifyOffline demands besides a good signature.
-type OfflineParams struct {
-	// Audience is who you are. A token that names an audience is valid for that audience only.
-	Audience string
+	verifier  *Verifier
 }
 
 // codePrefix is what every authorization code begins with.
@@ -49,15 +43,15 @@ func (s *TokensService) VerifyFor(ctx context.Context, token, audience string) (
 	return post[TokenVerification](ctx, s.transport, "/v1/tokens/verify", body)
 }
 
-// VerifyOffline checks a token without asking the service: signature, times, developer, issuer,
-// audience. A token that does not hold is ErrInvalidToken. One key set signs the tokens of all
-// developers, so the developer is always compared with your own.
+// VerifyOffline checks a token without asking the service: signature, type, expiry, developer,
+// audience, and the issuer if one is set. A token that is not valid is ErrInvalidToken. One key set
+// signs the tokens of all developers, so the developer is always compared with your own.
 //
-// It does not see revocations: where they must count at once, use Verify, or follow grant.revoked.
-// The service's public keys are fetched once and again when a token names a new one, so that keys
-// can be rotated.
+// It does not see revocations before the token expires: where they must count at once, use Verify
+// or follow grant.revoked. The service's public keys are fetched every hour, and when a token names
+// a new one. A server that has no API key uses a Verifier.
 func (s *TokensService) VerifyOffline(ctx context.Context, token string, params *OfflineParams) (*Claims, error) {
-	return s.verifier.verify(ctx, token, orZero(params).Audience)
+	return s.verifier.Verify(ctx, token, params)
 }
 
 // Revoke revokes a token by its jti; the grant stays.

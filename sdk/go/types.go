@@ -334,11 +334,46 @@ type PrincipalSessionRequest struct {
 	ExpiresIn   string `json:"expiresIn,omitempty"`
 }
 
-// PrincipalSession is a session in which a principal sees and revokes their own grants, by token or
-// on a page.
-type PrincipalSession struct {
+// CreatedPrincipalSession is a new session in which a principal sees and revokes their own grants,
+// by token or on a page. Anyone who has either has the session.
+type CreatedPrincipalSession struct {
 	SessionID    string `json:"sessionId"`
 	SessionToken string `json:"sessionToken"`
 	DashboardURL string `json:"dashboardUrl"`
 	ExpiresAt    string `json:"expiresAt"`
+}
+
+// PrincipalSession is a principal's open session, without its token. It ends with the API key that
+// opened it.
+type PrincipalSession struct {
+	SessionID   string `json:"sessionId"`
+	PrincipalID string `json:"principalId"`
+	KeyID       string `json:"keyId"`
+	CreatedAt   string `json:"createdAt"`
+	ExpiresAt   string `json:"expiresAt"`
+}
+
+// AuditEntry is one change outside the event log.
+type AuditEntry struct {
+	ID        string `json:"id"`
+	CreatedAt string `json:"createdAt"`
+	// Actor made the change.
+	Actor Actor `json:"actor"`
+	// Action is what was done: key.created, key.rotated, key.revoked, session.created,
+	// session.ended, scope.named, scope.name_removed, developer.suspended, developer.resumed. More
+	// may come.
+	Action string `json:"action"`
+	// Target is the id of what was changed, or the scope.
+	Target string `json:"target"`
+	// Details are further facts, by name.
+	Details map[string]string `json:"details"`
+}
+
+// Actor is who made a change.
+type Actor struct {
+	// Kind is api_key, principal, operator or system.
+	Kind string `json:"kind"`
+	// ID is the API key's id, the principal's id or the operator's user; nil for the service
+	// itself.
+	ID *string `json:"id"`
 }

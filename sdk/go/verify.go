@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// keysMaxAge is how long fetched keys are believed: then a key that the service withdrew stops
-	// working.
+	// keysMaxAge is how long fetched keys are used: a key that the service withdrew stops working
+	// after this.
 	keysMaxAge = time.Hour
-	// unknownKeyPause is how often unknown keys may make it fetch: tokens with made-up keys cost the
-	// service nothing.
+	// unknownKeyPause is the shortest time between two fetches for unknown keys: tokens with made-up
+	// key names cost the service nothing.
 	unknownKeyPause = 10 * time.Second
 	// leeway is how far the clocks of issuer and verifier may be apart.
 	leeway = 5 * time.Second
@@ -30,8 +30,15 @@ const (
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// verifier checks grant tokens against the service's public keys.
-type verifier struct {
+// Verifier checks grant tokens by the service's public keys, without asking the service about each,
+// and without an API key: for a server that accepts tokens and does nothing else.
+// TokensService.VerifyOffline is the same check. A Verifier is safe for concurrent use.
+//
+// Checked: signature (RS256), type, expiry, developer, audience, and the issuer if one is given.
+// Not seen before the token expires: a revoked grant or token, a suspended agent or developer.
+// Where these must count at once, ask the service (TokensService.Verify) or follow grant.revoked;
+// both need an API key.
+type Verifier struct {
 	transport *transport
 	issuer    string
 
@@ -42,12 +49,44 @@ type verifier struct {
 	fetchedForUnknown time.Time
 }
 
+// NewVerifier makes a verifier of the tokens that the service at this base URL issues for this
+// developer. An empty base URL means GRANTEX_BASE_URL, or DefaultBaseURL. The options are those of
+// NewClient; a key function is not used. An invalid setting is the error of every Verify.
+//
+//	verifier := grantex.NewVerifier("https://auth.example.com", "dev_…")
+//	claims, err := verifier.Verify(ctx, token, &grantex.OfflineParams{Audience: "https://api.example"})
+func NewVerifier(baseURL, developerID string, opts ...Option) *Verifier {
+	own := []Option{WithDeveloperID(developerID)}
+	if baseURL != "" {
+		own = append(own, WithBaseURL(baseURL))
+	}
+	s := newSettings("", append(own, opts...))
+	if s.developerID == "" && s.transport.broken == nil {
+		// The check of the developer must not be left out.
+		s.transport.broken = fmt.Errorf("%w: no developer id: a verifier accepts the tokens of one developer, "+
+			"so give it that developer's id (client.Me shows yours)", ErrConfiguration)
+	}
+	return s.verifier()
+}
+
+// OfflineParams is what a token must have besides a good signature.
+type OfflineParams struct {
+	// Audience is the audience that you are. A token that names an audience is valid for that
+	// audience only.
+	Audience string
+}
+
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalidToken, fmt.Sprintf(format, args...))
 }
 
-// verify gives the claims of a token that holds.
-func (v *verifier) verify(ctx context.Context, token, audience string) (*Claims, error) {
+// Verify gives the claims of a valid token. Any other token is ErrInvalidToken; another error says
+// that the service's keys could not be fetched. The public keys are fetched every hour, and when a
+// token names a new one.
+func (v *Verifier) Verify(ctx context.Context, token string, params *OfflineParams) (*Claims, error) {
+	if v.transport.broken != nil {
+		return nil, v.transport.broken
+	}
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return nil, invalid("it does not have three parts")
@@ -61,10 +100,10 @@ func (v *verifier) verify(ctx context.Context, token, audience string) (*Claims,
 		return nil, invalid("it is not signed with RS256")
 	}
 	if !isGrantToken(header.Typ) {
-		return nil, invalid("its type is not that of a grant token")
+		return nil, invalid("its type is neither at+jwt nor JWT")
 	}
 	if header.Kid == "" {
-		return nil, invalid("it does not name its key")
+		return nil, invalid("its header names no key (kid)")
 	}
 	signature, err := strictBase64.DecodeString(parts[2])
 	if err != nil {
@@ -82,7 +121,7 @@ func (v *verifier) verify(ctx context.Context, token, audience string) (*Claims,
 	if err := decodePart(parts[1], claims); err != nil {
 		return nil, err
 	}
-	if err := v.check(claims, audience); err != nil {
+	if err := v.check(claims, orZero(params).Audience); err != nil {
 		return nil, err
 	}
 	developerID, err := v.developer(ctx)
@@ -96,37 +135,37 @@ func (v *verifier) verify(ctx context.Context, token, audience string) (*Claims,
 }
 
 // isGrantToken says whether a token of this type can be a grant token: an access token of RFC 9068,
-// or one from before.
+// or the older type.
 func isGrantToken(typ string) bool {
 	name := strings.TrimPrefix(typ, "application/")
 	return strings.EqualFold(name, "at+jwt") || strings.EqualFold(name, "JWT")
 }
 
-func (v *verifier) check(claims *Claims, audience string) error {
+func (v *Verifier) check(claims *Claims, audience string) error {
 	for _, text := range []string{claims.Issuer, claims.Principal, claims.Agent, claims.DeveloperID, claims.GrantID, claims.TokenID} {
 		if text == "" {
-			return invalid("it lacks a claim that every grant token has")
+			return invalid("a claim that every grant token has is missing")
 		}
 	}
 	if claims.Scopes == nil || claims.IssuedAt == 0 || claims.ExpiresAt == 0 {
-		return invalid("it lacks a claim that every grant token has")
+		return invalid("a claim that every grant token has is missing")
 	}
 	if time.Unix(claims.ExpiresAt, 0).Add(leeway).Before(time.Now()) {
 		return invalid("it has expired")
 	}
 	if v.issuer != "" && claims.Issuer != v.issuer {
-		return invalid("its issuer is %q", claims.Issuer)
+		return invalid("its issuer is %q, not %q", claims.Issuer, v.issuer)
 	}
 	if claims.Audience != audience {
 		if audience == "" {
-			return invalid("it is for an audience: say who you are")
+			return invalid("it is for an audience, and no audience was given to compare")
 		}
-		return invalid("its audience is %q", claims.Audience)
+		return invalid("its audience is %q, not %q", claims.Audience, audience)
 	}
 	return nil
 }
 
-func (v *verifier) developer(ctx context.Context) (string, error) {
+func (v *Verifier) developer(ctx context.Context) (string, error) {
 	v.mutex.Lock()
 	defer v.mutex.Unlock()
 	if v.developerID == "" {
@@ -139,7 +178,7 @@ func (v *verifier) developer(ctx context.Context) (string, error) {
 	return v.developerID, nil
 }
 
-func (v *verifier) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
+func (v *Verifier) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
 	v.mutex.Lock()
 	defer v.mutex.Unlock()
 	if time.Since(v.fetched) > keysMaxAge {
@@ -158,7 +197,7 @@ func (v *verifier) key(ctx context.Context, kid string) (*rsa.PublicKey, error) 
 	return nil, invalid("the service has no key %q", kid)
 }
 
-func (v *verifier) fetch(ctx context.Context) error {
+func (v *Verifier) fetch(ctx context.Context) error {
 	var set struct{ Keys []json.RawMessage }
 	jwks := call{method: http.MethodGet, path: "/.well-known/jwks.json", isPublic: true}
 	if err := v.transport.do(ctx, jwks, &set); err != nil {
@@ -174,7 +213,7 @@ func (v *verifier) fetch(ctx context.Context) error {
 	return nil
 }
 
-// usableKey is a key that can verify grant tokens; others are passed over.
+// usableKey is a key that can verify grant tokens; others are ignored.
 func usableKey(text []byte) (string, *rsa.PublicKey) {
 	var jwk struct{ Kty, Kid, Use, Alg, N, E string }
 	if json.Unmarshal(text, &jwk) != nil || jwk.Kty != "RSA" || jwk.Kid == "" {
@@ -208,7 +247,7 @@ func decodePart(part string, into any) error {
 		return invalid("it is not base64url")
 	}
 	if json.Unmarshal(text, into) != nil {
-		return invalid("it is not made of JSON")
+		return invalid("it is not JSON")
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::events::Events;
 use crate::key::KeySource;
 use crate::resources::{
-    Agents, Authorizations, Budgets, Grants, Keys, PrincipalSessions, ScopeNames, Tokens,
+    Agents, Audit, Authorizations, Budgets, Grants, Keys, PrincipalSessions, ScopeNames, Tokens,
 };
 use crate::text::redacted_url;
 use crate::transport::Transport;
@@ -33,7 +33,7 @@ pub const DEFAULT_BASE_URL: &str = "https://api.grantex.dev";
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(crate) transport: Arc<Transport>,
-    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) verifier: Verifier,
 }
 
 impl Client {
@@ -94,6 +94,11 @@ impl Client {
         Agents::of(self)
     }
 
+    /// The audit trail.
+    pub fn audit(&self) -> Audit<'_> {
+        Audit::of(self)
+    }
+
     /// Authorization requests.
     pub fn authorizations(&self) -> Authorizations<'_> {
         Authorizations::of(self)
@@ -135,7 +140,15 @@ impl Client {
     }
 }
 
-/// The settings of a [`Client`].
+impl Verifier {
+    /// A verifier of the tokens that this service issues for this developer. Other settings, such
+    /// as the issuer, are those of [`Builder::build_verifier`].
+    pub fn new(base_url: impl Display, developer_id: impl Display) -> Result<Self, Error> {
+        Client::builder().base_url(base_url).developer_id(developer_id).build_verifier()
+    }
+}
+
+/// The settings of a [`Client`] or a [`Verifier`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Builder {
@@ -212,13 +225,15 @@ impl Builder {
         self
     }
 
-    /// The developer whose tokens [`Tokens::verify_offline`] accepts; asked for once unless given.
+    /// The developer whose tokens [`Tokens::verify_offline`] and [`Verifier::verify`] accept. A
+    /// client without it asks the service once.
     pub fn developer_id(mut self, id: impl Display) -> Self {
         self.developer_id = Some(id.to_string());
         self
     }
 
-    /// The issuer that [`Tokens::verify_offline`] demands; any unless given.
+    /// The issuer that [`Tokens::verify_offline`] and [`Verifier::verify`] require; any unless
+    /// given.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
@@ -239,7 +254,30 @@ impl Builder {
 
     /// The client. Fails on a key or a base URL that cannot be right. Without a key only public
     /// calls work.
-    pub fn build(self) -> Result<Client, Error> {
+    pub fn build(mut self) -> Result<Client, Error> {
+        let (developer_id, issuer) = (self.developer_id.take(), self.issuer.take());
+        let transport = self.transport()?;
+        let verifier = Verifier::of(transport.clone(), developer_id, issuer);
+        Ok(Client { transport, verifier })
+    }
+
+    /// A [`Verifier`] with these settings. It needs a [`developer_id`](Self::developer_id) and
+    /// uses no API key.
+    pub fn build_verifier(mut self) -> Result<Verifier, Error> {
+        self.key = None;
+        let developer_id =
+            self.developer_id.take().filter(|id| !id.is_empty()).ok_or_else(|| {
+                Error::Configuration(
+                "no developer id: a verifier accepts the tokens of one developer, so give it that \
+                 developer's id (`client.me()` shows yours)"
+                    .into(),
+            )
+            })?;
+        let issuer = self.issuer.take();
+        Ok(Verifier::of(self.transport()?, Some(developer_id), issuer))
+    }
+
+    fn transport(self) -> Result<Arc<Transport>, Error> {
         let base = self
             .base_url
             .or_else(|| std::env::var("GRANTEX_BASE_URL").ok().filter(|url| !url.is_empty()));
@@ -259,15 +297,14 @@ impl Builder {
         let http = http
             .build()
             .map_err(|error| Error::Configuration(format!("no HTTP client: {error}")))?;
-        let transport = Arc::new(Transport {
+        Ok(Arc::new(Transport {
             http,
             base: base.trim_end_matches('/').to_owned(),
             key,
             timeout: self.timeout,
             max_retries: self.max_retries,
             retry_delay: self.retry_delay,
-        });
-        Ok(Client { transport, verifier: Arc::new(Verifier::new(self.developer_id, self.issuer)) })
+        }))
     }
 }
 

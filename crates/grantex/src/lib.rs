@@ -21,7 +21,8 @@
 //! |---|---|
 //! | [`Client`] | settings, and the way to everything else |
 //! | [`events`] | streams that reconnect and resume by themselves, subscriptions, the history |
-//! | [`resources`] | agents, authorizations, budgets, developers and keys, grants, principals, tokens |
+//! | [`resources`] | agents, the audit trail, authorizations, budgets, grants, keys, principals' sessions, scope names, tokens |
+//! | [`Verifier`] | checks tokens offline, without an API key |
 //! | [`Error`] | what went wrong, by what the caller can do |
 //! | [`Page`] | one page of a list; `all` walks them |
 //!
@@ -51,6 +52,7 @@ pub use grantex_types::{
     KeyId, Scopes, Timestamp, TokenId, TransactionId,
 };
 pub use page::{ListParams, Page};
+pub use verify::Verifier;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

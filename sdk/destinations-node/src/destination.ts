@@ -1,4 +1,4 @@
-import type { GrantexEvent } from './event.js';
+import type { EventEnvelope } from './event.js';
 
 /** What is known of a batch besides its events. */
 export interface BatchInfo {
@@ -23,7 +23,7 @@ export interface BatchInfo {
  * class Warehouse implements EventDestination {
  *   readonly name = 'warehouse';
  *
- *   async send(events: GrantexEvent[]): Promise<void> {
+ *   async send(events: EventEnvelope[]): Promise<void> {
  *     await database.insert('events', events, { onConflict: 'ignore' });
  *   }
  * }
@@ -33,7 +33,7 @@ export interface EventDestination {
   /** Unique within a source; keys the checkpoint, so it must not change. */
   readonly name: string;
   /** Takes some events, never none. 15 minutes without an answer are a failure. */
-  send(events: GrantexEvent[], batch: BatchInfo): Promise<void> | void;
+  send(events: EventEnvelope[], batch: BatchInfo): Promise<void> | void;
   /** Makes durable what was accepted. Called after each `send`, before the checkpoint moves. */
   flush?(): Promise<void> | void;
   /** Frees what it holds. Called once, when no more events come. */

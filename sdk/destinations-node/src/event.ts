@@ -1,12 +1,26 @@
-/** The event types of this version. */
-export type EventType =
-  | 'grant.created'
-  | 'grant.revoked'
-  | 'token.issued'
-  | 'budget.threshold'
-  | 'budget.exhausted';
+/** The payload of each event type. */
+export interface EventPayloads {
+  /** A consent was completed, or a grant delegated. */
+  'grant.created': { grantId: string; agentId: string; principalId: string; scopes: string[] };
+  /** A grant was revoked, by itself or in a cascade. */
+  'grant.revoked': { grantId: string; revokedBy: 'developer' | 'principal' | 'system' };
+  /** A grant token was issued. */
+  'token.issued': { grantId: string; tokenId: string; method: 'exchange' | 'refresh' };
+  /** The use of a budget crossed 50 % or 80 %. */
+  'budget.threshold': {
+    grantId: string;
+    percentage: 50 | 80;
+    remaining: number;
+    initial: number;
+  };
+  /** A budget is used up. */
+  'budget.exhausted': { grantId: string; initial: number };
+}
 
-interface EventOf<Type extends EventType, Data> {
+/** The event types of this version. */
+export type EventType = keyof EventPayloads;
+
+interface EnvelopeOf<Type extends EventType> {
   /** Unique; increases strictly within the log. The key to tell a repeated event by. */
   id: string;
   /** What happened. */
@@ -14,37 +28,23 @@ interface EventOf<Type extends EventType, Data> {
   /** When it was committed (ISO 8601). */
   createdAt: string;
   /** The payload. */
-  data: Data;
+  data: EventPayloads[Type];
 }
 
-/** A grant came to be: a consent was completed, or a grant delegated. */
-export type GrantCreatedEvent = EventOf<
-  'grant.created',
-  { grantId: string; agentId: string; principalId: string; scopes: string[] }
->;
+/** A consent was completed, or a grant delegated. */
+export type GrantCreatedEvent = EnvelopeOf<'grant.created'>;
 /** A grant was revoked, by itself or in a cascade. */
-export type GrantRevokedEvent = EventOf<
-  'grant.revoked',
-  { grantId: string; revokedBy: 'developer' | 'principal' | 'system' }
->;
+export type GrantRevokedEvent = EnvelopeOf<'grant.revoked'>;
 /** A grant token was issued. */
-export type TokenIssuedEvent = EventOf<
-  'token.issued',
-  { grantId: string; tokenId: string; method: 'exchange' | 'refresh' }
->;
-/** A budget's use crossed 50 % or 80 %. */
-export type BudgetThresholdEvent = EventOf<
-  'budget.threshold',
-  { grantId: string; percentage: 50 | 80; remaining: number; initial: number }
->;
+export type TokenIssuedEvent = EnvelopeOf<'token.issued'>;
+/** The use of a budget crossed 50 % or 80 %. */
+export type BudgetThresholdEvent = EnvelopeOf<'budget.threshold'>;
 /** A budget is used up. */
-export type BudgetExhaustedEvent = EventOf<
-  'budget.exhausted',
-  { grantId: string; initial: number }
->;
+export type BudgetExhaustedEvent = EnvelopeOf<'budget.exhausted'>;
 
 /**
- * An event, as the service sends it. `type` narrows `data`.
+ * An event in its envelope, as the service sends it: with `createdAt`, where the event of
+ * `@grantex/sdk` has `timestamp`. `type` narrows `data`.
  *
  * Types that a later service adds come through as they are, although this union does not list them:
  * what is left after every known type is an {@link UntypedEvent}.
@@ -54,12 +54,10 @@ export type BudgetExhaustedEvent = EventOf<
  * if (event.type === 'grant.revoked') console.log(event.data.grantId, event.data.revokedBy);
  * ```
  */
-export type GrantexEvent =
-  | GrantCreatedEvent
-  | GrantRevokedEvent
-  | TokenIssuedEvent
-  | BudgetThresholdEvent
-  | BudgetExhaustedEvent;
+export type EventEnvelope = { [Type in EventType]: EnvelopeOf<Type> }[EventType];
+
+/** Another name of {@link EventEnvelope}. */
+export type GrantexEvent = EventEnvelope;
 
 /** An event of any type, also of one that this version does not know. Every event is one. */
 export interface UntypedEvent {

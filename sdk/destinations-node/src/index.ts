@@ -32,6 +32,8 @@ export {
 export type {
   BudgetExhaustedEvent,
   BudgetThresholdEvent,
+  EventEnvelope,
+  EventPayloads,
   EventType,
   GrantCreatedEvent,
   GrantexEvent,

@@ -1,5 +1,5 @@
 import type { DeliveryError } from './errors.js';
-import type { GrantexEvent } from './event.js';
+import type { EventEnvelope } from './event.js';
 
 /** Options of an `EventSource`. */
 export interface EventSourceOptions {
@@ -50,7 +50,7 @@ export interface EventSourceOptions {
 /** An event that a destination will never take. */
 export interface DeadLetter {
   destination: string;
-  event: GrantexEvent;
+  event: EventEnvelope;
   /** What the destination answered. */
   reason: string;
 }

@@ -9,7 +9,7 @@ import {
   SourceError,
   toSourceError,
 } from './errors.js';
-import type { GrantexEvent } from './event.js';
+import type { EventEnvelope } from './event.js';
 import { encode, makeNativeSource, type NativeSource, type Outcome, told } from './native.js';
 import type {
   DestinationStats,
@@ -287,7 +287,7 @@ export class EventSource {
   async #deliver(kind: 'send' | 'flush' | 'close', name: string, payload: string): Promise<void> {
     const destination = this.#members.get(name)?.destination as EventDestination;
     if (kind !== 'send') return destination[kind]?.();
-    const { events, ...batch }: { events: GrantexEvent[] } & BatchInfo = JSON.parse(payload);
+    const { events, ...batch }: { events: EventEnvelope[] } & BatchInfo = JSON.parse(payload);
     await destination.send(events, batch);
   }
 

@@ -31,6 +31,8 @@ POSITIONAL = {
     "grants.get": "grantId",
     "grants.revoke": "grantId",
     "scopeNames.remove": "scope",
+    "principalSessions.end": "sessionId",
+    "principalSessions.endAll": "principalId",
     "budgets.get": "grantId",
     "budgets.transactions": "grantId",
 }
@@ -40,6 +42,9 @@ METHODS = {
     "scopeNames.list": "scope_names.list",
     "scopeNames.remove": "scope_names.remove",
     "principalSessions.create": "principal_sessions.create",
+    "principalSessions.list": "principal_sessions.list",
+    "principalSessions.end": "principal_sessions.end",
+    "principalSessions.endAll": "principal_sessions.end_all",
     "tokens.verifyOffline": "tokens.verify_offline",
 }
 

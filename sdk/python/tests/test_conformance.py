@@ -17,7 +17,7 @@ import pytest
 from conftest import Mock
 
 import grantex
-from grantex import Grantex, GrantexEvent, SyncGrantex
+from grantex import Grantex, GrantexEvent, SyncGrantex, SyncTokenVerifier, TokenVerifier
 
 # Longer than any case takes that works.
 PATIENCE = 60.0
@@ -142,7 +142,18 @@ def raws(result: Any) -> list[str]:
     )
 
 
+def verifier_options(options: dict[str, Any]) -> dict[str, Any]:
+    """A verifier's: without the key."""
+    return {"developer_id": "", **{k: v for k, v in options.items() if k != "api_key"}}
+
+
 async def run(case: Case, options: dict[str, Any]) -> dict[str, Any]:
+    if case["call"] == "verifier.verify":
+        audience = case["args"].get("audience")
+        async with TokenVerifier(**verifier_options(options)) as verifier:
+            tokens = case["args"]["tokens"]
+            claims = [await verifier.verify(token, audience=audience) for token in tokens]
+            return {"result": operations.plain(claims)}
     if case["call"] == "signup":
         del options["api_key"]
         return {"result": operations.plain(await Grantex.signup(**case["args"], **options))}
@@ -211,6 +222,12 @@ async def stream(client: Grantex, case: Case) -> dict[str, Any]:
 
 
 def run_sync(case: Case, options: dict[str, Any]) -> dict[str, Any]:
+    if case["call"] == "verifier.verify":
+        audience = case["args"].get("audience")
+        with SyncTokenVerifier(**verifier_options(options)) as verifier:
+            tokens = case["args"]["tokens"]
+            claims = [verifier.verify(token, audience=audience) for token in tokens]
+            return {"result": operations.plain(claims)}
     if case["call"] == "signup":
         del options["api_key"]
         return {"result": operations.plain(SyncGrantex.signup(**case["args"], **options))}

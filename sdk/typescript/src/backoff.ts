@@ -1,13 +1,13 @@
 /**
- * Exponential with full jitter: a random part of `base` doubled once for each failed attempt
- * before, never beyond `max`. Many clients that lost one service do not come back at once. All
- * times in milliseconds.
+ * Exponential back-off with full jitter: a random part of `base`, doubled for each failed attempt
+ * before, at most `max`. So many clients that lost one service do not all return at the same
+ * moment. All times in milliseconds.
  */
 export function delay(attempt: number, base: number, max: number, random: number): number {
   return Math.min(base * 2 ** Math.min(attempt, 31), max) * random;
 }
 
-/** What `Retry-After` asks for, in milliseconds: seconds, or a date. */
+/** The wait of `Retry-After`, which has seconds or a date, in milliseconds. */
 export function retryAfter(headers: Headers): number | undefined {
   const text = headers.get('retry-after')?.trim();
   if (!text) return undefined;
@@ -20,7 +20,7 @@ export function retryAfter(headers: Headers): number | undefined {
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();
-    // Beyond 2^31 ms timers fire at once.
+    // A timer of 2^31 ms or more fires at once.
     const timer = setTimeout(done, Math.min(ms, 2 ** 31 - 1));
     function done(): void {
       clearTimeout(timer);

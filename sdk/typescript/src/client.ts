@@ -1,7 +1,7 @@
 import { ConfigurationError } from './errors.js';
 import { Events } from './events.js';
-import { redactedUrl } from './redact.js';
 import { Agents } from './resources/agents.js';
+import { Audit } from './resources/audit.js';
 import { Authorizations } from './resources/authorizations.js';
 import { Budgets } from './resources/budgets.js';
 import { Grants } from './resources/grants.js';
@@ -9,7 +9,8 @@ import { Keys } from './resources/keys.js';
 import { PrincipalSessions } from './resources/principal-sessions.js';
 import { ScopeNames } from './resources/scope-names.js';
 import { Tokens } from './resources/tokens.js';
-import { type CreateOptions, type RequestOptions, type Settings, Transport } from './transport.js';
+import { environment, type ServiceOptions, settings } from './settings.js';
+import { type CreateOptions, type RequestOptions, Transport } from './transport.js';
 import type {
   AuthorizeRequest,
   AuthorizeResponse,
@@ -19,34 +20,18 @@ import type {
 } from './types.js';
 import { Verifier } from './verify.js';
 
-/** Where the public service is; the option `baseUrl` or `GRANTEX_BASE_URL` name another one. */
-export const DEFAULT_BASE_URL = 'https://api.grantex.dev';
-
-/** Settings of the client. */
-export interface GrantexOptions {
+/** Settings of a client. */
+export interface GrantexOptions extends ServiceOptions {
   /**
-   * The API key; `GRANTEX_API_KEY` unless given. A function is asked for it before the first call,
+   * The API key; `GRANTEX_API_KEY` unless given. A function is called for it before the first call,
    * and again whenever the service refuses the key with 401.
    */
   apiKey?: string | (() => string | Promise<string>) | undefined;
-  /** Where the service is; `GRANTEX_BASE_URL`, or {@link DEFAULT_BASE_URL}, unless given. */
-  baseUrl?: string | undefined;
-  /** How long one try of a call may take; 30 s unless given. Streams have `silenceTimeoutMs`. */
-  timeoutMs?: number | undefined;
-  /** How often a failed call is tried again where that is safe; 2 unless given. */
-  maxRetries?: number | undefined;
-  /**
-   * The delay before the first new try, doubled with each and with full jitter; 500 ms unless
-   * given.
-   */
-  retryDelayMs?: number | undefined;
-  /** The developer whose tokens `tokens.verifyOffline` accepts; asked for once unless given. */
+  /** The developer whose tokens `tokens.verifyOffline` accepts; unless given, yours. */
   developerId?: string | undefined;
-  /** The issuer that `tokens.verifyOffline` demands; any unless given. */
+  /** The issuer that `tokens.verifyOffline` requires; any unless given. */
   issuer?: string | undefined;
-  /** Another `fetch`, for proxies and tests. */
-  fetch?: typeof fetch | undefined;
-  /** Told about failures that nobody waits for; `console.error` unless given. */
+  /** Called with failures of calls that nobody awaits; `console.error` unless given. */
   onError?: ((error: unknown) => void) | undefined;
 }
 
@@ -65,6 +50,8 @@ export class Grantex {
   readonly #transport: Transport;
   /** Agents. */
   readonly agents: Agents;
+  /** The audit trail. */
+  readonly audit: Audit;
   /** Authorization requests. */
   readonly authorizations: Authorizations;
   /** Budgets and debits. */
@@ -77,7 +64,7 @@ export class Grantex {
   readonly keys: Keys;
   /** Sessions in which principals see and revoke their own grants. */
   readonly principalSessions: PrincipalSessions;
-  /** What principals read for scopes. */
+  /** Names of scopes, as principals read them. */
   readonly scopeNames: ScopeNames;
   /** Grant tokens. */
   readonly tokens: Tokens;
@@ -89,9 +76,10 @@ export class Grantex {
         'no API key: set GRANTEX_API_KEY, or give the client one as apiKey',
       );
     }
-    this.#transport = new Transport(settings({ ...options, apiKey }));
+    this.#transport = new Transport(settings(options, apiKey));
     const onError = options.onError ?? ((error) => console.error('grantex:', error));
     this.agents = new Agents(this.#transport);
+    this.audit = new Audit(this.#transport);
     this.authorizations = new Authorizations(this.#transport);
     this.budgets = new Budgets(this.#transport);
     this.events = new Events(this.#transport, onError);
@@ -103,9 +91,9 @@ export class Grantex {
     this.tokens = new Tokens(this.#transport, verifier);
   }
 
-  /** Makes a developer with a first API key, which is shown this one time. Needs no key. */
+  /** Creates a developer with a first API key, which is shown only once. Needs no API key. */
   static signup(request: SignupRequest, options: GrantexOptions = {}): Promise<SignupResponse> {
-    const transport = new Transport({ ...settings(options), apiKey: undefined });
+    const transport = new Transport(settings(options));
     const call = {
       method: 'POST',
       path: '/v1/signup',
@@ -122,7 +110,7 @@ export class Grantex {
   }
 
   /**
-   * Asks a principal for consent; with a sandbox key it is given at once.
+   * Asks a principal for consent; with a sandbox key the request is approved at once.
    *
    * @example
    * ```ts
@@ -133,47 +121,4 @@ export class Grantex {
   authorize(request: AuthorizeRequest, options?: CreateOptions): Promise<AuthorizeResponse> {
     return this.authorizations.create(request, options);
   }
-}
-
-function settings(options: GrantexOptions): Settings {
-  const baseUrl = options.baseUrl ?? (environment('GRANTEX_BASE_URL') || DEFAULT_BASE_URL);
-  checkBaseUrl(baseUrl);
-  return {
-    baseUrl: baseUrl.replace(/\/+$/, ''),
-    apiKey: options.apiKey,
-    timeoutMs: options.timeoutMs ?? 30_000,
-    maxRetries: options.maxRetries ?? 2,
-    retryDelayMs: options.retryDelayMs ?? 500,
-    fetch: options.fetch ?? ((input, init) => fetch(input, init)),
-  };
-}
-
-/** Whether calls can go there, and nothing in it is a secret that an error or a log would show. */
-function checkBaseUrl(baseUrl: string): void {
-  const shown = `the base URL ${JSON.stringify(redactedUrl(baseUrl))}`;
-  let url: URL | undefined;
-  try {
-    url = new URL(baseUrl);
-  } catch {
-    // It is told below.
-  }
-  if (!url || !/^https?:\/\/[^/]/i.test(baseUrl)) {
-    throw new ConfigurationError(`${shown} is not an http or https URL`);
-  }
-  if (url.username || url.password) {
-    throw new ConfigurationError(
-      `${shown} holds a user name or a password, which the service does not take: leave it out, and give the API key as apiKey or in GRANTEX_API_KEY`,
-    );
-  }
-  if (/[?#]/.test(baseUrl)) {
-    throw new ConfigurationError(
-      `${shown} holds a query or a fragment: give only the scheme, the host and a path`,
-    );
-  }
-}
-
-/** A variable of the environment, where there is one. */
-function environment(name: string): string | undefined {
-  const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
-  return process?.env?.[name];
 }

@@ -5,36 +5,36 @@ export class GrantexError extends Error {
   }
 }
 
-/** The client was set up wrongly, or a call was given what cannot work. */
+/** A setting of the client or an argument of a call is invalid. */
 export class ConfigurationError extends GrantexError {}
 
-/** The connection could not be made, or broke. */
+/** The connection could not be opened, or it broke. */
 export class ConnectionError extends GrantexError {}
 
-/** Nothing came in time. */
+/** The service did not answer in time. */
 export class TimeoutError extends GrantexError {}
 
-/** What came is not what this service sends: is the base URL right? */
+/** The answer is not one that this service sends: is the base URL right? */
 export class ProtocolError extends GrantexError {}
 
-/** A 204 ended the stream: whoever answers wants no reconnection. */
+/** A 204 ended the stream: the server asked clients not to reconnect. */
 export class StreamEndedError extends GrantexError {
   readonly status = 204;
   constructor() {
     super(
-      'the stream was ended with 204 and must not be opened again; whatever answers there (a proxy?) says that it has no more',
+      'the stream ended with status 204, by which a server asks clients not to reconnect; this service never sends it: is the base URL right, or does a proxy answer?',
     );
   }
 }
 
-/** A token that must not be accepted, and why. */
+/** A token is not valid; the message says why. Do not accept it. */
 export class InvalidTokenError extends GrantexError {
   constructor(reason: string) {
     super(`the token is not valid: ${reason}`);
   }
 }
 
-/** What an answer that was no success said. */
+/** The fields of an error answer. */
 export interface Refusal {
   status: number;
   code: string | undefined;
@@ -45,7 +45,7 @@ export interface Refusal {
 }
 
 /**
- * An answer that was no success. Its subclasses say by status what can be done about it.
+ * An error answer of the service. It has a subclass for each status that a program may handle.
  *
  * @example
  * ```ts
@@ -64,9 +64,9 @@ export class ApiError extends GrantexError {
    * The stable code, such as `NOT_FOUND`; `undefined` where the answer is not the service's own.
    */
   readonly code: string | undefined;
-  /** What is wrong and what to do about it, in the service's own words. */
+  /** What is wrong and what to do about it, as the service says it. */
   readonly text: string;
-  /** Names the answer in the service's log. */
+  /** Identifies the request in the service's log. */
   readonly requestId: string | undefined;
   /** How long the service asks to wait, in milliseconds. */
   readonly retryAfterMs: number | undefined;
@@ -98,17 +98,17 @@ export class ApiError extends GrantexError {
 export class BadRequestError extends ApiError {}
 /** 401: get a working API key. */
 export class UnauthorizedError extends ApiError {}
-/** 402: the budget does not hold the amount; nothing was taken. */
+/** 402: the budget does not cover the amount; nothing was debited. */
 export class InsufficientBudgetError extends ApiError {}
-/** 403: this caller may not. */
+/** 403: the caller is not allowed to do this. */
 export class ForbiddenError extends ApiError {}
-/** 404: there is no such thing, or it belongs to somebody else. */
+/** 404: it does not exist, or it belongs to another developer. */
 export class NotFoundError extends ApiError {}
-/** 409: it stands against what is there. */
+/** 409: the request conflicts with the current state. */
 export class ConflictError extends ApiError {}
-/** 410: it was there and is over; for a stream: the cursor is of no use. */
+/** 410: it has ended; for a stream: the log no longer reaches back to the cursor. */
 export class GoneError extends ApiError {}
-/** 429: wait, as `retryAfterMs` says. */
+/** 429: wait as long as `retryAfterMs` says. */
 export class RateLimitedError extends ApiError {}
 /** 5xx: the service failed. */
 export class ServerError extends ApiError {}
@@ -126,7 +126,7 @@ const BY_STATUS: Record<number, new (refusal: Refusal, hint?: string) => ApiErro
 
 const STREAM_HINTS: Record<number, string> = {
   401: 'a stream needs a working API key; a client with a function as apiKey renews it by itself',
-  410: 'events may be missing: start again with `since`, or without a cursor, and read the state itself',
+  410: 'events may be missing: read the current state, then start again with `since` or without a cursor',
 };
 
 /** The error for an answer's status. */
@@ -136,15 +136,15 @@ export function apiError(refusal: Refusal, ofStream = false): ApiError {
 }
 
 /**
- * Whether the same request may get another answer later. A 409 may, unless the service said that it
- * is final; a 5xx too, except for a damaged event, which stays damaged.
+ * Whether the same request may succeed later. A 409 may, unless the service said that it is final;
+ * a 5xx too, except for a damaged event, which stays damaged.
  */
 export function mayPass({ status, code }: ApiError): boolean {
   if (status === 409) return code !== 'CONFLICT' && code !== 'GRANT_INACTIVE';
   return status === 408 || status === 429 || (status >= 500 && code !== 'EVENT_DAMAGED');
 }
 
-/** Whether the answer says that nothing was done. */
+/** Whether the answer says that the request had no effect. */
 export function didNothing({ status, code }: ApiError): boolean {
   return status === 429 || (status === 503 && code === 'UNAVAILABLE');
 }

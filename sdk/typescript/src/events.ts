@@ -5,24 +5,24 @@ import { EventStream, toEvent } from './stream.js';
 import type { RequestOptions, Transport } from './transport.js';
 import type { Ticket } from './types.js';
 
-/** Which part of the history. */
+/** A part of the history. */
 export interface HistoryParams extends EventFilter, ListParams {
   /** Before this time (ISO 8601, exclusive). */
   until?: string | undefined;
-  /** Only what was committed before this event; wins over `until`. */
+  /** Only what was committed before this event; takes precedence over `until`. */
   before?: string | undefined;
-  /** The newest first. A page's `nextCursor` is then the next one's `before`. */
+  /** Newest first. The `nextCursor` of a page is then the `before` of the next one. */
   newestFirst?: boolean | undefined;
 }
 
-/** An event, and where it stands. */
+/** An event with its position. */
 export interface PlacedEvent {
-  /** Its position in the log: 1, 2, 3, … without a gap. */
+  /** Its position in the log: 1, 2, 3, … without gaps. */
   position: number;
   event: GrantexEvent;
 }
 
-/** What a ticket opens, and for how long (`15m` unless given, at most `24h`). */
+/** What a ticket allows to stream, and how long it lasts (`15m` unless given, at most `24h`). */
 export interface TicketParams extends Omit<EventFilter, 'since'> {
   expiresIn?: string | undefined;
 }
@@ -39,14 +39,15 @@ export class Events {
   }
 
   /**
-   * Events as they happen, or first from a place in the past. It reconnects by itself, goes on
-   * exactly where it was, and reads from the socket only as fast as it is iterated. Leaving the
-   * loop, `return()` and aborting `signal` close the connection at once, also while an event is
-   * waited for.
+   * Events as they happen, after those since a point in the past if one is given. It reconnects by
+   * itself, resumes after the last event, and reads from the socket only as fast as it is iterated.
+   * Leaving the loop, `return()` and aborting `signal` close the connection at once, also during a
+   * wait for an event.
    *
-   * It throws where going on makes no sense: an {@link ApiError} for 400, 401 (with a key function:
-   * only for a key that is fresh), 403, 410 and other 4xx but 408 and 429; {@link StreamEndedError}
-   * for 204; {@link ProtocolError} for what is no event stream of this service.
+   * It throws where a reconnection cannot help: an {@link ApiError} for 400, 401 (with a key
+   * function: only for a fresh key), 403, 410 and other 4xx except 408, 409 and 429; {@link
+   * StreamEndedError} for 204; {@link ProtocolError} for anything that is not an event stream of
+   * this service.
    *
    * @example
    * ```ts
@@ -60,7 +61,7 @@ export class Events {
   }
 
   /**
-   * Calls `handler` for each event, one at a time: one that returns a promise is waited for.
+   * Calls `handler` for each event, one at a time; a promise that it returns is awaited first.
    * Returns the function that ends the subscription and closes its connection at once.
    *
    * @example
@@ -93,7 +94,7 @@ export class Events {
     return unsubscribe;
   }
 
-  /** The history, oldest first unless `newestFirst` is set, up to what is there now. */
+  /** The history up to now, oldest first unless `newestFirst` is set. */
   list(params: HistoryParams = {}, options?: RequestOptions): List<GrantexEvent> {
     const { eventTypes, since, until, newestFirst, ...rest } = params;
     const types = eventTypes?.length ? eventTypes.join(',') : undefined;
@@ -102,7 +103,7 @@ export class Events {
       const cursors = newestFirst
         ? { after: rest.after, before: place }
         : { after: place, before: rest.before };
-      // A cursor wins over a time.
+      // A cursor takes precedence over a time.
       const times = {
         since: cursors.after ? undefined : since,
         until: cursors.before ? undefined : until,
@@ -120,8 +121,8 @@ export class Events {
   }
 
   /**
-   * One event, and where it stands in the log. Throws {@link NotFoundError} when there is none, and
-   * {@link GoneError} when the log does not go back that far any more.
+   * One event with its position in the log. Throws {@link NotFoundError} when it does not exist,
+   * and {@link GoneError} when the log no longer reaches back that far.
    */
   async get(eventId: string, options?: RequestOptions): Promise<PlacedEvent> {
     const call = { method: 'GET', path: `/v1/events/${encodeURIComponent(eventId)}` };
@@ -130,7 +131,7 @@ export class Events {
     return { position, event: toEvent(event, rawObject(text, 'event')) };
   }
 
-  /** A ticket that opens streams in a browser, where no header can be sent. */
+  /** A ticket that opens streams in a browser, which cannot send an `Authorization` header. */
   createTicket(params: TicketParams = {}, options?: RequestOptions): Promise<Ticket> {
     const { eventTypes, ...rest } = params;
     const body = { ...rest, types: eventTypes?.length ? eventTypes : undefined };

@@ -2,25 +2,25 @@ import { ProtocolError } from './errors.js';
 
 /** One page of a list. */
 export interface Page<T> {
-  /** What is on the page. */
+  /** The items of the page. */
   items: T[];
   /** Where the next page starts (`after`); `null` on the last page. */
   nextCursor: string | null;
-  /** How many there are in all, where the service counts them. */
+  /** The number of all items, where the service counts them. */
   total?: number;
 }
 
-/** Which page of a list. */
+/** A page of a list. */
 export interface ListParams {
-  /** How many items a page holds at most; the service's own number unless given. */
+  /** The most items of a page; the service's default unless given. */
   limit?: number | undefined;
-  /** Only what comes after this item: the `nextCursor` of the page before. */
+  /** Only items after this one: the `nextCursor` of the page before. */
   after?: string | undefined;
 }
 
 /**
- * A list that is asked for when it is used: awaited it is one page, iterated it is every item, page
- * by page.
+ * A list that is requested when it is used: `await` gives one page, `for await` every item, page by
+ * page.
  *
  * @example
  * ```ts
@@ -39,7 +39,7 @@ export class List<T> implements PromiseLike<Page<T>>, AsyncIterable<T> {
     this.#fetch = async (place) => {
       const page = await fetch(place);
       if (Array.isArray(page.items)) return page;
-      throw new ProtocolError('the answer is no page of a list: is the base URL right?');
+      throw new ProtocolError('the answer is not a page of a list: is the base URL right?');
     };
   }
 

@@ -1,6 +1,6 @@
 /**
- * The object that stands under `name` in the outermost object of a JSON text, as it came;
- * `undefined` where there is none.
+ * The text of the object under `name` in the outermost object of a JSON text; `undefined` where
+ * there is none.
  */
 export function rawObject(text: string, name: string): string | undefined {
   let depth = 0;
@@ -24,14 +24,14 @@ export function rawObject(text: string, name: string): string | undefined {
 }
 
 /**
- * The items of a list in a JSON object, as they came: what `JSON.parse` makes of a number may have
- * lost digits. The text is JSON, and the list stands under `name` in the outermost object.
+ * The texts of the items of the list under `name` in the outermost object of a JSON text: a number
+ * that `JSON.parse` reads may have lost digits.
  */
 export function rawItems(text: string, name: string): string[] {
   const items: string[] = [];
-  /** Where we are: 1 in the object itself, 2 in one of its lists or objects, and so on. */
+  /** The depth: 1 in the object itself, 2 in one of its lists or objects, and so on. */
   let depth = 0;
-  /** The last text at depth 1, which before a colon is a key. */
+  /** The last string at depth 1: before a colon it is a key. */
   let key = '';
   let isInList = false;
   let start = -1;

@@ -1,29 +1,29 @@
-/** What a decoder found in a stream. */
+/** An item of a stream. */
 export type Item =
   | { kind: 'message'; event: string; data: string }
   | { kind: 'cursor'; id: string }
   | { kind: 'retry'; ms: number }
   | { kind: 'comment' };
 
-/** The stream held a line or a message longer than the decoder's limit. */
+/** The stream has a line or a message that is longer than the decoder's limit. */
 export class TooLong extends Error {}
 
 const CR = 13;
-/** A longer `retry:` counts as this: a day, which nobody waits for. */
+/** A longer `retry:` counts as this: a day. */
 const LONGEST_RETRY_MS = 86_400_000;
 
 /**
- * An incremental decoder of server-sent events: feed it the bytes as they come, cut anywhere.
+ * An incremental decoder of server-sent events. The bytes may be cut anywhere.
  *
- * As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or
+ * By the WHATWG standard: one leading byte order mark is dropped; lines end in CRLF, LF or
  * CR; one space after the colon is dropped; an `id` with a NUL is ignored; `retry` is digits only;
  * an unfinished last block is never dispatched; invalid UTF-8 is replaced.
  */
 export class Decoder {
   readonly #limit: number;
-  // It drops the byte order mark, too.
+  // It also drops the byte order mark.
   readonly #text = new TextDecoder();
-  /** The beginning of a line whose end has not come. */
+  /** The beginning of a line whose end has not arrived. */
   #line = '';
   /** The last character was a CR: an LF right after it ends the same line. */
   #afterCr = false;
@@ -36,7 +36,7 @@ export class Decoder {
     this.#limit = limit;
   }
 
-  /** Appends to `items` what `bytes` completed. Throws {@link TooLong}; what came before counts. */
+  /** Appends to `items` what `bytes` completed. Throws {@link TooLong}; items before it count. */
   feed(bytes: Uint8Array, items: Item[]): void {
     const text = this.#text.decode(bytes, { stream: true });
     let start = 0;

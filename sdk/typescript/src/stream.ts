@@ -11,20 +11,20 @@ import type { GrantexEvent, StreamOptions } from './event.js';
 import { Decoder, type Item, type TooLong } from './sse.js';
 import { agent, refusal, type Transport } from './transport.js';
 
-/** A service is never silent for 5 s; three times that is a dead connection. */
+/** The service sends something at least every 5 s; after three times that a connection is dead. */
 const SILENCE_MS = 15_000;
 const RECONNECT_DELAY_MS = 1_000;
 const MAX_RECONNECT_DELAY_MS = 30_000;
 /**
- * The longest `Retry-After` that is waited for: beyond it the next try tells whether it still
- * holds.
+ * The longest `Retry-After` that is waited for: after it the next attempt shows whether it still
+ * applies.
  */
 const MAX_RETRY_AFTER_MS = 600_000;
 /** It bounds memory. */
 const MAX_EVENT_BYTES = 4 << 20;
 const EVENT_ID = /^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 
-/** The connection is of no more use; the stream may be. */
+/** The connection has ended, and the stream may reconnect. */
 class Broken {
   readonly reason: GrantexError | undefined;
   readonly askedMs: number;
@@ -39,17 +39,17 @@ interface Connection {
   controller: AbortController;
   reader: ReadableStreamDefaultReader<Uint8Array>;
   decoder: Decoder;
-  /** What ends the stream once the events before it are handed on. */
+  /** What ends the stream once the events before it are delivered. */
   failure?: unknown;
 }
 
-/** The reading end of a stream: its place in the log, and what it does about broken connections. */
+/** Reads a stream: keeps its cursor, and replaces broken connections. */
 export class EventReader {
   readonly #transport: Transport;
   readonly #options: StreamOptions;
   /** The cursor for `Last-Event-ID`. */
   #cursor: string | undefined;
-  /** The last event that was handed on: nothing up to it is handed on again. */
+  /** The last event that was delivered: nothing up to it is delivered again. */
   #last: string | undefined;
   #baseDelay: number;
   #connection: Connection | undefined;
@@ -68,7 +68,7 @@ export class EventReader {
 
   /**
    * The next events, at most those of one read from the socket; `undefined` when the stream is
-   * over. Throws where going on makes no sense.
+   * over. Throws where a reconnection cannot help.
    */
   async next(signal: AbortSignal): Promise<GrantexEvent[] | undefined> {
     while (!signal.aborted) {
@@ -118,7 +118,7 @@ export class EventReader {
     if (chunk.done) return undefined;
     const items: Item[] = [];
     const events: GrantexEvent[] = [];
-    // What comes before a failure is handed on before it.
+    // Events before a failure are delivered before it.
     try {
       connection.decoder.feed(chunk.value, items);
     } catch (error) {
@@ -137,7 +137,7 @@ export class EventReader {
   }
 
   #take(item: Item): GrantexEvent | undefined {
-    // An empty id would make it forget where it was.
+    // An empty id would reset the cursor.
     if (item.kind === 'cursor' && item.id !== '') this.#cursor = item.id;
     if (item.kind === 'retry') this.#baseDelay = item.ms;
     if (item.kind !== 'message') return undefined;
@@ -193,15 +193,15 @@ export class EventReader {
     const type = response.headers.get('content-type') ?? '';
     if (!type.toLowerCase().startsWith('text/event-stream') || !response.body) {
       throw new ProtocolError(
-        `${this.#transport.settings.baseUrl} answers with "${type}", no event stream: is the base URL right?`,
+        `${this.#transport.settings.baseUrl} answers with "${type}", which is not an event stream: is the base URL right?`,
       );
     }
     return response.body;
   }
 
   /**
-   * What `work` gives; {@link Broken} when it fails or nothing comes. Runs only while something is
-   * waited for.
+   * What `work` gives; {@link Broken} when it fails or the connection is silent. The timer runs
+   * only during the wait.
    */
   async #inTime<T>(controller: AbortController, work: Promise<T>): Promise<T> {
     const silence = this.#options.silenceTimeoutMs ?? SILENCE_MS;
@@ -214,7 +214,7 @@ export class EventReader {
       return await work;
     } catch (error) {
       if (isSilent)
-        throw new Broken(new TimeoutError(`nothing came from the service within ${silence} ms`));
+        throw new Broken(new TimeoutError(`the service sent nothing for ${silence} ms`));
       throw new Broken(this.#transport.connectionError(error));
     } finally {
       clearTimeout(timer);
@@ -225,17 +225,16 @@ export class EventReader {
 /**
  * The events of a stream, from `events.stream()`.
  *
- * `return()` ends it and closes its connection at once, also while `next()` waits, which then ends
- * too.
+ * `return()` ends it and closes its connection at once; a `next()` that waits then ends too.
  */
 export class EventStream implements AsyncIterableIterator<GrantexEvent> {
   readonly #reader: EventReader;
   readonly #controller = new AbortController();
   readonly #signal: AbortSignal | undefined;
-  /** What was read and not handed on yet: never more than one read from the socket. */
+  /** What was read and not delivered yet: never more than one read from the socket. */
   #events: GrantexEvent[] = [];
   #reading: Promise<GrantexEvent[] | undefined> | undefined;
-  /** Those who wait take their turns. */
+  /** Concurrent calls take turns. */
   #turn: Promise<unknown> = Promise.resolve();
 
   /** @internal */
@@ -252,9 +251,9 @@ export class EventStream implements AsyncIterableIterator<GrantexEvent> {
   }
 
   /**
-   * The next event; `undefined` where none comes within so many milliseconds. The stream goes on as
-   * it was, so that nothing is lost – unlike with `Promise.race`, which forgets the event that
-   * `next()` then gives.
+   * The next event; `undefined` if none comes within this many milliseconds. The stream goes on,
+   * and no event is lost – unlike with `Promise.race`, which discards the event that `next()` gives
+   * later.
    */
   nextWithin(timeoutMs: number): Promise<IteratorResult<GrantexEvent, void> | undefined> {
     return this.#inTurn(() => this.#next(timeoutMs));
@@ -294,10 +293,10 @@ export class EventStream implements AsyncIterableIterator<GrantexEvent> {
     while (!signal.aborted) {
       const value = this.#events.shift();
       if (value) return { done: false, value };
-      // One that was begun outlives whoever waits for it.
+      // A read that has begun outlives a wait that is given up.
       this.#reading ??= this.#reader.next(signal);
       const reading = this.#reading;
-      // Where it fails while nobody waits, whoever asks next is told.
+      // A failure while nobody waits is given to the next call.
       reading.catch(() => undefined);
       let timer: ReturnType<typeof setTimeout> | undefined;
       try {
@@ -333,13 +332,13 @@ if (asyncDispose) {
   });
 }
 
-/** An event from its envelope; its own errors say what is wrong with it. */
+/** An event from its envelope's JSON. */
 export function parseEvent(json: string): GrantexEvent {
   let envelope: unknown;
   try {
     envelope = JSON.parse(json);
   } catch {
-    throw new ProtocolError('an event is no JSON: is the base URL right?');
+    throw new ProtocolError('an event is not JSON: is the base URL right?');
   }
   return toEvent(envelope, json);
 }
@@ -348,14 +347,14 @@ export function parseEvent(json: string): GrantexEvent {
 export function toEvent(envelope: unknown, json = ''): GrantexEvent {
   const { id, type, createdAt, data } = Object(envelope);
   if (typeof id !== 'string' || typeof type !== 'string' || typeof createdAt !== 'string') {
-    throw new ProtocolError('an event lacks its id, type or createdAt: is the base URL right?');
+    throw new ProtocolError('an event has no id, type or createdAt: is the base URL right?');
   }
   const event = { id, type, timestamp: createdAt, data };
-  // Beside what the event says: neither printed nor compared with it.
+  // Not enumerable: neither printed nor compared with the event.
   return Object.defineProperty(event, 'json', { value: json }) as GrantexEvent;
 }
 
-/** Ids of one form increase strictly within a log; of others only equality says something. */
+/** Ids of this form increase strictly within a log; others can only be compared for equality. */
 function isNotAfter(id: string, last: string): boolean {
   return id === last || (id < last && EVENT_ID.test(id) && EVENT_ID.test(last));
 }

@@ -16,9 +16,9 @@ import { VERSION } from './version.js';
 
 /** The longest delay between two tries of a call. */
 const MAX_RETRY_DELAY_MS = 8_000;
-/** A `Retry-After` beyond this is told to the caller instead of waited for. */
+/** A longer `Retry-After` is reported to the caller, not waited for. */
 const MAX_RETRY_AFTER_MS = 60_000;
-/** Browsers say themselves who they are, and must ask the service for leave to send more. */
+/** Browsers set `User-Agent` themselves, and need the service's consent (CORS) for more headers. */
 const IN_BROWSER = 'document' in globalThis;
 
 /** Options of one call. */
@@ -27,22 +27,22 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
   /** How long one try may take, in milliseconds. */
   timeoutMs?: number | undefined;
-  /** How often a failed call is tried again where that is safe. */
+  /** How often a failed call is retried where that is safe. */
   maxRetries?: number | undefined;
 }
 
 /** Options of a call that creates or spends. */
 export interface CreateOptions extends RequestOptions {
   /**
-   * Names what is created: the same key with the same request gives the first answer again, for 24
-   * hours. A random one unless given; every try of a call has the same.
+   * Identifies what is created: the same key with the same request gives the first answer again,
+   * for 24 hours. Random unless given; all tries of a call have the same one.
    */
   idempotencyKey?: string | undefined;
 }
 
 /** How a token is verified. */
 export interface VerifyOptions extends RequestOptions {
-  /** Who you are: a token that is not for this audience is not valid. */
+  /** The audience that you are: a token for another audience, or for none, is not valid. */
   audience?: string | undefined;
 }
 
@@ -52,17 +52,17 @@ export interface Call {
   path: string;
   query?: Record<string, string | number | undefined> | undefined;
   body?: object | undefined;
-  /** It needs no key, and sends none. */
+  /** It needs no API key and sends none. */
   isPublic?: boolean;
   /**
-   * Done twice it would do two things: tried again only where the service says that it did nothing.
+   * Not safe to repeat: it is retried only where the service says that it had no effect.
    */
   unsafe?: boolean;
   /** It creates or spends: an idempotency key makes it safe to repeat. */
   creates?: boolean;
 }
 
-/** Settings that all calls share. */
+/** The settings of all calls. */
 export interface Settings {
   baseUrl: string;
   apiKey: string | (() => string | Promise<string>) | undefined;
@@ -72,7 +72,7 @@ export interface Settings {
   fetch: typeof fetch;
 }
 
-/** Sends calls: key, tries, time limits, errors. */
+/** Sends calls: API key, retries, time limits, errors. */
 export class Transport {
   readonly settings: Settings;
   #key: Promise<string> | undefined;
@@ -87,11 +87,13 @@ export class Transport {
     const { apiKey } = this.settings;
     if (typeof apiKey === 'string') return apiKey;
     if (!apiKey)
-      throw new ConfigurationError('no API key: set GRANTEX_API_KEY, or give the client one');
+      throw new ConfigurationError(
+        'no API key: set GRANTEX_API_KEY, or give the client one as apiKey',
+      );
     if (!this.#key) {
       const asked = Promise.resolve(apiKey()).then(checkKey);
       this.#key = asked;
-      // One that failed is not kept.
+      // A failure is not kept.
       asked.catch(() => {
         if (this.#key === asked) this.#key = undefined;
       });
@@ -99,7 +101,7 @@ export class Transport {
     return this.#key;
   }
 
-  /** Forgets `refused`, so that the callback is asked again. `false` where there is no callback. */
+  /** Forgets `refused`, so that the function is called again; `false` where there is none. */
   async renew(refused: string): Promise<boolean> {
     if (typeof this.settings.apiKey !== 'function') return false;
     // Another call may have renewed it already.
@@ -107,7 +109,7 @@ export class Transport {
     return true;
   }
 
-  /** Sends a call, again where that is safe, and gives the answer's JSON. */
+  /** Sends a call, with retries where that is safe, and gives the answer's JSON. */
   async json<T>(call: Call, options: CreateOptions = {}): Promise<T> {
     return (await this.jsonAndText<T>(call, options))[0];
   }
@@ -119,12 +121,12 @@ export class Transport {
       return [JSON.parse(text) as T, text];
     } catch {
       throw new ProtocolError(
-        `the answer of ${this.settings.baseUrl}${call.path} is no JSON: is the base URL right?`,
+        `the answer of ${this.settings.baseUrl}${call.path} is not JSON: is the base URL right?`,
       );
     }
   }
 
-  /** Sends a call of whose answer only the success counts. */
+  /** Sends a call whose answer has no content. */
   async done(call: Call, options: RequestOptions = {}): Promise<void> {
     await this.#send(call, options);
   }
@@ -135,7 +137,7 @@ export class Transport {
     if (call.body) headers.set('content-type', 'application/json');
     if (call.creates) headers.set('idempotency-key', options.idempotencyKey ?? (await randomKey()));
     let renewed = false;
-    // Whether an earlier try may have done its work although nobody heard of it.
+    // Whether an earlier try may have taken effect although its answer was lost.
     let inDoubt = false;
     for (let attempt = 0; ; ) {
       const key = call.isPublic ? undefined : await this.key();
@@ -188,7 +190,7 @@ export class Transport {
       return text;
     } catch (error) {
       if (error instanceof GrantexError) throw error;
-      if (isLate) throw new TimeoutError(`nothing came from the service within ${timeoutMs} ms`);
+      if (isLate) throw new TimeoutError(`the service did not answer within ${timeoutMs} ms`);
       if (options.signal?.aborted) throw options.signal.reason;
       throw this.connectionError(error);
     } finally {
@@ -217,18 +219,18 @@ export class Transport {
   }
 }
 
-/** The headers that say who asks. */
+/** The headers that identify this package. */
 export function agent(): Record<string, string> {
   return IN_BROWSER ? {} : { 'user-agent': `grantex-typescript/${VERSION}` };
 }
 
-/** What the service said instead of a success. */
+/** The fields of an error answer. */
 export function refusal(response: Response, text: string): Parameters<typeof apiError>[0] {
   let body: Record<string, unknown> = {};
   try {
     body = Object(JSON.parse(text));
   } catch {
-    // Not the service's own words.
+    // Not an answer of the service.
   }
   const field = (name: string): string | undefined => {
     const value = body[name];
@@ -237,8 +239,8 @@ export function refusal(response: Response, text: string): Parameters<typeof api
   const status = response.status;
   const said =
     status < 400
-      ? `the service answered ${status}, which is not followed: is the base URL right?`
-      : `the service answered ${status} and said nothing more${status < 500 ? ': is the base URL right?' : ''}`;
+      ? `the service answered with the redirect ${status}, which is not followed: is the base URL right?`
+      : `the service answered ${status} without a message${status < 500 ? ': is the base URL right?' : ''}`;
   return {
     status,
     code: field('code'),
@@ -249,7 +251,7 @@ export function refusal(response: Response, text: string): Parameters<typeof api
   };
 }
 
-/** Text as one segment of a path: whatever it holds, it stays there. */
+/** Text as one segment of a path, whatever characters it has. */
 export function segment(text: string): string {
   return encodeURIComponent(text).replaceAll("'", '%27');
 }
@@ -257,7 +259,7 @@ export function segment(text: string): string {
 function checkKey(key: string): string {
   if (!/^[!-~]+$/.test(key)) {
     throw new ConfigurationError(
-      'the API key is empty or holds a character that no key has: copy it again',
+      'the API key is empty or contains a character that no API key has: copy it again',
     );
   }
   return key;

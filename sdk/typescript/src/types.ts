@@ -12,7 +12,7 @@ export interface Developer {
   createdAt: string;
 }
 
-/** What a signup says. */
+/** A signup. */
 export interface SignupRequest {
   name: string;
   email?: string | undefined;
@@ -58,21 +58,21 @@ export interface Agent {
   developerId: string;
   name: string;
   description: string;
-  /** The scopes it usually asks for. They describe; they do not limit. */
+  /** The scopes that it usually asks for. They are a description, not a limit. */
   scopes: string[];
   status: 'active' | 'suspended';
   createdAt: string;
   updatedAt: string;
 }
 
-/** What a new agent is. */
+/** A new agent. */
 export interface CreateAgentRequest {
   name: string;
   description?: string | undefined;
   scopes?: string[] | undefined;
 }
 
-/** What changes about an agent: at least one of the fields. */
+/** Changes to an agent: at least one of the fields. */
 export interface UpdateAgentRequest {
   name?: string | undefined;
   description?: string | undefined;
@@ -80,19 +80,19 @@ export interface UpdateAgentRequest {
   status?: 'active' | 'suspended' | undefined;
 }
 
-/** What a principal is asked. */
+/** A request for a principal's consent. */
 export interface AuthorizeRequest {
   agentId: string;
-  /** Your own name for the person. */
+  /** The principal: your own identifier of the person. */
   principalId: string;
   scopes: string[];
-  /** How long the grant lasts from the consent on, such as `90m`; `24h` unless given. */
+  /** How long the grant lasts after the consent, such as `90m`; `24h` unless given. */
   expiresIn?: string | undefined;
   redirectUri?: string | undefined;
   state?: string | undefined;
-  /** Who the grant token is for. */
+  /** The audience of the grant token. */
   audience?: string | undefined;
-  /** PKCE: the base64url SHA-256 of a verifier that the exchange must show. */
+  /** PKCE: the base64url SHA-256 of a verifier that the exchange must present. */
   codeChallenge?: string | undefined;
   codeChallengeMethod?: 'S256' | undefined;
   /**
@@ -101,7 +101,7 @@ export interface AuthorizeRequest {
   budget?: RequestedBudget | undefined;
 }
 
-/** A budget that is asked for together with the access. */
+/** A budget that is requested together with the access. */
 export interface RequestedBudget {
   initialBudget: AmountInput;
   /** Three upper-case letters; `USD` unless given. */
@@ -128,7 +128,7 @@ export interface ScopeName {
 /** An authorization request. */
 export interface AuthorizeResponse {
   authRequestId: string;
-  /** Where the principal decides. Whoever has this link can decide: send it to nobody else. */
+  /** Where the principal decides. Anyone with this link can decide: send it only to them. */
   consentUrl: string;
   expiresAt: string;
   /** In a sandbox the request is approved at once. */
@@ -157,13 +157,13 @@ export interface ExchangeRequest {
   codeVerifier?: string | undefined;
 }
 
-/** A refresh token to use, once. */
+/** A refresh token, which can be used once. */
 export interface RefreshRequest {
   refreshToken: string;
   agentId: string;
 }
 
-/** A grant token with what comes with it. */
+/** A grant token, with its refresh token and its grant. */
 export interface TokenResponse {
   /** The signed JWT. */
   grantToken: string;
@@ -173,7 +173,7 @@ export interface TokenResponse {
   grantId: string;
 }
 
-/** Whether a token is in force, by the service's own knowledge. */
+/** Whether the service considers a token valid now. */
 export type TokenVerification =
   | { valid: false }
   | {
@@ -183,13 +183,13 @@ export type TokenVerification =
       principal: string;
       agent: string;
       expiresAt: string;
-      /** Who the token is for, if it was asked for. Whoever is somebody else must not accept it. */
+      /** The token's audience, if one was requested. Any other audience must refuse the token. */
       aud?: string;
     };
 
 /**
- * The claims of a grant token. `client_id`, `scope`, `urn:grantex:grant` and `act` say in the words
- * of RFC 9068 what the others say; tokens of older grants may lack them.
+ * The claims of a grant token. `client_id`, `scope`, `urn:grantex:grant` and `act` repeat other
+ * claims under the names of RFC 9068; tokens of older grants may lack them.
  */
 export interface Claims {
   /** The issuer: the service's public base URL. */
@@ -210,16 +210,16 @@ export interface Claims {
   iat: number;
   /** Ends at, in seconds since 1970. */
   exp: number;
-  /** Who the token is for, if it was asked for. */
+  /** The token's audience, if one was requested. */
   aud?: string;
   parentAgt?: string;
   parentGrnt?: string;
   delegationDepth?: number;
-  /** After a refresh of a grant with a budget: what remained. */
+  /** After a refresh of a grant with a budget: the amount that remained. */
   bdg?: number;
   /** The agent's id. */
   client_id?: string;
-  /** The scopes, with spaces between. */
+  /** The scopes, separated by spaces. */
   scope?: string;
   /** The grant. */
   'urn:grantex:grant'?: {
@@ -229,23 +229,23 @@ export interface Claims {
     parent_grant_id?: string;
     delegation_depth?: number;
   };
-  /** Delegated grants: the agent that delegated, and those before it. */
+  /** In a delegated grant: the agent that delegated it, and the agents above. */
   act?: ActingAgent;
 }
 
-/** Who acted, the last one outermost. */
+/** An agent that delegated, the most recent one outermost. */
 export interface ActingAgent {
   /** The agent's DID. */
   sub: string;
   act?: ActingAgent;
 }
 
-/** Whether a token's grant is in force, and why not. */
+/** Whether a token's grant is in force, and if not, why. */
 export type GrantVerification =
   | { active: true; claims: Claims }
   | { active: false; reason: InactiveReason };
 
-/** Why a token or its grant is not in force; with `agent_suspended` it may be again. */
+/** Why a token or its grant is not in force; `agent_suspended` may be temporary. */
 export type InactiveReason =
   | 'revoked'
   | 'expired'
@@ -254,7 +254,7 @@ export type InactiveReason =
   | 'wrong_audience'
   | 'agent_suspended';
 
-/** Whether a grant is in force. */
+/** The state of a grant. */
 export type GrantStatus = 'active' | 'revoked' | 'expired';
 
 /** A grant. */
@@ -273,11 +273,11 @@ export interface Grant {
   delegationDepth: number;
 }
 
-/** What is delegated to whom. */
+/** A delegation to another agent. */
 export interface DelegateRequest {
   parentGrantToken: string;
   subAgentId: string;
-  /** Some or all of the parent's. */
+  /** Some or all of the parent's scopes. */
   scopes: string[];
   expiresIn?: string | undefined;
 }
@@ -299,7 +299,7 @@ export interface Budget {
   updatedAt: string;
 }
 
-/** The budget that a grant gets. */
+/** A budget to allocate to a grant. */
 export interface AllocateRequest {
   grantId: string;
   initialBudget: AmountInput;
@@ -307,7 +307,7 @@ export interface AllocateRequest {
   currency?: string | undefined;
 }
 
-/** What is taken from a budget. */
+/** A debit of a budget. */
 export interface DebitRequest {
   grantId: string;
   amount: AmountInput;
@@ -316,7 +316,7 @@ export interface DebitRequest {
   metadata?: Record<string, unknown> | undefined;
 }
 
-/** A debit that was done. */
+/** A completed debit. */
 export interface DebitResponse {
   /** Exact, with four decimals. */
   remaining: string;
@@ -343,19 +343,53 @@ export interface Ticket {
   expiresAt: string;
 }
 
-/** Whose session, and for how long (`1h` unless given, at most `24h`). */
+/** A session to open; it lasts `1h` unless `expiresIn` says otherwise, `24h` at most. */
 export interface PrincipalSessionRequest {
   principalId: string;
   expiresIn?: string | undefined;
 }
 
-/** A session in which a principal sees and revokes their own grants. */
-export interface PrincipalSession {
+/** A new session in which a principal sees and revokes their own grants. */
+export interface CreatedPrincipalSession {
   /** Its id, with which it can be ended. */
   sessionId: string;
   /** Bearer token for the principal's own calls. */
   sessionToken: string;
-  /** A page that shows the same. Whoever has this link has the session. */
+  /** A page with the same functions. Anyone who has this link has the session. */
   dashboardUrl: string;
   expiresAt: string;
+}
+
+/** A principal's open session, without its token. */
+export interface PrincipalSession {
+  sessionId: string;
+  principalId: string;
+  /** The API key that opened it; the session ends with the key. */
+  keyId: string;
+  createdAt: string;
+  expiresAt: string;
+}
+
+/** One change outside the event log. */
+export interface AuditEntry {
+  id: string;
+  createdAt: string;
+  /** Who made it. */
+  actor: Actor;
+  /**
+   * What was done: `key.created`, `key.rotated`, `key.revoked`, `session.created`, `session.ended`,
+   * `scope.named`, `scope.name_removed`, `developer.suspended`, `developer.resumed`. More may come.
+   */
+  action: string;
+  /** The id of what was changed, or the scope. */
+  target: string;
+  /** Further facts, by name. */
+  details: Record<string, string>;
+}
+
+/** Who made a change. */
+export interface Actor {
+  kind: 'api_key' | 'principal' | 'operator' | 'system';
+  /** The API key's id, the principal's id, the operator's user; `null` for the service itself. */
+  id: string | null;
 }

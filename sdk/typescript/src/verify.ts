@@ -1,21 +1,76 @@
 import { webcrypto } from './crypto.js';
-import { InvalidTokenError } from './errors.js';
-import type { Transport } from './transport.js';
+import { ConfigurationError, InvalidTokenError } from './errors.js';
+import { type ServiceOptions, settings } from './settings.js';
+import { Transport } from './transport.js';
 import type { Claims, Developer } from './types.js';
 
-/** How long fetched keys are believed: a key that the service withdrew stops working after this. */
+/** How long fetched keys are used: a key that the service withdrew stops working after this. */
 const KEYS_MAX_AGE_MS = 3_600_000;
-/** How often unknown keys may make it fetch: tokens with made-up keys cost the service nothing. */
+/**
+ * The shortest time between two fetches for unknown keys: tokens with made-up key names cost the
+ * service nothing.
+ */
 const UNKNOWN_KEY_PAUSE_MS = 10_000;
-/** How far the clocks of issuer and verifier may be apart. */
+/** The clock difference between issuer and verifier that is tolerated. */
 const LEEWAY_SECONDS = 5;
-/** An access token of RFC 9068, or a grant token from before. */
+/** An access token of RFC 9068, or the older type. */
 const TYPES = /^(application\/)?(at\+jwt|jwt)$/i;
 const RS256 = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
 
 type Json = Record<string, unknown>;
 
-/** Checks grant tokens against the service's public keys. */
+/** Settings of a {@link TokenVerifier}. */
+export interface TokenVerifierOptions extends ServiceOptions {
+  /**
+   * The developer whose tokens are accepted. One key set signs the tokens of all developers, so a
+   * good signature alone does not say that a token is yours.
+   */
+  developerId: string;
+  /** The issuer that a token must have; any unless given. */
+  issuer?: string | undefined;
+}
+
+/**
+ * Checks grant tokens by the service's public keys, without asking the service about each, and
+ * without an API key: for a server that accepts tokens and does nothing else.
+ * `grantex.tokens.verifyOffline` is the same check.
+ *
+ * Checked: signature (RS256), type, expiry, developer, audience, and the issuer if one is given.
+ * Not seen before the token expires: a revoked grant or token, a suspended agent or developer.
+ * Where these must count at once, ask the service (`grantex.tokens.verify`) or follow
+ * `grant.revoked`; both need an API key.
+ *
+ * @example
+ * ```ts
+ * const verifier = new TokenVerifier({ baseUrl: 'https://auth.example.com', developerId: 'dev_…' });
+ * const claims = await verifier.verify(token, { audience: 'https://api.example' });
+ * if (!claims.scp.includes('calendar:read')) throw new Error('not allowed');
+ * ```
+ */
+export class TokenVerifier {
+  readonly #verifier: Verifier;
+
+  constructor({ developerId, issuer, ...options }: TokenVerifierOptions) {
+    // In JavaScript it may be missing: the check of the developer must not be left out.
+    if (!developerId) {
+      throw new ConfigurationError(
+        "no developerId: a verifier accepts the tokens of one developer, so give it that developer's id (`grantex.me()` shows yours)",
+      );
+    }
+    this.#verifier = new Verifier(new Transport(settings(options)), developerId, issuer);
+  }
+
+  /**
+   * The claims of a valid token. Throws {@link InvalidTokenError} for any other token, and another
+   * error where the service's keys cannot be fetched. A token that names an audience is valid for
+   * that audience only. The public keys are fetched every hour, and when a token names a new one.
+   */
+  verify(token: string, options: { audience?: string | undefined } = {}): Promise<Claims> {
+    return this.#verifier.verify(token, options.audience);
+  }
+}
+
+/** The check itself; it asks for the developer's id, with an API key, where none is given. */
 export class Verifier {
   readonly #transport: Transport;
   readonly #issuer: string | undefined;
@@ -31,7 +86,7 @@ export class Verifier {
     this.#issuer = issuer;
   }
 
-  /** The claims of a token that holds; throws {@link InvalidTokenError}. */
+  /** The claims of a valid token; throws {@link InvalidTokenError}. */
   async verify(token: string, audience: string | undefined): Promise<Claims> {
     const parts = token.split('.');
     const [head, body, signature] = parts;
@@ -42,8 +97,9 @@ export class Verifier {
     // The token does not choose how it is checked.
     if (header.alg !== 'RS256') throw new InvalidTokenError('it is not signed with RS256');
     if (!TYPES.test(String(header.typ)))
-      throw new InvalidTokenError('its type is not that of a grant token');
-    if (typeof header.kid !== 'string') throw new InvalidTokenError('it does not name its key');
+      throw new InvalidTokenError('its type is neither at+jwt nor JWT');
+    if (typeof header.kid !== 'string')
+      throw new InvalidTokenError('its header names no key (kid)');
     const key = await this.#key(header.kid);
     const signed = new TextEncoder().encode(`${head}.${body}`);
     const { subtle } = await webcrypto();
@@ -65,13 +121,15 @@ export class Verifier {
     if (typeof exp !== 'number') throw new InvalidTokenError('it has no expiry');
     if (exp + LEEWAY_SECONDS < Date.now() / 1000) throw new InvalidTokenError('it has expired');
     if (this.#issuer !== undefined && iss !== this.#issuer) {
-      throw new InvalidTokenError(`its issuer is ${JSON.stringify(iss)}`);
+      throw new InvalidTokenError(
+        `its issuer is ${JSON.stringify(iss)}, not ${JSON.stringify(this.#issuer)}`,
+      );
     }
     if (aud !== audience) {
       throw new InvalidTokenError(
         audience === undefined
-          ? 'it is for an audience: say who you are'
-          : `its audience is ${JSON.stringify(aud)}`,
+          ? 'it is for an audience, and no audience was given to compare'
+          : `its audience is ${JSON.stringify(aud)}, not ${JSON.stringify(audience)}`,
       );
     }
     const isText = (name: string): boolean => typeof claims[name] === 'string';
@@ -80,7 +138,7 @@ export class Verifier {
       typeof claims.iat === 'number' &&
       Array.isArray(scp) &&
       scp.every((scope) => typeof scope === 'string');
-    if (!isWhole) throw new InvalidTokenError('it lacks a claim that every grant token has');
+    if (!isWhole) throw new InvalidTokenError('a claim that every grant token has is missing');
   }
 
   async #key(kid: string): Promise<CryptoKey> {
@@ -96,7 +154,7 @@ export class Verifier {
     return key;
   }
 
-  /** One fetch at a time serves all who wait. */
+  /** Calls that wait at the same time share one fetch. */
   #fetch(): Promise<void> {
     this.#fetching ??= this.#fetchKeys().finally(() => {
       this.#fetching = undefined;
@@ -126,7 +184,7 @@ export class Verifier {
           await subtle.importKey('jwk', { kty, n, e, alg: 'RS256' }, RS256, false, ['verify']),
         );
       } catch {
-        // One that cannot be used is passed over.
+        // A key that cannot be used is ignored.
       }
     }
     this.#keys = keys;
@@ -138,7 +196,7 @@ function decode(part: string): Json {
   try {
     return Object(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes(part))));
   } catch {
-    throw new InvalidTokenError('it is not made of JSON');
+    throw new InvalidTokenError('it is not JSON');
   }
 }
 

@@ -1,4 +1,11 @@
-import { Grantex, type GrantexEvent, type GrantexOptions, type List } from '../src/index.js';
+import {
+  Grantex,
+  type GrantexEvent,
+  type GrantexOptions,
+  type List,
+  TokenVerifier,
+  type TokenVerifierOptions,
+} from '../src/index.js';
 import type { Json } from './mock.js';
 
 /** An event in the wire's form. */
@@ -70,6 +77,14 @@ export async function call(
       }
       return claims;
     }
+    case 'verifier.verify': {
+      const verifier = new TokenVerifier(options as TokenVerifierOptions);
+      const claims = [];
+      for (const token of body.tokens) {
+        claims.push(await verifier.verify(token, { audience: body.audience }));
+      }
+      return claims;
+    }
     case 'grants.list':
       return grantex.grants.list(body);
     case 'grants.list.all':
@@ -119,6 +134,18 @@ export async function call(
       return grantex.scopeNames.remove(args.scope);
     case 'principalSessions.create':
       return grantex.principalSessions.create(body);
+    case 'principalSessions.list':
+      return grantex.principalSessions.list(body);
+    case 'principalSessions.list.all':
+      return all(grantex.principalSessions.list(body));
+    case 'principalSessions.end':
+      return grantex.principalSessions.end(args.sessionId);
+    case 'principalSessions.endAll':
+      return grantex.principalSessions.endAll(args.principalId);
+    case 'audit.list':
+      return grantex.audit.list(body);
+    case 'audit.list.all':
+      return all(grantex.audit.list(body));
     default:
       throw new Error(`no operation is called ${operation}`);
   }

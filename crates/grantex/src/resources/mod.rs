@@ -1,6 +1,7 @@
 //! The resources of the API, one module each.
 
 mod agents;
+mod audit;
 mod authorizations;
 mod budgets;
 mod grants;
@@ -10,13 +11,16 @@ mod scope_names;
 mod tokens;
 
 pub use agents::Agents;
+pub use audit::Audit;
 pub use authorizations::Authorizations;
 pub use budgets::Budgets;
 pub use grants::{GrantListParams, Grants};
 pub use keys::Keys;
-pub use principals::PrincipalSessions;
+pub use principals::{PrincipalSessionListParams, PrincipalSessions};
 pub use scope_names::ScopeNames;
-pub use tokens::{OfflineParams, Tokens};
+pub use tokens::Tokens;
+
+pub use crate::verify::OfflineParams;
 
 /// A resource: a borrowed client; `creating`, where its calls create or spend, with their
 /// idempotency key.

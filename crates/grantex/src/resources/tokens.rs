@@ -8,6 +8,7 @@ use grantex_types::api::tokens::{
 
 use super::resource;
 use crate::Error;
+use crate::verify::OfflineParams;
 
 resource! { creating
     /// Grant tokens; from [`Client::tokens`](crate::Client::tokens).
@@ -21,13 +22,6 @@ resource! { creating
     /// # }
     /// ```
     Tokens
-}
-
-/// What [`Tokens::verify_offline`] demands besides a good signature.
-#[derive(Debug, Clone, Default)]
-pub struct OfflineParams {
-    /// Who you are. A token that names an audience is valid for that audience only.
-    pub audience: Option<String>,
 }
 
 impl Tokens<'_> {
@@ -56,9 +50,9 @@ impl Tokens<'_> {
         call.body(request)?.json().await
     }
 
-    /// Asks the service whether a token is in force: sees revocations at once. Give the token, and
-    /// compare `aud` of the answer with who you are, or a [`VerifyRequest`] that names the audience
-    /// that you are.
+    /// Asks the service whether a token is in force: it sees revocations at once. Give the token
+    /// and compare `aud` of the answer yourself, or give a [`VerifyRequest`] with the audience that
+    /// you are.
     pub async fn verify(
         self,
         request: impl Into<VerifyRequest>,
@@ -66,18 +60,21 @@ impl Tokens<'_> {
         self.client.transport.post("/v1/tokens/verify").body(&request.into())?.json().await
     }
 
-    /// Checks a token without asking the service: signature, times, developer, and what `params`
-    /// demand. One key set signs the tokens of all developers, so `dev` is always compared with
-    /// your own developer id; a token that names an audience (`aud`) is refused unless `params` say
-    /// that you are it. It does not see revocations: where they must count at once, use
-    /// [`verify`](Self::verify), or follow `grant.revoked`. The service's public keys are fetched
-    /// once and again when a token names a new one, so that keys can be rotated.
+    /// Checks a token without asking the service: signature, type, expiry, developer, audience, and
+    /// issuer if one is set. One key set signs the tokens of all developers, so `dev` is always
+    /// compared with your own developer id. A token that names an audience (`aud`) is refused
+    /// unless `params` name the same one.
+    ///
+    /// It does not see revocations before the token expires: where they must count at once, use
+    /// [`verify`](Self::verify) or follow `grant.revoked`. The service's public keys are fetched
+    /// every hour, and when a token names a new one. A server that has no API key uses a
+    /// [`Verifier`](crate::Verifier).
     pub async fn verify_offline(
         self,
         token: &str,
         params: &OfflineParams,
     ) -> Result<Claims, Error> {
-        self.client.verifier.verify(self.client, token, params.audience.as_deref()).await
+        self.client.verifier.verify(token, params).await
     }
 
     /// Revokes a token by its `jti`; the grant stays.

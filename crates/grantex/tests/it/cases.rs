@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use grantex::{Client, Error, GrantexEvent, Payload, StreamOptions};
+use grantex::{Builder, Client, Error, GrantexEvent, Payload, StreamOptions};
 use serde_json::{Value, json};
 
 use crate::{operations, unsupported, vectors};
@@ -46,8 +46,20 @@ async fn play(http: &reqwest::Client, mock: &str, case: &Value, variant: u64) ->
     let body = json!({ "case": case["name"], "variant": variant }).to_string();
     let opened = http.post(format!("{mock}/sessions")).body(body).send().await.unwrap();
     let opened: Value = opened.json().await.unwrap();
-    let client = client(opened["base"].as_str().unwrap(), &case["client"]);
+    let base = opened["base"].as_str().unwrap();
+    let client = builder(base, &case["client"]).build();
     let run = async {
+        if case["call"] == "verifier.verify" {
+            // The key is set, and must not be sent.
+            let verified = match builder(base, &case["client"]).build_verifier() {
+                Ok(verifier) => operations::verify(verifier, &case["args"]).await,
+                Err(error) => Err(error),
+            };
+            return match verified {
+                Ok(claims) => json!({ "result": claims }),
+                Err(error) => json!({ "error": told(&error) }),
+            };
+        }
         let client = match &client {
             Ok(client) => client,
             Err(error) => return json!({ "error": told(error) }),
@@ -75,7 +87,7 @@ async fn play(http: &reqwest::Client, mock: &str, case: &Value, variant: u64) ->
     problems.into_iter().map(|problem| format!("{} #{variant}: {problem}", case["name"])).collect()
 }
 
-fn client(base: &str, options: &Value) -> Result<Client, Error> {
+fn builder(base: &str, options: &Value) -> Builder {
     let millis = |name: &str| options[name].as_u64().map(Duration::from_millis);
     let base = options["baseUrl"].as_str().unwrap_or(base);
     let mut builder = Client::builder().base_url(base).api_key("gx_test_vector");
@@ -100,7 +112,7 @@ fn client(base: &str, options: &Value) -> Result<Client, Error> {
     if let Some(issuer) = options["issuer"].as_str() {
         builder = builder.issuer(issuer);
     }
-    builder.build()
+    builder
 }
 
 fn stream_options(case: &Value, reconnects: Arc<AtomicUsize>) -> StreamOptions {

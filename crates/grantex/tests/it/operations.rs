@@ -2,8 +2,10 @@
 
 use futures_util::{Stream, TryStreamExt as _};
 use grantex::api::tokens::VerifyRequest;
-use grantex::resources::{GrantListParams, OfflineParams};
-use grantex::{Client, Error, GrantexEvent, HistoryParams, ListParams, Page, TicketParams};
+use grantex::resources::{GrantListParams, OfflineParams, PrincipalSessionListParams};
+use grantex::{
+    Client, Error, GrantexEvent, HistoryParams, ListParams, Page, TicketParams, Verifier,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -28,6 +30,20 @@ fn page<T: Serialize>(page: &Page<T>) -> Value {
 
 async fn all<T: Serialize>(items: impl Stream<Item = Result<T, Error>>) -> Result<Value, Error> {
     items.try_collect::<Vec<T>>().await.map(value)
+}
+
+fn tokens(args: &Value) -> impl Iterator<Item = &str> {
+    args["tokens"].as_array().unwrap().iter().map(|token| token.as_str().unwrap())
+}
+
+/// Checks the case's tokens with a verifier.
+pub(crate) async fn verify(verifier: Verifier, args: &Value) -> Result<Value, Error> {
+    let params = OfflineParams { audience: args["audience"].as_str().map(str::to_owned) };
+    let mut claims = Vec::new();
+    for token in tokens(args) {
+        claims.push(verifier.verify(token, &params).await?);
+    }
+    Ok(value(claims))
 }
 
 /// Calls the operation with the case's arguments; its result in the wire's form.
@@ -56,6 +72,12 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         before: maybe("before"),
         newest_first: args["newestFirst"] == true,
     };
+    let session_list = PrincipalSessionListParams {
+        principal_id: maybe("principalId"),
+        limit,
+        after: maybe("after"),
+    };
+    let sessions = client.principal_sessions();
     let mut agents = client.agents();
     if let Some(key) = maybe("idempotencyKey") {
         agents = agents.idempotency_key(key);
@@ -84,11 +106,10 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "tokens.verify" => value(client.tokens().verify(request::<VerifyRequest>(args)).await?),
         "tokens.revoke" => value(client.tokens().revoke(text("tokenId")).await?),
         "tokens.verifyOffline" => {
+            let params = OfflineParams { audience: maybe("audience") };
             let mut claims = Vec::new();
-            for token in args["tokens"].as_array().unwrap() {
-                let params = OfflineParams { audience: maybe("audience") };
-                claims
-                    .push(client.tokens().verify_offline(token.as_str().unwrap(), &params).await?);
+            for token in tokens(args) {
+                claims.push(client.tokens().verify_offline(token, &params).await?);
             }
             value(claims)
         }
@@ -136,9 +157,13 @@ pub(crate) async fn call(client: &Client, operation: &str, args: &Value) -> Resu
         "scopeNames.set" => value(client.scope_names().set(&request(args)).await?),
         "scopeNames.list" => value(client.scope_names().list().await?),
         "scopeNames.remove" => value(client.scope_names().remove(text("scope")).await?),
-        "principalSessions.create" => {
-            value(client.principal_sessions().create(&request(args)).await?)
-        }
+        "principalSessions.create" => value(sessions.create(&request(args)).await?),
+        "principalSessions.list" => page(&sessions.list(&session_list).await?),
+        "principalSessions.list.all" => all(sessions.all(session_list)).await?,
+        "principalSessions.end" => value(sessions.end(text("sessionId")).await?),
+        "principalSessions.endAll" => value(sessions.end_all(text("principalId")).await?),
+        "audit.list" => page(&client.audit().list(&list).await?),
+        "audit.list.all" => all(client.audit().all(list)).await?,
         other => panic!("no operation is called {other}"),
     })
 }

@@ -8,11 +8,13 @@
 ...             print(event.type, event.data)
 >>> asyncio.run(main())
 
-`SyncGrantex` is the same without `async` and `await`.
+`SyncGrantex` is the same without `async` and `await`. `TokenVerifier` and `SyncTokenVerifier` check
+tokens offline, without an API key.
 """
 
 from ._async._client import Grantex
 from ._async._runtime import AsyncEventStream, AsyncList
+from ._async._verifier import TokenVerifier
 from ._errors import (
     ApiError,
     BadRequestError,
@@ -49,14 +51,17 @@ from ._event import (
     UnknownEvent,
 )
 from ._models import (
+    Actor,
     Agent,
     AmountInput,
     ApiKey,
     Approval,
+    AuditEntry,
     AuthorizeResponse,
     Budget,
     Claims,
     CreatedKey,
+    CreatedPrincipalSession,
     DebitResponse,
     Denial,
     Developer,
@@ -79,10 +84,12 @@ from ._models import (
 from ._request import DEFAULT_BASE_URL
 from ._sync._client import SyncGrantex
 from ._sync._runtime import EventStream, SyncList
+from ._sync._verifier import SyncTokenVerifier
 from ._version import VERSION as __version__
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "Actor",
     "Agent",
     "AmountInput",
     "ApiError",
@@ -90,6 +97,7 @@ __all__ = [
     "Approval",
     "AsyncEventStream",
     "AsyncList",
+    "AuditEntry",
     "AuthorizeResponse",
     "BadRequestError",
     "Budget",
@@ -102,6 +110,7 @@ __all__ = [
     "ConflictError",
     "ConnectionError",
     "CreatedKey",
+    "CreatedPrincipalSession",
     "DebitResponse",
     "Denial",
     "Developer",
@@ -137,12 +146,14 @@ __all__ = [
     "StreamEndedError",
     "SyncGrantex",
     "SyncList",
+    "SyncTokenVerifier",
     "Ticket",
     "TimeoutError",
     "TokenIssuedData",
     "TokenIssuedEvent",
     "TokenResponse",
     "TokenVerification",
+    "TokenVerifier",
     "Transaction",
     "UnauthorizedError",
     "UnknownEvent",

@@ -10,13 +10,15 @@ from ._errors import InvalidTokenError, ProtocolError
 from ._models import Claims
 
 KEYS_MAX_AGE = 3600.0
-"""How long fetched keys are believed, in seconds: then a key that the service withdrew stops
-working.
+"""How long fetched keys are used, in seconds: a key that the service withdrew stops working after
+this.
 """
 UNKNOWN_KEY_PAUSE = 10.0
-"""How often unknown keys may make it fetch: tokens with made-up keys cost the service nothing."""
+"""The shortest time between two fetches for unknown keys, in seconds: tokens with made-up key names
+cost the service nothing.
+"""
 TYPES = ("at+jwt", "jwt")
-"""An access token of RFC 9068, or a grant token from before."""
+"""An access token of RFC 9068, or the older type."""
 LEEWAY = 5.0
 """How far the clocks of issuer and verifier may be apart, in seconds."""
 
@@ -31,17 +33,17 @@ def key_id(token: str) -> str:
     if header.get("alg") != "RS256":
         raise InvalidTokenError("it is not signed with RS256")
     if str(header.get("typ")).lower().removeprefix("application/") not in TYPES:
-        raise InvalidTokenError("its type is not that of a grant token")
+        raise InvalidTokenError("its type is neither at+jwt nor JWT")
     kid = header.get("kid")
     if not isinstance(kid, str):
-        raise InvalidTokenError("it does not name its key")
+        raise InvalidTokenError("its header names no key (kid)")
     return kid
 
 
 def usable_keys(body: Any) -> dict[str, jwt.PyJWK]:
-    """The keys of a key set that can verify grant tokens; others are passed over."""
+    """The keys of a key set that can verify grant tokens; others are ignored."""
     if not isinstance(body, dict) or not isinstance(body.get("keys"), list):
-        raise ProtocolError("the answer is no key set: is the base URL right?")
+        raise ProtocolError("the answer is not a key set: is the base URL right?")
     keys: dict[str, jwt.PyJWK] = {}
     for one in body["keys"]:
         if not isinstance(one, dict) or not isinstance(one.get("kid"), str):
@@ -61,7 +63,7 @@ def usable_keys(body: Any) -> dict[str, jwt.PyJWK]:
 
 
 def check(token: str, key: jwt.PyJWK, audience: Optional[str], issuer: Optional[str]) -> Claims:
-    """The claims of a token whose signature, times, audience and issuer hold."""
+    """The claims of a token whose signature, expiry, audience and issuer are valid."""
     try:
         claims = jwt.decode(
             token,
@@ -73,11 +75,16 @@ def check(token: str, key: jwt.PyJWK, audience: Optional[str], issuer: Optional[
             # A clock that is behind must not refuse what was just issued.
             options={"require": ["exp", "iat"], "verify_iat": False},
         )
+    except jwt.InvalidAudienceError:
+        reason = f"it is not for the audience {audience!r}"
+        if audience is None:
+            reason = "it is for an audience, and no audience was given to compare"
+        raise InvalidTokenError(reason) from None
     except jwt.InvalidTokenError as error:
         raise InvalidTokenError(str(error)) from None
     texts = ("iss", "sub", "agt", "dev", "grnt", "jti")
     scopes = claims.get("scp")
     is_whole = all(isinstance(claims.get(name), str) for name in texts) and isinstance(scopes, list)
     if not is_whole or not all(isinstance(scope, str) for scope in scopes or []):
-        raise InvalidTokenError("it lacks a claim that every grant token has")
+        raise InvalidTokenError("a claim that every grant token has is missing")
     return Claims.from_json(claims)

@@ -383,10 +383,50 @@ class Ticket(Model):
 
 
 @dataclass(frozen=True)
-class PrincipalSession(Model):
-    """A session in which a principal sees and revokes their own grants, by token or on a page."""
+class CreatedPrincipalSession(Model):
+    """A new session in which a principal sees and revokes their own grants, by token or on a page.
+
+    Anyone who has either has the session.
+    """
 
     session_id: str
     session_token: str = field(repr=False)
     dashboard_url: str = field(repr=False)
     expires_at: str
+
+
+@dataclass(frozen=True)
+class PrincipalSession(Model):
+    """A principal's open session, without its token. It ends with the API key that opened it."""
+
+    session_id: str
+    principal_id: str
+    key_id: str
+    created_at: str
+    expires_at: str
+
+
+@dataclass(frozen=True)
+class Actor(Model):
+    """Who made a change: an API key, a principal, the operator's user; no `id` for the service."""
+
+    kind: Literal["api_key", "principal", "operator", "system"]
+    id: Optional[str]
+
+
+@dataclass(frozen=True)
+class AuditEntry(Model):
+    """One change outside the event log."""
+
+    id: str
+    created_at: str
+    actor: Actor = field(metadata={"read": Actor.from_json})
+    action: str
+    """What was done: `key.created`, `key.rotated`, `key.revoked`, `session.created`,
+    `session.ended`, `scope.named`, `scope.name_removed`, `developer.suspended`,
+    `developer.resumed`. More may come.
+    """
+    target: str
+    """The id of what was changed, or the scope."""
+    details: dict[str, str]
+    """Further facts, by name."""

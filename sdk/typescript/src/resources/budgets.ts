@@ -19,12 +19,12 @@ export class Budgets {
   }
 
   /**
-   * Gives a grant its budget.
+   * Allocates a budget to a grant.
    *
    * @example
    * ```ts
-   * await grantex.budgets.allocate({ grantId, initialBudget: '100' });
-   * const { remaining } = await grantex.budgets.debit({ grantId, amount: '12.50', description: 'a train' });
+   * await grantex.budgets.allocate({ grantId, initialBudget: '100' }); const { remaining } = await
+   * grantex.budgets.debit({ grantId, amount: '12.50', description: 'a train' });
    * ```
    */
   async allocate(request: AllocateRequest, options?: CreateOptions): Promise<Budget> {
@@ -34,7 +34,7 @@ export class Budgets {
   }
 
   /**
-   * Takes an amount, all or nothing. Tried again it is taken once: every try has the same
+   * Debits an amount, all or nothing. Retries do not debit again: all tries have the same
    * idempotency key.
    */
   async debit(request: DebitRequest, options?: CreateOptions): Promise<DebitResponse> {
@@ -77,7 +77,7 @@ export class Budgets {
   }
 }
 
-/** JSON would turn these into `null`. */
+/** JSON would encode these as `null`. */
 function checkAmount(amount: AmountInput): void {
   if (typeof amount === 'number' && !Number.isFinite(amount)) {
     throw new RangeError(`an amount is a finite number or a decimal string, not ${amount}`);

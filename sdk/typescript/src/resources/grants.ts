@@ -15,7 +15,7 @@ import type {
   TokenResponse,
 } from '../types.js';
 
-/** Which grants. */
+/** A selection of grants. */
 export interface GrantListParams extends ListParams {
   agentId?: string | undefined;
   principalId?: string | undefined;
@@ -60,11 +60,11 @@ export class Grants {
   }
 
   /**
-   * Revokes a grant and every one below it. {@link NotFoundError} when there is none or it is
-   * revoked already.
+   * Revokes a grant and every grant below it. Throws {@link NotFoundError} when it does not exist
+   * or is revoked already.
    *
-   * It may be left un-awaited: a failure that nobody waits for goes to the client's `onError`, and
-   * never ends the process.
+   * It need not be awaited: a failure that nobody awaits goes to the client's `onError` and never
+   * ends the process.
    */
   revoke(grantId: string, options?: RequestOptions): Promise<void> {
     const done = this.#transport.done(
@@ -74,15 +74,15 @@ export class Grants {
     return Started.watch(done, this.#onError);
   }
 
-  /** Gives some of a grant's scopes to another agent. */
+  /** Delegates scopes of a grant to another agent. */
   delegate(request: DelegateRequest, options?: CreateOptions): Promise<TokenResponse> {
     const call = { method: 'POST', path: '/v1/grants/delegate', body: request, creates: true };
     return this.#transport.json(call, options);
   }
 
   /**
-   * Asks the service whether a token's grant is in force – for you, where you say who you are – and
-   * why not.
+   * Asks the service whether a token's grant is in force, and if not, why. With `audience`, also
+   * whether the token is for that audience.
    */
   verify(token: string, { audience, ...options }: VerifyOptions = {}): Promise<GrantVerification> {
     const call = { method: 'POST', path: '/v1/grants/verify', body: { token, audience } };

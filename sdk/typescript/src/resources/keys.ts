@@ -12,8 +12,8 @@ export class Keys {
   }
 
   /**
-   * Makes another key. Its secret is shown this one time. Not tried again where it may have been
-   * made.
+   * Creates another key. Its secret is shown only once. The call is not retried where the key may
+   * have been created.
    */
   create(request: { name: string }, options?: RequestOptions): Promise<CreatedKey> {
     return this.#transport.json(
@@ -34,14 +34,14 @@ export class Keys {
     });
   }
 
-  /** Ends a key and its streams. */
+  /** Revokes a key and ends its streams. */
   revoke(keyId: string, options?: RequestOptions): Promise<void> {
     return this.#transport.done({ method: 'DELETE', path: `/v1/keys/${segment(keyId)}` }, options);
   }
 
   /**
-   * Replaces the key that makes this call. The old one is dead at once, so this is not tried again
-   * where it may have happened: have a second key before you rotate one.
+   * Replaces the key that makes this call. The old key stops working at once, so the call is not
+   * retried where it may have taken effect: create a second key before you rotate one.
    */
   rotate(options?: RequestOptions): Promise<RotatedKey> {
     return this.#transport.json({ method: 'POST', path: '/v1/keys/rotate', unsafe: true }, options);

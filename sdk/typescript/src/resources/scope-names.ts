@@ -2,7 +2,7 @@ import { ProtocolError } from '../errors.js';
 import type { Call, RequestOptions, Transport } from '../transport.js';
 import type { NewScopeName, ScopeName } from '../types.js';
 
-/** What principals read for scopes, on the consent page and on their own. */
+/** Names of scopes, as principals read them on the consent page and on their own page. */
 export class ScopeNames {
   readonly #transport: Transport;
 
@@ -12,7 +12,7 @@ export class ScopeNames {
   }
 
   /**
-   * Names scopes; those that the request does not list keep their names.
+   * Names scopes; scopes that the request does not list keep their names.
    *
    * @example
    * ```ts
@@ -23,12 +23,12 @@ export class ScopeNames {
     return this.#names({ method: 'PUT', path: '/v1/scopes', body: request }, options);
   }
 
-  /** All scopes that have a name; they are 500 at most. */
+  /** All scopes that have a name, 500 at most. */
   list(options?: RequestOptions): Promise<ScopeName[]> {
     return this.#names({ method: 'GET', path: '/v1/scopes' }, options);
   }
 
-  /** Takes a scope's name away. Grants do not change. */
+  /** Removes a scope's name. Grants do not change. */
   remove(scope: string, options?: RequestOptions): Promise<void> {
     return this.#transport.done(
       { method: 'DELETE', path: '/v1/scopes', query: { scope } },

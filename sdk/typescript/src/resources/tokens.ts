@@ -9,7 +9,7 @@ import type {
 } from '../types.js';
 import type { Verifier } from '../verify.js';
 
-/** What every authorization code begins with. */
+/** The prefix of every authorization code. */
 const CODE_PREFIX = 'gxc_';
 
 /** Grant tokens. */
@@ -24,8 +24,8 @@ export class Tokens {
   }
 
   /**
-   * Exchanges the code of an approved request for a grant and its first token. What does not begin
-   * with `gxc_` is no code: it is a {@link ConfigurationError}, and no request is made.
+   * Exchanges the code of an approved request for a grant and its first token. A code that does not
+   * begin with `gxc_` throws a {@link ConfigurationError} before a request is made.
    */
   async exchange(request: ExchangeRequest, options?: CreateOptions): Promise<TokenResponse> {
     // In JavaScript it may be the `undefined` of a request that waits for its principal.
@@ -40,15 +40,15 @@ export class Tokens {
     );
   }
 
-  /** A new token of the same grant for a refresh token, which is good for one use. */
+  /** A new token of the same grant for a refresh token, which can be used once. */
   refresh(request: RefreshRequest, options?: CreateOptions): Promise<TokenResponse> {
     const call = { method: 'POST', path: '/v1/token/refresh', body: request, creates: true };
     return this.#transport.json(call, options);
   }
 
   /**
-   * Asks the service whether a token is in force: sees revocations at once. Say who you are as
-   * `audience`, or compare `aud` of the answer yourself.
+   * Asks the service whether a token is valid; it sees revocations at once. Give the `audience`
+   * that you are, or compare `aud` of the answer yourself.
    */
   verify(token: string, { audience, ...options }: VerifyOptions = {}): Promise<TokenVerification> {
     const call = { method: 'POST', path: '/v1/tokens/verify', body: { token, audience } };
@@ -56,14 +56,14 @@ export class Tokens {
   }
 
   /**
-   * Checks a token without asking the service: signature, times, developer, issuer, audience.
-   * Throws {@link InvalidTokenError}. One key set signs the tokens of all developers, so `dev` is
-   * always compared with your own developer id.
+   * Checks a token without asking the service: signature, type, expiry, developer, audience, and
+   * the issuer if one is set. Throws {@link InvalidTokenError}. One key set signs the tokens of all
+   * developers, so `dev` is always compared with your own developer id. A token that names an
+   * audience is valid for that audience only.
    *
-   * It does not see revocations: where they must count at once, use {@link verify}, or follow
-   * `grant.revoked`. The service's public keys are fetched once and again when a token names a new
-   * one, so that keys can be rotated. A token that names an audience is valid for that audience
-   * only.
+   * It does not see revocations before the token expires: where they must count at once, use
+   * {@link verify} or follow `grant.revoked`. The service's public keys are fetched every hour, and
+   * when a token names a new one. A server that has no API key uses a {@link TokenVerifier}.
    *
    * @example
    * ```ts

@@ -13,6 +13,7 @@ from ._events import AsyncEvents
 from ._pending import Pending
 from ._resources import (
     AsyncAgents,
+    AsyncAudit,
     AsyncAuthorizations,
     AsyncBudgets,
     AsyncGrants,
@@ -66,6 +67,8 @@ class Grantex:
         self._pending = Pending()
         self.agents = AsyncAgents(self._transport)
         """Agents."""
+        self.audit = AsyncAudit(self._transport)
+        """The audit trail."""
         self.authorizations = AsyncAuthorizations(self._transport)
         """Authorization requests."""
         self.budgets = AsyncBudgets(self._transport)

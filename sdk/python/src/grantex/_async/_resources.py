@@ -10,10 +10,12 @@ from .._models import (
     AmountInput,
     ApiKey,
     Approval,
+    AuditEntry,
     AuthorizeResponse,
     Budget,
     Claims,
     CreatedKey,
+    CreatedPrincipalSession,
     DebitResponse,
     Denial,
     Grant,
@@ -94,6 +96,32 @@ class AsyncAgents:
     async def delete(self, agent_id: str) -> None:
         """Deletes an agent; its grants and all below them are revoked."""
         await self._transport.done(Call("DELETE", f"/v1/agents/{segment(agent_id)}"))
+
+
+class AsyncAudit:
+    """The audit trail; `client.audit`.
+
+    It says who changed what outside the event log, such as API keys, principals' sessions and names
+    of scopes.
+    """
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    def list(
+        self, *, limit: Optional[int] = None, after: Optional[str] = None
+    ) -> AsyncList[AuditEntry]:
+        """The entries, newest first.
+
+        >>> async for entry in client.audit.list():
+        ...     print(entry.created_at, entry.action, entry.target, "by", entry.actor.kind)
+        """
+
+        async def fetch(after: Optional[str]) -> Page[AuditEntry]:
+            call = Call("GET", "/v1/audit/entries", {"limit": limit, "after": after})
+            return page_of(await self._transport.json(call), "entries", AuditEntry.from_json)
+
+        return AsyncList(after, fetch)
 
 
 class AsyncAuthorizations:
@@ -361,11 +389,43 @@ class AsyncPrincipalSessions:
 
     async def create(
         self, principal_id: str, *, expires_in: Optional[str] = None
-    ) -> PrincipalSession:
-        """Opens a session, for `1h` unless said otherwise."""
+    ) -> CreatedPrincipalSession:
+        """Opens a session, for `1h` unless `expires_in` says otherwise.
+
+        Anyone who has its token or its link has the session.
+
+        >>> session = await client.principal_sessions.create("user-123", expires_in="10m")
+        >>> print("send the principal to", session.dashboard_url)
+        """
         body = {"principalId": principal_id, "expiresIn": expires_in}
         call = Call("POST", "/v1/principal-sessions", body=body)
-        return PrincipalSession.from_json(await self._transport.json(call))
+        return CreatedPrincipalSession.from_json(await self._transport.json(call))
+
+    def list(
+        self,
+        *,
+        principal_id: Optional[str] = None,
+        limit: Optional[int] = None,
+        after: Optional[str] = None,
+    ) -> AsyncList[PrincipalSession]:
+        """The open sessions, without their tokens, newest first; `principal_id`: only of this one."""
+
+        async def fetch(after: Optional[str]) -> Page[PrincipalSession]:
+            query = {"principalId": principal_id, "limit": limit, "after": after}
+            body = await self._transport.json(Call("GET", "/v1/principal-sessions", query))
+            return page_of(body, "sessions", PrincipalSession.from_json)
+
+        return AsyncList(after, fetch)
+
+    async def end(self, session_id: str) -> None:
+        """Ends a session: its token and its page stop working at once."""
+        path = f"/v1/principal-sessions/{segment(session_id)}"
+        await self._transport.done(Call("DELETE", path))
+
+    async def end_all(self, principal_id: str) -> None:
+        """Ends all open sessions of a principal; having none is no error."""
+        call = Call("DELETE", "/v1/principal-sessions", {"principalId": principal_id})
+        await self._transport.done(call)
 
 
 class AsyncScopeNames:
@@ -436,13 +496,16 @@ class AsyncTokens:
         return TokenVerification.from_json(await self._transport.json(call))
 
     async def verify_offline(self, token: str, *, audience: Optional[str] = None) -> Claims:
-        """Checks a token without asking the service: signature, times, developer, issuer, audience.
+        """Checks a token without asking the service.
 
-        Raises `InvalidTokenError`. One key set signs the tokens of all developers, so `dev` is always
-        compared with your own developer id. It does not see revocations: where they must count at
-        once, use `verify`, or follow `grant.revoked`. The service's public keys are fetched once
-        and again when a token names a new one, so that keys can be rotated. A token that names an
-        audience is valid for that audience only.
+        Checked are signature, type, expiry, developer, audience, and the issuer if one is set; what
+        is not valid raises `InvalidTokenError`. One key set signs the tokens of all developers, so
+        `dev` is always compared with your own developer id. A token that names an audience is valid
+        for that audience only.
+
+        It does not see revocations before the token expires: where they must count at once, use
+        `verify` or follow `grant.revoked`. The service's public keys are fetched every hour, and
+        when a token names a new one. A server that has no API key uses `TokenVerifier`.
         """
         return await self._verifier.verify(token, audience)
 

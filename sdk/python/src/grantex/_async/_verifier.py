@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+from types import TracebackType
 from typing import Optional
 
 import jwt
 
 from .._claims import KEYS_MAX_AGE, UNKNOWN_KEY_PAUSE, check, key_id, usable_keys
-from .._errors import InvalidTokenError
+from .._errors import ConfigurationError, InvalidTokenError
 from .._models import Claims, Developer
-from .._request import Call
+from .._request import Call, check_base_url
 from ._runtime import Lock
-from ._transport import AsyncTransport
+from ._transport import AsyncTransport, Settings
 
 
 class AsyncVerifier:
-    """The service's public keys, and whose tokens count."""
+    """The check itself; it asks for the developer's id, with an API key, where none is given."""
 
     def __init__(
         self, transport: AsyncTransport, developer_id: Optional[str], issuer: Optional[str]
@@ -31,7 +32,7 @@ class AsyncVerifier:
         self._lock = Lock()
 
     async def verify(self, token: str, audience: Optional[str]) -> Claims:
-        """The claims of a token that holds; raises `InvalidTokenError`."""
+        """The claims of a valid token; raises `InvalidTokenError`."""
         key = await self._key(key_id(token))
         claims = check(token, key, audience, self._issuer)
         if self._developer_id is None:
@@ -57,3 +58,74 @@ class AsyncVerifier:
         call = Call("GET", "/.well-known/jwks.json", is_public=True)
         self._keys = usable_keys(await self._transport.json(call))
         self._fetched = time.monotonic()
+
+
+class TokenVerifier:
+    """Checks grant tokens by the service's public keys, and needs no API key.
+
+    It is for a server that accepts tokens and does nothing else; it does not ask the service about
+    each. `client.tokens.verify_offline` is the same check.
+
+    Checked: signature (RS256), type, expiry, developer, audience, and the issuer if one is given.
+    Not seen before the token expires: a revoked grant or token, a suspended agent or developer.
+    Where these must count at once, ask the service (`client.tokens.verify`) or follow
+    `grant.revoked`; both need an API key.
+
+    >>> verifier = TokenVerifier(base_url="https://auth.example.com", developer_id="dev_...")
+    >>> claims = await verifier.verify(token, audience="https://api.example")
+    >>> print(claims.sub, claims.scp)
+
+    Args:
+        developer_id: the developer whose tokens are accepted. One key set signs the tokens of all
+            developers, so a good signature alone does not say that a token is yours.
+        base_url: the service's base URL; `GRANTEX_BASE_URL`, or `DEFAULT_BASE_URL`, unless given.
+        issuer: the issuer that a token must have; any unless given.
+        timeout: how long fetching the keys may wait for a byte, in seconds.
+        max_retries: how often fetching the keys is retried.
+        retry_delay: the delay before the first retry in seconds, doubled with each and with full
+            jitter.
+    """
+
+    def __init__(
+        self,
+        *,
+        developer_id: str,
+        base_url: Optional[str] = None,
+        issuer: Optional[str] = None,
+        timeout: float = 30.0,
+        max_retries: int = 2,
+        retry_delay: float = 0.5,
+    ) -> None:
+        # In an untyped program it may be `None`: the check of the developer must not be left out.
+        if not developer_id:
+            raise ConfigurationError(
+                "no developer_id: a verifier accepts the tokens of one developer, so give it that "
+                "developer's id (`client.me()` shows yours)"
+            )
+        settings = Settings(check_base_url(base_url), timeout, max_retries, retry_delay)
+        self._transport = AsyncTransport(settings, None)
+        self._verifier = AsyncVerifier(self._transport, developer_id, issuer)
+
+    async def verify(self, token: str, *, audience: Optional[str] = None) -> Claims:
+        """The claims of a valid token.
+
+        Raises `InvalidTokenError` for any other token, and another error where the service's keys
+        cannot be fetched. A token that names an audience is valid for that audience only. The
+        public keys are fetched every hour, and when a token names a new one.
+        """
+        return await self._verifier.verify(token, audience)
+
+    async def close(self) -> None:
+        """Closes the connections; leaving `async with` does it too."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> TokenVerifier:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        await self.close()

@@ -15,6 +15,7 @@ from ._events import SyncEvents
 from ._pending import Pending
 from ._resources import (
     SyncAgents,
+    SyncAudit,
     SyncAuthorizations,
     SyncBudgets,
     SyncGrants,
@@ -68,6 +69,8 @@ class SyncGrantex:
         self._pending = Pending()
         self.agents = SyncAgents(self._transport)
         """Agents."""
+        self.audit = SyncAudit(self._transport)
+        """The audit trail."""
         self.authorizations = SyncAuthorizations(self._transport)
         """Authorization requests."""
         self.budgets = SyncBudgets(self._transport)

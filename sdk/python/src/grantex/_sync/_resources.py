@@ -12,10 +12,12 @@ from .._models import (
     AmountInput,
     ApiKey,
     Approval,
+    AuditEntry,
     AuthorizeResponse,
     Budget,
     Claims,
     CreatedKey,
+    CreatedPrincipalSession,
     DebitResponse,
     Denial,
     Grant,
@@ -90,6 +92,32 @@ class SyncAgents:
     def delete(self, agent_id: str) -> None:
         """Deletes an agent; its grants and all below them are revoked."""
         self._transport.done(Call("DELETE", f"/v1/agents/{segment(agent_id)}"))
+
+
+class SyncAudit:
+    """The audit trail; `client.audit`.
+
+    It says who changed what outside the event log, such as API keys, principals' sessions and names
+    of scopes.
+    """
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def list(
+        self, *, limit: Optional[int] = None, after: Optional[str] = None
+    ) -> SyncList[AuditEntry]:
+        """The entries, newest first.
+
+        >>> for entry in client.audit.list():
+        ...     print(entry.created_at, entry.action, entry.target, "by", entry.actor.kind)
+        """
+
+        def fetch(after: Optional[str]) -> Page[AuditEntry]:
+            call = Call("GET", "/v1/audit/entries", {"limit": limit, "after": after})
+            return page_of(self._transport.json(call), "entries", AuditEntry.from_json)
+
+        return SyncList(after, fetch)
 
 
 class SyncAuthorizations:
@@ -269,8 +297,7 @@ class SyncGrants:
     def revoke(self, grant_id: str) -> None:
         """Revokes a grant and every one below it.
 
-        The request starts at once, also when nobody awaits it; closing the client waits for it. A
-        failure that nobody awaits is logged. `NotFoundError` when there is no such grant or it is
+        `NotFoundError` when there is no such grant or it is
         revoked already.
         """
         call = Call("DELETE", f"/v1/grants/{segment(grant_id)}")
@@ -347,11 +374,45 @@ class SyncPrincipalSessions:
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
 
-    def create(self, principal_id: str, *, expires_in: Optional[str] = None) -> PrincipalSession:
-        """Opens a session, for `1h` unless said otherwise."""
+    def create(
+        self, principal_id: str, *, expires_in: Optional[str] = None
+    ) -> CreatedPrincipalSession:
+        """Opens a session, for `1h` unless `expires_in` says otherwise.
+
+        Anyone who has its token or its link has the session.
+
+        >>> session = client.principal_sessions.create("user-123", expires_in="10m")
+        >>> print("send the principal to", session.dashboard_url)
+        """
         body = {"principalId": principal_id, "expiresIn": expires_in}
         call = Call("POST", "/v1/principal-sessions", body=body)
-        return PrincipalSession.from_json(self._transport.json(call))
+        return CreatedPrincipalSession.from_json(self._transport.json(call))
+
+    def list(
+        self,
+        *,
+        principal_id: Optional[str] = None,
+        limit: Optional[int] = None,
+        after: Optional[str] = None,
+    ) -> SyncList[PrincipalSession]:
+        """The open sessions, without their tokens, newest first; `principal_id`: only of this one."""
+
+        def fetch(after: Optional[str]) -> Page[PrincipalSession]:
+            query = {"principalId": principal_id, "limit": limit, "after": after}
+            body = self._transport.json(Call("GET", "/v1/principal-sessions", query))
+            return page_of(body, "sessions", PrincipalSession.from_json)
+
+        return SyncList(after, fetch)
+
+    def end(self, session_id: str) -> None:
+        """Ends a session: its token and its page stop working at once."""
+        path = f"/v1/principal-sessions/{segment(session_id)}"
+        self._transport.done(Call("DELETE", path))
+
+    def end_all(self, principal_id: str) -> None:
+        """Ends all open sessions of a principal; having none is no error."""
+        call = Call("DELETE", "/v1/principal-sessions", {"principalId": principal_id})
+        self._transport.done(call)
 
 
 class SyncScopeNames:
@@ -422,13 +483,16 @@ class SyncTokens:
         return TokenVerification.from_json(self._transport.json(call))
 
     def verify_offline(self, token: str, *, audience: Optional[str] = None) -> Claims:
-        """Checks a token without asking the service: signature, times, developer, issuer, audience.
+        """Checks a token without asking the service.
 
-        Raises `InvalidTokenError`. One key set signs the tokens of all developers, so `dev` is always
-        compared with your own developer id. It does not see revocations: where they must count at
-        once, use `verify`, or follow `grant.revoked`. The service's public keys are fetched once
-        and again when a token names a new one, so that keys can be rotated. A token that names an
-        audience is valid for that audience only.
+        Checked are signature, type, expiry, developer, audience, and the issuer if one is set; what
+        is not valid raises `InvalidTokenError`. One key set signs the tokens of all developers, so
+        `dev` is always compared with your own developer id. A token that names an audience is valid
+        for that audience only.
+
+        It does not see revocations before the token expires: where they must count at once, use
+        `verify` or follow `grant.revoked`. The service's public keys are fetched every hour, and
+        when a token names a new one. A server that has no API key uses `SyncTokenVerifier`.
         """
         return self._verifier.verify(token, audience)
 
