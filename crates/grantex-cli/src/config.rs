@@ -1,5 +1,6 @@
 //! Options of the service: flags over environment over configuration file over defaults.
 
+mod file;
 #[cfg(test)]
 mod sample;
 
@@ -17,9 +18,9 @@ use grantex_store::sqlite::Loss;
 use grantex_types::Lifetime;
 use serde::Deserialize;
 
+use crate::CommandError;
 use crate::listen::Listen;
 use crate::logging::LogFormat;
-use crate::{CommandError, mistake};
 
 const DEFAULT_LISTEN: Listen =
     Listen::Address(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
@@ -29,6 +30,8 @@ const DEFAULT_LOG: &str = "info";
 const KEY_BURST_SECONDS: u32 = 5;
 /// A body takes a share, and what is free beside it has to be as much.
 const LEAST_BODY_BYTES: usize = 4 << 20;
+/// Clients take 5 s of silence for a dead connection; more often than ten times a second is a load.
+const KEEP_ALIVE: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(5);
 /// What a ticket may open at once: this many seconds of its rate.
 const TICKET_BURST_SECONDS: u32 = 10;
 
@@ -289,12 +292,7 @@ impl Options {
     /// These options, with those of a file where these are silent.
     pub(crate) fn over_file(self, file: Option<&Path>) -> Result<Self, CommandError> {
         let Some(path) = file else { return Ok(self) };
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            format!("the configuration file {} cannot be read: {error}", path.display())
-        })?;
-        let below: Self = toml::from_str(&text).map_err(|error| {
-            format!("the configuration file {}: {}", path.display(), mistake::of(&text, &error))
-        })?;
+        let below = file::read(path)?;
         Ok(prefer!(self, below;
             listen, data_dir, public_url, tls_cert, tls_key, signup, consent_api,
             delegation_depth, token_lifetime, cors_origins,
@@ -365,10 +363,49 @@ impl Options {
     }
 
     /// The origins of web pages, as browsers send them.
-    fn origins(&self) -> Result<Vec<String>, CommandError> {
+    fn origins(&self) -> Result<Vec<String>, String> {
         let given = self.cors_origins.iter().flatten().filter(|origin| !origin.trim().is_empty());
-        let origins = given.map(|origin| allowed_origin(origin)).collect::<Result<_, _>>();
-        Ok(origins.map_err(|told: String| format!("--cors-origins: {told}"))?)
+        given.map(|origin| allowed_origin(origin)).collect()
+    }
+
+    /// The first option with a value of the right type that the service cannot take, and why.
+    fn out_of_range(&self) -> Option<(&'static str, String)> {
+        let least_one = "must be 1 or more".to_owned();
+        if self.delegation_depth.is_some_and(|depth| !(1..=10).contains(&depth)) {
+            return Some(("delegation_depth", "must be 1 to 10".into()));
+        }
+        if self.keep_alive.is_some_and(|every| !KEEP_ALIVE.contains(&every)) {
+            let reason = "must be at least 100ms and below 5s: clients take 5 s of silence for a \
+                          dead connection";
+            return Some(("keep_alive", reason.into()));
+        }
+        if self.body_bytes.is_some_and(|bytes| (1..LEAST_BODY_BYTES).contains(&bytes)) {
+            let least = LEAST_BODY_BYTES;
+            let reason =
+                format!("must be {least} or more, or 0 for no limit: one body has up to 1 MiB");
+            return Some(("body_bytes", reason));
+        }
+        if self.signup_burst == Some(0) {
+            return Some(("signup_burst", least_one + "; to forbid signups, set signup to false"));
+        }
+        if self.rate_burst == Some(0) {
+            return Some(("rate_burst", least_one + "; for no limit, set rate_limit to 0"));
+        }
+        if self.retention_count == Some(0) {
+            return Some(("retention_count", least_one));
+        }
+        // It stands in every link, token and log.
+        if let Some(url) = &self.public_url
+            && grantex::internal::check_base_url(url.trim_end_matches('/')).is_err()
+        {
+            let shown = grantex::internal::redacted_url(url);
+            let reason = format!(
+                "must be an http or https URL without user, password, query and fragment; it is \
+                 {shown:?}"
+            );
+            return Some(("public_url", reason));
+        }
+        self.origins().err().map(|reason| ("cors_origins", format!("cannot be used: {reason}")))
     }
 
     /// The service's settings.
@@ -378,39 +415,17 @@ impl Options {
         let public_base =
             self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{listening}"));
         let public_base = public_base.trim_end_matches('/').to_owned();
-        // It stands in every link, token and log.
-        if grantex::internal::check_base_url(&public_base).is_err() {
-            let shown = grantex::internal::redacted_url(&public_base);
-            return Err(format!(
-                "--public-url {shown:?} must be an http or https URL without user, password, query and fragment"
-            )
-            .into());
+        if let Some((name, reason)) = self.out_of_range() {
+            return Err(format!("--{} {reason}", name.replace('_', "-")).into());
         }
         if self.tls_cert.is_some() != self.tls_key.is_some() {
-            return Err("give both tls_cert and tls_key, or neither".into());
-        }
-        let depth = self.delegation_depth.unwrap_or(base.delegation_depth);
-        if !(1..=10).contains(&depth) {
-            return Err("delegation_depth must be 1 to 10".into());
-        }
-        let keep_alive = self.keep_alive.unwrap_or(base.streams.keep_alive);
-        if !(Duration::from_millis(100)..Duration::from_secs(5)).contains(&keep_alive) {
-            return Err(
-                "keep-alive must be 100ms at least, and below 5s: clients take 5 s of silence for a dead connection".into()
-            );
-        }
-        let body_bytes = self.body_bytes.unwrap_or(base.requests.body_bytes);
-        if (1..LEAST_BODY_BYTES).contains(&body_bytes) {
-            return Err(
-                "body-bytes must be 4194304 at least, or 0 for no limit: one body has up to 1 MiB"
-                    .into(),
-            );
+            return Err("set both --tls-cert and --tls-key, or neither".into());
         }
         Ok(Settings {
             public_base,
             signup: self.signup.unwrap_or(base.signup),
             public_consent_api: self.consent_api.unwrap_or(base.public_consent_api),
-            delegation_depth: depth,
+            delegation_depth: self.delegation_depth.unwrap_or(base.delegation_depth),
             token_lifetime: self.token_lifetime.unwrap_or(base.token_lifetime),
             cors_origins: self.origins()?,
             serve_metrics: self.metrics.unwrap_or(base.serve_metrics),
@@ -419,7 +434,7 @@ impl Options {
             rates: self.rates(),
             requests: RequestSettings {
                 most_at_once: self.max_requests.unwrap_or(base.requests.most_at_once),
-                body_bytes,
+                body_bytes: self.body_bytes.unwrap_or(base.requests.body_bytes),
                 body_timeout: self.body_timeout.unwrap_or(base.requests.body_timeout),
             },
             connections: ConnectionSettings {
@@ -442,7 +457,7 @@ impl Options {
                 bytes: self.max_stored_bytes.unwrap_or(base.quotas.bytes),
             },
             streams: StreamSettings {
-                keep_alive,
+                keep_alive: self.keep_alive.unwrap_or(base.streams.keep_alive),
                 ping: base.streams.ping,
                 stall_timeout: self.stall_timeout.unwrap_or(base.streams.stall_timeout),
                 most_per_developer: self.max_streams.unwrap_or(base.streams.most_per_developer),

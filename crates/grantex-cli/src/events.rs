@@ -9,7 +9,7 @@ use grantex::{Client, Error, EventId, HistoryParams, Payload, Progress, StreamOp
 use grantex_types::{Event, Timestamp, TypeSet};
 use tokio::sync::Notify;
 
-use crate::lines::{Form, Lines, described};
+use crate::lines::{Form, Lines, SHORT_ID_CHARS, described};
 use crate::target::Target;
 use crate::{CommandError, print, when};
 
@@ -58,9 +58,10 @@ enum Command {
     /// Print one event
     #[command(after_help = "Examples:
   grantex events show evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA
+  grantex events show X0Y1ZA                            looks among the newest 10,000 events
   grantex events show evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA --json | jq .data")]
     Show {
-        /// The event's whole id
+        /// The event's id, or its last 6 or more characters, as lists on a terminal show them
         id: String,
         /// Print its JSON on one line
         #[arg(long)]
@@ -175,6 +176,9 @@ impl Selection {
 
 /// Events a page of the history holds: as many as the service gives.
 const PAGE: usize = 1000;
+/// The newest events among which `show` looks for the end of an id: ten pages take about a second,
+/// and among more the last characters are not unique.
+const MOST_SEARCHED: usize = 10_000;
 
 pub(crate) async fn run(events: Events) -> Result<(), CommandError> {
     let client = events.target.client()?;
@@ -309,13 +313,11 @@ async fn list(client: &Client, selection: &Selection, part: &Part) -> Result<(),
 }
 
 async fn show(client: &Client, id: &str, json: bool) -> Result<(), CommandError> {
-    if id.parse::<EventId>().is_err() {
-        return Err(format!(
-            "{id:?} is no event's id: that is evt_ and 26 characters, as `grantex events list --json` prints it"
-        )
-        .into());
-    }
-    let found = client.events().get(id).await?;
+    let id = match id.parse::<EventId>() {
+        Ok(id) => id,
+        Err(_) => ending_with(client, id).await?,
+    };
+    let found = client.events().get(&id.to_string()).await?;
     if json {
         print::line(found.event.json());
         return Ok(());
@@ -327,5 +329,42 @@ async fn show(client: &Client, id: &str, json: bool) -> Result<(), CommandError>
     match serde_json::from_str::<Event>(found.event.json()) {
         Ok(event) => print::pretty(&event),
         Err(_) => print::pretty(&serde_json::from_str::<serde_json::Value>(found.event.json())?),
+    }
+}
+
+/// The event whose id ends so. Lists on a terminal show such an end, after `…`.
+async fn ending_with(client: &Client, text: &str) -> Result<EventId, CommandError> {
+    let end = text.trim_start_matches(EventId::PREFIX).trim_start_matches(['…', '.']);
+    let end = end.to_ascii_uppercase();
+    if !(SHORT_ID_CHARS..EventId::CHARS).contains(&end.len())
+        || !end.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    {
+        return Err(format!(
+            "{text:?} is not an event id: give the whole id, such as evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA, or its last \
+             {SHORT_ID_CHARS} or more characters, such as X0Y1ZA"
+        )
+        .into());
+    }
+    let params = HistoryParams {
+        newest_first: true,
+        limit: u32::try_from(PAGE).ok(),
+        ..HistoryParams::default()
+    };
+    let newest = client.events().all(params).take(MOST_SEARCHED);
+    let found: Vec<EventId> = newest
+        .map_ok(|event| event.id)
+        .try_filter(|id| std::future::ready(id.to_string().ends_with(&end)))
+        .try_collect()
+        .await?;
+    match *found.as_slice() {
+        [id] => Ok(id),
+        [] => Err(format!(
+            "no id of the newest {MOST_SEARCHED} events ends with {end}; give the whole id, which \
+             `grantex events list --json` prints"
+        )
+        .into()),
+        [one, other, ..] => {
+            Err(format!("more than one id ends with {end}, such as {one} and {other}").into())
+        }
     }
 }

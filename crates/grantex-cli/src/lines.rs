@@ -39,12 +39,13 @@ const USUAL_COLUMNS: usize = 80;
 const TYPE_COLUMNS: usize = 16;
 const GAP: &str = "  ";
 /// An id's last characters, which differ even between events of one millisecond.
-const SHORT_ID_CHARS: usize = 6;
+pub(crate) const SHORT_ID_CHARS: usize = 6;
 /// Columns that a sentence has left beside a whole id: nearly every one fits.
 const WIDE_SENTENCE: usize = 72;
-/// Columns that it has left beside a short one: most fit. On a terminal of 80 columns the sentence
-/// has them all.
-const LEAST_SENTENCE: usize = 54;
+/// Columns that it has left beside the whole time and a short id: most fit.
+const USUAL_SENTENCE: usize = 54;
+/// Columns that it has left beside a short time. Where there are fewer the line has no time.
+const LEAST_SENTENCE: usize = 16;
 
 impl Lines {
     /// Lines of this form about a developer's events.
@@ -66,21 +67,27 @@ impl Lines {
         let (time, sentence, id) = match &mut self.names {
             None => (event.created_at.to_string(), plain(&event.data), event.id.to_string()),
             Some(names) => {
-                let time = local(event.created_at, self.form);
-                let taken = [time.len(), TYPE_COLUMNS, GAP.len(), GAP.len()].iter().sum();
                 let sentence = Escaped(sentence(&event.data, names).await).to_string();
-                let room = columns().saturating_sub(taken);
-                let (sentence, id) = fitted(&sentence, &event.id.to_string(), room);
-                (time, sentence, id)
+                let formats = match self.form {
+                    Form::Live => [CLOCK, CLOCK],
+                    _ => ["%Y-%m-%d %H:%M:%S", "%m-%d %H:%M"],
+                };
+                let times = formats.map(|format| local(event.created_at, format));
+                fitted(columns(), times, &sentence, &event.id.to_string())
             }
         };
         let kind = event.data.event_type();
         let (dim, gap): (_, Piece<'_>) = (Style::new().dimmed(), (PLAIN, &GAP));
         let padded = format!("{kind:<TYPE_COLUMNS$}");
-        let mut line: Vec<Piece<'_>> =
-            vec![(dim, &time), gap, (colour(kind), &padded), gap, (PLAIN, &sentence)];
-        if !id.is_empty() {
-            line.extend([gap, (dim, &id)]);
+        let pieces: [Piece<'_>; 4] =
+            [(dim, &time), (colour(kind), &padded), (PLAIN, &sentence), (dim, &id)];
+        let is_shown = [!time.is_empty(), true, !sentence.is_empty(), true];
+        let mut line: Vec<Piece<'_>> = Vec::new();
+        for (piece, _) in pieces.into_iter().zip(is_shown).filter(|(_, is_shown)| *is_shown) {
+            if !line.is_empty() {
+                line.push(gap);
+            }
+            line.push(piece);
         }
         print::pieces(&line);
     }
@@ -91,8 +98,9 @@ pub(crate) async fn described(client: &Client, data: &EventData) -> String {
     sentence(data, &mut Names::new(client)).await
 }
 
-fn local(at: Timestamp, form: Form) -> String {
-    let format = if form == Form::Live { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+const CLOCK: &str = "%H:%M:%S";
+
+fn local(at: Timestamp, format: &str) -> String {
     let millis = i64::try_from(at.millis()).ok();
     let zoned = millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
     zoned.map_or_else(
@@ -109,28 +117,41 @@ fn columns() -> usize {
     }
 }
 
-/// A sentence and an id that fill `room` columns, the same way for every event: the whole id where
-/// there is much room, else a short one, else none.
-fn fitted(sentence: &str, id: &str, room: usize) -> (String, String) {
-    let beside = |id: &str| room.saturating_sub(GAP.len()).saturating_sub(width(id));
-    let short = short(id);
-    let (left, id) = if beside(id) >= WIDE_SENTENCE {
-        (beside(id), id.to_owned())
-    } else if beside(&short) >= LEAST_SENTENCE {
-        (beside(&short), short)
-    } else {
-        return (cut(sentence, room), String::new());
+/// The time, sentence and id of a line with this many columns, the same way for every event. There
+/// is always an id, whole where there is much room. A narrower line has a shorter one of the two
+/// times, then none, and a sentence that is cut, then none.
+fn fitted(
+    columns: usize,
+    [long_time, short_time]: [String; 2],
+    sentence: &str,
+    id: &str,
+) -> (String, String, String) {
+    let room = |time: &str, id: &str| {
+        let time = if time.is_empty() { 0 } else { width(time).saturating_add(GAP.len()) };
+        let taken = [time, TYPE_COLUMNS, GAP.len(), GAP.len(), width(id)];
+        columns.saturating_sub(taken.iter().sum())
     };
+    let short_id = ending(id);
+    let (time, id) = if room(&long_time, id) >= WIDE_SENTENCE {
+        (long_time, id.to_owned())
+    } else if room(&long_time, &short_id) >= USUAL_SENTENCE {
+        (long_time, short_id)
+    } else if room(&short_time, &short_id) >= LEAST_SENTENCE {
+        (short_time, short_id)
+    } else {
+        (String::new(), short_id)
+    };
+    let left = room(&time, &id);
     let sentence = cut(sentence, left);
     let padding = " ".repeat(left.saturating_sub(width(&sentence)));
-    (sentence + &padding, id)
+    (time, sentence + &padding, id)
 }
 
 fn cut(text: &str, room: usize) -> String {
     if width(text) <= room {
         return text.to_owned();
     }
-    let mut left = room.saturating_sub(1);
+    let Some(mut left) = room.checked_sub(1) else { return String::new() };
     let fits = text.chars().take_while(|c| {
         let fits = char_width(*c) <= left;
         left = left.saturating_sub(char_width(*c));
@@ -160,11 +181,15 @@ fn char_width(c: char) -> usize {
     }
 }
 
-/// `evt_…X0Y1ZA`
+/// `…X0Y1ZA`
+fn ending(id: &str) -> String {
+    format!("…{}", id.get(id.len().saturating_sub(SHORT_ID_CHARS)..).unwrap_or(id))
+}
+
+/// `grnt_…X0Y1ZA`
 fn short(id: &str) -> String {
-    let (prefix, rest) = id.split_once('_').unwrap_or(("", id));
-    let end = rest.get(rest.len().saturating_sub(SHORT_ID_CHARS)..).unwrap_or(rest);
-    format!("{prefix}_…{end}")
+    let (prefix, _) = id.split_once('_').unwrap_or(("", id));
+    format!("{prefix}_{}", ending(id))
 }
 
 fn colour(kind: EventType) -> Style {
@@ -266,21 +291,26 @@ mod tests {
 
     #[test]
     fn a_line_fits_its_room() {
+        let times = || ["2026-03-01 14:00:05".to_owned(), "03-01 14:00".to_owned()];
         let sentence = "Travel agent passed travel:book on to Hotel finder";
-        assert_eq!(fitted(sentence, ID, 104), (format!("{sentence:72}"), ID.to_owned()));
-        assert_eq!(fitted(sentence, ID, 103), (format!("{sentence:90}"), "evt_…X0Y1ZA".to_owned()));
-        for room in 0..120 {
+        let fit = |columns| fitted(columns, times(), sentence, ID);
+        let [long, short] = times();
+        assert_eq!(fit(143), (long.clone(), format!("{sentence:72}"), ID.to_owned()));
+        assert_eq!(fit(142), (long.clone(), format!("{sentence:94}"), "…X0Y1ZA".to_owned()));
+        assert_eq!(fit(80).0, short);
+        assert_eq!(fit(40).0, "");
+        assert_eq!(fit(27), (String::new(), String::new(), "…X0Y1ZA".to_owned()));
+        for columns in 27..200 {
             for text in [
                 sentence,
                 "日本語のエージェント passed travel:book on to 酒店查找器 and to all the others",
             ] {
-                let (sentence, id) = fitted(text, ID, room);
-                let gap = if id.is_empty() { 0 } else { GAP.len() };
-                assert!(
-                    width(&sentence) + gap + width(&id) <= room.max(1),
-                    "{room}: {sentence}{id}"
-                );
-                assert!(room < 67 || !id.is_empty());
+                let (time, sentence, id) = fitted(columns, times(), text, ID);
+                let parts = [&*time, &" ".repeat(TYPE_COLUMNS), &*sentence, &*id];
+                let shown = parts.iter().filter(|part| !part.is_empty());
+                let taken: usize = shown.clone().map(|part| width(part)).sum();
+                assert!(taken + (shown.count() - 1) * GAP.len() <= columns, "{columns}");
+                assert!(id.ends_with("X0Y1ZA"));
             }
         }
     }

@@ -1,18 +1,20 @@
 //! `grantex scopes`
 
+use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use grantex::Client;
 use grantex::api::scopes::{NameScopesRequest, NewScopeName, ScopeName, ScopeNameList};
+use grantex_core::usecase::scopes;
+use grantex_types::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use crate::mistake::line_at;
 use crate::target::Target;
 use crate::{CommandError, print};
-
-/// Scopes that one call of the service names.
-const MOST_AT_ONCE: usize = 100;
 
 /// Name scopes for the people who read them on the consent page
 #[derive(Args)]
@@ -104,14 +106,46 @@ fn read(path: &Path) -> Result<Vec<NewScopeName>, CommandError> {
         std::fs::read_to_string(path)
     };
     let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    let file: File = serde_json::from_str(&text)
-        .map_err(|error| format!("{} is not a file of scopes: {error}", path.display()))?;
-    Ok(file.scopes)
+    parse(&text).map_err(|error| format!("{}: {error}; no name was set", path.display()).into())
+}
+
+/// The names of a file, all of which the service can take: it takes them by hundreds, and a mistake
+/// at the end must not leave half of them set.
+fn parse(text: &str) -> Result<Vec<NewScopeName>, String> {
+    let is_wrong = |error: serde_json::Error| format!("not a file of scopes: {error}");
+    let names = serde_json::from_str::<File>(text).map_err(is_wrong)?.scopes;
+    // Where each stands.
+    let places = serde_json::from_str::<Places<'_>>(text).map_err(is_wrong)?.scopes;
+    if names.len() > scopes::MOST_NAMED as usize {
+        return Err(format!(
+            "the file names {} scopes; a developer can name {}",
+            names.len(),
+            scopes::MOST_NAMED
+        ));
+    }
+    let mut lines = HashMap::new();
+    for (new, place) in names.iter().zip(places) {
+        let offset = (place.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        let line = line_at(text, offset);
+        scopes::checked(new.clone(), Timestamp::from_millis(0))
+            .map_err(|error| format!("line {line}: scope {:?}: {error}", new.scope))?;
+        if let Some(first) = lines.insert(&new.scope, line) {
+            return Err(format!("line {line}: {:?} is named on line {first} already", new.scope));
+        }
+    }
+    Ok(names)
+}
+
+/// The same file, where its items stand.
+#[derive(Deserialize)]
+struct Places<'a> {
+    #[serde(borrow)]
+    scopes: Vec<&'a RawValue>,
 }
 
 async fn name(client: &Client, names: Vec<NewScopeName>) -> Result<Vec<ScopeName>, CommandError> {
     let mut all = Vec::new();
-    for scopes in names.chunks(MOST_AT_ONCE) {
+    for scopes in names.chunks(scopes::MOST_AT_ONCE) {
         let request = NameScopesRequest { scopes: scopes.to_vec() };
         let set = client.scope_names().set(&request).await.map_err(|error| match all.len() {
             0 => CommandError::from(error),
@@ -136,4 +170,30 @@ fn show(scopes: Vec<ScopeName>, json: bool) -> Result<(), CommandError> {
         print::line(format_args!("{scope:<width$}  {name}{gap}{description}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_checked_as_a_whole_and_a_mistake_has_its_line() {
+        let item =
+            |scope: &str, name: &str| format!("{{\"scope\": \"{scope}\", \"name\": \"{name}\"}}");
+        let file = |items: &[String]| format!("{{\"scopes\": [\n{}\n]}}", items.join(",\n"));
+        let mut items: Vec<String> = (0..300).map(|n| item(&format!("s{n}"), "S")).collect();
+        assert_eq!(parse(&file(&items)).unwrap().len(), 300);
+        for (bad, says) in [
+            (item("s249", " "), "line 251: scope \"s249\": name must not be empty"),
+            (item("a b", "S"), "line 251: scope \"a b\": scopes"),
+            (item("s7", "S"), "line 251: \"s7\" is named on line 9 already"),
+            ("5".into(), "at line 251 column"),
+        ] {
+            items[249] = bad;
+            let error = parse(&file(&items)).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        let items: Vec<String> = (0..501).map(|n| item(&format!("s{n}"), "S")).collect();
+        assert!(parse(&file(&items)).unwrap_err().contains("can name 500"));
+    }
 }

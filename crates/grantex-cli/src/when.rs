@@ -21,11 +21,18 @@ fn parse_at(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     if let Ok(ago) = text.parse::<Lifetime>() {
         return Ok(Timestamp::from_millis(millis(now).saturating_sub(ago.millis())));
     }
+    if text.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(is_zero) {
+        return Err("a duration must be above zero, such as 5m for five minutes ago".to_owned());
+    }
     let found = civil(text, now).and_then(|at| at.to_zoned(now.time_zone().clone()).ok());
     found.map(|at| Timestamp::from_millis(millis(&at))).ok_or_else(|| {
         "expected a time such as 5m, 14:00, yesterday, 2026-03-01 or 2026-03-01T12:00:00Z"
             .to_owned()
     })
+}
+
+fn is_zero(digits: &str) -> bool {
+    !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
 }
 
 /// A time on the clock of the local time zone.
@@ -100,7 +107,8 @@ mod tests {
             "20260301",
             "now",
         ] {
-            assert!(parse_at(bad, &now).is_err(), "{bad}");
+            let error = parse_at(bad, &now).unwrap_err();
+            assert_eq!(error.starts_with("a duration must be above zero"), bad == "0m", "{error}");
         }
     }
 }

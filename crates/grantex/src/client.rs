@@ -16,6 +16,7 @@ use crate::resources::{
 };
 use crate::text::redacted_url;
 use crate::transport::Transport;
+use crate::trust;
 use crate::verify::Verifier;
 
 /// Where the public service is; [`Builder::base_url`] or `GRANTEX_BASE_URL` name another one.
@@ -294,9 +295,10 @@ impl Builder {
         if let Some(config) = self.tls {
             http = http.tls_backend_preconfigured(config);
         }
-        let http = http
-            .build()
-            .map_err(|error| Error::Configuration(format!("no HTTP client: {error}")))?;
+        let http = http.build().map_err(|error| {
+            let reason = trust::file_error().unwrap_or_else(|| error.to_string());
+            Error::Configuration(format!("the HTTP client cannot be set up: {reason}"))
+        })?;
         Ok(Arc::new(Transport {
             http,
             base: base.trim_end_matches('/').to_owned(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::text::{explained, redacted};
+use crate::trust;
 
 /// Why a call or a stream failed.
 ///
@@ -22,7 +23,7 @@ pub enum Error {
     #[error(transparent)]
     Api(Box<ApiError>),
     /// The connection could not be made, or broke.
-    #[error("{0}; is the service running, and is the base URL right?")]
+    #[error("{0}")]
     Connection(String),
     /// Nothing came in time.
     #[error("nothing came from the service within {0:?}")]
@@ -216,11 +217,29 @@ impl Error {
                  service's host in NO_PROXY"
             ));
         }
+        let hint = other_scheme(base, &reason)
+            .or_else(|| trust::file_error().filter(|_| reason.contains("certificate")))
+            .unwrap_or_else(|| "is the service running, and is the base URL right?".into());
         Self::Connection(format!(
-            "the connection to {base} failed: {}",
+            "the connection to {base} failed: {}; {hint}",
             redacted(&explained(&reason))
         ))
     }
+}
+
+/// What to do where a connection failed because the base URL has the other scheme. The reasons are
+/// those of the HTTP client: an answer in TLS is no HTTP, and one in HTTP is no TLS.
+fn other_scheme(base: &str, reason: &str) -> Option<String> {
+    let (is, to, url) = match base.split_once("://")? {
+        ("http", rest) if reason.contains("invalid HTTP version") => {
+            ("with something that is not HTTP", "speaks TLS", format!("https://{rest}"))
+        }
+        ("https", rest) if reason.contains("InvalidContentType") => {
+            ("without TLS", "does not speak TLS", format!("http://{rest}"))
+        }
+        _ => return None,
+    };
+    Some(format!("the server answered {is}: if it {to}, use {url}"))
 }
 
 /// The environment variable that names a SOCKS proxy for this base URL, in the HTTP client's order.

@@ -37,6 +37,7 @@ mod page;
 pub mod resources;
 mod text;
 mod transport;
+mod trust;
 mod verify;
 
 pub use client::{Builder, Client, DEFAULT_BASE_URL};

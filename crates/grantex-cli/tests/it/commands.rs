@@ -113,6 +113,17 @@ fn scopes_get_their_names() {
     stdout(&mut scopes(&["remove", url]));
     let json: Value = serde_json::from_str(&stdout(&mut scopes(&["list", "--json"]))).unwrap();
     assert_eq!(json["scopes"].as_array().unwrap().len(), 150);
+    // All of a file is checked before anything is sent.
+    let mut names = names;
+    names.rotate_left(1);
+    names[0]["name"] = "Another".into();
+    names[130]["name"] = "\u{301}".into();
+    std::fs::write(&file, serde_json::json!({"scopes": names}).to_string()).unwrap();
+    let failed = scopes(&["set", "--file", file.to_str().unwrap()]).output().unwrap();
+    let error = String::from_utf8_lossy(&failed.stderr);
+    assert!(error.contains("line 1: scope \"s131\": name must have"), "{error}");
+    let after = serde_json::from_str::<Value>(&stdout(&mut scopes(&["list", "--json"]))).unwrap();
+    assert_eq!(after, json);
     for (wrong, told) in [
         (&["remove", url][..], "name of this scope"),
         (&["set", url], "<NAME>"),
@@ -273,9 +284,11 @@ async fn the_tail_resumes_after_the_service_was_killed() {
         shown.starts_with("user-1 allowed Agent a\nposition 1 of the log\n{\n  \"id\": "),
         "{shown}"
     );
-    for (id, told) in
-        [("evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA", "event not found"), ("evt_…X0Y1ZA", "26 characters")]
-    {
+    for (id, told) in [
+        ("evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA", "event not found"),
+        ("evt_…X0Y1ZA", "no id of the newest"),
+        ("grnt_1", "is not an event id: give the whole id, such as evt_"),
+    ] {
         let refused = show(&[id]);
         assert!(
             !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains(told),

@@ -88,6 +88,46 @@ async fn tls_by_files() {
     assert_eq!(ready.headers()["strict-transport-security"], "max-age=31536000");
     let half = output(&["serve", "--tls-cert", "x.pem"]);
     assert!(!half.status.success());
+
+    // A client that is wrong about TLS is told what happened, and what to do.
+    let plain = Server::start(&folder.path().join("plain"), &[]);
+    let list = |url: &str, roots: &std::path::Path| {
+        let mut command = grantex(&["events", "list", "--api-key", "gx_test_x", "--url", url]);
+        let failed = command.env("SSL_CERT_FILE", roots).env_remove("SSL_CERT_DIR").output();
+        String::from_utf8(failed.unwrap().stderr).unwrap()
+    };
+    let to_plain = plain.base.replace("http://", "https://");
+    let error = list(&to_plain, &certificate);
+    let says = format!("answered without TLS: if it does not speak TLS, use {}", plain.base);
+    assert!(error.contains(&says), "{error}");
+    let error = list(&server.base.replace("https://", "http://"), &certificate);
+    let says = format!("something that is not HTTP: if it speaks TLS, use {}", server.base);
+    assert!(error.contains(&says), "{error}");
+    let missing = folder.path().join("missing.pem");
+    for (roots, reason) in [(&missing, "cannot be read"), (&key, "holds no PEM certificate")] {
+        let error = list(&server.base, roots);
+        let says = format!("SSL_CERT_FILE names {}, which {reason}", roots.display());
+        assert!(error.contains(&says), "{error}");
+    }
+    assert!(list(&server.base, &certificate).contains("401 UNAUTHORIZED"));
+}
+
+#[test]
+fn a_mistake_in_the_configuration_file_is_said_with_its_place_and_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("grantex.toml");
+    for (text, says) in [
+        ("# ours\nsignup = no\n", "grantex.toml: line 2: signup must be true or false ("),
+        ("signup_burst = 0\n", "grantex.toml: line 1: signup_burst must be 1 or more; to forbid"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let ended = output(&["serve", "--config", file.to_str().unwrap()]);
+        let error = String::from_utf8(ended.stderr).unwrap();
+        assert!(!ended.status.success() && error.contains(says), "{error}");
+    }
+    let ended = output(&["serve", "--listen", "127.0.0.1:0", "--signup-burst", "0"]);
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(error.contains("--signup-burst must be 1 or more"), "{error}");
 }
 
 /// A mistake in the files is said with the file and the reason, at the start and at a reload; after

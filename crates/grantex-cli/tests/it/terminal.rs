@@ -73,11 +73,30 @@ async fn lines_have_names_and_fit_the_width() {
     ]) {
         assert!(line.contains(&format!("  {sentence}  ")), "{line}");
     }
-    for columns in [100, 80, 60, 40] {
+    for columns in [100, 80, 60, 50, 40, 30] {
         let narrow = list(columns);
         assert_eq!(narrow.len(), wide.len());
-        for line in narrow {
+        for (line, event) in narrow.iter().zip(&log) {
             assert!(line.chars().count() <= columns.into(), "{columns}: {line}");
+            let id = event["id"].as_str().unwrap();
+            assert!(line.ends_with(&format!("…{}", &id[id.len() - 6..])), "{columns}: {line}");
         }
+    }
+
+    // What stands at the end of a line finds its event.
+    let show = |id: &str| {
+        let arguments = ["events", "show", id, "--json", "--url", &server.base];
+        grantex(&arguments).env("GRANTEX_API_KEY", &client.key).output().unwrap()
+    };
+    let line = list(40).pop().unwrap();
+    let found = show(line.rsplit(' ').next().unwrap());
+    let event = log.last().unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&found.stdout).unwrap(), *event);
+    let lower = event["id"].as_str().unwrap()[20..].to_lowercase();
+    assert_eq!(show(&lower).stdout, found.stdout);
+    for (id, says) in [("ZZZZZZ", "no id of the newest 10000"), ("x y", "is not an event id")] {
+        let failed = show(id);
+        let error = String::from_utf8(failed.stderr).unwrap();
+        assert!(!failed.status.success() && error.contains(says), "{error}");
     }
 }

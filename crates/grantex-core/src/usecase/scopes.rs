@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use grantex_types::ErrorCode;
 use grantex_types::api::scopes::{NameScopesRequest, NewScopeName};
+use grantex_types::{ErrorCode, Timestamp};
 
 use super::audit::{self, Action};
 use crate::model::{Actor, Caller, ScopeName};
@@ -34,7 +34,7 @@ pub fn name(
     let mut seen = HashSet::new();
     let mut names = Vec::new();
     for new in request.scopes {
-        let name = checked(tx, new)?;
+        let name = checked(new, tx.now())?;
         if !seen.insert(name.scope.clone()) {
             return Err(Error::bad_request(format!(
                 "scopes has {} twice; name it once",
@@ -65,7 +65,8 @@ pub fn name(
     Ok(names)
 }
 
-fn checked(tx: &dyn Tx, new: NewScopeName) -> Result<ScopeName> {
+/// The name that is given to a scope at a time, if it can be given.
+pub fn checked(new: NewScopeName, now: Timestamp) -> Result<ScopeName> {
     let scope =
         validate::scopes(vec![new.scope], 1)?.as_slice().first().cloned().unwrap_or_default();
     Ok(ScopeName {
@@ -76,7 +77,7 @@ fn checked(tx: &dyn Tx, new: NewScopeName) -> Result<ScopeName> {
             new.description.unwrap_or_default().trim(),
             LONGEST_DESCRIPTION,
         )?,
-        updated_at: tx.now(),
+        updated_at: now,
     })
 }
 
