@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::arithmetic_side_effects,
     clippy::cast_precision_loss,
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout

@@ -202,6 +202,7 @@ impl<R: Receiver> Kit<'_, R> {
             let source = runtime.block_on(self.source(check, &self.folder.join("state")))?;
             runtime.spawn(async move { source.start().await });
             // Spread over what a delivery takes, from the first step to past the end.
+            #[expect(clippy::disallowed_methods, reason = "kills at spread moments")]
             std::thread::sleep(Duration::from_millis(u64::from(kill.saturating_mul(kill))));
             runtime.shutdown_timeout(Duration::from_secs(5));
         }

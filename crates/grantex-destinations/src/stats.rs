@@ -325,9 +325,9 @@ impl Stats {
 }
 
 /// Milliseconds since 1970.
-#[allow(
+#[expect(
     clippy::disallowed_methods,
-    reason = "the state and the reports tell when; no rule depends on it"
+    reason = "the state and the reports hold times; no rule depends on them"
 )]
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

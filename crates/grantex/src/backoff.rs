@@ -20,6 +20,7 @@ pub fn random() -> f64 {
 }
 
 /// What `Retry-After` asks for: seconds, or a date.
+#[expect(clippy::disallowed_methods, reason = "a date in an answer counts from now")]
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

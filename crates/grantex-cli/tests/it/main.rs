@@ -1,4 +1,5 @@
 //! The binary through its public door: its command line, its signals, its death.
+#![allow(clippy::disallowed_methods, reason = "tests poll a condition with a deadline")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

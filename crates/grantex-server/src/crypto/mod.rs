@@ -50,7 +50,11 @@ impl Rng for SystemRng {
 /// If the operating system has no randomness to give, as nothing can be kept safe then.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    #[expect(clippy::expect_used, reason = "without randomness every secret would be a lie")]
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::expect_used,
+        reason = "the one place that makes random bytes; without them no secret is safe"
+    )]
     aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
     bytes
 }

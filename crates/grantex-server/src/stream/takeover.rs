@@ -54,7 +54,7 @@ pub(crate) fn take(
     Some(Box::new(TakenOver { head: head(response, is_chunked).into(), is_chunked, stream }))
 }
 
-#[allow(clippy::disallowed_methods, reason = "HTTP wants the date; no rule depends on it")]
+#[expect(clippy::disallowed_methods, reason = "HTTP wants the date; no rule depends on it")]
 fn head(response: &Response, is_chunked: bool) -> String {
     let mut head = format!("HTTP/1.1 {}\r\n", response.status());
     let mut line = |name: &HeaderName, value: &str| {

@@ -1,5 +1,6 @@
 //! The service through its public door: real sockets, the real router, the real store. The
 //! modules mirror the routes.
+#![allow(clippy::disallowed_methods, reason = "tests poll a condition with a deadline")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
 //! The stores: the suite of promises that every backend passes, and what is each one's own.
+#![allow(clippy::disallowed_methods, reason = "tests poll a condition with a deadline")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
