@@ -53,7 +53,7 @@ pub(crate) async fn stand(binary: &Path, events: u64) {
 pub(crate) async fn fill(folder: &Path, developer: DeveloperId, events: u64) {
     let store = store(folder);
     for first in (0..events).step_by(usize::try_from(PER_COMMIT).unwrap()) {
-        store::write(store.as_ref(), developer, "fill", move |tx| {
+        store::write(store.as_ref(), developer, store::Needs::NONE, "fill", move |tx| {
             for n in first..events.min(first + PER_COMMIT) {
                 let grant_id = GrantId::from_parts(first, u128::from(n));
                 let subject = Subject {

@@ -125,10 +125,13 @@ impl Filler {
         for first in (0..count).step_by(PER_COMMIT) {
             let (one, developer) = (one.clone(), self.developer);
             let numbers = first as u64..count.min(first + PER_COMMIT) as u64;
-            let work =
-                move |tx: &mut dyn Tx| numbers.map(|number| one(tx, developer, number)).collect();
+            let work = move |tx: &mut dyn Tx| {
+                numbers.clone().map(|number| one(tx, developer, number)).collect()
+            };
             let made: Vec<T> =
-                store::write(self.store.as_ref(), developer, "bench", work).await.unwrap();
+                store::write(self.store.as_ref(), developer, store::Needs::NONE, "bench", work)
+                    .await
+                    .unwrap();
             all.extend(made);
         }
         all
@@ -228,8 +231,10 @@ fn debit(
         metadata: None,
         created_at: now,
     };
-    let left = Amount::from_units(budget.initial_budget.units() - (number + 1) * 10_000).unwrap();
-    tx.set_remaining(budget, left, now)?;
+    let left =
+        |debits: u64| Amount::from_units(budget.initial_budget.units() - debits * 10_000).unwrap();
+    let before = Budget { remaining_budget: left(number), ..budget.clone() };
+    tx.set_remaining(&before, left(number + 1), now)?;
     tx.insert_transaction(developer, &transaction)?;
     Ok(transaction.id)
 }

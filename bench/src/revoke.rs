@@ -25,13 +25,14 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         [(most, 0), (most, 100_000), (10_000, 0), (10_000, 100_000), (50_000, 0)],
         [(most, 0), (most + 1, 2000)],
     ) {
-        let (developer, root) = store::write(store.as_ref(), Scope::Global, "fill", move |tx| {
-            developer_with_tree(tx, below, dead)
-        })
-        .await
-        .unwrap();
+        let (developer, root) =
+            store::write(store.as_ref(), Scope::Global, store::Needs::NONE, "fill", move |tx| {
+                developer_with_tree(tx, below, dead)
+            })
+            .await
+            .unwrap();
         // As maintenance does within a minute.
-        while store::write(store.as_ref(), developer, "lapse", move |tx| {
+        while store::write(store.as_ref(), developer, store::Needs::NONE, "lapse", move |tx| {
             maintenance::tend_grants(tx, developer, None, 1000)
         })
         .await
@@ -39,11 +40,13 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
             > 0
         {}
         // The commit after the filling copies all of it into the database.
-        store::write(store.as_ref(), Scope::Global, "settle", |tx| developer_with_tree(tx, 0, 0))
-            .await
-            .unwrap();
+        store::write(store.as_ref(), Scope::Global, store::Needs::NONE, "settle", |tx| {
+            developer_with_tree(tx, 0, 0)
+        })
+        .await
+        .unwrap();
         let start = Instant::now();
-        store::write(store.as_ref(), developer, "revoke", move |tx| {
+        store::write(store.as_ref(), developer, store::Needs::NONE, "revoke", move |tx| {
             grants::revoke(tx, developer, root, RevokedBy::Developer)
         })
         .await
@@ -53,10 +56,11 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
         let mut longest = first;
         loop {
             let asked = Instant::now();
-            let slice = store::write(store.as_ref(), developer, "advance", |tx| {
-                let started = Instant::now();
-                cascade::advance(tx, None, &|| started.elapsed() < SLICE_TIME)
-            });
+            let slice =
+                store::write(store.as_ref(), developer, store::Needs::NONE, "advance", |tx| {
+                    let started = Instant::now();
+                    cascade::advance(tx, None, &|| started.elapsed() < SLICE_TIME)
+                });
             if slice.await.unwrap().is_none() {
                 break;
             }

@@ -59,6 +59,13 @@ pub enum StoreError {
     /// More commands wait than the store accepts; nothing was written.
     #[error("the store has more work waiting than it accepts")]
     Overloaded,
+    /// Another writer changed what the work depends on, so that it cannot be kept. A store runs work
+    /// again by itself where that may help; whoever gets this can only try again later.
+    #[error("another change came in between")]
+    Conflict {
+        /// Whether the same work may succeed when it runs again.
+        may_retry: bool,
+    },
     /// What was asked for begins with events that are not as they were written.
     #[error("{0}")]
     Damaged(Damage),

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 use grantex_core::env::Clock;
 use grantex_core::log::{Position, StoredEvent};
 use grantex_core::model::{Caller, KeyHash};
-use grantex_core::store::{self, Change, Command, Listener, QueryKind, Read, Scope, Store, Tx};
+use grantex_core::store::{
+    self, Batch, Change, Listener, Needs, QueryKind, Read, Scope, Store, Tx,
+};
 use grantex_core::usecase::operators;
 use grantex_core::usecase::tokens::{GrantStanding, Issued, Signer, Standing, TokenStanding};
 use grantex_types::api::tokens::{Claims, InactiveReason, TokenResponse};
@@ -123,19 +125,14 @@ impl Listener for Memory {
         }
     }
 
-    fn answer(&self, commands: Vec<Box<dyn Command>>) {
-        let finish = |commands: Vec<Box<dyn Command>>| {
-            for command in commands {
-                command.finish(Ok(()));
-            }
-        };
+    fn answer(&self, commands: Batch) {
         match &self.runtime {
             // One wake for all of them; there, they wake each other's tasks without the system's
             // help.
             Some(runtime) if commands.len() > 1 => {
-                drop(runtime.spawn(async move { finish(commands) }));
+                drop(runtime.spawn(async move { drop(commands) }));
             }
-            _ => finish(commands),
+            _ => drop(commands),
         }
     }
 
@@ -242,14 +239,15 @@ impl App {
     pub(crate) async fn write<T, F>(
         &self,
         scope: impl Into<Scope>,
+        needs: impl Into<Needs>,
         use_case: &'static str,
         work: F,
     ) -> ApiResult<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut dyn Tx) -> grantex_core::Result<T> + Send + 'static,
+        F: FnMut(&mut dyn Tx) -> grantex_core::Result<T> + Send + 'static,
     {
-        Ok(store::write(self.store.as_ref(), scope, use_case, work).await?)
+        Ok(store::write(self.store.as_ref(), scope, needs, use_case, work).await?)
     }
 
     /// Runs `work`, a few look-ups, on a snapshot, in its developer's turn.

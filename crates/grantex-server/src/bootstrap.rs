@@ -2,7 +2,7 @@
 
 use grantex_core::Result;
 use grantex_core::model::Actor;
-use grantex_core::store::{self, Scope, Store};
+use grantex_core::store::{self, Needs, Scope, Store};
 use grantex_core::usecase::developers;
 use grantex_types::api::developers::{SignupRequest, SignupResponse};
 
@@ -15,8 +15,8 @@ pub async fn bootstrap(
     by: Actor,
 ) -> Result<SignupResponse> {
     let (api_key, secret) = new_api_key(request.mode.unwrap_or_default());
-    let (developer, _) = store::write(store, Scope::Global, "sign_up", move |tx| {
-        developers::sign_up(tx, &request, secret, by)
+    let (developer, _) = store::write(store, Scope::Global, Needs::NONE, "sign_up", move |tx| {
+        developers::sign_up(tx, &request, secret.clone(), by.clone())
     })
     .await?;
     Ok(SignupResponse {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use grantex_core::store::{Scope, Tx};
+use grantex_core::store::{Needs, Scope, Tx};
 use grantex_core::usecase::{cascade, maintenance, quotas};
 use grantex_types::{DeveloperId, ErrorCode};
 
@@ -86,7 +86,7 @@ async fn advance_cascades(app: &App) {
             let started = Instant::now();
             cascade::advance(tx, last, &|| started.elapsed() < SLICE_TIME)
         };
-        match app.write(Scope::Global, "advance_cascade", slice).await {
+        match app.write(Scope::Global, Needs::NONE, "advance_cascade", slice).await {
             Ok(Some(developer)) => last = Some(developer),
             Ok(None) => app.memory.cascade_started.notified().await,
             Err(_) => tokio::time::sleep(STORE_PAUSE).await,
@@ -163,7 +163,7 @@ where
 {
     let mut rows: u64 = 0;
     loop {
-        match app.write(scope, name, slice).await {
+        match app.write(scope, Needs::NONE, name, slice).await {
             Ok(0) => return Ok(rows),
             Ok(done) => rows = rows.saturating_add(done),
             Err(error) if error.code == ErrorCode::InternalError => {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantex_core::model::{Actor, Tenant, Usage};
-use grantex_core::store::{Page, Scope};
+use grantex_core::store::{Needs, Page, Scope};
 use grantex_core::usecase::operators;
 use grantex_types::api::developers::Mode;
 use grantex_types::{DeveloperId, ErrorCode, Timestamp};
@@ -256,16 +256,16 @@ async fn perform(app: &App, request: OperatorRequest, by: &Actor) -> ApiResult<O
         }
         OperatorRequest::Show { developer_id } => detail(app, developer_id).await,
         OperatorRequest::Suspend { developer_id: id, reason } => {
-            app.write(Scope::Global, "suspend_developer", move |tx| {
-                operators::suspend(tx, id, by, reason.as_deref())
+            app.write(Scope::Global, Needs::NONE, "suspend_developer", move |tx| {
+                operators::suspend(tx, id, by.clone(), reason.as_deref())
             })
             .await?;
             tracing::warn!(developer = %id, "an operator suspended a developer");
             detail(app, id).await
         }
         OperatorRequest::Resume { developer_id: id, reason } => {
-            app.write(Scope::Global, "resume_developer", move |tx| {
-                operators::resume(tx, id, by, reason.as_deref())
+            app.write(Scope::Global, Needs::NONE, "resume_developer", move |tx| {
+                operators::resume(tx, id, by.clone(), reason.as_deref())
             })
             .await?;
             tracing::warn!(developer = %id, "an operator resumed a developer");

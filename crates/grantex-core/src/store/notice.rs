@@ -2,7 +2,7 @@
 
 use grantex_types::{AgentId, DeveloperId, GrantId, KeyId, TokenId};
 
-use super::Command;
+use super::Batch;
 use crate::log::{Position, StoredEvent};
 use crate::model::KeyHash;
 
@@ -87,20 +87,18 @@ pub trait Listener: Send + Sync + 'static {
     /// events. So whoever gets an answer finds no memory in this process that contradicts it. A
     /// store calls this after each commit that contains commands; a notice that comes from another
     /// process has none.
-    fn committed(&self, notice: &CommitNotice, commands: Vec<Box<dyn Command>>) {
+    fn committed(&self, notice: &CommitNotice, commands: Batch) {
         self.changed(&notice.changes);
         self.answer(commands);
         self.appended(&notice.heads, &notice.events);
     }
     /// The first step: drops what the changes make untrue.
     fn changed(&self, changes: &[Change]);
-    /// The second step: each command has to be [finished](Command::finish) with `Ok`, now, or soon
-    /// somewhere else. Waking a task from another runtime's thread is expensive, so many are better
-    /// finished on the runtime that waits for them.
-    fn answer(&self, commands: Vec<Box<dyn Command>>) {
-        for command in commands {
-            command.finish(Ok(()));
-        }
+    /// The second step: each command is finished when the batch is dropped, now, or soon somewhere
+    /// else. Waking a task from another runtime's thread is expensive, so many are better finished
+    /// on the runtime that waits for them.
+    fn answer(&self, commands: Batch) {
+        drop(commands);
     }
     /// The last step: delivers the events, and notes the heads of logs whose events are not among
     /// them.

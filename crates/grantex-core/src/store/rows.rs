@@ -1,5 +1,6 @@
 //! The rows that a backend keeps: what rules read ([`Read`]) and write ([`Tx`]).
 
+use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::{
     AgentId, Amount, AuditId, AuthRequestId, BudgetId, DeveloperId, EventData, EventId, GrantId,
@@ -88,7 +89,9 @@ pub struct KeptAnswer {
 /// within a [`Tx`] also what that transaction wrote itself. Methods that take a developer never
 /// return another developer's row.
 pub trait Read {
-    /// The time that rules go by. Within a [`Tx`] it stands still.
+    /// The time that rules go by. Within a [`Tx`] it stands still. Where several processes write one
+    /// database, it is that database's time: processes whose clocks differ agree on what has
+    /// expired. Order never rests on it (see [`Bounds::next`]).
     fn now(&self) -> Timestamp;
 
     /// A developer.
@@ -302,13 +305,14 @@ pub trait Tx: Read {
     /// 128 fresh random bits.
     fn random(&self) -> u128;
 
-    /// Adds a developer.
+    /// Adds a developer. A [conflict](super::StoreError::Conflict) if another has its address.
     fn insert_developer(&mut self, developer: &Developer) -> StoreResult<()>;
     /// Suspends a developer since `at`
     /// ([`Change::DeveloperSuspended`](super::Change::DeveloperSuspended)), or resumes it with
     /// `None`.
     fn set_suspended(&mut self, id: DeveloperId, at: Option<Timestamp>) -> StoreResult<()>;
-    /// Adds a key.
+    /// Adds a key. A [conflict](super::StoreError::Conflict), for good, if another has the same
+    /// secret.
     fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()>;
     /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`](super::Change::KeyRevoked)) before
     /// the command is answered.
@@ -368,8 +372,10 @@ pub trait Tx: Read {
 
     /// Adds an authorization request.
     fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;
-    /// Replaces status, time of decision, and the grant that it became.
-    fn update_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;
+    /// Replaces status, time of decision, and the grant that it became. A
+    /// [conflict](super::StoreError::Conflict) unless its status is still what it was.
+    fn update_auth_request(&mut self, request: &AuthRequest, was: ConsentStatus)
+    -> StoreResult<()>;
 
     /// Adds a grant; one with a parent becomes a descendant of all the parent's ancestors.
     fn insert_grant(&mut self, grant: &Grant) -> StoreResult<()>;
@@ -405,9 +411,10 @@ pub trait Tx: Read {
         id: TokenId,
         at: Timestamp,
     ) -> StoreResult<()>;
-    /// Adds a refresh token.
+    /// Adds a refresh token. A [conflict](super::StoreError::Conflict) if its grant has one that is
+    /// neither spent nor ended.
     fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()>;
-    /// Marks a refresh token used.
+    /// Marks a refresh token used. A [conflict](super::StoreError::Conflict) if it was already.
     fn spend_refresh_token(&mut self, token: &RefreshToken, at: Timestamp) -> StoreResult<()>;
 
     /// Remembers what a key file is recognized by, so that another one is noticed.
@@ -415,9 +422,10 @@ pub trait Tx: Read {
     /// Forgets that signatures of a key can be valid: nobody can tell any more.
     fn forget_signing_key(&mut self, kid: &str) -> StoreResult<()>;
 
-    /// Adds a budget.
+    /// Adds a budget. A [conflict](super::StoreError::Conflict) if its grant has one.
     fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()>;
-    /// Replaces what is left, and counts one debit more.
+    /// Replaces what is left, and counts one debit more. A
+    /// [conflict](super::StoreError::Conflict) unless what is left is still what `budget` says.
     fn set_remaining(
         &mut self,
         budget: &Budget,
@@ -431,17 +439,21 @@ pub trait Tx: Read {
         transaction: &Transaction,
     ) -> StoreResult<()>;
 
-    /// Keeps an answer, in place of an older one for the same key.
+    /// Keeps an answer, in place of the one that was `before`. A
+    /// [conflict](super::StoreError::Conflict) if another was kept for the key meanwhile.
     fn keep_answer(
         &mut self,
         developer: DeveloperId,
         route: &str,
         key: &str,
         answer: &KeptAnswer,
+        before: Option<&KeptAnswer>,
     ) -> StoreResult<()>;
 
     /// Appends an event to the developer's log at the next position, with an id and a time that
-    /// follow [`Bounds::next`]. Listeners get it after the commit, in log order, once.
+    /// follow [`Bounds::next`]. Listeners get it after the commit, in log order, once. A
+    /// [conflict](super::StoreError::Conflict) unless the log's head is still the one that position,
+    /// id and time were computed from.
     fn append(
         &mut self,
         developer: DeveloperId,

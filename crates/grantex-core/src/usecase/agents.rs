@@ -6,7 +6,7 @@ use grantex_types::{AgentId, DeveloperId};
 use super::cascade;
 use super::quotas::{self, Quotas};
 use crate::model::{Agent, AgentChangeKind, Caller};
-use crate::store::{Page, Read, Tx};
+use crate::store::{Need, Needs, Page, Read, Tx};
 use crate::{Error, Result, validate};
 
 const LONGEST_DESCRIPTION: usize = 2000;
@@ -48,6 +48,11 @@ pub fn get(store: &dyn Read, caller: &Caller, id: AgentId) -> Result<Agent> {
 /// The developer's agents.
 pub fn list(store: &dyn Read, caller: &Caller, page: Page<AgentId>) -> Result<Vec<Agent>> {
     Ok(store.agents(caller.developer_id, page)?)
+}
+
+/// What [`update`] and [`delete`] read by key.
+pub fn change_needs(id: AgentId) -> Needs {
+    [Need::Agent(id)].into()
 }
 
 /// Changes the fields that are given.

@@ -4,13 +4,19 @@ use grantex_types::api::budgets::{AllocateRequest, DebitRequest, DebitResponse};
 use grantex_types::{Amount, BudgetId, ErrorCode, EventData, GrantId, TransactionId};
 
 use crate::model::{Budget, Caller, Grant, Transaction};
-use crate::store::{Page, Read, Tx};
+use crate::store::{Need, Needs, Page, Read, Tx};
 use crate::{Error, Result, validate};
 
 /// The percentages of use that are told when they are crossed.
 pub const THRESHOLDS: [u8; 2] = [50, 80];
 
 const LARGEST_METADATA: usize = 8 * 1024;
+
+/// What [`allocate`] and [`debit`] read by key.
+pub fn needs(grant_id: &str) -> Needs {
+    let grant = grant_id.parse().ok();
+    Needs::NONE.and(grant.map(Need::Grant)).and(grant.map(Need::Budget))
+}
 
 /// Gives a grant a budget, once.
 ///

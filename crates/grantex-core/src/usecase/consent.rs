@@ -6,7 +6,7 @@ use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
 
 use super::{agents, budgets, operators};
 use crate::model::{Agent, AskedBudget, AuthRequest, Caller};
-use crate::store::{Read, Tx};
+use crate::store::{Need, Needs, Read, Tx};
 use crate::{Error, Result, validate};
 
 const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(24 * 3600);
@@ -114,6 +114,11 @@ pub fn pending(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Agen
     Ok((request, agent))
 }
 
+/// What [`approve`], [`deny`] and [`decide_for_sandbox`] read by key.
+pub fn decide_needs(id: AuthRequestId) -> Needs {
+    [Need::AuthRequest(id)].into()
+}
+
 /// The principal's yes.
 pub fn approve(tx: &mut dyn Tx, id: AuthRequestId) -> Result<AuthRequest> {
     decide(tx, id, ConsentStatus::Approved)
@@ -146,7 +151,7 @@ fn decide(tx: &mut dyn Tx, id: AuthRequestId, decision: ConsentStatus) -> Result
     let (mut request, _agent) = pending(tx, id)?;
     request.status = decision;
     request.decided_at = Some(tx.now());
-    tx.update_auth_request(&request)?;
+    tx.update_auth_request(&request, ConsentStatus::Pending)?;
     Ok(request)
 }
 

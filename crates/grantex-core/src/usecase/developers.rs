@@ -7,7 +7,7 @@ use super::audit::{self, Action};
 use super::operators;
 use super::quotas::{self, Quotas};
 use crate::model::{Actor, ApiKey, Caller, Developer, KeyHash};
-use crate::store::{Page, Read, Tx};
+use crate::store::{Need, Needs, Page, Read, Tx};
 use crate::{Error, Result, validate};
 
 /// What is kept of a new key's secret.
@@ -97,6 +97,11 @@ pub fn require_working_key(store: &dyn Read, developer: DeveloperId, key: KeyId)
         Some(_) => Ok(()),
         None => Err(Error::refused(ErrorCode::Unauthorized, "this API key was revoked")),
     }
+}
+
+/// What [`revoke_key`] and [`rotate_key`] read by key.
+pub fn key_needs(id: KeyId) -> Needs {
+    [Need::Key(id)].into()
 }
 
 /// Ends a key, also the caller's own.

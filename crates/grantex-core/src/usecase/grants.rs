@@ -9,7 +9,7 @@ use super::quotas::Quotas;
 use super::tokens::{self, Issued, Signer, Standing};
 use super::{agents, cascade};
 use crate::model::{Caller, Grant};
-use crate::store::{GrantFilter, Page, Read, Sifted, Tx};
+use crate::store::{GrantFilter, Need, Needs, Page, Read, Sifted, Tx};
 use crate::{Error, Result, validate};
 
 const DEFAULT_LIFETIME: Lifetime = Lifetime::from_seconds(3600);
@@ -27,6 +27,11 @@ pub fn list(
     page: Page<GrantId>,
 ) -> Result<Sifted<Grant, GrantId>> {
     Ok(store.grants(developer, filter, page)?)
+}
+
+/// What [`revoke`] reads by key.
+pub fn revoke_needs(id: GrantId) -> Needs {
+    [Need::Grant(id)].into()
 }
 
 /// Revokes a grant and everything delegated from it.
@@ -98,6 +103,11 @@ pub fn principal_has_active_grant(
         }
         page.after = found.stopped_at;
     }
+}
+
+/// What [`delegate`] reads by key.
+pub fn delegate_needs(parent: &Claims) -> Needs {
+    [Need::Grant(parent.grnt), Need::Token(parent.jti)].into()
 }
 
 /// Gives another agent some of a grant's scopes. The parent's token is checked before: `parent`

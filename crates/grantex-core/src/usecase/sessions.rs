@@ -8,7 +8,7 @@ use grantex_types::{DeveloperId, ErrorCode, Lifetime, SessionId};
 use super::audit::{self, Action};
 use super::developers;
 use crate::model::{Actor, Caller, PrincipalSession};
-use crate::store::{Page, Read, Tx};
+use crate::store::{Need, Needs, Page, Read, Tx};
 use crate::{Error, Result};
 
 /// Sessions that one transaction ends at most: some milliseconds.
@@ -62,6 +62,11 @@ pub fn list(
     page: Page<SessionId>,
 ) -> Result<Vec<PrincipalSession>> {
     Ok(store.sessions(caller.developer_id, principal_id, page)?)
+}
+
+/// What [`end`] reads by key.
+pub fn end_needs(id: SessionId) -> Needs {
+    [Need::Session(id)].into()
 }
 
 /// Ends a session, for its developer.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::quotas::{self, Quotas};
 use super::{agents, budgets, cascade};
 use crate::model::{Caller, Grant, RefreshToken, Token};
-use crate::store::{Read, Tx};
+use crate::store::{Need, Needs, Read, Tx};
 use crate::{Error, Result};
 
 /// How long after its use a refresh token may come again without harm: a client that retries at
@@ -73,6 +73,11 @@ pub const CODE_REFUSED: &str = "the code is invalid, expired, used, or was made 
 pub const REFRESH_REFUSED: &str =
     "the refresh token is invalid, used, expired, or its grant is not active";
 
+/// What [`exchange`] reads by key.
+pub fn exchange_needs(shown: &Exchange) -> Needs {
+    [Need::AuthRequest(shown.auth_request_id)].into()
+}
+
 /// Turns an approved request into a grant with its first token. A failed try changes nothing.
 ///
 /// A code that comes again, with all that made it good the first time, is in two hands: the grant
@@ -129,7 +134,7 @@ pub fn exchange(
     };
     request.status = ConsentStatus::Exchanged;
     request.grant_id = Some(grant.id);
-    tx.update_auth_request(&request)?;
+    tx.update_auth_request(&request, ConsentStatus::Approved)?;
     let issued = create_grant(tx, &grant, None, signer, quotas)?;
     if let Some(budget) = &request.budget {
         budgets::insert(tx, &grant, budget.initial_budget, &budget.currency)?;
@@ -170,6 +175,11 @@ pub(super) fn create_grant(
     };
     tx.append(grant.developer_id, &grant.subject(), created)?;
     issue(tx, grant, parent, IssueMethod::Exchange, signer)
+}
+
+/// What [`refresh`] reads by key.
+pub fn refresh_needs(id: RefreshId) -> Needs {
+    [Need::RefreshToken(id)].into()
 }
 
 /// Spends a refresh token for a new token of the same grant.
@@ -375,6 +385,11 @@ impl Standing {
         }
         (!self.suspended.is_empty()).then_some(InactiveReason::AgentSuspended)
     }
+}
+
+/// What [`revoke`] reads by key.
+pub fn revoke_needs(id: TokenId) -> Needs {
+    [Need::Token(id)].into()
 }
 
 /// Ends one token; its grant stays. Doing it twice is fine.

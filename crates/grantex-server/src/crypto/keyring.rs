@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use grantex_core::env::Clock;
-use grantex_core::store::{self, QueryKind, Read, Scope, Store, StoreResult};
+use grantex_core::store::{self, Needs, QueryKind, Read, Scope, Store, StoreResult};
 
 use super::secrets::{KeyFileError, MASTER_KEY_FILE, Secrets};
 use super::signing::{self, SigningKeys};
@@ -177,15 +177,16 @@ pub async fn load_keys(
         fresh.extend(found.master.map(|print| (MASTER_KEY_FILE.to_owned(), print)));
     }
     if !fresh.is_empty() || !gone.is_empty() {
-        let remember = store::write(store, Scope::Global, "remember keys", move |tx| {
-            for (name, fingerprint) in &fresh {
-                tx.put_key_fingerprint(name, fingerprint)?;
-            }
-            for kid in &gone {
-                tx.forget_signing_key(kid)?;
-            }
-            Ok(())
-        });
+        let remember =
+            store::write(store, Scope::Global, Needs::NONE, "remember_keys", move |tx| {
+                for (name, fingerprint) in &fresh {
+                    tx.put_key_fingerprint(name, fingerprint)?;
+                }
+                for kid in &gone {
+                    tx.forget_signing_key(kid)?;
+                }
+                Ok(())
+            });
         remember.await?;
     }
     Ok((secrets, signing))

@@ -131,6 +131,11 @@ impl From<Error> for ApiError {
                 "the service has too much to do; nothing was changed, try again",
             )
             .retry_after(1),
+            Error::Store(StoreError::Conflict { .. }) => Self::new(
+                ErrorCode::Unavailable,
+                "another change came in between; nothing was changed, try again",
+            )
+            .retry_after(1),
             // Logged once, where it was found.
             Error::Store(StoreError::Damaged(damage)) => {
                 let mut ways = Vec::new();

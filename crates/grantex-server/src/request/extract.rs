@@ -187,7 +187,7 @@ impl<T: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
 }
 
 /// The `Idempotency-Key` header, if there is one.
-pub(crate) struct IdempotencyKey(Option<String>);
+pub(crate) struct IdempotencyKey(Option<Arc<str>>);
 
 impl IdempotencyKey {
     /// The key as it counts on `route` for a body with this hash.
@@ -207,7 +207,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
         match value.to_str() {
             Ok(key) if (1..=255).contains(&key.len()) && !key.trim().is_empty() => {
-                Ok(Self(Some(key.to_owned())))
+                Ok(Self(Some(key.into())))
             }
             _ => Err(ApiError::bad_request(
                 "Idempotency-Key must be 1 to 255 visible ASCII characters",

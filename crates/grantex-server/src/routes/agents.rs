@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
+use grantex_core::store::Needs;
 use grantex_core::usecase::{agents, idempotency};
 use grantex_types::AgentId;
 use grantex_types::api::agents::{Agent, AgentList, CreateAgentRequest, UpdateAgentRequest};
@@ -37,10 +38,11 @@ async fn create(
 ) -> ApiResult<(StatusCode, Body<Agent>)> {
     let quotas = app.settings.quotas;
     let key = key.on("POST /v1/agents", hash);
+    let needs = Needs::NONE.and(idempotency::need(key.as_ref()));
     let agent = app
-        .write(caller.developer_id, "create_agent", move |tx| {
+        .write(caller.developer_id, needs, "create_agent", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
-                agents::create(tx, &caller, request, &quotas)
+                agents::create(tx, &caller, request.clone(), &quotas)
             })
         })
         .await?;
@@ -87,8 +89,8 @@ async fn update(
     Json { value: request, .. }: Json<UpdateAgentRequest>,
 ) -> ApiResult<Body<Agent>> {
     Ok(Body(
-        app.write(caller.developer_id, "update_agent", move |tx| {
-            agents::update(tx, &caller, id, request)
+        app.write(caller.developer_id, agents::change_needs(id), "update_agent", move |tx| {
+            agents::update(tx, &caller, id, request.clone())
         })
         .await?,
     ))
@@ -119,7 +121,9 @@ async fn delete(
     State(app): State<Arc<App>>,
     Id(id): Id<AgentId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, "delete_agent", move |tx| agents::delete(tx, &caller, id))
-        .await?;
+    app.write(caller.developer_id, agents::change_needs(id), "delete_agent", move |tx| {
+        agents::delete(tx, &caller, id)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

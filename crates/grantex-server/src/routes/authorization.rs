@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::model::AuthRequest;
-use grantex_core::store::Scope;
+use grantex_core::store::{Needs, Scope};
 use grantex_core::usecase::{consent, idempotency};
 use grantex_types::api::authorization::{
     ApproveResponse, AuthorizeRequest, AuthorizeResponse, ConsentRequest, ConsentStatus,
@@ -55,10 +55,11 @@ async fn authorize(
     Json { value: request, hash }: Json<AuthorizeRequest>,
 ) -> ApiResult<(StatusCode, Body<AuthorizeResponse>)> {
     let key = key.on("POST /v1/authorize", hash);
+    let needs = Needs::NONE.and(idempotency::need(key.as_ref()));
     let authorized = app
-        .write(caller.developer_id, "authorize", move |tx| {
+        .write(caller.developer_id, needs, "authorize", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
-                let request = consent::authorize(tx, &caller, request)?;
+                let request = consent::authorize(tx, &caller, request.clone())?;
                 let approved = request.status == ConsentStatus::Approved;
                 Ok(Authorized { id: request.id, expires_at: request.expires_at, approved })
             })
@@ -87,7 +88,7 @@ async fn show(
 ) -> ApiResult<Body<ConsentRequest>> {
     require_public_api(&app)?;
     let (request, agent, described) = app
-        .read(Scope::Global, move |store| {
+        .read(Scope::AuthRequest(id), move |store| {
             let (request, agent) = consent::pending(store, id)?;
             let scopes = request.scopes.as_slice().iter();
             let described = scopes
@@ -124,8 +125,11 @@ async fn approve(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<ApproveResponse>> {
     require_public_api(&app)?;
-    let request =
-        app.write(Scope::Global, "approve_consent", move |tx| consent::approve(tx, id)).await?;
+    let request = app
+        .write(Scope::AuthRequest(id), consent::decide_needs(id), "approve_consent", move |tx| {
+            consent::approve(tx, id)
+        })
+        .await?;
     Ok(Body(approved(&app, request)))
 }
 
@@ -141,7 +145,11 @@ async fn deny(
     Id(id): Id<AuthRequestId>,
 ) -> ApiResult<Body<DenyResponse>> {
     require_public_api(&app)?;
-    let request = app.write(Scope::Global, "deny_consent", move |tx| consent::deny(tx, id)).await?;
+    let request = app
+        .write(Scope::AuthRequest(id), consent::decide_needs(id), "deny_consent", move |tx| {
+            consent::deny(tx, id)
+        })
+        .await?;
     Ok(Body(DenyResponse { redirect_uri: request.redirect_uri, state: request.state }))
 }
 
@@ -158,7 +166,7 @@ async fn approve_in_sandbox(
 ) -> ApiResult<Body<ApproveResponse>> {
     let decision = ConsentStatus::Approved;
     let request = app
-        .write(caller.developer_id, "decide_for_sandbox", move |tx| {
+        .write(caller.developer_id, consent::decide_needs(id), "decide_for_sandbox", move |tx| {
             consent::decide_for_sandbox(tx, &caller, id, decision)
         })
         .await?;
@@ -178,7 +186,7 @@ async fn deny_in_sandbox(
 ) -> ApiResult<Body<DenyResponse>> {
     let decision = ConsentStatus::Denied;
     let request = app
-        .write(caller.developer_id, "decide_for_sandbox", move |tx| {
+        .write(caller.developer_id, consent::decide_needs(id), "decide_for_sandbox", move |tx| {
             consent::decide_for_sandbox(tx, &caller, id, decision)
         })
         .await?;

@@ -43,8 +43,9 @@ async fn allocate(
     Json { value: request, hash }: Json<AllocateRequest>,
 ) -> ApiResult<(StatusCode, Body<Budget>)> {
     let key = key.on("POST /v1/budget/allocate", hash);
+    let needs = budgets::needs(&request.grant_id).and(idempotency::need(key.as_ref()));
     let budget = app
-        .write(caller.developer_id, "allocate_budget", move |tx| {
+        .write(caller.developer_id, needs, "allocate_budget", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
                 budgets::allocate(tx, &caller, &request)
             })
@@ -66,7 +67,8 @@ async fn debit(
     Json { value: request, hash }: Json<DebitRequest>,
 ) -> ApiResult<Body<DebitResponse>> {
     let key = key.on("POST /v1/budget/debit", hash);
-    let debited = app.write(caller.developer_id, "debit_budget", move |tx| {
+    let needs = budgets::needs(&request.grant_id).and(idempotency::need(key.as_ref()));
+    let debited = app.write(caller.developer_id, needs, "debit_budget", move |tx| {
         idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
             budgets::debit(tx, &caller, &request)
         })

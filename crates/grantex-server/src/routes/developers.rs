@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::model::{self, Actor};
+use grantex_core::store::Needs;
 use grantex_core::usecase::developers;
 use grantex_types::api::developers::{
     ApiKey, CreateKeyRequest, CreateKeyResponse, Developer, KeyList, RotateKeyResponse,
@@ -77,8 +78,8 @@ async fn rotate_key(
 ) -> ApiResult<Body<RotateKeyResponse>> {
     let (api_key, secret) = new_api_key(caller.mode);
     let key = app
-        .write(caller.developer_id, "rotate_key", move |tx| {
-            developers::rotate_key(tx, &caller, secret)
+        .write(caller.developer_id, developers::key_needs(caller.key_id), "rotate_key", move |tx| {
+            developers::rotate_key(tx, &caller, secret.clone())
         })
         .await?;
     Ok(Body(RotateKeyResponse { api_key, rotated_at: key.created_at }))
@@ -116,8 +117,8 @@ async fn create_key(
     let quotas = app.settings.quotas;
     let (api_key, secret) = new_api_key(caller.mode);
     let key = app
-        .write(caller.developer_id, "create_key", move |tx| {
-            developers::create_key(tx, &caller, &request.name, secret, &quotas)
+        .write(caller.developer_id, Needs::NONE, "create_key", move |tx| {
+            developers::create_key(tx, &caller, &request.name, secret.clone(), &quotas)
         })
         .await?;
     let answer = CreateKeyResponse {
@@ -140,8 +141,10 @@ async fn revoke_key(
     State(app): State<Arc<App>>,
     Id(id): Id<KeyId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, "revoke_key", move |tx| developers::revoke_key(tx, &caller, id))
-        .await?;
+    app.write(caller.developer_id, developers::key_needs(id), "revoke_key", move |tx| {
+        developers::revoke_key(tx, &caller, id)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

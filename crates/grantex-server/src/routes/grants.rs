@@ -106,7 +106,7 @@ async fn revoke(
     State(app): State<Arc<App>>,
     Id(id): Id<GrantId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, "revoke_grant", move |tx| {
+    app.write(caller.developer_id, grants::revoke_needs(id), "revoke_grant", move |tx| {
         grants::revoke(tx, caller.developer_id, id, RevokedBy::Developer)
     })
     .await?;
@@ -130,10 +130,19 @@ async fn delegate(
         ApiError::bad_request("parentGrantToken is not a grant token of this service")
     })?;
     let (signer, depth_limit) = (app.signer(), app.settings.delegation_depth);
+    let needs = grants::delegate_needs(&parent).and(idempotency::need(key.as_ref()));
     let issued = app
-        .write(caller.developer_id, "delegate_grant", move |tx| {
+        .write(caller.developer_id, needs, "delegate_grant", move |tx| {
             idempotency::once(tx, caller.developer_id, key.as_ref(), |tx| {
-                grants::delegate(tx, &caller, &parent, request, depth_limit, &signer, &quotas)
+                grants::delegate(
+                    tx,
+                    &caller,
+                    &parent,
+                    request.clone(),
+                    depth_limit,
+                    &signer,
+                    &quotas,
+                )
             })
         })
         .await?;

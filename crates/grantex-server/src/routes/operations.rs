@@ -1,6 +1,7 @@
 //! Health, metrics, the key set, and the server's metadata.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,9 @@ use crate::http::origin::public_path;
 
 /// How far the clock may be behind the newest event before the service calls itself unready.
 const CLOCK_LIMIT_MILLIS: u64 = 10_000;
+/// How long writes may wait without any being finished before the service calls itself unready:
+/// twice as long as a write waits for another process that has the database.
+const STALL_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -64,7 +68,8 @@ async fn healthz() -> Body<Health> {
 
 /// Is the service ready
 ///
-/// 503 while it shuts down, cannot write, or has a clock more than 10 s behind its log. 200 with
+/// 503 while it shuts down, cannot write, has finished no write for 10 s although some wait, or has
+/// a clock more than 10 s behind its log. 200 with
 /// `degraded` once damaged events were found: all else works, and taking the service out of use
 /// would help nobody.
 #[utoipa::path(get, path = "/readyz", tag = "Operations", security(()),
@@ -78,6 +83,10 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     // Why stands in the log: anybody can read this, and the reason names paths.
     if store.write_error.is_some() {
         reasons.push("writing does not work; the log says why".to_owned());
+    }
+    if store.stalled_for > STALL_LIMIT {
+        let seconds = store.stalled_for.as_secs();
+        reasons.push(format!("no write has finished for {seconds} s; the disk may be blocked"));
     }
     if store.clock_behind_millis > CLOCK_LIMIT_MILLIS {
         reasons

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::{FromRequestParts, State};
 use grantex_core::model::PrincipalSession;
-use grantex_core::store::{GrantFilter, Tx};
+use grantex_core::store::{GrantFilter, Need, Needs, Tx};
 use grantex_core::usecase::{grants, sessions};
 use grantex_core::validate;
 use grantex_types::api::grants::{
@@ -71,7 +71,8 @@ impl Principal {
     /// Revokes one of the principal's own grants.
     pub(super) async fn revoke(self, app: &App, id: GrantId) -> ApiResult<()> {
         let Self { developer_id, session } = self;
-        app.write(developer_id, "revoke_grant_as_principal", move |tx| {
+        let needs = grants::revoke_needs(id).and(Some(Need::Session(session.session_id)));
+        app.write(developer_id, needs, "revoke_grant_as_principal", move |tx| {
             let session = sessions::working(tx, developer_id, session.session_id)?;
             grants::revoke_as_principal(tx, developer_id, &session.principal_id, id)
         })
@@ -81,7 +82,8 @@ impl Principal {
     /// Like [`revoke`](Self::revoke); one that has ended is no error.
     pub(super) async fn end(self, app: &App, id: GrantId) -> ApiResult<()> {
         let Self { developer_id, session } = self;
-        app.write(developer_id, "revoke_grant_on_page", move |tx| {
+        let needs = grants::revoke_needs(id).and(Some(Need::Session(session.session_id)));
+        app.write(developer_id, needs, "revoke_grant_on_page", move |tx| {
             let session = sessions::working(tx, developer_id, session.session_id)?;
             grants::end_as_principal(tx, developer_id, &session.principal_id, id)
         })
@@ -91,7 +93,7 @@ impl Principal {
     /// Ends the session.
     pub(super) async fn sign_out(self, app: &App) -> ApiResult<()> {
         let Self { developer_id, session } = self;
-        app.write(developer_id, "sign_out", move |tx| {
+        app.write(developer_id, sessions::end_needs(session.session_id), "sign_out", move |tx| {
             sessions::sign_out(tx, developer_id, &session)
         })
         .await
@@ -140,8 +142,8 @@ async fn create_session(
         return Err(ApiError::not_found("active grant of this principal"));
     }
     let session = app
-        .write(developer_id, "open_session", move |tx| {
-            sessions::open(tx, &caller, principal_id, lifetime)
+        .write(developer_id, Needs::NONE, "open_session", move |tx| {
+            sessions::open(tx, &caller, principal_id.clone(), lifetime)
         })
         .await?;
     let (session_id, expires_at) = (session.session_id, session.expires_at);
@@ -199,7 +201,10 @@ async fn end_session(
     State(app): State<Arc<App>>,
     Id(id): Id<SessionId>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, "end_session", move |tx| sessions::end(tx, &caller, id)).await?;
+    app.write(caller.developer_id, sessions::end_needs(id), "end_session", move |tx| {
+        sessions::end(tx, &caller, id)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -231,7 +236,7 @@ async fn end_sessions(
     loop {
         let principal = Arc::clone(&principal);
         let work = move |tx: &mut dyn Tx| sessions::end_some(tx, &caller, &principal);
-        if !app.write(caller.developer_id, "end_sessions", work).await? {
+        if !app.write(caller.developer_id, Needs::NONE, "end_sessions", work).await? {
             return Ok(StatusCode::NO_CONTENT);
         }
     }

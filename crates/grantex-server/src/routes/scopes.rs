@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use grantex_core::store::Read;
+use grantex_core::store::{Needs, Read};
 use grantex_core::usecase::scopes;
 use grantex_types::DeveloperId;
 use grantex_types::api::scopes::{NameScopesRequest, ScopeNameList};
@@ -38,7 +38,9 @@ async fn name(
     Json { value: request, .. }: Json<NameScopesRequest>,
 ) -> ApiResult<Body<ScopeNameList>> {
     let scopes = app
-        .write(caller.developer_id, "name_scopes", move |tx| scopes::name(tx, &caller, request))
+        .write(caller.developer_id, Needs::NONE, "name_scopes", move |tx| {
+            scopes::name(tx, &caller, request.clone())
+        })
         .await?;
     Ok(Body(ScopeNameList { scopes }))
 }
@@ -77,7 +79,7 @@ async fn remove(
     State(app): State<Arc<App>>,
     ListParams(query): ListParams<ScopeQuery>,
 ) -> ApiResult<StatusCode> {
-    app.write(caller.developer_id, "remove_scope_name", move |tx| {
+    app.write(caller.developer_id, Needs::NONE, "remove_scope_name", move |tx| {
         scopes::remove(tx, &caller, &query.scope)
     })
     .await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::model::Caller;
-use grantex_core::store::Tx;
+use grantex_core::store::{Needs, Tx};
 use grantex_core::usecase::idempotency;
 use grantex_core::usecase::tokens::{
     self, CODE_REFUSED, Exchange, Issuance, Issued, REFRESH_REFUSED,
@@ -63,8 +63,9 @@ async fn exchange(
         challenge: verifier.map(|verifier| base64url(&sha256(verifier.as_bytes()))),
     };
     let signer = app.signer();
+    let needs = tokens::exchange_needs(&shown);
     let exchange = move |tx: &mut dyn Tx| tokens::exchange(tx, &caller, &shown, &signer, &quotas);
-    let issued = issue_once(&app, &caller, "exchange_code", key, exchange).await?;
+    let issued = issue_once(&app, &caller, needs, "exchange_code", key, exchange).await?;
     Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
 }
 
@@ -73,15 +74,17 @@ async fn exchange(
 async fn issue_once<F>(
     app: &App,
     caller: &Caller,
+    needs: Needs,
     use_case: &'static str,
     key: Option<idempotency::IdempotencyKey>,
-    work: F,
+    mut work: F,
 ) -> ApiResult<Issued>
 where
-    F: FnOnce(&mut dyn Tx) -> grantex_core::Result<Issuance> + Send + 'static,
+    F: FnMut(&mut dyn Tx) -> grantex_core::Result<Issuance> + Send + 'static,
 {
     let developer = caller.developer_id;
-    let issued = app.write(developer, use_case, move |tx| {
+    let needs = needs.and(idempotency::need(key.as_ref()));
+    let issued = app.write(developer, needs, use_case, move |tx| {
         let mut refusal = None;
         let issued = idempotency::once(tx, developer, key.as_ref(), |tx| match work(tx)? {
             Issuance::Issued(issued) => Ok(*issued),
@@ -115,9 +118,10 @@ async fn refresh(
         .read_refresh_token(&request.refresh_token)
         .ok_or_else(|| ApiError::bad_request(REFRESH_REFUSED))?;
     let signer = app.signer();
+    let needs = tokens::refresh_needs(id);
     let refresh =
         move |tx: &mut dyn Tx| tokens::refresh(tx, &caller, id, &request.agent_id, &signer);
-    let issued = issue_once(&app, &caller, "refresh_token", key, refresh).await?;
+    let issued = issue_once(&app, &caller, needs, "refresh_token", key, refresh).await?;
     Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
 }
 
@@ -196,7 +200,9 @@ async fn revoke(
     Json { value: request, .. }: Json<RevokeTokenRequest>,
 ) -> ApiResult<StatusCode> {
     let id: TokenId = request.jti.parse().map_err(|_| ApiError::not_found("token"))?;
-    app.write(caller.developer_id, "revoke_token", move |tx| tokens::revoke(tx, &caller, id))
-        .await?;
+    app.write(caller.developer_id, tokens::revoke_needs(id), "revoke_token", move |tx| {
+        tokens::revoke(tx, &caller, id)
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -283,7 +283,7 @@ impl Session {
 pub(super) mod tests {
     use grantex_core::env::Rng as _;
     use grantex_core::log::{StoredEvent, Subject};
-    use grantex_core::store::{Listener, write};
+    use grantex_core::store::{Listener, Needs, write};
     use grantex_store::sqlite::{Environment, SqliteStore};
     use grantex_types::event::{EventData, RevokedBy};
     use grantex_types::{AgentId, DeveloperId, GrantId, KeyId};
@@ -307,7 +307,7 @@ pub(super) mod tests {
             let log = Self::heard_by(memory.clone(), memory);
             log.append(count).await;
             let developer = log.developer;
-            write(log.store.as_ref(), developer, "trim", move |tx| {
+            write(log.store.as_ref(), developer, Needs::NONE, "trim", move |tx| {
                 Ok(tx.trim(developer, trimmed, u32::MAX)?)
             })
             .await
@@ -328,7 +328,7 @@ pub(super) mod tests {
 
         async fn append(&self, count: usize) -> Vec<StoredEvent> {
             let developer = self.developer;
-            write(self.store.as_ref(), developer, "append", move |tx| {
+            write(self.store.as_ref(), developer, Needs::NONE, "append", move |tx| {
                 let grant_id = GrantId::from_parts(1, 1);
                 let subject = Subject {
                     grant_id,

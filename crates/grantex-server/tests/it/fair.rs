@@ -29,7 +29,9 @@ async fn fill(
         listener: Arc::new(()),
     };
     let store = SqliteStore::open(folder.path(), &environment).unwrap();
-    store::write(&store, store::Scope::Global, "fill", work).await.unwrap();
+    let mut work = Some(work);
+    let work = move |tx: &mut dyn Tx| work.take().unwrap()(tx);
+    store::write(&store, store::Scope::Global, store::Needs::NONE, "fill", work).await.unwrap();
     drop(store);
     drop(folder);
     service.resume().await;

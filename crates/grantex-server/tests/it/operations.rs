@@ -154,7 +154,7 @@ async fn a_slow_command_is_counted_by_its_use_case() {
         Environment { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), listener };
     let store = SqliteStore::open(folder.path(), &environment).unwrap();
     for (name, millis, fails) in [("quick", 0, false), ("undone", 60, true), ("slow", 60, false)] {
-        let outcome = store::write(&store, Scope::Global, name, move |_| {
+        let outcome = store::write(&store, Scope::Global, store::Needs::NONE, name, move |_| {
             std::thread::sleep(Duration::from_millis(millis));
             if fails { Err(Error::bad_request("no")) } else { Ok(()) }
         });

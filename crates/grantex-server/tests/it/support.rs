@@ -194,7 +194,11 @@ impl Service {
             listener: Memory::new(&self.settings),
         };
         let store = SqliteStore::open(self.folder.path(), &environment).unwrap();
-        let written = store::write(&store, Scope::Global, "write_before", work).await.unwrap();
+        let mut work = Some(work);
+        let work = move |tx: &mut dyn Tx| work.take().unwrap()(tx);
+        let written = store::write(&store, Scope::Global, store::Needs::NONE, "write_before", work)
+            .await
+            .unwrap();
         drop(store);
         self.resume().await;
         written

@@ -7,12 +7,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use grantex_core::StoreError;
-use grantex_core::store::{Command, CommitNotice, Health, Scope, StoreResult};
+use grantex_core::store::{
+    Batch, Command, CommitNotice, Health, MOST_RUNS, Scope, StoreResult, Verdict,
+};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::damages::Damages;
-use super::inbox::{Inbox, Next};
+use super::inbox::{Inbox, Next, ended};
 use super::mark::Progress;
 use super::open::{self, OpenError};
 use super::session::{Effects, Session, Writing, int, store_error};
@@ -76,10 +78,15 @@ impl Committer {
     }
 
     pub(super) fn health(&self) -> Health {
+        let (write_error, queued, stalled_for) = match self.inbox.progress() {
+            Some((queued, stalled)) => (self.shared.write_error.lock().clone(), queued, stalled),
+            None => (Some(ended().to_string()), 0, Duration::ZERO),
+        };
         Health {
-            write_error: self.shared.write_error.lock().clone(),
+            write_error,
+            stalled_for,
             clock_behind_millis: self.shared.clock_behind_millis.load(Ordering::Relaxed),
-            queued: self.inbox.len(),
+            queued,
             wal_bytes: self.common.wal_bytes.load(Ordering::Relaxed),
             damaged_events: self.common.damages.count(),
         }
@@ -145,8 +152,10 @@ impl Writer {
     fn batch(&mut self, first: Box<dyn Command>, commands: &Inbox) {
         let started = Instant::now();
         let mut effects = Effects::default();
-        let mut taken: Vec<Box<dyn Command>> = Vec::new();
+        // Until the commit, whatever panics is the end of the writer.
+        let mut taken = Batch::new(Err(ended()));
         let outcome = self.transact(first, commands, &mut taken, &mut effects, started);
+        taken.settle(outcome.as_ref().map(drop).map_err(Clone::clone));
         self.note(&outcome.as_ref().map(drop).map_err(Clone::clone));
         match outcome {
             Ok(marked) => {
@@ -166,13 +175,10 @@ impl Writer {
                 self.environment.listener.committed(&notice, taken);
                 self.tend();
             }
-            Err(error) => {
+            Err(_) => {
                 // Whatever state the connection is in, the next batch starts from a fresh one.
                 self.connection = None;
                 metrics::counter!("grantex_commit_failures_total").increment(1);
-                for command in taken {
-                    command.finish(Err(error.clone()));
-                }
             }
         }
     }
@@ -181,7 +187,7 @@ impl Writer {
         &mut self,
         first: Box<dyn Command>,
         commands: &Inbox,
-        taken: &mut Vec<Box<dyn Command>>,
+        taken: &mut Batch,
         effects: &mut Effects,
         started: Instant,
     ) -> StoreResult<Option<Progress>> {
@@ -191,13 +197,7 @@ impl Writer {
         loop {
             if let Some(command) = taken.last_mut() {
                 let damages = &self.common.damages;
-                run_in_savepoint(
-                    connection,
-                    &self.environment,
-                    damages,
-                    command.as_mut(),
-                    effects,
-                )?;
+                run(connection, &self.environment, damages, command, effects)?;
             }
             if taken.len() >= BATCH || started.elapsed() >= BATCH_TIME {
                 break;
@@ -275,15 +275,32 @@ fn connect<'c>(
     Ok(connection.insert(fresh))
 }
 
-/// Runs one command so that it can be undone alone. An error means that the whole transaction is
+/// Runs one command, again where it asks for that. An error means that the whole transaction is
 /// lost.
-fn run_in_savepoint(
+fn run(
     connection: &Connection,
     environment: &Environment,
     damages: &Damages,
     command: &mut dyn Command,
     effects: &mut Effects,
 ) -> StoreResult<()> {
+    for _ in 0..MOST_RUNS {
+        let verdict = run_in_savepoint(connection, environment, damages, command, effects)?;
+        if verdict != Verdict::Again {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Runs one command so that it can be undone alone.
+fn run_in_savepoint(
+    connection: &Connection,
+    environment: &Environment,
+    damages: &Damages,
+    command: &mut dyn Command,
+    effects: &mut Effects,
+) -> StoreResult<Verdict> {
     let started = Instant::now();
     let (changes, events, stored) =
         (effects.changes.len(), effects.events.len(), effects.stored.len());
@@ -295,24 +312,26 @@ fn run_in_savepoint(
         writing: Some(Writing { rng: environment.rng.as_ref(), effects }),
     };
     // A panic is a defect of one command; the others of the batch need not suffer from it.
-    let keep = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.run(&mut session)));
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.run(&mut session)));
     // SQLite may have rolled back everything by itself (full disk, I/O error).
     if connection.is_autocommit() {
         return Err(StoreError::Unavailable("the database gave up the transaction".into()));
     }
-    if let Ok(true) = keep {
+    let verdict = ran.unwrap_or(Verdict::Undo);
+    if verdict == Verdict::Keep {
         execute(connection, "RELEASE command")?;
         let took = started.elapsed();
         if took > SLOW {
             effects.slow.push((command.name(), took));
         }
-        return Ok(());
+        return Ok(verdict);
     }
     effects.changes.truncate(changes);
     effects.events.truncate(events);
     effects.stored.truncate(stored);
     execute(connection, "ROLLBACK TO command")?;
-    execute(connection, "RELEASE command")
+    execute(connection, "RELEASE command")?;
+    Ok(verdict)
 }
 
 /// Says which committed commands held up all others.

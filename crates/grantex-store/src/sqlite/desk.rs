@@ -2,6 +2,7 @@
 
 use grantex_core::StoreError;
 use grantex_core::store::{Query, Scope};
+use grantex_types::DeveloperId;
 use parking_lot::{Condvar, Mutex};
 
 use crate::fair_queue::{FairQueue, Limits};
@@ -12,6 +13,9 @@ const WAITING: usize = 16_384;
 /// Those of one developer.
 const WAITING_EACH: usize = 4096;
 
+/// Whose turn a query takes.
+pub(super) type Turn = Option<DeveloperId>;
+
 /// Developers' queries, by turns, and the sleep of threads that have none.
 pub(super) struct Desk {
     state: Mutex<State>,
@@ -19,7 +23,8 @@ pub(super) struct Desk {
 }
 
 struct State {
-    queue: FairQueue<Scope, Query>,
+    /// By developer; all others' queries share a turn.
+    queue: FairQueue<Turn, Query>,
     is_open: bool,
     /// Threads asleep that nobody has woken.
     asleep: usize,
@@ -41,7 +46,7 @@ impl Desk {
             drop(state);
             return query(Err(StoreError::Unavailable("the readers have ended".into())));
         }
-        let refused = state.queue.push(scope, query);
+        let refused = state.queue.push(scope.developer(), query);
         self.wake(&mut state);
         drop(state);
         if let Err(query) = refused {
@@ -51,10 +56,10 @@ impl Desk {
 
     /// Gives back the thread that `done` had and waits for its next query. `None` when no more will
     /// come.
-    pub(super) fn next(&self, done: Option<Scope>) -> Option<(Scope, Query)> {
+    pub(super) fn next(&self, done: Option<Turn>) -> Option<(Turn, Query)> {
         let mut state = self.state.lock();
-        if let Some(scope) = done {
-            state.queue.returned(scope);
+        if let Some(turn) = done {
+            state.queue.returned(turn);
         }
         loop {
             if let Some(next) = state.queue.lend() {

@@ -1,9 +1,10 @@
 //! Commands that wait for the writer, and its sleep while there are none.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grantex_core::StoreError;
 use grantex_core::store::{Command, MOST_QUEUED, Scope};
+use grantex_types::DeveloperId;
 use parking_lot::{Condvar, Mutex};
 
 use crate::fair_queue::{FairQueue, Limits};
@@ -29,15 +30,26 @@ pub(super) struct Inbox {
 }
 
 struct State {
-    queue: FairQueue<Scope, Box<dyn Command>>,
+    /// By developer; all others' commands share a turn.
+    queue: FairQueue<Option<DeveloperId>, Box<dyn Command>>,
     is_open: bool,
+    /// The writer's thread has ended.
+    is_abandoned: bool,
+    /// When the writer last took work up, or work came to it while it slept.
+    moved: Instant,
     /// Whether the writer has to be woken: while it works it finds what comes by itself.
     sleeps: bool,
 }
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        let state = State { queue: FairQueue::new(LIMITS), is_open: true, sleeps: false };
+        let state = State {
+            queue: FairQueue::new(LIMITS),
+            is_open: true,
+            is_abandoned: false,
+            moved: Instant::now(),
+            sleeps: false,
+        };
         Self { state: Mutex::new(state), came: Condvar::new() }
     }
 
@@ -47,8 +59,11 @@ impl Inbox {
             drop(state);
             return command.finish(Err(ended()));
         }
-        let refused = state.queue.push(scope, command);
+        let refused = state.queue.push(scope.developer(), command);
         let wake = std::mem::take(&mut state.sleeps);
+        if wake {
+            state.moved = Instant::now();
+        }
         drop(state);
         if wake {
             self.came.notify_one();
@@ -66,6 +81,7 @@ impl Inbox {
     /// Waits for a command, for as long as there is patience.
     pub(super) fn wait(&self, patience: Option<Duration>) -> Next {
         let mut state = self.state.lock();
+        state.moved = Instant::now();
         loop {
             if let Some(command) = state.queue.take() {
                 return Next::Command(command);
@@ -79,6 +95,7 @@ impl Inbox {
                 Some(patience) => {
                     if self.came.wait_for(&mut state, patience).timed_out() {
                         state.sleeps = false;
+                        state.moved = Instant::now();
                         return Next::Nothing;
                     }
                 }
@@ -86,9 +103,13 @@ impl Inbox {
         }
     }
 
-    /// How many wait.
-    pub(super) fn len(&self) -> usize {
-        self.state.lock().queue.len()
+    /// How many wait, and for how long the writer has been at work without taking up more. `None`
+    /// when the writer has ended.
+    pub(super) fn progress(&self) -> Option<(usize, Duration)> {
+        let state = self.state.lock();
+        let idle = state.sleeps && state.queue.len() == 0;
+        let stalled = if idle { Duration::ZERO } else { state.moved.elapsed() };
+        (!state.is_abandoned).then(|| (state.queue.len(), stalled))
     }
 
     /// Lets no more in. What waits is still taken.
@@ -100,12 +121,13 @@ impl Inbox {
     /// Lets no more in, and fails what waits.
     pub(super) fn abandon(&self) {
         self.close();
+        self.state.lock().is_abandoned = true;
         while let Some(command) = self.take() {
             command.finish(Err(ended()));
         }
     }
 }
 
-fn ended() -> StoreError {
+pub(super) fn ended() -> StoreError {
     StoreError::Unavailable("the writer has ended".into())
 }

@@ -124,10 +124,11 @@ impl Session<'_> {
                 Sums::of(developer).sum(&event.as_ref(), subject.as_ref()),
             ),
         )?;
-        self.execute(
+        self.execute_if_unchanged(
             "INSERT INTO logs (developer_id, head, head_id, head_at, trimmed, trimmed_id, bytes)
              VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)
-             ON CONFLICT (developer_id) DO UPDATE SET head = ?2, head_id = ?3, head_at = ?4, bytes = bytes + ?6",
+             ON CONFLICT (developer_id) DO UPDATE
+             SET head = ?2, head_id = ?3, head_at = ?4, bytes = bytes + ?6 WHERE head = ?7",
             (
                 developer.to_bytes(),
                 int(after.head),
@@ -135,6 +136,7 @@ impl Session<'_> {
                 int(created_at.millis()),
                 EventId::ZERO.to_bytes(),
                 int(u64::try_from(event.envelope.len()).unwrap_or(0).saturating_add(ROW)),
+                int(bounds.head),
             ),
         )?;
         let effects = self.effects()?;

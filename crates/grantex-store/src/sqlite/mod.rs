@@ -61,7 +61,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use grantex_core::env::{Clock, Rng};
-use grantex_core::store::{Command, Health, Listener, Query, QueryKind, Scope, Store};
+use grantex_core::store::{Command, Health, Listener, Needs, Query, QueryKind, Scope, Store};
 
 pub use backup::{BackupError, backup};
 pub use check::{CheckError, Found, Problem, check};
@@ -133,7 +133,8 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn submit(&self, scope: Scope, command: Box<dyn Command>) {
+    /// Reads by key take microseconds here: what will be read need not be known before.
+    fn submit(&self, scope: Scope, _: Needs, command: Box<dyn Command>) {
         self.committer.submit(scope, command);
     }
 

@@ -1,5 +1,6 @@
 //! The readers: a few threads, each with its own connection, each query on its own snapshot.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -118,12 +119,21 @@ struct Reader {
 impl Reader {
     fn run(mut self, desk: &Desk) {
         let mut done = None;
-        while let Some((scope, query)) = desk.next(done) {
-            if let Err(error) = self.answer(query) {
-                tracing::warn!(%error, "a reader's connection failed and is opened again");
-                self.connection = None;
+        while let Some((turn, query)) = desk.next(done) {
+            // A panic is a defect of one query; the thread goes on to serve the others.
+            let answered = catch_unwind(AssertUnwindSafe(|| self.answer(query)));
+            match answered {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "a reader's connection failed and is opened again");
+                    self.connection = None;
+                }
+                Err(_) => {
+                    tracing::error!("a query panicked");
+                    self.connection = None;
+                }
             }
-            done = Some(scope);
+            done = Some(turn);
         }
     }
 
@@ -149,12 +159,7 @@ impl Reader {
         }
         let damages = &self.common.damages;
         let session = Session { connection, now: self.clock.now(), damages, writing: None };
-        // A panic is a defect of one query; the thread goes on to serve the others.
-        let panicked =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| query(Ok(&session)))).is_err();
-        if panicked {
-            tracing::error!("a query panicked");
-        }
+        query(Ok(&session));
         connection.execute_batch("COMMIT").map_err(store_error)
     }
 }

@@ -7,6 +7,7 @@ use grantex_core::env::Rng;
 use grantex_core::log::StoredEvent;
 use grantex_core::store::{Change, StoreResult};
 use grantex_types::{DeveloperId, Timestamp};
+use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
 use rusqlite::{CachedStatement, Connection, ErrorCode, Params, Row};
 
 use super::damages::Damages;
@@ -88,6 +89,14 @@ impl Session<'_> {
         changed
     }
 
+    /// Runs a statement that changes one row, if that is still what was read.
+    pub(super) fn execute_if_unchanged(&self, sql: &str, params: impl Params) -> StoreResult<()> {
+        match self.execute(sql, params)? {
+            1 => Ok(()),
+            _ => Err(StoreError::Conflict { may_retry: true }),
+        }
+    }
+
     pub(super) fn effects(&mut self) -> StoreResult<&mut Effects> {
         match &mut self.writing {
             Some(writing) => Ok(writing.effects),
@@ -113,8 +122,17 @@ pub(super) fn store_error(error: rusqlite::Error) -> StoreError {
             // To make room in the write-ahead log.
             | ErrorCode::OperationInterrupted,
         ) => StoreError::Unavailable(error.to_string()),
+        _ if is_taken(&error) => StoreError::Conflict { may_retry: true },
         _ => StoreError::Internal(error.to_string()),
     }
+}
+
+/// Whether a row with this key, or with another value that only one may have, is there already.
+fn is_taken(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error().map(|error| error.extended_code),
+        Some(SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY)
+    )
 }
 
 /// Whether SQLite found that the file is not what it wrote.

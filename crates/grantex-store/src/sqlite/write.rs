@@ -7,6 +7,7 @@ use grantex_core::model::{
     PrincipalSession, RefreshToken, ScopeName, Token, Transaction,
 };
 use grantex_core::store::{Change, Ended, KeptAnswer, StoreResult, Tx};
+use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::{
     AgentId, Amount, DeveloperId, EventData, GrantId, Scopes, SessionId, Timestamp, TokenId,
 };
@@ -24,6 +25,14 @@ fn scopes_json(scopes: &Scopes) -> StoreResult<String> {
 fn agent_bytes(agent: &Agent) -> StoreResult<u64> {
     let texts = [text(&agent.name), text(&agent.description), text(&scopes_json(&agent.scopes)?)];
     Ok(texts.into_iter().fold(ROW, u64::saturating_add))
+}
+
+/// What another run would meet again.
+fn for_good(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Conflict { .. } => StoreError::Conflict { may_retry: false },
+        error => error,
+    }
 }
 
 impl Tx for Session<'_> {
@@ -67,7 +76,9 @@ impl Tx for Session<'_> {
                 &key.prefix,
                 int(key.created_at.millis()),
             ),
-        )?;
+        )
+        // The secret comes from outside: it is the same however often this runs.
+        .map_err(for_good)?;
         self.stored(key.developer_id, ROW)
     }
 
@@ -237,17 +248,22 @@ impl Tx for Session<'_> {
         self.stored(request.developer_id, bytes)
     }
 
-    fn update_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()> {
-        self.execute(
-            "UPDATE auth_requests SET status = ?2, decided_at = ?3, grant_id = ?4 WHERE id = ?1",
+    fn update_auth_request(
+        &mut self,
+        request: &AuthRequest,
+        was: ConsentStatus,
+    ) -> StoreResult<()> {
+        self.execute_if_unchanged(
+            "UPDATE auth_requests SET status = ?2, decided_at = ?3, grant_id = ?4
+             WHERE id = ?1 AND status = ?5",
             (
                 request.id.to_bytes(),
                 consent_code(request.status),
                 request.decided_at.map(|at| int(at.millis())),
                 request.grant_id.map(GrantId::to_bytes),
+                consent_code(was),
             ),
-        )?;
-        Ok(())
+        )
     }
 
     fn insert_grant(&mut self, grant: &Grant) -> StoreResult<()> {
@@ -370,11 +386,11 @@ impl Tx for Session<'_> {
     }
 
     fn spend_refresh_token(&mut self, token: &RefreshToken, at: Timestamp) -> StoreResult<()> {
-        self.execute(
-            "UPDATE refresh_tokens SET spent_at = ?3 WHERE developer_id = ?1 AND id = ?2",
+        self.execute_if_unchanged(
+            "UPDATE refresh_tokens SET spent_at = ?3
+             WHERE developer_id = ?1 AND id = ?2 AND spent_at IS NULL",
             (token.developer_id.to_bytes(), token.id.to_bytes(), int(at.millis())),
-        )?;
-        Ok(())
+        )
     }
 
     fn put_key_fingerprint(&mut self, name: &str, fingerprint: &[u8]) -> StoreResult<()> {
@@ -409,17 +425,17 @@ impl Tx for Session<'_> {
         remaining: Amount,
         at: Timestamp,
     ) -> StoreResult<()> {
-        self.execute(
+        self.execute_if_unchanged(
             "UPDATE budgets SET remaining = ?3, updated_at = ?4, debits = debits + 1
-             WHERE developer_id = ?1 AND grant_id = ?2",
+             WHERE developer_id = ?1 AND grant_id = ?2 AND remaining = ?5",
             (
                 budget.developer_id.to_bytes(),
                 budget.grant_id.to_bytes(),
                 int(remaining.units()),
                 int(at.millis()),
+                int(budget.remaining_budget.units()),
             ),
-        )?;
-        Ok(())
+        )
     }
 
     fn insert_transaction(
@@ -454,19 +470,31 @@ impl Tx for Session<'_> {
         route: &str,
         key: &str,
         answer: &KeptAnswer,
+        before: Option<&KeptAnswer>,
     ) -> StoreResult<()> {
-        self.execute(
-            "INSERT OR REPLACE INTO kept_answers (developer_id, route, key, body_hash, outcome, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (
-                developer.to_bytes(),
-                route,
-                key,
-                answer.body_hash,
-                &answer.outcome,
-                int(answer.created_at.millis()),
-            ),
-        )?;
+        let (developer_bytes, at) = (developer.to_bytes(), int(answer.created_at.millis()));
+        match before {
+            None => {
+                self.execute(
+                    "INSERT INTO kept_answers (developer_id, route, key, body_hash, outcome, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    (developer_bytes, route, key, answer.body_hash, &answer.outcome, at),
+                )?;
+            }
+            Some(before) => self.execute_if_unchanged(
+                "UPDATE kept_answers SET body_hash = ?4, outcome = ?5, created_at = ?6
+                 WHERE developer_id = ?1 AND route = ?2 AND key = ?3 AND created_at = ?7",
+                (
+                    developer_bytes,
+                    route,
+                    key,
+                    answer.body_hash,
+                    &answer.outcome,
+                    at,
+                    int(before.created_at.millis()),
+                ),
+            )?,
+        }
         let outcome = u64::try_from(answer.outcome.len()).unwrap_or(0);
         self.stored(developer, ROW.saturating_add(outcome))
     }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use grantex_core::Result;
 use grantex_core::env::{Clock, Rng};
 use grantex_core::log::{Position, StoredEvent, Subject};
 use grantex_core::model::{Actor, Agent, Caller, Developer, Grant};
 use grantex_core::store::{self, Change, Listener, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::developers::{NewSecret, sign_up};
 use grantex_core::usecase::quotas::Quotas;
+use grantex_core::{Result, StoreError};
 use grantex_types::api::agents::CreateAgentRequest;
 use grantex_types::api::developers::{Mode, SignupRequest};
 use grantex_types::event::{EventData, RevokedBy};
@@ -109,7 +109,15 @@ impl Harness {
         &self,
         work: impl FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.block(store::write(self.store.as_ref(), Scope::Global, "test", work))
+        let mut work = Some(work);
+        let work = move |tx: &mut dyn Tx| work.take().unwrap()(tx);
+        self.block(store::write(
+            self.store.as_ref(),
+            Scope::Global,
+            store::Needs::NONE,
+            "test",
+            work,
+        ))
     }
 
     pub fn read<T: Send + 'static>(
@@ -207,11 +215,16 @@ pub fn grant_for(
 struct Closed;
 
 impl Store for Closed {
-    fn submit(&self, _: Scope, _: Box<dyn store::Command>) {}
-    fn query(&self, _: Scope, _: QueryKind, _: store::Query) {}
+    fn submit(&self, _: Scope, _: store::Needs, command: Box<dyn store::Command>) {
+        command.finish(Err(StoreError::Unavailable("closed".into())));
+    }
+    fn query(&self, _: Scope, _: QueryKind, query: store::Query) {
+        query(Err(StoreError::Unavailable("closed".into())));
+    }
     fn health(&self) -> store::Health {
         store::Health {
             write_error: None,
+            stalled_for: std::time::Duration::ZERO,
             clock_behind_millis: 0,
             queued: 0,
             wal_bytes: 0,

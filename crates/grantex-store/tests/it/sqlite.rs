@@ -214,9 +214,13 @@ fn a_backup_while_writing_is_one_instant() {
         let store = Arc::clone(&harness.store);
         harness.spawn(async move {
             for n in 0..300 {
-                grantex_core::store::write(store.as_ref(), id, "test", move |tx| {
-                    crate::harness::append(tx, id, n)
-                })
+                grantex_core::store::write(
+                    store.as_ref(),
+                    id,
+                    grantex_core::store::Needs::NONE,
+                    "test",
+                    move |tx| crate::harness::append(tx, id, n),
+                )
                 .await
                 .unwrap();
             }

@@ -40,7 +40,7 @@ fn a_failed_command_undoes_itself_alone(harness: Harness) {
         .map(|n| {
             let store = Arc::clone(&harness.store);
             harness.spawn(async move {
-                store::write(store.as_ref(), id, "test", move |tx| {
+                store::write(store.as_ref(), id, store::Needs::NONE, "test", move |tx| {
                     let event = append(tx, id, n)?;
                     if n % 3 == 0 { Err(Error::bad_request("no")) } else { Ok(event) }
                 })
@@ -292,9 +292,9 @@ fn families_answers_and_purges(harness: Harness) {
                 outcome: vec![n],
                 created_at: Timestamp::from_millis(at),
             };
-            tx.keep_answer(id, "route", "key", &answer(1, 10))?;
-            tx.keep_answer(id, "route", "key", &answer(2, 90))?;
-            tx.keep_answer(id, "other route", "key", &answer(3, 10))?;
+            tx.keep_answer(id, "route", "key", &answer(1, 10), None)?;
+            tx.keep_answer(id, "route", "key", &answer(2, 90), Some(&answer(1, 10)))?;
+            tx.keep_answer(id, "other route", "key", &answer(3, 10), None)?;
             assert_eq!(tx.kept_answer(id, "route", "key")?.unwrap().outcome, [2]);
             // One answer, one token, one refresh token are over.
             let history = Some(Timestamp::from_millis(60));
@@ -340,7 +340,7 @@ fn requests_know_their_grant(harness: Harness) {
             assert_eq!(tx.auth_request(request.id)?.unwrap().grant_id, None);
             request.status = ConsentStatus::Exchanged;
             request.grant_id = Some(GrantId::from_parts(1, 1));
-            tx.update_auth_request(&request)?;
+            tx.update_auth_request(&request, ConsentStatus::Approved)?;
             let stored = tx.auth_request(request.id)?.unwrap();
             assert_eq!((stored.status, stored.grant_id), (request.status, request.grant_id));
             assert_eq!(

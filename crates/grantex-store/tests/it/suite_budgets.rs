@@ -122,7 +122,8 @@ fn debits_at_the_same_time_never_overspend(harness: Harness) {
             harness.spawn(async move {
                 let work =
                     move |tx: &mut dyn store::Tx| budgets::debit(tx, &caller, &debit(grant, UNITS));
-                store::write(store.as_ref(), caller.developer_id, "test", work).await
+                store::write(store.as_ref(), caller.developer_id, store::Needs::NONE, "test", work)
+                    .await
             })
         })
         .collect();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use grantex_core::store::{
-    Command, GrantFilter, MOST_LOOKED_AT, Page, Query, QueryKind, Scope, StoreResult, Tx,
+    Command, GrantFilter, MOST_LOOKED_AT, Needs, Page, Query, QueryKind, Scope, StoreResult, Tx,
+    Verdict,
 };
 use grantex_core::{Error, StoreError};
 use grantex_types::api::grants::GrantStatus;
@@ -47,9 +48,9 @@ impl Command for Noted {
         "noted"
     }
 
-    fn run(&mut self, _: &mut dyn Tx) -> bool {
+    fn run(&mut self, _: &mut dyn Tx) -> Verdict {
         self.ran.lock().push(self.name);
-        true
+        Verdict::Keep
     }
 
     fn finish(self: Box<Self>, outcome: StoreResult<()>) {
@@ -68,10 +69,10 @@ impl Command for Gate {
         "gate"
     }
 
-    fn run(&mut self, _: &mut dyn Tx) -> bool {
+    fn run(&mut self, _: &mut dyn Tx) -> Verdict {
         self.begun.send(()).unwrap();
         self.open.recv().unwrap();
-        false
+        Verdict::Undo
     }
 
     fn finish(self: Box<Self>, _: StoreResult<()>) {}
@@ -82,7 +83,7 @@ impl Command for Gate {
 fn queued(harness: &Harness, commands: &[(DeveloperId, usize)]) -> (Vec<Name>, Vec<Ended>) {
     let (begun, has_begun) = channel();
     let (opener, open) = channel();
-    harness.store.submit(Scope::Global, Box::new(Gate { begun, open }));
+    harness.store.submit(Scope::Global, Needs::NONE, Box::new(Gate { begun, open }));
     has_begun.recv().unwrap();
     let ran = Arc::new(Mutex::new(Vec::new()));
     let (ended, all) = channel();
@@ -90,7 +91,7 @@ fn queued(harness: &Harness, commands: &[(DeveloperId, usize)]) -> (Vec<Name>, V
         for number in 0..*count {
             let command =
                 Noted { name: (*developer, number), ran: Arc::clone(&ran), ended: ended.clone() };
-            harness.store.submit(Scope::Developer(*developer), Box::new(command));
+            harness.store.submit(Scope::Developer(*developer), Needs::NONE, Box::new(command));
         }
     }
     drop(ended);

@@ -219,9 +219,11 @@ fn concurrent_writers_make_one_dense_order(harness: Harness) {
         .map(|n| {
             let (store, id) = (Arc::clone(&harness.store), developers[n % 3]);
             harness.spawn(async move {
-                store::write(store.as_ref(), id, "test", move |tx| append(tx, id, n as u64))
-                    .await
-                    .unwrap()
+                store::write(store.as_ref(), id, store::Needs::NONE, "test", move |tx| {
+                    append(tx, id, n as u64)
+                })
+                .await
+                .unwrap()
             })
         })
         .collect();

@@ -77,7 +77,7 @@ pub(super) async fn show(
 ) -> ApiResult<Response> {
     let id = parse_id(&query.req)?;
     let undecided = app
-        .read(Scope::Global, move |store| {
+        .read(Scope::AuthRequest(id), move |store| {
             if let Some(decided) = Decided::load(store, id)? {
                 return Ok(Err(Box::new(decided)));
             }
@@ -181,7 +181,7 @@ pub(super) async fn decide(
     };
     let (service, token) = (Arc::clone(&app), form.token);
     let decided = app
-        .write(Scope::Global, "decide_consent", move |tx| {
+        .write(Scope::AuthRequest(id), consent::decide_needs(id), "decide_consent", move |tx| {
             let asked =
                 tx.auth_request(id)?.map(|request| Asked::load(tx, &request)).transpose()?;
             if !asked
@@ -220,7 +220,7 @@ enum Before {
 }
 
 async fn decided_before(app: &App, id: AuthRequestId, wanted: ConsentStatus) -> ApiResult<Before> {
-    app.read(Scope::Global, move |store| {
+    app.read(Scope::AuthRequest(id), move |store| {
         if let Some(request) = store.auth_request(id)?.filter(|request| request.status == wanted) {
             return Ok(Before::Alike(Box::new(request)));
         }
