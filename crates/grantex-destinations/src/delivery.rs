@@ -429,7 +429,8 @@ impl<D: EventDestination> Delivery<D> {
                 let letter = self.reject(event, &error.to_string());
                 self.keep(|| self.state.add_dead_letter(&self.name, letter.clone())).await?;
                 self.stats.read(1);
-                self.rejected(&[letter]);
+                self.stats.refused_again(&letter);
+                self.observer.rejected(&self.name, &[letter]);
                 Ok(true)
             }
         }

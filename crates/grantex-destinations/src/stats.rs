@@ -13,6 +13,7 @@ const DELIVERED: &str = "grantex_forward_events_delivered_total";
 const BATCHES: &str = "grantex_forward_batches_total";
 const RETRIES: &str = "grantex_forward_retries_total";
 const DEAD_LETTERS: &str = "grantex_forward_dead_letters_total";
+const REFUSED_AGAIN: &str = "grantex_forward_dead_letters_refused_again_total";
 const GAPS: &str = "grantex_forward_gaps_total";
 const UP: &str = "grantex_forward_up";
 const RETRYING: &str = "grantex_forward_retrying";
@@ -29,7 +30,11 @@ pub fn describe_metrics() {
     describe_counter!(DELIVERED, "Events that a destination acknowledged");
     describe_counter!(BATCHES, "Batches that a destination acknowledged");
     describe_counter!(RETRIES, "Tries that failed and are repeated");
-    describe_counter!(DEAD_LETTERS, "Events that a destination will never take");
+    describe_counter!(
+        DEAD_LETTERS,
+        "Events that a destination refused and that became dead letters"
+    );
+    describe_counter!(REFUSED_AGAIN, "Dead letters that were retried and refused again");
     describe_counter!(
         GAPS,
         "Times that delivery went on although the log did not have the position any more"
@@ -55,6 +60,7 @@ pub(crate) struct Stats {
     batches: AtomicU64,
     retries: AtomicU64,
     dead_letters: AtomicU64,
+    refused_again: AtomicU64,
     changing: Mutex<Changing>,
 }
 
@@ -112,8 +118,10 @@ pub struct DestinationStats {
     pub batches: u64,
     /// Tries that failed.
     pub retries: u64,
-    /// Events that were rejected.
+    /// Events that became dead letters.
     pub dead_letters: u64,
+    /// Dead letters that were retried and refused again.
+    pub refused_again: u64,
     /// Events that were read and are neither delivered nor rejected. After
     /// [`stop`](crate::EventSource::stop): what is left, and is delivered at the next start if the
     /// state is kept.
@@ -138,6 +146,7 @@ impl Stats {
             batches: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             dead_letters: AtomicU64::new(0),
+            refused_again: AtomicU64::new(0),
             changing: Mutex::new(Changing {
                 phase: Phase::Running,
                 last_error: None,
@@ -156,7 +165,7 @@ impl Stats {
     /// nothing keeps what an earlier pipeline of the same name has counted. The position comes with
     /// the first one.
     fn register(&self) {
-        for counter in [DELIVERED, BATCHES, RETRIES, DEAD_LETTERS, GAPS] {
+        for counter in [DELIVERED, BATCHES, RETRIES, DEAD_LETTERS, REFUSED_AGAIN, GAPS] {
             self.count(counter, 0);
         }
         for gauge in [UP, RETRYING, FAILING, PENDING] {
@@ -213,6 +222,14 @@ impl Stats {
         self.dead_letters.fetch_add(letters.len() as u64, Relaxed);
         self.note(&last.reason);
         self.count(DEAD_LETTERS, letters.len());
+    }
+
+    /// A dead letter that was retried is one still.
+    pub(crate) fn refused_again(&self, letter: &RejectedEvent) {
+        self.settled.fetch_add(1, Relaxed);
+        self.refused_again.fetch_add(1, Relaxed);
+        self.note(&letter.reason);
+        self.count(REFUSED_AGAIN, 1);
     }
 
     /// A part of the log was gone, or the log is another one: a gap was recorded.
@@ -293,6 +310,7 @@ impl Stats {
             batches: self.batches.load(Relaxed),
             retries: self.retries.load(Relaxed),
             dead_letters: self.dead_letters.load(Relaxed),
+            refused_again: self.refused_again.load(Relaxed),
             pending: self.pending(),
             rate: changing.rate,
             cursor: changing.cursor,
