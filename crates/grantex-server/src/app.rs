@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use grantex_core::env::Clock;
 use grantex_core::log::{Position, StoredEvent};
@@ -13,7 +12,7 @@ use grantex_core::store::{
 use grantex_core::usecase::operators;
 use grantex_core::usecase::tokens::{GrantStanding, Issued, Signer, Standing, TokenStanding};
 use grantex_types::api::tokens::{Claims, InactiveReason, TokenResponse};
-use grantex_types::{AgentId, DeveloperId, GrantId, Timestamp, TokenId};
+use grantex_types::{AgentId, DeveloperId, GrantId, TokenId};
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
@@ -25,24 +24,12 @@ use crate::http::error::{ApiError, ApiResult};
 use crate::http::rate::RateLimits;
 use crate::http::shares::Shares;
 use crate::settings::Settings;
-use crate::stream::Hub;
+use crate::stream::hub::Hub;
 
 /// Rows that each cache holds at most: some tens of megabytes in all.
 const CACHED_ROWS: usize = 100_000;
 /// The longest text that can be an API key.
 const API_KEY_CHARS: usize = 8 + 43;
-
-/// The machine's clock.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(since.as_millis().try_into().unwrap_or(u64::MAX))
-    }
-}
 
 /// What is kept in memory beside the store. It listens to commits, so it exists before the store.
 pub struct Memory {

@@ -39,7 +39,7 @@ impl Jobs {
             Job::Maintenance,
             Job::Refresh,
             Job::Upkeep,
-            Job::CutRevoked,
+            Job::CutEnded,
             Job::EndWithTickets,
         ];
         for job in jobs {
@@ -61,7 +61,7 @@ enum Job {
     Maintenance,
     Refresh,
     Upkeep,
-    CutRevoked,
+    CutEnded,
     EndWithTickets,
 }
 
@@ -72,7 +72,7 @@ impl Job {
             Self::Maintenance => maintain(app).await,
             Self::Refresh => refresh::run(app).await,
             Self::Upkeep => upkeep(app).await,
-            Self::CutRevoked => app.memory.streams.cut_revoked().await,
+            Self::CutEnded => app.memory.streams.cut_ended().await,
             Self::EndWithTickets => app.memory.streams.end_with_tickets(app.clock.as_ref()).await,
         }
     }

@@ -10,6 +10,7 @@
 mod app;
 mod bootstrap;
 mod cache;
+mod clock;
 mod crypto;
 mod http;
 mod jobs;
@@ -23,8 +24,9 @@ mod settings;
 mod stream;
 mod telemetry;
 
-pub use app::{App, Memory, Parts, SystemClock};
+pub use app::{App, Memory, Parts};
 pub use bootstrap::bootstrap;
+pub use clock::SystemClock;
 pub use crypto::{
     KeyError, KeyFileError, MASTER_KEY_FILE, NewKeys, SIGNING_KEYS_FOLDER, Secrets, SigningKeys,
     SystemRng, load_keys, rotate as rotate_signing_key, wrong_keys,

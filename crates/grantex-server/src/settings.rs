@@ -7,8 +7,6 @@ use grantex_core::usecase::maintenance::Retention;
 use grantex_core::usecase::quotas::Quotas;
 use grantex_types::Lifetime;
 
-use crate::stream::Limits;
-
 /// The service's settings.
 #[derive(Debug, Clone)]
 #[expect(
@@ -201,11 +199,11 @@ pub struct StreamSettings {
 }
 
 impl StreamSettings {
-    pub(crate) fn limits(&self) -> Limits {
-        let streams = self.most_per_developer;
-        let three_quarters = || streams.saturating_sub(streams.checked_div(4).unwrap_or(0));
-        let ticket_streams = self.most_by_tickets.unwrap_or_else(three_quarters);
-        Limits { streams, ticket_streams, per_ticket: self.most_per_ticket }
+    /// Streams of one developer that tickets may have opened.
+    pub(crate) fn most_by_tickets(&self) -> usize {
+        let all = self.most_per_developer;
+        let three_quarters = || all.saturating_sub(all.checked_div(4).unwrap_or(0));
+        self.most_by_tickets.unwrap_or_else(three_quarters)
     }
 }
 

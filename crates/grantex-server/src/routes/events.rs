@@ -22,13 +22,19 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::filter_query::FilterQuery;
 use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::query::{Known, Params};
 use crate::net::connections::Admitted;
 use crate::request::extract::{Auth, OptionalJson, Public, bearer};
-use crate::stream::ticket::{self, Held, Ticket};
-use crate::stream::{Filter, FilterQuery, Session, Transport, sse, ws};
+use crate::stream::filter::EventFilter;
+use crate::stream::registration::Registration;
+use crate::stream::subscriber::Subscriber;
+use crate::stream::takeover;
+use crate::stream::ticket::{self, Ticket, TicketRef};
+use crate::stream::transport::Transport;
+use crate::stream::ws;
 
 /// Bits after the key's last byte are nothing to insist on.
 const WEBSOCKET_KEY: GeneralPurpose = GeneralPurpose::new(
@@ -100,7 +106,7 @@ struct Opener {
     developer_id: DeveloperId,
     key_id: KeyId,
     /// The ticket, and what it covers.
-    ticket: Option<(Held, Filter)>,
+    ticket: Option<(TicketRef, EventFilter)>,
 }
 
 impl FromRequestParts<Arc<App>> for Opener {
@@ -120,16 +126,20 @@ impl FromRequestParts<Arc<App>> for Opener {
             });
         };
         Public::from_request_parts(parts, app).await?;
-        let (ticket, held) = Ticket::read(&app.secrets, &ticket, app.clock.now()).ok_or_else(|| {
+        let (ticket, opened) = Ticket::read(&app.secrets, &ticket, app.clock.now()).ok_or_else(|| {
             ApiError::unauthorized(
                 "the ticket is invalid or has expired; get a new one and go on with lastEventId",
             )
         })?;
         // Its own bucket and not the developer's: whoever has a ticket takes nothing from the
         // developer's requests.
-        app.rates.ticket.take(held.hash, Instant::now()).transpose().map_err(|(_, error)| error)?;
+        app.rates
+            .ticket
+            .take(opened.hash, Instant::now())
+            .transpose()
+            .map_err(|(_, error)| error)?;
         let Ticket { developer_id, key_id, filter } = ticket;
-        Ok(Self { developer_id, key_id, ticket: Some((held, filter)) })
+        Ok(Self { developer_id, key_id, ticket: Some((opened, filter)) })
     }
 }
 
@@ -152,8 +162,9 @@ async fn stream(
     Params(query): Params<StreamQuery>,
     parts: Parts,
 ) -> ApiResult<Response> {
-    let session = open(&app, &opener, &filter, &query, &parts, Transport::Sse).await?;
-    Ok(sse::respond(session))
+    let transport = Transport::sse(parts.version);
+    let subscriber = open(&app, &opener, &filter, &query, &parts, transport).await?;
+    Ok(takeover::sse(subscriber))
 }
 
 /// Stream events (WebSocket)
@@ -178,10 +189,10 @@ async fn websocket(
         ApiError::bad_request(format!("this is a WebSocket endpoint: {}", rejection.body_text()))
     })?;
     check_websocket_key(&parts.headers)?;
-    let session = open(&app, &opener, &filter, &query, &parts, Transport::WebSocket).await?;
+    let subscriber = open(&app, &opener, &filter, &query, &parts, Transport::WebSocket).await?;
     let widest = opener.ticket.map_or(grantex_types::TypeSet::ALL, |(_, widest)| widest.types);
-    let socket = ws::Socket::new(session, widest, app.settings.streams.stall_timeout);
-    Ok(socket.respond(upgrade))
+    let terms = ws::Terms::new(widest, app.settings.streams.stall_timeout);
+    Ok(takeover::websocket(subscriber, terms, upgrade))
 }
 
 /// RFC 6455, section 4.2.1: the key is 16 bytes in Base64.
@@ -201,7 +212,7 @@ async fn open(
     query: &StreamQuery,
     parts: &Parts,
     transport: Transport,
-) -> ApiResult<Session> {
+) -> ApiResult<Subscriber> {
     let filter = filter.parse()?;
     let filter = match &opener.ticket {
         Some((_, widest)) => filter.within(widest)?,
@@ -209,31 +220,33 @@ async fn open(
     };
     let start = query.start(&parts.headers)?;
     let (developer, key_id) = (opener.developer_id, opener.key_id);
-    let held = opener.ticket.as_ref().map(|(held, _)| *held);
+    let ticket = opener.ticket.as_ref().map(|(ticket, _)| *ticket);
     let admitted = parts.extensions.get::<Admitted>();
     let connection = admitted.map(|admitted| Arc::clone(admitted.connection()));
-    let place = app.memory.streams.open(developer, key_id, held, transport, connection.clone());
-    let slot = match (place, connection) {
+    let streams = &app.memory.streams;
+    let registered =
+        Registration::open(streams, developer, key_id, ticket, transport, connection.clone());
+    let registration = match (registered, connection) {
         (Err(_), Some(connection)) if app.shutdown.is_cancelled() => {
             return connection.reset().await;
         }
-        (slot, _) => slot?,
+        (registered, _) => registered?,
     };
-    // After taking the place: a revocation before it is seen here, one after it ends the stream.
+    // After registering: a revocation before it is seen here, a later one ends the stream.
     let cursor = app
         .read(developer, move |store| {
             developers::require_working_key(store, developer, key_id)?;
             events::open(store, developer, start)
         })
         .await?;
-    Ok(Session::new(
-        slot,
+    Ok(Subscriber::new(
+        registration,
         Arc::clone(&app.store),
         Arc::clone(&app.clock),
         filter,
         cursor,
         match transport {
-            Transport::Sse => app.settings.streams.keep_alive,
+            Transport::Sse { .. } => app.settings.streams.keep_alive,
             Transport::WebSocket => app.settings.streams.ping,
         },
     ))
@@ -257,7 +270,7 @@ async fn create_ticket(
     if lifetime > ticket::LONGEST_LIFETIME {
         return Err(ApiError::bad_request("expiresIn must be at most 24h"));
     }
-    let filter = Filter::new(
+    let filter = EventFilter::new(
         request.types.unwrap_or_default().into_iter().collect(),
         request.agent_id.as_deref(),
         request.principal_id.as_deref(),

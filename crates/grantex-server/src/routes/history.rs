@@ -17,11 +17,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::events::parse_time;
+use super::filter_query::FilterQuery;
 use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::query::{Known, ListParams};
 use crate::request::extract::{Auth, Id};
-use crate::stream::{Filter, FilterQuery};
+use crate::stream::filter::EventFilter;
 
 const DEFAULT_EVENTS: u32 = 100;
 const MOST_EVENTS: u32 = 1000;
@@ -115,7 +116,7 @@ impl Page {
         &self,
         store: &dyn Read,
         developer: DeveloperId,
-        filter: &Filter,
+        filter: &EventFilter,
     ) -> grantex_core::Result<EventList> {
         let start = events::locate(store, developer, self.start)?;
         let stop = events::locate_stop(store, developer, self.stop)?;

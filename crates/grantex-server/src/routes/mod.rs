@@ -8,6 +8,7 @@ mod budgets;
 mod developers;
 mod documents;
 mod events;
+mod filter_query;
 mod grants;
 mod history;
 pub(crate) mod openapi;

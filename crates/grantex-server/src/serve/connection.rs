@@ -28,7 +28,7 @@ use crate::net::connections::Admission;
 use crate::net::socket::Socket;
 use crate::net::stall::StallGuard;
 use crate::settings::Settings;
-use crate::stream::takeover::{self, TakenOver};
+use crate::stream::takeover::{self, Stream};
 
 /// How long a connection is kept after its last answer for a client that still sends the body of a
 /// request: the answer would be lost if the socket were closed with bytes unread.
@@ -53,7 +53,7 @@ pub(super) struct Tasks {
 /// How far serving a connection has come.
 enum Outcome {
     Ended(hyper::Result<()>),
-    Taken(Box<TakenOver>),
+    Taken(Bytes, Stream),
 }
 
 /// Serves a connection until it ends or becomes a stream. `first` is the time limit for its first
@@ -69,20 +69,20 @@ pub(super) async fn serve<S: Socket>(
     let admitted = admission.admitted().clone();
     let connection = Arc::clone(admission.connection());
     let io = TokioIo::new(StallGuard::new(socket, admission, settings.streams.stall_timeout));
-    let offered: Arc<Mutex<Option<Box<TakenOver>>>> = Arc::default();
+    let taken: Arc<Mutex<Option<(Bytes, Stream)>>> = Arc::default();
     let service = service_fn({
-        let (admitted, offered) = (admitted.clone(), Arc::clone(&offered));
+        let (admitted, taken) = (admitted.clone(), Arc::clone(&taken));
         move |mut request: Request<Incoming>| {
             let connection = Arc::clone(admitted.connection());
             connection.begin_request(!request.body().is_end_stream());
             request.extensions_mut().insert(admitted.clone());
-            let (router, offered) = (router.clone(), Arc::clone(&offered));
-            let (method, version) = (request.method().clone(), request.version());
+            let (router, taken) = (router.clone(), Arc::clone(&taken));
+            let method = request.method().clone();
             async move {
                 let mut response =
                     router.oneshot(request).await.unwrap_or_else(|never| match never {});
-                if let Some(stream) = takeover::take(&method, version, &mut response) {
-                    *offered.lock() = Some(stream);
+                if let Some(stream) = takeover::take(&method, &mut response) {
+                    *taken.lock() = Some(stream);
                     // The socket is taken from HTTP before this could be answered.
                     std::future::pending::<()>().await;
                 }
@@ -102,19 +102,19 @@ pub(super) async fn serve<S: Socket>(
         .max_buf_size(BUFFER)
         .serve_connection(io, service);
     let mut graceful = false;
-    let stream = loop {
+    let (head, stream) = loop {
         let outcome = poll_fn(|context| match Pin::new(&mut serving).poll(context) {
             Poll::Ready(ended) => Poll::Ready(Outcome::Ended(ended)),
             // The answers to earlier requests have to be written first.
             Poll::Pending if connection.is_blocked() => Poll::Pending,
-            Poll::Pending => offered
-                .lock()
-                .take()
-                .map_or(Poll::Pending, |stream| Poll::Ready(Outcome::Taken(stream))),
+            Poll::Pending => match taken.lock().take() {
+                Some((head, stream)) => Poll::Ready(Outcome::Taken(head, stream)),
+                None => Poll::Pending,
+            },
         });
         tokio::select! {
             outcome = outcome => match outcome {
-                Outcome::Taken(stream) => break stream,
+                Outcome::Taken(head, stream) => break (head, stream),
                 Outcome::Ended(Ok(())) if connection.has_unread_body() => {
                     let socket = serving.into_parts().io.into_inner();
                     return linger(socket, &connection).await;
@@ -147,12 +147,11 @@ pub(super) async fn serve<S: Socket>(
     };
     admitted.become_stream();
     let parts = serving.into_parts();
-    let TakenOver { head, is_chunked, stream } = *stream;
     // Hardly ever anything; but it would keep all of the buffer that the request was read into.
     let early = Bytes::copy_from_slice(&parts.read_buf);
     // A task of its own: this one is as large as what HTTP needs.
-    let tasks = (&tasks.connections, &tasks.streams, connection);
-    stream.spawn(parts.io.into_inner(), head, is_chunked, early, tasks);
+    let tasks = (&tasks.connections, &tasks.streams);
+    stream.spawn(parts.io.into_inner(), head, early, connection, tasks);
 }
 
 /// Reads what a client still sends after its last answer, so that the client reads that answer.

@@ -1,80 +1,50 @@
-//! What a subscriber wants to see: the same for live, replay and history.
+//! Which events are shown: one filter for live events, replay and history.
 
 use grantex_core::log::SubjectRef;
 use grantex_types::{AgentId, EventType, GrantId, TypeSet};
-use serde::{Deserialize, Serialize};
-use utoipa::IntoParams;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::query::Known;
 
-/// The filter parameters of a request.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-pub(crate) struct FilterQuery {
-    /// Only these event types, separated by commas; all of them when left out or empty.
-    #[param(
-        pattern = r"^((grant\.created|grant\.revoked|token\.issued|budget\.threshold|budget\.exhausted)(,(grant\.created|grant\.revoked|token\.issued|budget\.threshold|budget\.exhausted)){0,4})?$"
+/// Which events are shown. Agent and principal are those of the event's grant. A ticket carries it
+/// in this form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventFilter {
+    #[serde(
+        rename = "t",
+        default = "all_types",
+        skip_serializing_if = "is_all",
+        serialize_with = "write_types",
+        deserialize_with = "read_types"
     )]
-    pub(crate) types: Option<String>,
-    /// Only events of this agent's grants.
-    #[param(value_type = Option<AgentId>)]
-    pub(crate) agent_id: Option<String>,
-    /// Only events of grants that this principal gave.
-    #[param(
-        min_length = 1,
-        max_length = 256,
-        pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
-    )]
-    pub(crate) principal_id: Option<String>,
-    /// Only events of this grant.
-    #[param(value_type = Option<GrantId>)]
-    pub(crate) grant_id: Option<String>,
-}
-
-impl Known for FilterQuery {
-    const NAMES: &'static [&'static str] = &["types", "agentId", "principalId", "grantId"];
-}
-
-/// A parsed filter. Agent and principal are those of the event's grant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Filter {
     pub(crate) types: TypeSet,
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(crate) agent_id: Option<AgentId>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub(crate) principal_id: Option<String>,
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub(crate) grant_id: Option<GrantId>,
 }
 
-/// A filter as a ticket carries it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct StoredFilter {
-    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
-    types: Vec<EventType>,
-    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    agent_id: Option<AgentId>,
-    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
-    principal_id: Option<String>,
-    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
-    grant_id: Option<GrantId>,
+const fn all_types() -> TypeSet {
+    TypeSet::ALL
 }
 
-impl FilterQuery {
-    pub(crate) fn parse(&self) -> ApiResult<Filter> {
-        let types = self.types.as_deref().unwrap_or_default().parse();
-        let types = types.map_err(|error: grantex_types::event::UnknownEventType| {
-            ApiError::bad_request(format!("types: {error}"))
-        })?;
-        Filter::new(
-            types,
-            self.agent_id.as_deref(),
-            self.principal_id.as_deref(),
-            self.grant_id.as_deref(),
-        )
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_all(types: &TypeSet) -> bool {
+    types.is_all()
 }
 
-impl Filter {
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn write_types<S: Serializer>(types: &TypeSet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(types.iter())
+}
+
+fn read_types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TypeSet, D::Error> {
+    Ok(Vec::<EventType>::deserialize(deserializer)?.into_iter().collect())
+}
+
+impl EventFilter {
     pub(crate) fn new(
         types: TypeSet,
         agent_id: Option<&str>,
@@ -95,7 +65,7 @@ impl Filter {
         })
     }
 
-    /// Whether it hides nothing.
+    /// Whether it shows every event.
     pub(crate) fn is_open(&self) -> bool {
         self.types.is_all() && !self.asks_for_subject()
     }
@@ -105,8 +75,8 @@ impl Filter {
         self.agent_id.is_some() || self.principal_id.is_some() || self.grant_id.is_some()
     }
 
-    /// Whether it shows an event. The subject has to be there if it is [asked
-    /// for](Self::asks_for_subject).
+    /// Whether it shows an event. `subject` is needed if the filter [asks for
+    /// it](Self::asks_for_subject).
     pub(crate) fn shows(&self, kind: EventType, subject: Option<SubjectRef<'_>>) -> bool {
         let shows_subject = |subject: SubjectRef<'_>| {
             self.agent_id.is_none_or(|id| id == subject.agent_id)
@@ -117,8 +87,8 @@ impl Filter {
             && (!self.asks_for_subject() || subject.is_some_and(shows_subject))
     }
 
-    /// This filter within `outer`: whatever it leaves open is as `outer` has it, and it may ask
-    /// for nothing that `outer` hides.
+    /// This filter within `outer`: what it leaves open is taken from `outer`. Fails if it asks for
+    /// something that `outer` hides.
     pub(crate) fn within(self, outer: &Self) -> ApiResult<Self> {
         fn narrow<T: PartialEq + Clone>(
             name: &str,
@@ -141,32 +111,12 @@ impl Filter {
             grant_id: narrow("grantId", self.grant_id, outer.grant_id.as_ref())?,
         })
     }
-
-    pub(crate) fn store(&self) -> StoredFilter {
-        StoredFilter {
-            types: if self.types.is_all() { Vec::new() } else { self.types.iter().collect() },
-            agent_id: self.agent_id,
-            principal_id: self.principal_id.clone(),
-            grant_id: self.grant_id,
-        }
-    }
-}
-
-impl From<StoredFilter> for Filter {
-    fn from(stored: StoredFilter) -> Self {
-        Self {
-            types: stored.types.into_iter().collect(),
-            agent_id: stored.agent_id,
-            principal_id: stored.principal_id,
-            grant_id: stored.grant_id,
-        }
-    }
 }
 
 fn beyond(name: &str) -> ApiError {
     ApiError::new(
         grantex_types::ErrorCode::Forbidden,
-        format!("the ticket does not cover this {name}; a ticket's filters can only be narrowed"),
+        format!("the ticket does not cover this {name}; a stream can only narrow its filter"),
     )
 }
 
@@ -174,8 +124,8 @@ fn beyond(name: &str) -> ApiError {
 mod tests {
     use super::*;
 
-    fn filter(types: &str, grant: Option<&str>) -> Filter {
-        Filter::new(types.parse().unwrap(), None, None, grant).unwrap()
+    fn filter(types: &str, grant: Option<&str>) -> EventFilter {
+        EventFilter::new(types.parse().unwrap(), None, None, grant).unwrap()
     }
 
     #[test]
@@ -194,9 +144,11 @@ mod tests {
     fn filters_survive_a_ticket() {
         for filter in [
             filter("", None),
+            filter("grant.created,grant.revoked", None),
             filter("budget.exhausted", Some(&GrantId::from_parts(1, 1).to_string())),
         ] {
-            assert_eq!(Filter::from(filter.store()), filter);
+            let text = serde_json::to_string(&filter).unwrap();
+            assert_eq!(serde_json::from_str::<EventFilter>(&text).unwrap(), filter, "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! All tails and all open streams.
+//! All open streams: publication to them, limits on them, and their ends.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,204 +12,126 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::Framer;
-use super::places::{Limits, Places};
-use super::slot::{Figures, Slot};
+use super::chunk::ChunkBuilder;
+use super::end::EndReason;
+use super::lanes::Lanes;
+use super::registry::{OpenStream, Registry};
 use super::tail::Tail;
-use super::ticket::Held;
+use super::transport::DeliveryMetrics;
 use crate::http::error::{ApiError, ApiResult};
 use crate::net::connection::Connection;
 use crate::net::limit_log::LimitLog;
 use crate::net::signal::Signal;
-use crate::settings::{StreamSettings, unless_off};
+use crate::settings::StreamSettings;
 
 static STREAMS: LimitLog = LimitLog::new("streams");
 
-/// How long a stream whose key was revoked has to end by itself before its socket is cut. Within
-/// the second that is promised.
-const REVOKED_GRACE: Duration = Duration::from_millis(500);
-/// How often it is looked whether a ticket has expired that has streams open.
-const TICKET_BEAT: Duration = Duration::from_millis(250);
-/// After this many bytes over the budget are freed, another tenth goes too, so that not every
-/// publication has to free.
-const FREE_TO: (usize, usize) = (9, 10);
+/// How long a stream that was ended by a revocation, a suspension or an expiry has to close before
+/// its socket is cut. Within the second that is promised.
+const GRACE: Duration = Duration::from_millis(500);
+/// How often the expiry of tickets is checked while they have streams open.
+const EXPIRY_BEAT: Duration = Duration::from_millis(250);
 
-/// How a stream's events are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
-    /// As Server-Sent Events.
-    Sse,
-    /// As WebSocket messages.
-    WebSocket,
-}
-
-impl Transport {
-    /// Its name in metrics.
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::Sse => "sse",
-            Self::WebSocket => "ws",
-        }
-    }
-}
-
-/// Why a stream ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The service shuts down.
-    GoingAway,
-    /// The API key that opened it was revoked.
-    KeyRevoked,
-    /// The ticket that opened it has expired.
-    TicketExpired,
-    /// The operator suspended its developer.
-    Suspended,
-    /// The next event, at this position, is damaged in the store: it is not sent, and passing over
-    /// it would hide a gap.
-    Damaged(Position),
-    /// Retention removed events that it had not delivered yet: going on would hide a gap.
-    Expired,
-}
-
-/// The tails of all developers that have subscribers, and the streams that are open.
+/// The open streams of all developers.
 pub(crate) struct Hub {
-    limits: Limits,
-    most: usize,
-    tail_budget: usize,
+    settings: StreamSettings,
+    /// Counts publications: the measure of how long ago a tail was read.
     tick: AtomicU64,
-    next_slot: AtomicU64,
-    state: Mutex<State>,
+    next_number: AtomicU64,
+    registry: Mutex<Registry>,
     /// A ticket opened a stream.
     has_ticket: Notify,
     draining: CancellationToken,
     /// How many streams read the store.
     pub(super) replaying: AtomicUsize,
-    /// From the first delivery on, when whoever records them is there.
-    pub(super) figures: OnceLock<Figures>,
-    revoked: mpsc::UnboundedSender<Arc<Connection>>,
-    revoked_inbox: Mutex<Option<mpsc::UnboundedReceiver<Arc<Connection>>>>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Developers with at least one open stream.
-    developers: HashMap<DeveloperId, Developer>,
-    /// Their streams.
-    open: usize,
-    /// Bytes that all tails hold: changed only together with them.
-    tail_bytes: usize,
-    /// When the streams that tickets opened end.
-    ends: BTreeSet<(Timestamp, DeveloperId, u64)>,
-}
-
-struct Developer {
-    tail: Arc<Tail>,
-    places: Places,
-    slots: HashMap<u64, Open>,
-}
-
-struct Open {
-    key_id: KeyId,
-    ticket: Option<Held>,
-    /// How the stream is told to end.
-    ends: Arc<Signal<End>>,
-    connection: Option<Arc<Connection>>,
-}
-
-impl Developer {
-    fn new() -> Self {
-        Self { tail: Arc::new(Tail::new()), places: Places::default(), slots: HashMap::new() }
-    }
-}
-
-impl State {
-    /// A developer without a stream takes no memory.
-    fn forget_if_empty(&mut self, developer: DeveloperId) {
-        if self.developers.get(&developer).is_some_and(|entry| entry.slots.is_empty())
-            && let Some(entry) = self.developers.remove(&developer)
-        {
-            self.tail_bytes = self.tail_bytes.saturating_sub(entry.tail.bytes());
-        }
-    }
+    /// Found at the first delivery: the recorder is installed by then.
+    delivery_metrics: OnceLock<DeliveryMetrics>,
+    /// Connections of streams that were ended, to be cut after [`GRACE`].
+    ended: mpsc::UnboundedSender<Arc<Connection>>,
+    ended_inbox: Mutex<Option<mpsc::UnboundedReceiver<Arc<Connection>>>>,
 }
 
 impl Hub {
     pub(crate) fn new(settings: &StreamSettings) -> Self {
-        let (revoked, inbox) = mpsc::unbounded_channel();
+        let (ended, inbox) = mpsc::unbounded_channel();
         Self {
-            limits: settings.limits(),
-            most: unless_off(settings.most),
-            tail_budget: settings.tail_bytes,
+            settings: settings.clone(),
             tick: AtomicU64::new(0),
-            next_slot: AtomicU64::new(0),
-            state: Mutex::default(),
+            next_number: AtomicU64::new(0),
+            registry: Mutex::default(),
             has_ticket: Notify::new(),
             draining: CancellationToken::new(),
             replaying: AtomicUsize::new(0),
-            figures: OnceLock::new(),
-            revoked,
-            revoked_inbox: Mutex::new(Some(inbox)),
+            delivery_metrics: OnceLock::new(),
+            ended,
+            ended_inbox: Mutex::new(Some(inbox)),
         }
     }
 
-    /// Takes a place among the developer's streams, if there is one. From here on the stream
-    /// misses no publication and no revocation of its key.
-    pub(crate) fn open(
-        self: &Arc<Self>,
+    /// Adds a stream, unless a limit is reached. From here on it misses no publication and no
+    /// revocation of its key. Returns its number, and the tail and the lanes of its log.
+    pub(super) fn add(
+        &self,
         developer: DeveloperId,
-        key_id: KeyId,
-        ticket: Option<Held>,
-        transport: Transport,
-        connection: Option<Arc<Connection>>,
-    ) -> ApiResult<Slot> {
-        let ends = Arc::new(Signal::default());
-        let number = self.next_slot.fetch_add(1, Ordering::Relaxed);
-        let mut state = self.state.lock();
-        // Under the lock: whoever gets a place is among those that the drain ends.
+        stream: OpenStream,
+    ) -> ApiResult<(u64, Arc<Tail>, Arc<Lanes>)> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let has_ticket = stream.ticket.is_some();
+        let mut registry = self.registry.lock();
+        // Under the lock: a stream that is added here is among those that the drain ends.
         if self.draining.is_cancelled() {
             return Err(ApiError::shutting_down());
         }
-        let is_full = state.open >= self.most;
-        let entry = state.developers.entry(developer).or_insert_with(Developer::new);
-        if let Err(error) = entry.places.take(ticket.as_ref(), &self.limits) {
-            state.forget_if_empty(developer);
-            return Err(error);
-        }
+        let is_full = self.settings.most > 0 && registry.count() >= self.settings.most;
+        let (tail, lanes) = registry.add(developer, number, stream, &self.settings)?;
         if is_full {
-            entry.places.free(ticket.as_ref());
-            state.forget_if_empty(developer);
-            drop(state);
-            STREAMS.reached("streams are refused; `--max-streams-in-all` and the limit of open files set how many there may be");
-            let message = "the service has as many streams open as it may; try again later";
+            registry.remove(developer, number);
+            drop(registry);
+            STREAMS.reached(
+                "streams are refused; `--max-streams-in-all` and the limit of open files set how \
+                 many there may be",
+            );
+            let message = "the service has its maximum of open streams; try again later";
             return Err(ApiError::new(ErrorCode::Unavailable, message).retry_after(5));
         }
-        entry.slots.insert(number, Open { key_id, ticket, ends: Arc::clone(&ends), connection });
-        let tail = Arc::clone(&entry.tail);
-        state.open = state.open.saturating_add(1);
-        if let Some(ticket) = ticket {
-            state.ends.insert((ticket.until, developer, number));
-        }
-        drop(state);
-        if ticket.is_some() {
+        drop(registry);
+        if has_ticket {
             self.has_ticket.notify_one();
             metrics::gauge!("grantex_ticket_streams_open").increment(1.0);
         }
-        metrics::gauge!("grantex_streams_open", "transport" => transport.label()).increment(1.0);
-        Ok(Slot::new(Arc::clone(self), developer, number, transport, (ends, tail)))
+        Ok((number, tail, lanes))
+    }
+
+    /// Removes a stream that has closed.
+    pub(super) fn remove(&self, developer: DeveloperId, number: u64) {
+        let removed = self.registry.lock().remove(developer, number);
+        if removed.is_some_and(|stream| stream.ticket.is_some()) {
+            metrics::gauge!("grantex_ticket_streams_open").decrement(1.0);
+        }
     }
 
     /// How many streams are open.
     pub(crate) fn count(&self) -> usize {
-        self.state.lock().open
+        self.registry.lock().count()
     }
 
     /// How many streams of a developer are open.
     pub(crate) fn count_of(&self, developer: DeveloperId) -> usize {
-        self.state.lock().developers.get(&developer).map_or(0, |entry| entry.slots.len())
+        self.registry.lock().of(developer).count()
     }
 
-    /// Hands what a commit appended to the tails of developers that have subscribers: the new
-    /// heads, and the events as far as they came along.
+    /// The developers that have streams.
+    pub(crate) fn developers(&self) -> Vec<DeveloperId> {
+        self.registry.lock().developers().collect()
+    }
+
+    /// The keys that a developer's streams were opened with, each once.
+    pub(crate) fn keys_of(&self, developer: DeveloperId) -> HashSet<KeyId> {
+        self.registry.lock().of(developer).map(|stream| stream.key_id).collect()
+    }
+
+    /// Publishes what a commit appended to the developers that have subscribers: the new heads, and
+    /// the events as far as the notice has them.
     pub(crate) fn publish(
         &self,
         heads: &[(DeveloperId, Position)],
@@ -230,130 +152,96 @@ impl Hub {
             }
         }
         for (developer, (head, events)) in logs {
-            if !self.state.lock().developers.contains_key(&developer) {
+            if self.registry.lock().get(developer).is_none() {
                 continue;
             }
-            // Framed outside the lock; whoever subscribes meanwhile reads these from the store.
-            let mut framer = Framer::default();
+            // Framed outside the lock. A stream that opens meanwhile reads these from the store.
+            let mut builder = ChunkBuilder::default();
             for event in events {
-                framer.push(event.as_ref());
+                builder.push(event.as_ref());
             }
-            let chunks = framer.finish();
-            let mut state = self.state.lock();
-            if let Some(entry) = state.developers.get(&developer) {
-                let (before, after) = entry.tail.push(chunks, head);
-                state.tail_bytes = state.tail_bytes.saturating_add(after).saturating_sub(before);
-                if state.tail_bytes > self.tail_budget {
-                    self.shrink(&mut state);
-                }
-            }
+            let (chunks, budget) = (builder.finish(), self.settings.tail_bytes);
+            self.registry.lock().publish(developer, chunks, head, budget);
         }
     }
 
-    /// The developers that have streams.
-    pub(crate) fn developers(&self) -> Vec<DeveloperId> {
-        self.state.lock().developers.keys().copied().collect()
-    }
-
-    /// The keys that a developer's streams were opened with, each once.
-    pub(crate) fn keys_of(&self, developer: DeveloperId) -> HashSet<KeyId> {
-        let state = self.state.lock();
-        let slots = state.developers.get(&developer).map(|entry| entry.slots.values());
-        slots.into_iter().flatten().map(|open| open.key_id).collect()
-    }
-
-    /// The store has a developer's log up to here.
+    /// The store has a developer's log up to here. Wakes the log's lanes if that was not known.
     pub(crate) fn reaches(&self, developer: DeveloperId, head: Position) {
-        if let Some(entry) = self.state.lock().developers.get(&developer) {
-            entry.tail.reaches(head);
+        if let Some(own) = self.registry.lock().get(developer)
+            && own.tail.reaches(head)
+        {
+            own.lanes.wake();
         }
     }
 
-    /// Frees the oldest chunks of the least recently used tails.
-    fn shrink(&self, state: &mut State) {
-        let goal = self.tail_budget.saturating_mul(FREE_TO.0).checked_div(FREE_TO.1).unwrap_or(0);
-        let mut tails: Vec<&Tail> =
-            state.developers.values().map(|entry| entry.tail.as_ref()).collect();
-        tails.sort_by_key(|tail| tail.used());
-        let mut left = state.tail_bytes;
-        for tail in tails {
-            while left > goal {
-                let freed = tail.drop_oldest();
-                if freed == 0 {
-                    break;
-                }
-                left = left.saturating_sub(freed);
-            }
-        }
-        state.tail_bytes = left;
+    /// How many publications there were.
+    pub(super) fn tick(&self) -> u64 {
+        self.tick.load(Ordering::Relaxed)
     }
 
-    /// Ends the streams of a key: politely at once, and by cutting the socket shortly after.
+    pub(super) fn delivery_metrics(&self) -> &DeliveryMetrics {
+        self.delivery_metrics.get_or_init(DeliveryMetrics::find)
+    }
+
+    /// Ends the streams of a key at once; those that do not close are cut after [`GRACE`].
     pub(crate) fn revoke_key(&self, developer: DeveloperId, key_id: KeyId) {
-        self.end(developer, End::KeyRevoked, |open| open.key_id == key_id);
+        let registry = self.registry.lock();
+        for stream in registry.of(developer).filter(|stream| stream.key_id == key_id) {
+            self.end(stream, EndReason::KeyRevoked);
+        }
     }
 
     /// Ends all streams of a developer, in the same way.
     pub(crate) fn suspend(&self, developer: DeveloperId) {
-        self.end(developer, End::Suspended, |_| true);
-    }
-
-    fn end(&self, developer: DeveloperId, why: End, is_meant: impl Fn(&Open) -> bool) {
-        let state = self.state.lock();
-        let Some(entry) = state.developers.get(&developer) else { return };
-        for open in entry.slots.values().filter(|open| is_meant(open)) {
-            self.end_one(open, why);
+        let registry = self.registry.lock();
+        for stream in registry.of(developer) {
+            self.end(stream, EndReason::Suspended);
         }
     }
 
-    fn end_one(&self, open: &Open, why: End) {
-        open.ends.set(why);
-        if let Some(connection) = &open.connection {
-            // The receiver lives as long as the service serves.
-            let _ = self.revoked.send(Arc::clone(connection));
+    fn end(&self, stream: &OpenStream, reason: EndReason) {
+        stream.end.set(reason);
+        if let Some(connection) = &stream.connection {
+            // The receiver lives as long as the service.
+            let _ = self.ended.send(Arc::clone(connection));
         }
     }
 
-    /// Ends the streams of tickets when these have expired. Runs as long as the service.
+    /// Ends the streams of tickets that expire. Runs as long as the service.
     pub(crate) async fn end_with_tickets(&self, clock: &dyn Clock) {
         loop {
             if self.end_expired(clock.now()) {
-                tokio::time::sleep(TICKET_BEAT).await;
+                tokio::time::sleep(EXPIRY_BEAT).await;
             } else {
                 self.has_ticket.notified().await;
             }
         }
     }
 
-    /// Returns whether there are others.
+    /// Returns whether other streams will expire.
     fn end_expired(&self, now: Timestamp) -> bool {
-        let mut state = self.state.lock();
-        while let Some(first) = state.ends.first().copied().filter(|(until, ..)| *until <= now) {
-            state.ends.remove(&first);
-            let (_, developer, number) = first;
-            let open = state.developers.get(&developer).and_then(|entry| entry.slots.get(&number));
-            if let Some(open) = open {
-                self.end_one(open, End::TicketExpired);
-                metrics::counter!("grantex_ticket_streams_expired_total").increment(1);
-            }
+        let mut registry = self.registry.lock();
+        let (expired, has_others) = registry.take_expired(now);
+        for stream in expired {
+            self.end(stream, EndReason::TicketExpired);
+            metrics::counter!("grantex_ticket_streams_expired_total").increment(1);
         }
-        !state.ends.is_empty()
+        has_others
     }
 
-    /// Cuts the sockets of revoked streams that are still there after their grace. Runs as long
-    /// as the service; the second call returns at once.
-    pub(crate) async fn cut_revoked(&self) {
-        let inbox = self.revoked_inbox.lock().take();
+    /// Cuts the sockets of ended streams that are still open after [`GRACE`]. Runs as long as the
+    /// service; the second call returns at once.
+    pub(crate) async fn cut_ended(&self) {
+        let inbox = self.ended_inbox.lock().take();
         let Some(mut inbox) = inbox else { return };
         while let Some(connection) = inbox.recv().await {
-            // Each waits from when it is taken, so one after the other would be late: all that
-            // are there wait together.
+            // All that are there wait together: one after the other would be late.
             let mut due = vec![connection];
             while let Ok(connection) = inbox.try_recv() {
                 due.push(connection);
             }
             tokio::spawn(async move {
-                tokio::time::sleep(REVOKED_GRACE).await;
+                tokio::time::sleep(GRACE).await;
                 for connection in due {
                     connection.cut.set(());
                 }
@@ -364,51 +252,24 @@ impl Hub {
     /// Refuses new streams and ends the open ones, spread evenly over `time`.
     pub(crate) async fn drain(&self, time: Duration) {
         self.draining.cancel();
-        let open: Vec<Arc<Signal<End>>> = {
-            let state = self.state.lock();
-            state
-                .developers
-                .values()
-                .flat_map(|entry| entry.slots.values().map(|open| Arc::clone(&open.ends)))
-                .collect()
-        };
+        let open: Vec<Arc<Signal<EndReason>>> =
+            self.registry.lock().all().map(|stream| Arc::clone(&stream.end)).collect();
         let Ok(count) = u32::try_from(open.len()) else { return };
         let start = tokio::time::Instant::now();
-        for (number, ends) in (0_u32..).zip(open) {
+        for (number, end) in (0_u32..).zip(open) {
             let share = time.checked_div(count).unwrap_or_default();
             let due = share.saturating_mul(number).saturating_sub(start.elapsed());
             tokio::time::sleep(due).await;
-            ends.set_first(End::GoingAway);
+            end.set_first(EndReason::GoingAway);
         }
     }
 
     /// Closes the sockets of all streams, whatever is unsent.
     pub(crate) fn cut_all(&self) {
-        let state = self.state.lock();
-        for open in state.developers.values().flat_map(|entry| entry.slots.values()) {
-            if let Some(connection) = &open.connection {
-                connection.cut.set(());
-            }
+        let registry = self.registry.lock();
+        for connection in registry.all().filter_map(|stream| stream.connection.as_ref()) {
+            connection.cut.set(());
         }
-    }
-
-    pub(super) fn close(&self, developer: DeveloperId, number: u64) {
-        let mut state = self.state.lock();
-        state.open = state.open.saturating_sub(1);
-        let Some(entry) = state.developers.get_mut(&developer) else { return };
-        if let Some(open) = entry.slots.remove(&number) {
-            entry.places.free(open.ticket.as_ref());
-            if let Some(ticket) = open.ticket {
-                state.ends.remove(&(ticket.until, developer, number));
-                metrics::gauge!("grantex_ticket_streams_open").decrement(1.0);
-            }
-        }
-        state.forget_if_empty(developer);
-    }
-
-    /// How many publications there were: the measure of how long ago a tail was read.
-    pub(super) fn tick(&self) -> u64 {
-        self.tick.load(Ordering::Relaxed)
     }
 }
 
@@ -443,27 +304,32 @@ mod tests {
             tail_bytes: 20_000,
             ..StreamSettings::default()
         };
-        let hub = Arc::new(Hub::new(&settings));
+        let hub = Hub::new(&settings);
         let (one, two) = (DeveloperId::from_parts(0, 1), DeveloperId::from_parts(0, 2));
-        let open =
-            |developer| hub.open(developer, KeyId::from_parts(0, 1), None, Transport::Sse, None);
+        let open = |developer| {
+            let key_id = KeyId::from_parts(0, 1);
+            let end = Arc::default();
+            hub.add(developer, OpenStream { key_id, ticket: None, end, connection: None })
+        };
         hub.publish(&[(one, 1)], &[(one, event(1))]);
-        assert_eq!(hub.state.lock().tail_bytes, 0, "nobody subscribes, nothing is kept");
-        let slots = [open(one).ok().unwrap(), open(one).ok().unwrap(), open(two).ok().unwrap()];
+        assert_eq!(hub.registry.lock().tail_bytes(), (0, 0), "without subscribers nothing is kept");
+        let numbers = [(one, open(one)), (one, open(one)), (two, open(two))]
+            .map(|(developer, added)| (developer, added.ok().unwrap().0));
         assert!(matches!(open(one), Err(error) if error.code == ErrorCode::TooManyConnections));
         let three = DeveloperId::from_parts(0, 3);
         assert!(matches!(open(three), Err(error) if error.code == ErrorCode::Unavailable));
         for position in 1..100 {
             let heads = [(one, position), (two, position)];
             hub.publish(&heads, &heads.map(|(developer, _)| (developer, event(position))));
-            let state = hub.state.lock();
-            let held: usize = state.developers.values().map(|entry| entry.tail.bytes()).sum();
-            assert_eq!(state.tail_bytes, held);
+            let (counted, held) = hub.registry.lock().tail_bytes();
+            assert_eq!(counted, held);
             assert!(held <= 20_000);
         }
         assert_eq!(hub.count(), 3);
-        drop(slots);
-        let state = hub.state.lock();
-        assert_eq!((state.tail_bytes, state.developers.len()), (0, 0));
+        for (developer, number) in numbers {
+            hub.remove(developer, number);
+        }
+        assert_eq!(hub.registry.lock().tail_bytes(), (0, 0));
+        assert!(hub.developers().is_empty());
     }
 }

@@ -1,42 +1,84 @@
-//! The way of an event out: one loop for live and replay, one framing for all subscribers.
+//! How an event reaches its subscribers: one loop for live events and replay, one framing for all
+//! subscribers.
+//!
+//! Who wakes whom:
+//!
+//! ```text
+//!  committer ── CommitNotice ──► Hub::publish            on the committer's thread
+//!                                  │ frames the events once, into chunks
+//!                                  ├──► Tail             keeps the newest chunks of the log
+//!                                  └──► Lanes::wake      wakes the tasks of the log's lanes
+//!                                         │
+//!                      ┌──────────────────┘
+//!                      ▼
+//!                    Lane                                one task for up to 128 members
+//!                      │ Member::serve, one after the other
+//!                      ▼
+//!   stream's task ◄── Pipe ──► Subscriber                takes what is due after its cursor
+//!     ▲    │           │          ├── from the Tail
+//!     │    │           │          └── from the store, in the stream's task only
+//!     │    │           ▼
+//!     │    └───────► Outlet ──► socket                   never waits in a lane
+//!     │
+//!     └── woken when the socket accepts bytes again, the client sends something, the next event is
+//!         in the store only, or the stream has to end
+//! ```
+//!
+//! A stream belongs to its task or to its lane: the task parks the pipe in its `Membership` once
+//! the subscriber has caught up, and takes it back when it is woken.
+//!
+//! A stream ends
+//!
+//! | because | how the client sees it |
+//! |---|---|
+//! | the client closes it, or the connection breaks | – |
+//! | the client accepts no bytes for the stall timeout | close code 1013, then the connection is cut |
+//! | its API key is revoked | end of the answer; close code 1008 |
+//! | its ticket expires | a comment and the end of the answer; close code 4401 |
+//! | its developer is suspended | end of the answer; close code 4403 |
+//! | its next event is damaged | a comment and the end of the answer; close code 4500 |
+//! | retention removed its next event | end of the answer; close code 4410 |
+//! | the service shuts down | end of the answer; close code 1001 |
+//! | a WebSocket client sends what it may not | close code 1002, 1003, 1007 or 1009 |
+//! | delivering to it panicked | the connection is cut |
+//!
+//! After a revocation, an expiry or a suspension the connection is cut if it is still open 500 ms
+//! later; after a shutdown, once the drain time is nearly over.
 //!
 //! | Module | What it holds |
 //! |---|---|
-//! | `frame` | events as ready-to-send bytes |
-//! | `tail` | the newest of them, by developer, while somebody subscribes |
-//! | `hub` | all tails and all open streams: publishing, limits, revocation, drain |
-//! | `slot` | one stream's place in the hub, and what its deliveries count |
-//! | `places` | how many streams a developer, and a ticket, may have open |
-//! | `filter` | what a subscriber wants to see |
-//! | `session` | a subscriber: a cursor that follows the log |
-//! | `sse`, `ws` | a session as Server-Sent Events, and as a WebSocket (`ws_frame`: its protocol) |
-//! | `outlet` | the socket that they write to |
-//! | `pipe` | a session and its outlet: items become bytes |
-//! | `lane` | what delivers new events: one task for many streams |
-//! | `taken` | a stream that has taken its socket from HTTP |
+//! | `chunk` | events as ready-to-send bytes |
+//! | `tail` | the newest chunks of one log, while it has subscribers |
+//! | `lanes`, `membership` | the tasks that deliver new events, and a subscriber's place in one |
+//! | `registry`, `counts` | the open streams by developer, and how many there may be |
+//! | `hub` | publication to all streams, and their ends (`end`) |
+//! | `registration` | one subscriber's entry in the hub |
+//! | `filter` | which events a subscriber is shown |
+//! | `subscriber` | a cursor that follows the log |
+//! | `outlet` | a socket and the bytes that wait for it |
+//! | `pipe` | a subscriber and its outlet: events become bytes |
+//! | `sse`, `ws` | the two kinds of stream (`ws_frame`: the WebSocket protocol, `transport`: which one) |
 //! | `takeover` | an answer that takes its socket from HTTP |
 //! | `ticket` | opening a stream without an API key in a header |
 
-mod filter;
-mod frame;
-mod hub;
-mod lane;
+mod chunk;
+mod counts;
+mod end;
+pub(crate) mod filter;
+pub(crate) mod hub;
+mod lanes;
+mod membership;
 mod outlet;
 mod pipe;
-mod places;
-mod session;
-mod slot;
-pub(crate) mod sse;
+pub(crate) mod registration;
+mod registry;
+mod sse;
+pub(crate) mod subscriber;
 mod tail;
-mod taken;
 pub(crate) mod takeover;
+#[cfg(test)]
+mod testing;
 pub(crate) mod ticket;
+pub(crate) mod transport;
 pub(crate) mod ws;
 mod ws_frame;
-
-pub(crate) use filter::{Filter, FilterQuery};
-pub(crate) use hub::{End, Hub, Transport};
-pub(crate) use places::Limits;
-pub(crate) use session::Session;
-pub(crate) use slot::Slot;
-pub(crate) use taken::Stream;

@@ -1,101 +1,35 @@
-//! A session and the socket that its events go to.
+//! A subscriber and its socket: what is due becomes bytes.
 
 use std::io;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use grantex_types::sse;
+use grantex_types::{EventId, sse};
 
-use super::frame::{Part, Selection};
+use super::chunk::{Part, Selection};
 use super::outlet::Outlet;
-use super::session::{Item, Next};
-use super::{End, Session, ws_frame};
+use super::subscriber::{Next, Subscriber};
+use super::transport::Transport;
+use super::ws_frame;
 use crate::net::socket::Duplex;
 
-/// How items become bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Framing {
-    /// As Server-Sent Events; in chunks, or up to the connection's end.
-    Sse { is_chunked: bool },
-    /// As WebSocket messages.
-    WebSocket,
-}
-
-/// Parts shorter than this are copied together. One more piece in a call of the system, and the
+/// Parts shorter than this, in bytes, are copied together. One more piece in a system call, and the
 /// shared counter that keeps its buffer alive, cost more than copying so many bytes.
 const COPIED_BELOW: usize = 1024;
 
-/// Bytes that are written in a turn: the kernel takes longer for them than a stream needs for
-/// everything else.
+/// Bytes that a stream writes in its turn only: the kernel takes longer for them than a stream
+/// needs for everything else.
 const MUCH: usize = 16 << 10;
 
-/// Parts on their way to an outlet.
-struct Gather {
-    copied: Vec<u8>,
-}
-
-impl Gather {
-    fn with_room_for<'c>(parts: impl Iterator<Item = Part<'c>>) -> Self {
-        const CHUNK_FRAMING: usize = 16;
-        let short: usize =
-            parts.map(|part| part.len()).filter(|length| *length < COPIED_BELOW).sum();
-        Self { copied: Vec::with_capacity(short.saturating_add(CHUNK_FRAMING)) }
-    }
-
-    fn copy(&mut self, bytes: &[u8]) {
-        self.copied.extend_from_slice(bytes);
-    }
-
-    fn part<S: Duplex>(&mut self, part: &Part<'_>, outlet: &mut Outlet<S>) {
-        if part.len() < COPIED_BELOW {
-            self.copy(part.as_ref());
-        } else {
-            self.pass(outlet);
-            outlet.push(part.share());
-        }
-    }
-
-    fn finish<S: Duplex>(mut self, outlet: &mut Outlet<S>) {
-        self.pass(outlet);
-    }
-
-    fn pass<S: Duplex>(&mut self, outlet: &mut Outlet<S>) {
-        if !self.copied.is_empty() {
-            outlet.push(std::mem::take(&mut self.copied).into());
-        }
-    }
-}
-
-/// A session and where it goes.
+/// A subscriber and its socket.
 pub(super) struct Pipe<S> {
-    pub(super) session: Session,
+    pub(super) subscriber: Subscriber,
     pub(super) outlet: Outlet<S>,
-    framing: Framing,
-}
-
-/// What a stream's task has to do with its pipe.
-pub(super) enum Heard {
-    /// The client said this; nothing when it says nothing more.
-    Said(Bytes),
-    /// Bytes wait to be sent.
-    Due,
-    /// The stream has to end.
-    End(End),
-}
-
-/// How far serving a pipe came, without waiting.
-pub(super) enum Served {
-    /// It has all there is.
-    All,
-    /// It got some, and there is more.
-    Some,
-    /// Its socket is full or broken, what it lacks is in the store only, or it has to end.
-    NotByLane,
 }
 
 impl<S: Duplex> Pipe<S> {
-    pub(super) fn new(session: Session, outlet: Outlet<S>, framing: Framing) -> Self {
-        Self { session, outlet, framing }
+    pub(super) fn new(subscriber: Subscriber, outlet: Outlet<S>) -> Self {
+        Self { subscriber, outlet }
     }
 
     /// Sends what waits. Where that is much, the streams of a developer take turns: a thousand that
@@ -105,70 +39,66 @@ impl<S: Duplex> Pipe<S> {
             return self.outlet.flush().await;
         }
         // On the heap: an idle stream would keep the room for it in its task.
-        Box::pin(self.outlet.flush_by_turns(&self.session.tail().turns)).await
+        Box::pin(self.outlet.flush_by_turns(&self.subscriber.lanes().turns)).await
     }
 
-    /// Puts an item behind what waits.
-    pub(super) fn push(&mut self, item: Item) {
-        match (self.framing, item) {
-            (Framing::Sse { is_chunked }, Item::Events(selections)) => {
-                let parts = || selections.iter().flat_map(Selection::sse);
-                let mut gather = Gather::with_room_for(parts());
-                if is_chunked {
-                    let length: usize = selections.iter().map(Selection::bytes).sum();
-                    gather.copy(format!("{length:x}\r\n").as_bytes());
-                }
-                parts().for_each(|part| gather.part(&part, &mut self.outlet));
-                if is_chunked {
-                    gather.copy(b"\r\n");
-                }
-                gather.finish(&mut self.outlet);
+    /// Puts events behind what waits.
+    pub(super) fn push_events(&mut self, selections: &[Selection]) {
+        let blocks = || selections.iter().flat_map(Selection::sse);
+        match self.subscriber.transport() {
+            Transport::Sse { is_chunked: true } => {
+                let length: usize = selections.iter().map(Selection::bytes).sum();
+                let head = format!("{length:x}\r\n");
+                gather(&mut self.outlet, head.as_bytes(), blocks, b"\r\n");
             }
-            (Framing::Sse { .. }, Item::Cursor(id)) => {
-                let mut block = BytesMut::new();
-                sse::write_cursor(&mut block, id);
-                self.push_block(&block);
-            }
-            (Framing::Sse { .. }, Item::Idle) => self.push_block(sse::KEEP_ALIVE),
-            (Framing::WebSocket, Item::Events(selections)) => {
-                let parts = || selections.iter().flat_map(Selection::ws);
-                let mut gather = Gather::with_room_for(parts());
-                parts().for_each(|part| gather.part(&part, &mut self.outlet));
-                gather.finish(&mut self.outlet);
-            }
-            (Framing::WebSocket, Item::Cursor(_) | Item::Idle) => {
-                self.outlet.push(Bytes::from_static(ws_frame::PING));
+            Transport::Sse { is_chunked: false } => gather(&mut self.outlet, b"", blocks, b""),
+            Transport::WebSocket => {
+                let messages = || selections.iter().flat_map(Selection::ws);
+                gather(&mut self.outlet, b"", messages, b"");
             }
         }
     }
 
-    /// The first block of Server-Sent Events has the delay and the starting cursor, so that a
-    /// client which was cut before the first event can resume too.
+    /// Puts a keep-alive behind what waits.
+    pub(super) fn push_keep_alive(&mut self, cursor: Option<EventId>) {
+        match (self.subscriber.transport(), cursor) {
+            (Transport::Sse { .. }, Some(id)) => {
+                let mut block = BytesMut::new();
+                sse::write_cursor(&mut block, id);
+                self.push_block(&block);
+            }
+            (Transport::Sse { .. }, None) => self.push_block(sse::KEEP_ALIVE),
+            (Transport::WebSocket, _) => self.outlet.push(Bytes::from_static(ws_frame::PING)),
+        }
+    }
+
+    /// The first block of Server-Sent Events has the reconnection delay and the starting cursor, so
+    /// that a client whose connection breaks before the first event can resume too.
     pub(super) fn push_opening(&mut self, retry_millis: u32) {
         let mut block = BytesMut::new();
         block.put_slice(format!("retry: {retry_millis}\n").as_bytes());
-        sse::write_cursor(&mut block, self.session.cursor());
+        sse::write_cursor(&mut block, self.subscriber.cursor());
         self.push_block(&block);
     }
 
-    /// What clients pass over and people read.
+    /// A comment of Server-Sent Events: clients ignore it, people read it.
     pub(super) fn push_comment(&mut self, text: &str) {
-        if let Framing::Sse { .. } = self.framing {
+        if let Transport::Sse { .. } = self.subscriber.transport() {
             self.push_block(format!(": {text}\n").as_bytes());
         }
     }
 
     /// The end of an answer in chunks.
     pub(super) fn push_end(&mut self) {
-        if let Framing::Sse { is_chunked: true } = self.framing {
+        if let Transport::Sse { is_chunked: true } = self.subscriber.transport() {
             self.outlet.push(Bytes::from_static(b"0\r\n\r\n"));
         }
     }
 
     /// A short block of Server-Sent Events.
     fn push_block(&mut self, block: &[u8]) {
-        self.outlet.push(match self.framing {
-            Framing::Sse { is_chunked: true } => {
+        self.outlet.push(match self.subscriber.transport() {
+            Transport::Sse { is_chunked: true } => {
                 let head = format!("{:x}\r\n", block.len());
                 [head.as_bytes(), block, b"\r\n"].concat().into()
             }
@@ -176,38 +106,67 @@ impl<S: Duplex> Pipe<S> {
         });
     }
 
-    /// Delivers what is due, as far as memory has it and the socket takes it.
-    pub(super) fn serve(&mut self, context: &mut Context<'_>) -> Served {
-        // Its task was woken before, and has not come yet.
-        if !self.outlet.is_empty() {
-            return Served::NotByLane;
-        }
-        match self.session.due() {
-            Some(Next::Nothing) => Served::All,
-            Some(Next::Item(item)) => {
-                self.push(item);
-                match self.outlet.poll_flush(context) {
-                    Poll::Ready(Ok(())) if self.session.is_behind() => Served::Some,
-                    Poll::Ready(Ok(())) => Served::All,
-                    Poll::Ready(Err(_)) | Poll::Pending => Served::NotByLane,
+    /// Delivers what is due without waiting, as far as memory has it and the socket accepts it.
+    /// Wakes the stream's task for the rest. Returns whether more is due already.
+    pub(super) fn serve(&mut self, context: &mut Context<'_>) -> bool {
+        // Where bytes wait, the task was woken before, and has not run yet.
+        if self.outlet.is_empty() {
+            match self.subscriber.due() {
+                Some(Next::CaughtUp) => return false,
+                Some(Next::Events(selections)) => self.push_events(&selections),
+                Some(Next::KeepAlive(cursor)) => self.push_keep_alive(cursor),
+                Some(Next::End(_)) | None => {
+                    context.waker().wake_by_ref();
+                    return false;
                 }
             }
-            Some(Next::End(_)) | None => Served::NotByLane,
+            if let Poll::Ready(Ok(())) = self.outlet.poll_flush(context) {
+                return self.subscriber.is_behind();
+            }
         }
+        context.waker().wake_by_ref();
+        false
     }
 
-    /// Whether the stream's task is wanted: for what the client says, or for something that a lane
-    /// cannot do.
+    /// Ready when the stream's task is needed: for what the client sent, or for what a lane cannot
+    /// do.
     pub(super) fn poll_attention(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Bytes>>> {
         if !self.outlet.is_empty()
-            || self.session.is_behind()
-            || self.session.poll_ended(context).is_ready()
+            || self.subscriber.is_behind()
+            || self.subscriber.poll_end(context).is_ready()
         {
             return Poll::Ready(Ok(None));
         }
         Poll::Ready(ready!(self.outlet.poll_read(context)).map(Some))
+    }
+}
+
+/// Puts parts behind what waits, between `head` and `end`: short ones copied together, long ones as
+/// they lie in memory.
+fn gather<'c, S, P>(outlet: &mut Outlet<S>, head: &[u8], parts: impl Fn() -> P, end: &[u8])
+where
+    S: Duplex,
+    P: Iterator<Item = Part<'c>>,
+{
+    let short: usize = parts().map(|part| part.len()).filter(|length| *length < COPIED_BELOW).sum();
+    let around = head.len().saturating_add(end.len());
+    let mut copied = Vec::with_capacity(short.saturating_add(around));
+    copied.extend_from_slice(head);
+    for part in parts() {
+        if part.len() < COPIED_BELOW {
+            copied.extend_from_slice(part.as_ref());
+        } else {
+            if !copied.is_empty() {
+                outlet.push(std::mem::take(&mut copied).into());
+            }
+            outlet.push(part.share());
+        }
+    }
+    copied.extend_from_slice(end);
+    if !copied.is_empty() {
+        outlet.push(copied.into());
     }
 }

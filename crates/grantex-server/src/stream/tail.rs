@@ -1,4 +1,4 @@
-//! The newest events of one log, framed, while somebody subscribes.
+//! The newest events of one log, ready to send, while the log has subscribers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,27 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantex_core::log::Position;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
-use super::frame::Chunk;
-use super::lane::Lanes;
+use super::chunk::Chunk;
 
-/// Streams of one log that write much at the same time: as many as the smallest machines have
-/// cores.
-const WRITING_AT_ONCE: usize = 2;
-
-/// A ring of chunks in log order. It may begin anywhere and have gaps; what it lacks is in the
-/// store.
+/// Chunks in log order. The tail may begin anywhere and have gaps; what it lacks is in the store.
 pub(super) struct Tail {
     ring: Mutex<Ring>,
     /// One more than the log's head as far as it is known; 0 as long as it is not.
     head: AtomicU64,
-    /// Who delivers it.
-    pub(super) lanes: Lanes,
-    /// Permits to write much to a stream of this log at a time
-    /// ([`Pipe::flush`](super::pipe::Pipe::flush)).
-    pub(super) turns: Semaphore,
-    /// When it was last read, in the hub's ticks: the least recently used tail is cut first.
+    /// When it was last read, in the hub's ticks: the least recently used tail is trimmed first.
     used: AtomicU64,
 }
 
@@ -37,9 +25,9 @@ struct Ring {
 }
 
 impl Ring {
-    /// Puts a chunk behind the others, joined to the last ones as long as they are small: what
-    /// comes in many small commits lies in few large chunks a little later. One that comes too
-    /// late or a second time is dropped: the store has it.
+    /// Puts a chunk behind the others. It is joined to the last ones as long as they are small, so
+    /// that the events of many small commits soon lie in few large chunks. A chunk that is late or
+    /// repeated is dropped: the store has its events.
     fn add(&mut self, mut chunk: Arc<Chunk>) {
         if self.chunks.back().is_some_and(|last| chunk.first() <= last.last()) {
             return;
@@ -55,7 +43,7 @@ impl Ring {
 
     /// The first chunk that does not end before a position.
     fn with(&self, position: Position) -> Option<&Arc<Chunk>> {
-        // Most have seen all but the newest.
+        // Most subscribers lack only the newest.
         let last = self.chunks.back()?;
         if last.first() <= position {
             return (position <= last.last()).then_some(last);
@@ -65,24 +53,18 @@ impl Ring {
 }
 
 /// What a tail has after a position.
-pub(super) enum Found {
+pub(super) enum Lookup {
     /// The chunk that holds the next event.
     Chunk(Arc<Chunk>),
     /// The next event, if there is one, is in the store only.
-    Missing,
+    InStore,
     /// There is no next event yet.
-    Nothing,
+    AtHead,
 }
 
 impl Tail {
     pub(super) fn new() -> Self {
-        Self {
-            ring: Mutex::default(),
-            head: AtomicU64::new(0),
-            lanes: Lanes::default(),
-            turns: Semaphore::new(WRITING_AT_ONCE),
-            used: AtomicU64::new(0),
-        }
+        Self { ring: Mutex::default(), head: AtomicU64::new(0), used: AtomicU64::new(0) }
     }
 
     /// Whether the log is known to have something after a position.
@@ -90,14 +72,17 @@ impl Tail {
         self.head.load(Ordering::Acquire) > position.saturating_add(1)
     }
 
-    /// The store had nothing after a position, read while this tail was there: what comes after it
-    /// is published here.
-    pub(super) fn ends_at(&self, position: Position) {
-        self.head.fetch_max(position.saturating_add(1), Ordering::AcqRel);
+    /// The log reaches up to this position. Returns whether that was not known.
+    ///
+    /// A reader of the store may call this with the position after which the store had nothing, if
+    /// it read while this tail existed: events after that position are published here.
+    pub(super) fn reaches(&self, head: Position) -> bool {
+        let above = head.saturating_add(1);
+        self.head.fetch_max(above, Ordering::AcqRel) < above
     }
 
-    /// Adds chunks of a log that reaches to `head`, and wakes the lanes. Where there are none, or
-    /// not all, sessions read the store. Returns the bytes held before and after.
+    /// Adds chunks of a log that reaches up to `head`. Where chunks are missing, subscribers read
+    /// the store. Returns the bytes held before and after.
     pub(super) fn push(&self, chunks: Vec<Arc<Chunk>>, head: Position) -> (usize, usize) {
         let mut ring = self.ring.lock();
         let before = ring.bytes;
@@ -106,30 +91,22 @@ impl Tail {
         }
         let after = ring.bytes;
         drop(ring);
-        self.ends_at(head);
-        self.lanes.wake();
+        self.reaches(head);
         (before, after)
     }
 
-    /// The store has the log up to here. Wakes the lanes if that is news.
-    pub(super) fn reaches(&self, head: Position) {
-        let above = head.saturating_add(1);
-        if self.head.fetch_max(above, Ordering::AcqRel) < above {
-            self.lanes.wake();
-        }
-    }
-
-    pub(super) fn read(&self, after: Position, tick: u64) -> Found {
+    /// What follows a position.
+    pub(super) fn read(&self, after: Position, tick: u64) -> Lookup {
         self.used.store(tick, Ordering::Relaxed);
         let wanted = after.saturating_add(1);
         let ring = self.ring.lock();
         match ring.with(wanted) {
-            Some(chunk) if chunk.first() <= wanted => Found::Chunk(Arc::clone(chunk)),
-            Some(_) => Found::Missing,
+            Some(chunk) if chunk.first() <= wanted => Lookup::Chunk(Arc::clone(chunk)),
+            Some(_) => Lookup::InStore,
             None => {
                 // Equal, mostly: a cursor is never beyond the head.
                 let head = self.head.load(Ordering::Acquire);
-                if head > 0 && head <= wanted { Found::Nothing } else { Found::Missing }
+                if head > 0 && head <= wanted { Lookup::AtHead } else { Lookup::InStore }
             }
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn close(code: u16, reason: &str) -> Bytes {
 
 /// What a client said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Message {
     Text(String),
     Binary,
     Ping(Vec<u8>),
@@ -74,12 +74,12 @@ pub(super) enum Said {
     /// With the code to answer with.
     Close(u16),
     /// Against the protocol: the code and the reason to close with.
-    Nonsense(u16, &'static str),
+    Violation(u16, &'static str),
 }
 
 /// Reads a client's frames, however they are cut. Holds no memory between messages.
 #[derive(Debug, Default)]
-pub(super) struct Incoming {
+pub(super) struct FrameReader {
     bytes: Vec<u8>,
     /// A message that came in parts so far, and whether it is text.
     message: Option<(bool, Vec<u8>)>,
@@ -91,37 +91,37 @@ struct Frame {
     payload: Vec<u8>,
 }
 
-impl Incoming {
+impl FrameReader {
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// The next thing that was said completely. After nonsense or a farewell nothing more is to be
     /// asked.
-    pub(super) fn next(&mut self) -> Option<Said> {
+    pub(super) fn next(&mut self) -> Option<Message> {
         loop {
             let frame = match self.frame() {
                 Ok(frame) => frame?,
-                Err(nonsense) => return Some(nonsense),
+                Err(violation) => return Some(violation),
             };
             match self.interpret(frame) {
                 Ok(None) => {}
-                Ok(said) => return said,
-                Err(nonsense) => return Some(nonsense),
+                Ok(message) => return message,
+                Err(violation) => return Some(violation),
             }
         }
     }
 
     /// Takes a whole frame off the bytes, if there is one.
-    fn frame(&mut self) -> Result<Option<Frame>, Said> {
-        let nonsense = |reason| Err(Said::Nonsense(close_code::PROTOCOL, reason));
+    fn frame(&mut self) -> Result<Option<Frame>, Message> {
+        let violation = |reason| Err(Message::Violation(close_code::PROTOCOL, reason));
         let [first, second, rest @ ..] = self.bytes.as_slice() else { return Ok(None) };
         let (is_final, opcode) = (first & FINAL != 0, first & 0x0f);
         if first & 0x70 != 0 {
-            return nonsense("no extension was agreed on");
+            return violation("no extension was agreed on");
         }
         if second & MASKED == 0 {
-            return nonsense("a client's frames are masked");
+            return violation("a client's frames are masked");
         }
         let (length, rest) = match second & 0x7f {
             126 => match rest.split_first_chunk() {
@@ -138,10 +138,10 @@ impl Incoming {
         };
         let is_control = opcode >= opcode::CLOSE;
         if is_control && (!is_final || length > LONGEST_CONTROL) {
-            return nonsense("a control frame is short and whole");
+            return violation("a control frame is short and whole");
         }
         if length > LONGEST_MESSAGE {
-            return Err(Said::Nonsense(close_code::SIZE, "the message is too long"));
+            return Err(Message::Violation(close_code::SIZE, "the message is too long"));
         }
         let Some((mask, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let Some((payload, after)) = rest.split_at_checked(length) else { return Ok(None) };
@@ -152,53 +152,55 @@ impl Incoming {
         Ok(Some(frame))
     }
 
-    fn interpret(&mut self, frame: Frame) -> Result<Option<Said>, Said> {
-        let nonsense = |reason| Err(Said::Nonsense(close_code::PROTOCOL, reason));
+    fn interpret(&mut self, frame: Frame) -> Result<Option<Message>, Message> {
+        let violation = |reason| Err(Message::Violation(close_code::PROTOCOL, reason));
         match frame.opcode {
-            opcode::PING => return Ok(Some(Said::Ping(frame.payload))),
-            opcode::PONG => return Ok(Some(Said::Pong)),
+            opcode::PING => return Ok(Some(Message::Ping(frame.payload))),
+            opcode::PONG => return Ok(Some(Message::Pong)),
             opcode::CLOSE => {
                 let Some((code, reason)) = frame.payload.split_first_chunk() else {
                     // Without a code there is none to give back but that all is well.
                     if frame.payload.is_empty() {
-                        return Ok(Some(Said::Close(close_code::NORMAL)));
+                        return Ok(Some(Message::Close(close_code::NORMAL)));
                     }
-                    return nonsense("a close code has two bytes");
+                    return violation("a close code has two bytes");
                 };
                 if std::str::from_utf8(reason).is_err() {
-                    return Err(Said::Nonsense(close_code::INVALID, "a reason is UTF-8"));
+                    return Err(Message::Violation(close_code::INVALID, "a reason is UTF-8"));
                 }
                 return match u16::from_be_bytes(*code) {
-                    code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => Ok(Some(Said::Close(code))),
-                    _ => nonsense("there is no such close code"),
+                    code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => {
+                        Ok(Some(Message::Close(code)))
+                    }
+                    _ => violation("there is no such close code"),
                 };
             }
             opcode::TEXT | opcode::BINARY if self.message.is_some() => {
-                return nonsense("a message begins within another");
+                return violation("a message begins within another");
             }
             opcode::TEXT | opcode::BINARY => {
                 self.message = Some((frame.opcode == opcode::TEXT, frame.payload));
             }
             opcode::CONTINUATION => {
                 let Some((_, message)) = &mut self.message else {
-                    return nonsense("there is nothing to continue");
+                    return violation("there is nothing to continue");
                 };
                 if message.len().saturating_add(frame.payload.len()) > LONGEST_MESSAGE {
-                    return Err(Said::Nonsense(close_code::SIZE, "the message is too long"));
+                    return Err(Message::Violation(close_code::SIZE, "the message is too long"));
                 }
                 message.extend_from_slice(&frame.payload);
             }
-            _ => return nonsense("there is no such frame"),
+            _ => return violation("there is no such frame"),
         }
         if !frame.is_final {
             return Ok(None);
         }
         match self.message.take() {
             Some((true, text)) => match String::from_utf8(text) {
-                Ok(text) => Ok(Some(Said::Text(text))),
-                Err(_) => Err(Said::Nonsense(close_code::INVALID, "text is UTF-8")),
+                Ok(text) => Ok(Some(Message::Text(text))),
+                Err(_) => Err(Message::Violation(close_code::INVALID, "text is UTF-8")),
             },
-            Some((false, _)) => Ok(Some(Said::Binary)),
+            Some((false, _)) => Ok(Some(Message::Binary)),
             None => Ok(None),
         }
     }
@@ -224,12 +226,12 @@ mod tests {
     }
 
     /// All that is said by these bytes, in steps of `step`.
-    fn said(bytes: &[u8], step: usize) -> Vec<Said> {
-        let (mut incoming, mut said) = (Incoming::default(), Vec::new());
+    fn said(bytes: &[u8], step: usize) -> Vec<Message> {
+        let (mut incoming, mut said) = (FrameReader::default(), Vec::new());
         for part in bytes.chunks(step) {
             incoming.feed(part);
             while let Some(next) = incoming.next() {
-                let is_end = matches!(next, Said::Nonsense(..) | Said::Close(_));
+                let is_end = matches!(next, Message::Violation(..) | Message::Close(_));
                 said.push(next);
                 if is_end {
                     return said;
@@ -256,18 +258,18 @@ mod tests {
         ]
         .concat();
         let expected = [
-            Said::Text("hello".into()),
-            Said::Ping(b"in between".to_vec()),
-            Said::Text("a message, \u{e4}".into()),
-            Said::Binary,
-            Said::Pong,
-            Said::Text(long),
-            Said::Close(1001),
+            Message::Text("hello".into()),
+            Message::Ping(b"in between".to_vec()),
+            Message::Text("a message, \u{e4}".into()),
+            Message::Binary,
+            Message::Pong,
+            Message::Text(long),
+            Message::Close(1001),
         ];
         for step in [1, 2, 5, 64, bytes.len()] {
             assert_eq!(said(&bytes, step), expected, "in steps of {step}");
         }
-        assert_eq!(said(&masked(0x88, b""), 1), [Said::Close(1000)]);
+        assert_eq!(said(&masked(0x88, b""), 1), [Message::Close(1000)]);
     }
 
     #[test]
@@ -295,7 +297,7 @@ mod tests {
         ] {
             for step in [1, bytes.len()] {
                 match said(&bytes, step).as_slice() {
-                    [Said::Nonsense(told, _)] => assert_eq!(*told, code, "{bytes:?}"),
+                    [Message::Violation(told, _)] => assert_eq!(*told, code, "{bytes:?}"),
                     other => panic!("{other:?}"),
                 }
             }

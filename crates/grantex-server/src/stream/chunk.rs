@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use grantex_core::log::{EventRef, Position, Subject};
 use grantex_types::{EventId, EventType, Timestamp, sse};
 
-use super::{Filter, ws_frame};
+use super::filter::EventFilter;
+use super::ws_frame;
 
 /// Bytes in a chunk at most, unless a single event is larger. A subscriber in the middle of a
 /// write keeps the chunks alive that the write's events lie in: see `session`'s limits.
@@ -21,7 +22,7 @@ const USUAL_BLOCK: usize = 256;
 #[derive(Debug)]
 pub(super) struct Chunk {
     first: Position,
-    frames: Vec<Frame>,
+    entries: Vec<Entry>,
     bytes: Bytes,
     /// The same events as WebSocket messages, from when the first WebSocket asks, and where each
     /// begins.
@@ -38,17 +39,17 @@ struct Messages {
 
 /// Where one event lies in its chunk, and what filters ask about it.
 #[derive(Debug, Clone)]
-struct Frame {
+struct Entry {
     id: EventId,
     created_at: Timestamp,
     kind: EventType,
-    /// Shared with the frame before, where it is the same; left out where nobody asks for it.
+    /// Shared with the entry before, where it is the same; left out where nobody asks for it.
     subject: Option<Arc<Subject>>,
     start: usize,
     end: usize,
 }
 
-impl Frame {
+impl Entry {
     /// Where its envelope lies.
     fn envelope(&self) -> Range<usize> {
         let start = self.start.saturating_add(BLOCK_HEAD);
@@ -64,7 +65,7 @@ const BLOCK_END: usize = 2;
 impl Chunk {
     fn new(
         first: Position,
-        frames: Vec<Frame>,
+        entries: Vec<Entry>,
         bytes: Bytes,
         messages: OnceLock<Messages>,
     ) -> Self {
@@ -72,10 +73,10 @@ impl Chunk {
             size_of::<Subject>().saturating_add(subject.principal_id.len())
         };
         let subjects: usize =
-            frames.iter().filter_map(|frame| frame.subject.as_ref().map(held)).sum();
-        let places = frames.len().saturating_mul(size_of::<Frame>());
+            entries.iter().filter_map(|entry| entry.subject.as_ref().map(held)).sum();
+        let places = entries.len().saturating_mul(size_of::<Entry>());
         let size = bytes.len().saturating_mul(2).saturating_add(places).saturating_add(subjects);
-        Self { first, frames, bytes, messages, size }
+        Self { first, entries, bytes, messages, size }
     }
 
     /// The position of its first event.
@@ -85,7 +86,7 @@ impl Chunk {
 
     /// The position of its last event.
     pub(super) fn last(&self) -> Position {
-        self.first.saturating_add(self.frames.len() as u64).saturating_sub(1)
+        self.first.saturating_add(self.entries.len() as u64).saturating_sub(1)
     }
 
     /// Memory it holds, about, once a WebSocket has asked for it.
@@ -105,18 +106,18 @@ impl Chunk {
     /// This chunk and the next as one: whoever lacks both finds them in one place.
     pub(super) fn join(&self, next: &Self) -> Self {
         let shift = self.bytes.len();
-        let moved = next.frames.iter().map(|frame| Frame {
-            start: frame.start.saturating_add(shift),
-            end: frame.end.saturating_add(shift),
-            ..frame.clone()
+        let moved = next.entries.iter().map(|entry| Entry {
+            start: entry.start.saturating_add(shift),
+            end: entry.end.saturating_add(shift),
+            ..entry.clone()
         });
         let messages =
             self.messages.get().zip(next.messages.get()).map(|(own, next)| own.join(next));
-        let frames = self.frames.iter().cloned().chain(moved).collect();
+        let entries = self.entries.iter().cloned().chain(moved).collect();
         let bytes = [&self.bytes[..], &next.bytes[..]].concat();
         Self::new(
             self.first,
-            frames,
+            entries,
             bytes.into(),
             messages.map_or_else(OnceLock::new, OnceLock::from),
         )
@@ -124,13 +125,13 @@ impl Chunk {
 
     fn messages(&self) -> &Messages {
         self.messages.get_or_init(|| {
-            let mut starts = Vec::with_capacity(self.frames.len().saturating_add(1));
+            let mut starts = Vec::with_capacity(self.entries.len().saturating_add(1));
             let mut bytes = BytesMut::with_capacity(self.bytes.len());
-            for frame in &self.frames {
+            for entry in &self.entries {
                 starts.push(bytes.len());
                 ws_frame::write_text(
                     &mut bytes,
-                    self.bytes.get(frame.envelope()).unwrap_or_default(),
+                    self.bytes.get(entry.envelope()).unwrap_or_default(),
                 );
             }
             starts.push(bytes.len());
@@ -139,7 +140,11 @@ impl Chunk {
     }
 
     /// What the filter shows of the events after `after`.
-    pub(super) fn select(self: &Arc<Self>, after: Position, filter: &Filter) -> Option<Selection> {
+    pub(super) fn select(
+        self: &Arc<Self>,
+        after: Position,
+        filter: &EventFilter,
+    ) -> Option<Selection> {
         let from = usize::try_from(after.saturating_add(1).saturating_sub(self.first))
             .unwrap_or(usize::MAX);
         let mut selection = Selection {
@@ -150,11 +155,11 @@ impl Chunk {
             bytes: 0,
         };
         if filter.is_open() {
-            selection.add(from..self.frames.len());
+            selection.add(from..self.entries.len());
         } else {
             let mut run = from..from;
-            for (index, frame) in self.frames.iter().enumerate().skip(from) {
-                if filter.shows(frame.kind, frame.subject.as_deref().map(Subject::as_ref)) {
+            for (index, entry) in self.entries.iter().enumerate().skip(from) {
+                if filter.shows(entry.kind, entry.subject.as_deref().map(Subject::as_ref)) {
                     run.end = index.saturating_add(1);
                 } else {
                     selection.add(run);
@@ -168,45 +173,45 @@ impl Chunk {
 
     /// The id of its last event.
     pub(super) fn last_id(&self) -> EventId {
-        self.frames.last().map_or(EventId::ZERO, |frame| frame.id)
+        self.entries.last().map_or(EventId::ZERO, |entry| entry.id)
     }
 }
 
 /// Frames events.
 #[derive(Debug, Default)]
-pub(super) struct Framer {
+pub(super) struct ChunkBuilder {
     chunks: Vec<Arc<Chunk>>,
     first: Position,
-    frames: Vec<Frame>,
+    entries: Vec<Entry>,
     buffer: BytesMut,
 }
 
-impl Framer {
+impl ChunkBuilder {
     /// Adds an event that comes after the one before. A chunk has no gap: behind one, another
     /// begins.
     pub(super) fn push(&mut self, event: EventRef<'_>) {
-        let follows = self.first.saturating_add(self.frames.len() as u64) == event.position;
+        let follows = self.first.saturating_add(self.entries.len() as u64) == event.position;
         if !follows || self.buffer.len().saturating_add(event.envelope.len()) > LARGEST_CHUNK {
             self.cut();
         }
-        if self.frames.is_empty() {
+        if self.entries.is_empty() {
             self.first = event.position;
             // Where there was one chunk there will be more: they get all their room at once.
             if !self.chunks.is_empty() {
                 self.buffer.reserve(LARGEST_CHUNK.saturating_add(LARGEST_CHUNK / 8));
-                self.frames.reserve(LARGEST_CHUNK / USUAL_BLOCK);
+                self.entries.reserve(LARGEST_CHUNK / USUAL_BLOCK);
             }
         }
         let start = self.buffer.len();
         sse::write_event(&mut self.buffer, event.id, event.envelope);
-        let last = self.frames.last().and_then(|last| last.subject.as_ref());
+        let last = self.entries.last().and_then(|last| last.subject.as_ref());
         let subject = match (event.subject, last) {
             (Some(subject), Some(last)) if subject == last.as_ref().as_ref() => {
                 Some(Arc::clone(last))
             }
             (subject, _) => subject.map(|subject| Arc::new(subject.to_owned())),
         };
-        self.frames.push(Frame {
+        self.entries.push(Entry {
             id: event.id,
             created_at: event.created_at,
             kind: event.kind,
@@ -223,9 +228,10 @@ impl Framer {
     }
 
     fn cut(&mut self) {
-        if !self.frames.is_empty() {
-            let (frames, bytes) = (std::mem::take(&mut self.frames), self.buffer.split().freeze());
-            self.chunks.push(Arc::new(Chunk::new(self.first, frames, bytes, OnceLock::new())));
+        if !self.entries.is_empty() {
+            let (entries, bytes) =
+                (std::mem::take(&mut self.entries), self.buffer.split().freeze());
+            self.chunks.push(Arc::new(Chunk::new(self.first, entries, bytes, OnceLock::new())));
         }
     }
 }
@@ -268,7 +274,7 @@ impl AsRef<[u8]> for Part<'_> {
 /// What a subscriber gets of a chunk: at least one event.
 pub(super) struct Selection {
     chunk: Arc<Chunk>,
-    /// Runs of consecutive frames: the first, which is hardly ever followed by others unless there
+    /// Runs of consecutive entries: the first, which is hardly ever followed by others unless there
     /// is a filter.
     first: Range<usize>,
     rest: Vec<Range<usize>>,
@@ -295,15 +301,15 @@ impl Selection {
     }
 
     fn blocks(&self, run: &Range<usize>) -> Part<'_> {
-        let frames = self.chunk.frames.get(run.clone()).unwrap_or_default();
-        let start = frames.first().map_or(0, |frame| frame.start);
-        let end = frames.last().map_or(start, |frame| frame.end);
+        let entries = self.chunk.entries.get(run.clone()).unwrap_or_default();
+        let start = entries.first().map_or(0, |entry| entry.start);
+        let end = entries.last().map_or(start, |entry| entry.end);
         Part { of: &self.chunk.bytes, place: start..end }
     }
 
-    fn last(&self) -> Option<&Frame> {
+    fn last(&self) -> Option<&Entry> {
         let run = self.rest.last().unwrap_or(&self.first);
-        self.chunk.frames.get(run.end.saturating_sub(1))
+        self.chunk.entries.get(run.end.saturating_sub(1))
     }
 
     /// Its events as Server-Sent Events: each part ends where an event ends.
@@ -335,11 +341,11 @@ impl Selection {
     }
 
     pub(super) fn last_id(&self) -> EventId {
-        self.last().map_or(EventId::ZERO, |frame| frame.id)
+        self.last().map_or(EventId::ZERO, |entry| entry.id)
     }
 
     pub(super) fn last_created_at(&self) -> Timestamp {
-        self.last().map_or(Timestamp::EPOCH, |frame| frame.created_at)
+        self.last().map_or(Timestamp::EPOCH, |entry| entry.created_at)
     }
 }
 
@@ -366,11 +372,11 @@ mod tests {
     }
 
     fn encode(events: &[StoredEvent]) -> Vec<Arc<Chunk>> {
-        let mut framer = Framer::default();
+        let mut builder = ChunkBuilder::default();
         for event in events {
-            framer.push(event.as_ref());
+            builder.push(event.as_ref());
         }
-        framer.finish()
+        builder.finish()
     }
 
     #[test]
@@ -398,7 +404,7 @@ mod tests {
         let events =
             [C, T, T, C, T].into_iter().enumerate().map(|(i, kind)| event(i as u64 + 1, kind, 1));
         let chunk = encode(&events.collect::<Vec<_>>()).remove(0);
-        let tokens = Filter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
+        let tokens = EventFilter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
         let selection = chunk.select(0, &tokens).unwrap();
         assert_eq!((selection.events(), selection.last_id()), (3, EventId::from_parts(5, 0)));
         let message = |n| format!("\u{81}\x11{{\"n\":{n},\"pad\":\"x\"}}");
@@ -415,9 +421,9 @@ mod tests {
                 && !blocks.contains("\"n\":4")
         );
         assert_eq!(chunk.select(3, &tokens).unwrap().events(), 1);
-        let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
+        let open = EventFilter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
         assert_eq!(chunk.select(1, &open).unwrap().events(), 4);
-        let none = Filter::new("budget.exhausted".parse().unwrap(), None, None, None).unwrap();
+        let none = EventFilter::new("budget.exhausted".parse().unwrap(), None, None, None).unwrap();
         assert!(chunk.select(0, &none).is_none());
     }
 
@@ -430,7 +436,7 @@ mod tests {
         let events: Vec<_> = (1..=9).map(|n| event(n, EventType::GrantCreated, 10)).collect();
         let whole = encode(&events).remove(0);
         let [one, two] = [&events[..4], &events[4..]].map(|part| encode(part).remove(0));
-        let open = Filter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
+        let open = EventFilter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
         let all = |chunk: &Arc<Chunk>| {
             let selection = chunk.select(2, &open).unwrap();
             let [sse, ws] = [

@@ -1,51 +1,46 @@
-//! How many streams a developer may have open, and through which tickets.
+//! How many streams a developer may have open, and how many through tickets.
 
 use std::collections::HashMap;
 
 use grantex_types::ErrorCode;
 
-use super::ticket::{Held, TicketHash};
+use super::ticket::{TicketHash, TicketRef};
 use crate::http::error::{ApiError, ApiResult};
+use crate::settings::StreamSettings;
 
-/// Limits on one developer's open streams; 0 switches each off.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// In all.
-    pub(crate) streams: usize,
-    /// Through tickets: the rest is reserved for API keys.
-    pub(crate) ticket_streams: usize,
-    /// Through one ticket.
-    pub(crate) per_ticket: usize,
-}
-
-/// The places that one developer's streams take.
+/// The counts of one developer's open streams.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct StreamCounts {
     all: usize,
     by_tickets: usize,
     by_ticket: HashMap<TicketHash, usize>,
 }
 
-impl Places {
-    /// Takes a place, if there is one.
-    pub(super) fn take(&mut self, ticket: Option<&Held>, limits: &Limits) -> ApiResult<()> {
+impl StreamCounts {
+    /// Counts a stream that is about to open, unless it is beyond a limit.
+    pub(super) fn add(
+        &mut self,
+        ticket: Option<&TicketRef>,
+        limits: &StreamSettings,
+    ) -> ApiResult<()> {
         let is_full = |open: usize, limit: usize| limit > 0 && open >= limit;
-        if is_full(self.all, limits.streams) {
+        if is_full(self.all, limits.most_per_developer) {
             return Err(full(format!(
-                "this developer has {} open streams, the most there may be; close some",
+                "this developer has {} open streams, the maximum; close some",
                 self.all
             )));
         }
         if let Some(ticket) = ticket {
             let open = self.by_ticket.get(&ticket.hash).copied().unwrap_or(0);
-            if is_full(open, limits.per_ticket) {
+            if is_full(open, limits.most_per_ticket) {
                 return Err(full(format!(
-                    "this ticket has {open} open streams, the most there may be; close some"
+                    "this ticket has {open} open streams, the maximum; close some"
                 )));
             }
-            if is_full(self.by_tickets, limits.ticket_streams) {
+            if is_full(self.by_tickets, limits.most_by_tickets()) {
                 return Err(full(format!(
-                    "this developer's tickets have {} open streams, the most there may be; the other places are for API keys",
+                    "this developer's tickets have {} open streams, the maximum; the other \
+                     streams are reserved for API keys",
                     self.by_tickets
                 )));
             }
@@ -56,8 +51,8 @@ impl Places {
         Ok(())
     }
 
-    /// Gives a place back.
-    pub(super) fn free(&mut self, ticket: Option<&Held>) {
+    /// A stream has closed.
+    pub(super) fn remove(&mut self, ticket: Option<&TicketRef>) {
         self.all = self.all.saturating_sub(1);
         let Some(ticket) = ticket else { return };
         self.by_tickets = self.by_tickets.saturating_sub(1);
