@@ -1,7 +1,7 @@
 import { SourceError } from './errors.js';
 import type { Addon } from './native.js';
 
-/** The native half for this platform: from this package, or from the platform's own beside it. */
+/** The native half for this platform: from this package, or from the platform's own package. */
 export function loadAddon(): Addon {
   const platform = `${process.platform}-${process.arch}${abi()}`;
   const places = [`../grantex-destinations.${platform}.node`, `@grantex/destinations-${platform}`];
@@ -11,11 +11,14 @@ export function loadAddon(): Addon {
       return require(place);
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      // One that is there and cannot be loaded says why.
+      // A binary that cannot be loaded says why.
       if (code !== 'MODULE_NOT_FOUND') failures.push(message);
     }
   }
-  const why = failures.length > 0 ? failures.join('; ') : 'none is installed';
+  const why =
+    failures.length > 0
+      ? failures.join('; ')
+      : 'none is installed; build one from a clone with `npm run build:native`';
   throw new SourceError(
     'no_binary',
     `there is no binary of @grantex/destinations for ${platform}: ${why}`,
@@ -26,7 +29,7 @@ function abi(): string {
   if (process.platform === 'win32') return '-msvc';
   if (process.platform !== 'linux') return '';
   const { report } = process;
-  // It would look up the name of every peer.
+  // The report would look up the name of every peer.
   if (report && 'excludeNetwork' in report) report.excludeNetwork = true;
   const { header } = report?.getReport() as { header: { glibcVersionRuntime?: string } };
   return header.glibcVersionRuntime ? '-gnu' : '-musl';

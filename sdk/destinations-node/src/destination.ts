@@ -1,22 +1,22 @@
 import type { EventEnvelope } from './event.js';
 
-/** What is known of a batch besides its events. */
+/** Facts about a batch. */
 export interface BatchInfo {
-  /** It may have been sent before, wholly or in part, by this process or one before it. */
+  /** It may have been sent before, in whole or in part, by this process or an earlier one. */
   isRepeat: boolean;
-  /** It is a dead letter that is sent again on request, outside of the order. */
+  /** It is a dead letter that is delivered again on request, out of order. */
   isRedelivery: boolean;
 }
 
 /**
- * Somewhere of your own that events go.
+ * A destination of your own.
  *
- * `send` gets some events in log order. When its promise is fulfilled (and that of `flush`, if
+ * `send` is called with events in log order. When its promise is fulfilled (and that of `flush`, if
  * there is one), the checkpoint moves past them; until then nothing after them is sent, unless
- * `concurrency` allows it. When it is rejected, the same events are sent again, for as long as it
- * takes: later each time, and also after a restart of the process if the source has a `stateDir`.
- * So an event may come more than once: tell it by its `id`. A {@link RejectError} rejects events
- * instead.
+ * `concurrency` allows it. When the promise is rejected, the same events are sent again until they
+ * are accepted: with growing delays, and also after a restart of the process if the source has a
+ * `stateDir`. So an event may come more than once, with the same `id`. A {@link RejectError}
+ * rejects events instead.
  *
  * @example
  * ```ts
@@ -32,36 +32,35 @@ export interface BatchInfo {
 export interface EventDestination {
   /** Unique within a source; keys the checkpoint, so it must not change. */
   readonly name: string;
-  /** Takes some events, never none. 15 minutes without an answer are a failure. */
+  /** Takes one or more events. It fails if it has not settled within 15 minutes. */
   send(events: EventEnvelope[], batch: BatchInfo): Promise<void> | void;
-  /** Makes durable what was accepted. Called after each `send`, before the checkpoint moves. */
+  /** Makes the accepted events durable. Called after each `send`, before the checkpoint moves. */
   flush?(): Promise<void> | void;
-  /** Frees what it holds. Called once, when no more events come. */
+  /** Releases resources. Called once, after the last batch. */
   close?(): Promise<void> | void;
 }
 
 /**
- * How a destination's options look whatever it is. What is left out is its default, or the
- * source's.
+ * The options of every destination. One that is left out has its default, or the source's value.
  */
 export interface DeliveryOptions {
   /** Only these types of events. */
   types?: string[] | undefined;
   /** Only events of this agent's grants. */
   agentId?: string | undefined;
-  /** Only events of grants that this principal gave. */
+  /** Only events of this principal's grants. */
   principalId?: string | undefined;
   /** Only events of this grant. */
   grantId?: string | undefined;
   /** Where to start without a checkpoint. */
   since?: string | Date | undefined;
-  /** Events in a batch, at most. */
+  /** The most events in a batch. */
   batchSize?: number | undefined;
-  /** Bytes of their envelopes, at most. */
+  /** The most bytes in a batch, counted in the events' envelopes. */
   batchBytes?: number | undefined;
-  /** How long an event waits for others before the batch is sent, in milliseconds. */
+  /** The longest time that an event waits for others in its batch, in milliseconds. */
   flushIntervalMs?: number | undefined;
-  /** Batches on their way at once. Above 1 events may arrive out of order. 1 unless given. */
+  /** Batches in flight at once; 1 unless given. Above 1, events may arrive out of order. */
   concurrency?: number | undefined;
   /**
    * The first wait after a failure, doubled with each further one and random, in milliseconds; 500
@@ -72,7 +71,7 @@ export interface DeliveryOptions {
   retryCapMs?: number | undefined;
   /**
    * What to do when the service has deleted events that were not delivered yet: `'stop'` this
-   * destination (the default), or `'continue'` from the oldest that is there.
+   * destination (the default), or `'continue'` from the oldest event that exists.
    */
   onLostPosition?: 'stop' | 'continue' | undefined;
 }

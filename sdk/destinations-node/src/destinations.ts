@@ -1,6 +1,6 @@
 import type { DeliveryOptions } from './destination.js';
 
-/** What every destination of this package takes besides its own options. */
+/** The options of every destination of this package. */
 export interface CommonOptions extends DeliveryOptions {
   /**
    * Unique within a source; keys the checkpoint, so it must not change. The destination's type
@@ -8,15 +8,14 @@ export interface CommonOptions extends DeliveryOptions {
    */
   name?: string | undefined;
   /**
-   * How events are written: as the service sends them (the default), as CloudEvents 1.0, or as OCSF
-   * 1.5.
+   * The format of events: as the service sends them (the default), CloudEvents 1.0, or OCSF 1.5.
    */
   format?: 'native' | 'cloudevents' | 'ocsf' | undefined;
 }
 
-/** How a receiver behind HTTP is reached. */
+/** Options of HTTP connections. */
 export interface HttpOptions {
-  /** A proxy for every request; `HTTPS_PROXY` and its like unless given. */
+  /** A proxy for every request; the environment's (`HTTPS_PROXY`, …) unless given. */
   proxy?: string | undefined;
   /** PEM file with certificate authorities to trust besides the system's. */
   caFile?: string | undefined;
@@ -28,17 +27,17 @@ export interface HttpOptions {
   timeoutMs?: number | undefined;
 }
 
-/** A destination that this package brings along; made with `new`, given to `addDestination`. */
+/** A destination of this package. */
 export abstract class BuiltinDestination {
   /** Unique within a source; keys the checkpoint. */
   readonly name: string;
-  /** Private also at run time: a destination that is logged shows no secret. */
+  /** Private at run time too: a destination that is logged shows no secret. */
   // biome-ignore lint/correctness/noUnusedPrivateClassMembers: read in definitionOf
   readonly #definition: Definition;
 
   /** @internal */
   protected constructor(kind: string, options: { name?: string | undefined }) {
-    // A program without types may leave the options out; then `start()` tells which are missing.
+    // A program without types may leave the options out; `start()` then says which are missing.
     const { name, ...others } = { ...options };
     this.name = name ?? kind;
     this.#definition = { kind, options: others };
@@ -62,7 +61,7 @@ export interface DatadogOptions extends CommonOptions, HttpOptions {
   apiKey: string;
   /** `datadoghq.com` unless given; `datadoghq.eu`, `us3.datadoghq.com`, …. */
   site?: string | undefined;
-  /** The base of another intake, such as a proxy; `/api/v2/logs` is appended. Wins over `site`. */
+  /** Another intake's base URL, such as a proxy's, instead of `site`, without `/api/v2/logs`. */
   url?: string | undefined;
   /** `service`; `grantex` unless given. */
   service?: string | undefined;
@@ -79,7 +78,8 @@ export interface DatadogOptions extends CommonOptions, HttpOptions {
  *
  * @example
  * ```ts
- * source.addDestination(new DatadogDestination({ apiKey: process.env.DD_API_KEY!, site: 'datadoghq.eu' }));
+ * source.addDestination(new DatadogDestination({ apiKey: process.env.DD_API_KEY!, site:
+ * 'datadoghq.eu' }));
  * ```
  */
 export class DatadogDestination extends BuiltinDestination {
@@ -103,14 +103,14 @@ export interface SplunkOptions extends CommonOptions, HttpOptions {
   /** `host`. */
   host?: string | undefined;
   /**
-   * Wait until the indexers acknowledge; the token must allow it. Without it only the collector has
-   * the events.
+   * Wait for the acknowledgement of the indexers; the token must allow it. Without it, only the
+   * collector is known to have the events.
    */
   ack?: boolean | undefined;
   /** How long to wait for that, in milliseconds; 300,000 unless given. */
   ackTimeoutMs?: number | undefined;
   /**
-   * A success without a body counts too: some collectors that speak Splunk's protocol say no more.
+   * Accept a success without a body, as some collectors with Splunk's protocol send it.
    */
   acceptEmptyAnswer?: boolean | undefined;
 }
@@ -120,7 +120,8 @@ export interface SplunkOptions extends CommonOptions, HttpOptions {
  *
  * @example
  * ```ts
- * new SplunkDestination({ hecUrl: 'https://splunk.example.com:8088', hecToken: process.env.SPLUNK_HEC_TOKEN!, ack: true });
+ * new SplunkDestination({ hecUrl: 'https://splunk.example.com:8088', hecToken:
+ * process.env.SPLUNK_HEC_TOKEN!, ack: true });
  * ```
  */
 export class SplunkDestination extends BuiltinDestination {
@@ -133,11 +134,11 @@ export class SplunkDestination extends BuiltinDestination {
 export interface S3Options extends CommonOptions, HttpOptions {
   /** The bucket, or Azure's container. */
   bucket: string;
-  /** What every key begins with; give each destination its own. */
+  /** The prefix of every key; give each destination its own. */
   prefix?: string | undefined;
   /** The region; `AWS_REGION` unless given. */
   region?: string | undefined;
-  /** Another server than Amazon's, such as `http://127.0.0.1:9000`. */
+  /** The endpoint of another server than Amazon's, such as `http://127.0.0.1:9000`. */
   endpoint?: string | undefined;
   /**
    * `endpoint/bucket/key` instead of `bucket.endpoint/key`; on where there is an `endpoint`, unless
@@ -157,24 +158,26 @@ export interface S3Options extends CommonOptions, HttpOptions {
   /** The KMS key that objects are encrypted with. */
   kmsKeyId?: string | undefined;
   /**
-   * What uploads carry, so that the server can tell that they came whole; `sha256` unless given.
+   * The checksum of uploads, by which the server checks that they are complete; `sha256` unless
+   * given.
    */
   checksum?: 'sha256' | 'none' | undefined;
   /**
-   * Whose API it is; `s3` unless given. The others take credentials and account from the
+   * The API of the server; `s3` unless given. For the others, credentials and account come from the
    * environment.
    */
   provider?: 's3' | 'gcs' | 'azure' | undefined;
 }
 
 /**
- * An object of NDJSON for each batch, in Amazon S3 and what speaks its API, Google Cloud Storage or
- * Azure Blob Storage. Exactly once, if the source has a `stateDir`: an object's key follows from
- * its events, and it is written only if it is not there.
+ * An object of NDJSON for each batch, in Amazon S3 or a server with its API, Google Cloud Storage
+ * or Azure Blob Storage. Exactly once, if the source has a `stateDir`: an object's key is derived
+ * from its events, and an existing object is not written again.
  *
  * @example
  * ```ts
- * new S3Destination({ bucket: 'audit', prefix: 'grantex', region: 'eu-central-1', flushIntervalMs: 60_000 });
+ * new S3Destination({ bucket: 'audit', prefix: 'grantex', region: 'eu-central-1', flushIntervalMs:
+ * 60_000 });
  * ```
  */
 export class S3Destination extends BuiltinDestination {
@@ -196,7 +199,7 @@ export interface BigQueryOptions extends CommonOptions, HttpOptions {
    * once.
    */
   method?: 'storage_write' | 'insert_all' | undefined;
-  /** Make the table if it is not there: partitioned by day, clustered by type. */
+  /** Create the table if it does not exist: partitioned by day, clustered by type. */
   createTable?: boolean | undefined;
   /** A service account's key file; the application default credentials unless given. */
   credentialsFile?: string | undefined;
@@ -211,7 +214,8 @@ export interface BigQueryOptions extends CommonOptions, HttpOptions {
  *
  * @example
  * ```ts
- * new BigQueryDestination({ projectId: 'acme', datasetId: 'audit', tableId: 'grantex', createTable: true });
+ * new BigQueryDestination({ projectId: 'acme', datasetId: 'audit', tableId: 'grantex', createTable:
+ * true });
  * ```
  */
 export class BigQueryDestination extends BuiltinDestination {
@@ -222,13 +226,13 @@ export class BigQueryDestination extends BuiltinDestination {
 
 /** Options of a {@link KafkaDestination}. Batches: 500 events, 1 MiB, 0.2 s. */
 export interface KafkaOptions extends CommonOptions {
-  /** `host:port` of some brokers. */
+  /** `host:port` of one or more brokers. */
   brokers: string | string[];
   /** The topic, which must exist. */
   topic: string;
   /** `client.id`; `grantex` unless given. */
   clientId?: string | undefined;
-  /** The records' key, and with it what stays in order; `grant_id` unless given. */
+  /** The records' key: records with the same key stay in order. `grant_id` unless given. */
   key?: 'grant_id' | 'event_id' | 'event_type' | undefined;
   /**
    * Exactly once: records and checkpoint in one transaction of this id. No other forwarder may use
@@ -252,7 +256,7 @@ export interface KafkaOptions extends CommonOptions {
   clientCertFile?: string | undefined;
   /** PEM file with this client's private key. */
   clientKeyFile?: string | undefined;
-  /** How to log in. */
+  /** The SASL mechanism. */
   saslMechanism?: 'plain' | 'scram-sha-256' | 'scram-sha-512' | 'oauthbearer' | undefined;
   /** For SASL. */
   username?: string | undefined;
@@ -262,7 +266,7 @@ export interface KafkaOptions extends CommonOptions {
   token?: string | undefined;
   /** A SOCKS5 proxy, `host:port`. */
   proxy?: string | undefined;
-  /** How long a record may take until it is acknowledged, in milliseconds; 30,000 unless given. */
+  /** The longest time until a record is acknowledged, in milliseconds; 30,000 unless given. */
   timeoutMs?: number | undefined;
 }
 
@@ -271,7 +275,8 @@ export interface KafkaOptions extends CommonOptions {
  *
  * @example
  * ```ts
- * new KafkaDestination({ brokers: ['kafka-1:9092', 'kafka-2:9092'], topic: 'grantex', clientId: 'audit' });
+ * new KafkaDestination({ brokers: ['kafka-1:9092', 'kafka-2:9092'], topic: 'grantex', clientId:
+ * 'audit' });
  * ```
  */
 export class KafkaDestination extends BuiltinDestination {
@@ -287,7 +292,7 @@ export interface WebhookOptions extends CommonOptions, HttpOptions {
   url: string;
   /** `whsec_` and 24 to 64 bytes in base64; unsigned without it. */
   secret?: string | undefined;
-  /** While the secret is rotated: the one before, which signs too. */
+  /** The previous secret, which also signs, during a rotation. */
   previousSecret?: string | undefined;
   /** Headers to add. */
   headers?: Record<string, string> | undefined;
@@ -309,7 +314,7 @@ export class WebhookDestination extends BuiltinDestination {
 
 /** Options of a {@link FileDestination}. Batches: 1,000 events, 4 MiB, 0.2 s. */
 export interface FileOptions extends CommonOptions {
-  /** The file, made if it is not there; `-` for standard output. */
+  /** The file, created if it does not exist; `-` for standard output. */
   path: string;
 }
 

@@ -1,4 +1,4 @@
-/** Which {@link SourceError} it is. */
+/** The kind of a {@link SourceError}. */
 export type SourceErrorCode =
   | 'invalid_config'
   | 'key_refused'
@@ -22,9 +22,9 @@ export type SourceErrorCode =
  * ```
  */
 export class SourceError extends Error {
-  /** Which one it is; stable. */
+  /** The kind of error; stable. */
   readonly code: SourceErrorCode;
-  /** The destination that it is about; `undefined` for the source itself. */
+  /** The destination that it concerns; `undefined` for the source itself. */
   readonly destination: string | undefined;
 
   /** @internal */
@@ -39,9 +39,9 @@ export class SourceError extends Error {
   }
 }
 
-/** The configuration cannot work. Nothing was delivered. */
+/** The configuration is invalid. Nothing was delivered. */
 export class ConfigError extends SourceError {
-  /** The option to change, where it is one. */
+  /** The option to change, if the error concerns one. */
   readonly option: string | undefined;
 
   /** @internal */
@@ -69,19 +69,18 @@ export class StateError extends SourceError {}
 export class LostPositionError extends SourceError {}
 
 /**
- * Something failed while delivering: what `onError` is told. Delivering goes on, unless `retryInMs`
- * is `undefined`.
+ * A delivery failed: `onError` is called with it. It is retried, unless `retryInMs` is `undefined`.
  */
 export class DeliveryError extends Error {
-  /** The destination whose events it holds up. */
+  /** The destination that it concerns. */
   readonly destination: string;
-  /** How often it has failed in a row. */
+  /** The number of failures in a row. */
   readonly failures: number;
-  /** It will not pass by itself: a credential, a permission, a full disk. */
+  /** Whether it requires action: a credential, a permission, a full disk. */
   readonly needsAction: boolean;
   /**
-   * When it is tried again, in milliseconds; `undefined`: never, the destination gets no more
-   * events.
+   * The time until the retry, in milliseconds; `undefined`: there is none, and the destination gets
+   * no more events.
    */
   readonly retryInMs: number | undefined;
 
@@ -100,8 +99,8 @@ export class DeliveryError extends Error {
 }
 
 /**
- * For a destination's `send` to throw: these events will never be taken, so that sending them again
- * is of no use. They become dead letters, and delivering goes on after them.
+ * For a destination's `send` to throw: it rejects events that it will never accept. They become
+ * dead letters, and the delivery continues after them.
  *
  * @example
  * ```ts
@@ -109,9 +108,9 @@ export class DeliveryError extends Error {
  * ```
  */
 export class RejectError extends Error {
-  /** The indexes of the rejected events in what `send` was given; all of them when `undefined`. */
+  /** The indexes of the rejected events in the array of `send`; all of them when `undefined`. */
   readonly events: readonly number[] | undefined;
-  /** The other events are delivered; otherwise they are sent again without these. */
+  /** Whether the other events are delivered; if not, they are sent again without these. */
   readonly othersDelivered: boolean;
 
   constructor(
@@ -130,7 +129,8 @@ export class RejectError extends Error {
 
 /**
  * For a destination's `send` to throw: the same batch is to be sent again, but not before this
- * time. Any other error is sent again too, after a time that grows with each failure.
+ * time. After any other error the batch is sent again too, after a time that grows with each
+ * failure.
  *
  * @example
  * ```ts
@@ -151,7 +151,7 @@ export class RetryError extends Error {
   }
 }
 
-/** A failure as the native half tells it. */
+/** An error of the native half. */
 export interface NativeError {
   code: SourceErrorCode;
   message: string;
@@ -159,7 +159,7 @@ export interface NativeError {
   option?: string;
 }
 
-/** The error that a failure is told as. */
+/** The error for the application. */
 export function toSourceError({ code, message, destination, option }: NativeError): SourceError {
   if (code === 'invalid_config') return new ConfigError(message, destination, option);
   const where =

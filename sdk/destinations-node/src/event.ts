@@ -46,8 +46,8 @@ export type BudgetExhaustedEvent = EnvelopeOf<'budget.exhausted'>;
  * An event in its envelope, as the service sends it: with `createdAt`, where the event of
  * `@grantex/sdk` has `timestamp`. `type` narrows `data`.
  *
- * Types that a later service adds come through as they are, although this union does not list them:
- * what is left after every known type is an {@link UntypedEvent}.
+ * Types that a newer service adds are delivered too, although this union does not list them: what
+ * is left after every known type is an {@link UntypedEvent}.
  *
  * @example
  * ```ts
@@ -59,7 +59,7 @@ export type EventEnvelope = { [Type in EventType]: EnvelopeOf<Type> }[EventType]
 /** Another name of {@link EventEnvelope}. */
 export type GrantexEvent = EventEnvelope;
 
-/** An event of any type, also of one that this version does not know. Every event is one. */
+/** An event of any type, also of one that this version does not know. */
 export interface UntypedEvent {
   id: string;
   type: string;

@@ -3,51 +3,52 @@ import type { EventEnvelope } from './event.js';
 
 /** Options of an `EventSource`. */
 export interface EventSourceOptions {
-  /** Where the service is; `GRANTEX_BASE_URL` or the public service unless given. */
+  /** The service's base URL; `GRANTEX_BASE_URL` or the public service unless given. */
   url?: string | undefined;
   /**
-   * The API key; or what gives one, which is asked again when the service refuses the one before.
+   * The API key; `GRANTEX_API_KEY` unless given. A function is called for it, and again when the
+   * service refuses the key.
    */
-  apiKey: string | (() => string | Promise<string>);
+  apiKey?: string | (() => string | Promise<string>) | undefined;
   /**
-   * PEM file with certificates to trust besides the system's, where the service's comes from a
-   * private authority or from itself.
+   * PEM file with certificates to trust besides the system's, for a service whose certificate is
+   * self-signed or comes from a private authority.
    */
   caFile?: string | undefined;
   /**
-   * Only these types of events, for destinations that do not say otherwise; all when left out or
+   * Only these types of events, unless a destination has types of its own; all when left out or
    * empty.
    */
   types?: string[] | undefined;
-  /** Only events of this agent's grants, for destinations that do not say otherwise. */
+  /** Only events of this agent's grants, unless a destination has its own `agentId`. */
   agentId?: string | undefined;
-  /** Only events of grants that this principal gave, for destinations that do not say otherwise. */
+  /** Only events of this principal's grants, unless a destination has its own `principalId`. */
   principalId?: string | undefined;
-  /** Only events of this grant, for destinations that do not say otherwise. */
+  /** Only events of this grant, unless a destination has its own `grantId`. */
   grantId?: string | undefined;
   /**
-   * Where a destination without a checkpoint starts; with what happens from now on unless given.
+   * Where a destination without a checkpoint starts; at the present unless given.
    */
   since?: string | Date | undefined;
   /**
-   * The folder for checkpoints, batches in flight and dead letters, made if it is not there; for
-   * one source at a time. Without it they are in memory and end with the source.
+   * The folder for checkpoints, batches in flight and dead letters. It is created if missing; one
+   * source at a time can use it. Without it they are kept in memory and lost with the source.
    */
   stateDir?: string | undefined;
   /** How long `stop()` lets destinations finish, in milliseconds; 10,000 unless given. */
   stopLimitMs?: number | undefined;
   /**
-   * Told of everything that fails while delivering, as it happens. The log tells the same, but of
-   * outages only now and then.
+   * Called with every failed delivery. The log has the same failures, but repeats those of an
+   * outage less often.
    */
   onError?: ((error: DeliveryError) => void) | undefined;
-  /** Told of every event that a destination will never take, when it is among the dead letters. */
+  /** Called with every event that a destination rejected, once it is kept as a dead letter. */
   onDeadLetter?: ((letter: DeadLetter) => void) | undefined;
-  /** Gets the log's records; unless given, warnings and errors go to the console. */
+  /** Called with the log's records; unless given, warnings and errors go to the console. */
   onLog?: ((record: LogRecord) => void) | undefined;
 }
 
-/** An event that a destination will never take. */
+/** An event that a destination rejected. */
 export interface DeadLetter {
   destination: string;
   event: EventEnvelope;
@@ -55,25 +56,25 @@ export interface DeadLetter {
   reason: string;
 }
 
-/** A dead letter in the state. */
+/** A dead letter that is kept. */
 export interface KeptDeadLetter extends DeadLetter {
-  /** Names it in calls. */
+  /** Identifies it. */
   number: number;
   /** When it was refused, in milliseconds since 1970. */
   atMs: number;
   /** How often it was refused. */
   tries: number;
-  /** It waits to be sent again. */
+  /** Whether it waits to be delivered again. */
   isWaiting: boolean;
 }
 
-/** What became of dead letters that were sent again. */
+/** The result of a redelivery of dead letters. */
 export interface Redelivery {
-  /** Delivered, or dropped meanwhile. */
+  /** Delivered, or dropped in the meantime. */
   delivered: number;
-  /** Refused again: dead letters again. */
+  /** Rejected again: they are still dead letters. */
   refused: number;
-  /** Not delivered yet: their destination is down, or does not run. */
+  /** Not delivered yet: their destination is down or does not run. */
   waiting: number;
 }
 
@@ -87,34 +88,35 @@ export interface LogRecord {
 /** A destination's figures since the source started. */
 export interface DestinationStats {
   name: string;
-  /** It reads and delivers; it has ended in order; it has ended and needs somebody. */
+  /** It delivers; it was stopped; it has ended with an error that requires action. */
   phase: 'running' | 'stopped' | 'failed';
-  /** Something failed and is tried again. */
+  /** A delivery failed and is being retried. */
   isRetrying: boolean;
   /**
-   * What failed will not pass by itself: a credential, a permission, the configuration, the state
-   * folder.
+   * The failure requires action: a credential, a permission, the configuration, the state folder.
    */
   isFailing: boolean;
   /** Events that were delivered. */
   delivered: number;
   /** Batches that were delivered. */
   batches: number;
-  /** Tries that failed. */
+  /** Failed tries. */
   retries: number;
   /** Events that were rejected. */
   deadLetters: number;
   /**
-   * Events that were read and are neither delivered nor rejected. After `stop()`: what is left,
-   * and is delivered at the next start if there is a `stateDir`.
+   * Events that were read and are neither delivered nor rejected. What is left after `stop()` is
+   * delivered at the next start if there is a `stateDir`.
    */
   pending: number;
-  /** Delivered events a second, lately. */
+  /** Recently delivered events per second. */
   rate: number;
-  /** The checkpoint: the id of the event up to which all is settled; `null` before there is one. */
+  /**
+   * The checkpoint: all events up to this id are delivered or rejected. `null` before there is one.
+   */
   cursor: string | null;
-  /** What went wrong last; `null` if nothing did. */
+  /** The last error; `null` if there was none. */
   lastError: string | null;
-  /** Since when nothing is wrong any more, in milliseconds since 1970; `null` while it is. */
+  /** When it last recovered, in milliseconds since 1970; `null` while it fails or if it did not. */
   recoveredAtMs: number | null;
 }

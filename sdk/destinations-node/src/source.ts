@@ -10,7 +10,7 @@ import {
   toSourceError,
 } from './errors.js';
 import type { EventEnvelope } from './event.js';
-import { encode, makeNativeSource, type NativeSource, type Outcome, told } from './native.js';
+import { encode, makeNativeSource, type NativeSource, type Outcome, translated } from './native.js';
 import type {
   DestinationStats,
   EventSourceOptions,
@@ -19,7 +19,7 @@ import type {
   Redelivery,
 } from './options.js';
 
-/** What `addDestination` takes: one that this package brings along, or your own. */
+/** A destination of this package or of your own. */
 export type Destination = BuiltinDestination | EventDestination;
 
 interface Member {
@@ -28,9 +28,9 @@ interface Member {
 }
 
 /**
- * Delivers the events of a service to any number of destinations, each for itself: its own cursor,
- * batches, retries and checkpoint. One that is down costs the others nothing, and catches up from
- * the service's log.
+ * Delivers the events of a service to any number of destinations. Each has its own cursor, batches,
+ * retries and checkpoint: one that is down does not delay the others, and catches up from the
+ * service's log.
  *
  * It keeps the process alive while it runs, and leaves signals to the application.
  *
@@ -38,7 +38,7 @@ interface Member {
  * ```ts
  * const source = new EventSource({
  *   url: 'http://127.0.0.1:8080',
- *   apiKey: process.env.GRANTEX_API_KEY!,
+ *   apiKey: process.env.GRANTEX_API_KEY,
  *   types: ['grant.created', 'grant.revoked'],
  *   stateDir: './forward-state',
  * });
@@ -51,7 +51,7 @@ interface Member {
 export class EventSource {
   readonly #options: EventSourceOptions;
   readonly #members = new Map<string, Member>();
-  /** What made a later `start()` impossible: two destinations of one name. */
+  /** The error of the next `start()`: two destinations have the same name. */
   #mistake: SourceError | undefined;
   #native: NativeSource | undefined;
   #phase: 'new' | 'running' | 'ended' = 'new';
@@ -63,31 +63,31 @@ export class EventSource {
   #lastStats: DestinationStats[] = [];
   readonly #questions = new Map<number, (answer: string | undefined) => void>();
   #lastQuestion = 0;
-  /** What the destinations last threw, to be the cause of what `onError` is told. */
+  /** What the destinations last threw: the cause of the error that `onError` is called with. */
   readonly #causes = new Map<string, unknown>();
 
   /** Nothing is checked or opened before {@link EventSource.start}. */
-  constructor(options: EventSourceOptions) {
+  constructor(options: EventSourceOptions = {}) {
     this.#options = { ...options };
   }
 
   /**
-   * Adds a destination; where the source runs, delivering to it begins at once. For a destination
-   * of your own, `options` say how its batches are made.
+   * Adds a destination. If the source runs, delivery to it begins at once. `options` are for a
+   * destination of your own: its filters, batches and retries.
    *
-   * @throws ConfigError if the source runs and the destination's options cannot work. Before that,
-   * `start()` tells.
+   * @throws ConfigError if the source runs and the destination's options are invalid. Before the
+   * start, `start()` rejects with it.
    */
   addDestination(destination: Destination, options: DeliveryOptions = {}): void {
     if (this.#phase === 'ended')
-      throw new SourceError('already_started', 'this source has ended; make another one');
+      throw new SourceError('already_started', 'this source has ended; create another one');
     const member = { destination, options };
     const name = String(Object(destination).name);
     if (this.#phase === 'running') {
       this.#add(member);
     } else if (this.#members.has(name)) {
       this.#mistake ??= new ConfigError(
-        'is there already; give one of the two another `name`',
+        'is used twice; give one of the two destinations another `name`',
         name,
         'name',
       );
@@ -98,14 +98,17 @@ export class EventSource {
   /**
    * Delivers until {@link EventSource.stop} is called.
    *
-   * Rejects with a {@link ConfigError} when the configuration cannot work, a {@link
-   * KeyRefusedError} when the service refuses the key, a {@link StateError} when the state folder
-   * cannot be used, and with what ended the first destination when every one has ended. A service
-   * or a destination that is down is waited for.
+   * Rejects with a {@link ConfigError} when the configuration is invalid, a {@link KeyRefusedError}
+   * when the service refuses the key, a {@link StateError} when the state folder cannot be used,
+   * and when every destination has ended, with the error of the first. While a service or a
+   * destination is down, it retries.
    */
   async start(): Promise<void> {
     if (this.#phase !== 'new')
-      throw new SourceError('already_started', 'this source was started before; make another one');
+      throw new SourceError(
+        'already_started',
+        'this source was started before; create another one',
+      );
     if (this.#isStopping) {
       this.#phase = 'ended';
       return;
@@ -122,9 +125,8 @@ export class EventSource {
   }
 
   /**
-   * Ends it: no more is read, what was read is delivered within `stopLimitMs`, destinations are
-   * closed. Resolves when that is done, with the last figures: `pending` is what is left. Never
-   * rejects.
+   * Stops reading, delivers what was read within `stopLimitMs`, and closes the destinations.
+   * Resolves when that is done, with the last figures: `pending` events are left. Never rejects.
    */
   async stop(): Promise<DestinationStats[]> {
     this.#isStopping = true;
@@ -135,21 +137,21 @@ export class EventSource {
     return this.stats();
   }
 
-  /** Each destination's figures, by name. None before the start. */
+  /** The figures of each destination, ordered by name; empty before the start. */
   stats(): DestinationStats[] {
     return this.#native ? JSON.parse(this.#native.stats()) : this.#lastStats;
   }
 
-  /** The dead letters that are kept, oldest first. While the source runs. */
+  /** The dead letters that are kept, oldest first. Only while the source runs. */
   deadLetters(): Promise<KeptDeadLetter[]> {
     return this.#ask((native, id) => native.deadLetters(id));
   }
 
   /**
-   * Sends dead letters again, for instance after the receiver was repaired. Resolves with the
-   * counts when each is delivered or refused again, or after `waitMs`: what still waits then is
-   * sent as soon as its destination takes it, also after a restart if there is a `stateDir`. While
-   * the source runs; rejects if it ends before.
+   * Delivers dead letters again, for example after the receiver was repaired. Resolves with the
+   * counts when each is delivered or rejected again, or after `waitMs` (30 s unless given): what
+   * still waits then is delivered as soon as its destination accepts it, also after a restart if
+   * there is a `stateDir`. Only while the source runs; rejects if it ends before.
    *
    * @example
    * ```ts
@@ -167,7 +169,7 @@ export class EventSource {
     return this.#ask((native, id) => native.redeliver(id, numbers(letters), waitMs));
   }
 
-  /** Forgets dead letters. While the source runs. */
+  /** Deletes dead letters. Only while the source runs. */
   dropDeadLetters(letters: readonly KeptDeadLetter[]): Promise<void> {
     return this.#ask((native, id) => native.dropDeadLetters(id, numbers(letters)));
   }
@@ -180,7 +182,7 @@ export class EventSource {
       this.#questions.set(this.#lastQuestion, resolve);
       question(native, this.#lastQuestion);
     });
-    if (answer === undefined) throw new SourceError('not_running', 'this source does not run');
+    if (answer === undefined) throw new SourceError('not_running', NOT_RUNNING);
     const { value, error } = JSON.parse(answer);
     if (error) throw toSourceError(error);
     return value;
@@ -200,7 +202,7 @@ export class EventSource {
   #close(stats: DestinationStats[]): void {
     this.#phase = 'ended';
     this.#lastStats = stats;
-    // What it holds natively goes with it.
+    // The native half is freed with it.
     this.#native = undefined;
   }
 
@@ -212,20 +214,20 @@ export class EventSource {
       destination === null ||
       typeof destination.name !== 'string'
     ) {
-      throw new ConfigError('a destination needs a `name`');
+      throw new ConfigError('a destination must have a `name`');
     }
     const { name } = destination;
     const builtin = BuiltinDestination.definitionOf(destination);
     if (builtin) {
-      told(() =>
+      translated(() =>
         native.addBuiltin(name, builtin.kind, encode({ ...builtin.options, ...options }, name)),
       );
       return;
     }
     const { send, flush, close } = destination as EventDestination;
     if (typeof send !== 'function')
-      throw new ConfigError('is no function; events are given to it', name, 'send');
-    told(() =>
+      throw new ConfigError('must be a function: it is called with the events', name, 'send');
+    translated(() =>
       native.addCustom(
         name,
         typeof flush === 'function',
@@ -235,7 +237,7 @@ export class EventSource {
     );
   }
 
-  /** Everything that the native half says, in its order. */
+  /** Handles the calls of the native half, in their order. */
   readonly #called = (kind: string, id: number, destination: string, payload: string): void => {
     switch (kind) {
       case 'send':
@@ -271,7 +273,7 @@ export class EventSource {
     }
   };
 
-  /** Calls what may be asynchronous, and tells what became of it. */
+  /** Does work that may be asynchronous, and reports its outcome. */
   async #complete(id: number, destination: string, work: () => unknown): Promise<void> {
     let outcome: Outcome;
     try {
@@ -293,7 +295,7 @@ export class EventSource {
 
   async #key(): Promise<string> {
     const { apiKey } = this.#options;
-    return typeof apiKey === 'function' ? apiKey() : apiKey;
+    return typeof apiKey === 'function' ? apiKey() : (apiKey ?? '');
   }
 
   #failure(
@@ -306,7 +308,7 @@ export class EventSource {
     return new DeliveryError(message, about, cause);
   }
 
-  /** Calls one of the application's functions, whose mistakes must not end what delivers. */
+  /** Calls one of the application's functions, whose errors must not end the delivery. */
   #notify<T>(listener: ((value: T) => void) | undefined, value: () => T): void {
     if (!listener) return;
     try {
@@ -318,14 +320,13 @@ export class EventSource {
   }
 }
 
-/**
- * How long `redeliver` waits by default: as long as the command line does, and a while
- * more.
- */
+const NOT_RUNNING =
+  'this source does not run; dead letters are available after start() is called and until it has stopped';
+/** How long `redeliver` waits by default. */
 const REDELIVERY_WAIT_MS = 30_000;
-/** A day: what waits longer is not waited for by a program. */
+/** The longest wait of `redeliver`: a day. */
 const MOST_REDELIVERY_WAIT_MS = 86_400_000;
-/** A day: no receiver means a longer wait. */
+/** The longest wait that a `RetryError` can ask for: a day. */
 const MOST_RETRY_MS = 86_400_000;
 
 interface Ended {
@@ -351,18 +352,18 @@ function failed(error: unknown): Outcome {
     return { outcome: 'rejected', message, othersDelivered, ...(events && { events }) };
   }
   const after = error instanceof RetryError ? error.retryAfterMs : undefined;
-  // It comes from a header, often: what is no time is none, rather than another error.
+  // It often comes from a header: a value that is not a time is ignored.
   const retryAfterMs =
     after !== undefined && after > 0 ? Math.min(Math.ceil(after), MOST_RETRY_MS) : undefined;
   return { outcome: 'failed', message, ...(retryAfterMs !== undefined && { retryAfterMs }) };
 }
 
-/** Anything can be thrown, also what cannot be made a text of. */
+/** Anything can be thrown, also a value that cannot be converted to a string. */
 function messageOf(error: unknown): string {
   try {
     return String(error instanceof Error ? error.message : error);
   } catch {
-    return 'something that is no text was thrown';
+    return 'a value that cannot be converted to a string was thrown';
   }
 }
 
@@ -372,6 +373,6 @@ function complain(error: unknown): void {
 
 function toConsole({ level, message, fields }: LogRecord): void {
   if (level === 'info') return;
-  const told = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
-  console[level](`[grantex] ${message}${told.join('')}`);
+  const shown = Object.entries(fields).map(([name, value]) => ` ${name}=${JSON.stringify(value)}`);
+  console[level](`[grantex] ${message}${shown.join('')}`);
 }

@@ -38,11 +38,11 @@ async function refusal(source: EventSource): Promise<SourceError> {
   throw new Error('it ran');
 }
 
-test('a mistake in the configuration is told by start, with the destination and the option', async () => {
+test('start rejects an invalid configuration, with the destination and the option', async () => {
   const { url, apiKey } = service;
   const sources: [object, RegExp, string | undefined][] = [
-    [{ apiKey: undefined }, /^apiKey: there is none; the service needs one$/, 'apiKey'],
-    [{ apiKey: '' }, /^apiKey: there is none/, 'apiKey'],
+    [{ apiKey: undefined }, /^apiKey: is missing; give it, or set GRANTEX_API_KEY$/, 'apiKey'],
+    [{ apiKey: '' }, /^apiKey: is missing/, 'apiKey'],
     [
       { types: ['grant.exploded'] },
       /^types: unknown event type "grant.exploded"; the types are grant.created/,
@@ -55,7 +55,7 @@ test('a mistake in the configuration is told by start, with the destination and 
     ],
     [{ since: 'yesterday' }, /^since: "yesterday": expected an RFC 3339 time/, 'since'],
     [{ since: new Date(Number.NaN) }, /^since: is an invalid date$/, 'since'],
-    [{ stopLimitMs: Number.NaN }, /^stopLimitMs: NaN is no number/, 'stopLimitMs'],
+    [{ stopLimitMs: Number.NaN }, /^stopLimitMs: NaN is not a valid number/, 'stopLimitMs'],
     [{ stopLimitMs: -1 }, /^stopLimitMs: invalid value: integer `-1`/, 'stopLimitMs'],
     [
       { statedir: '/tmp/x' },
@@ -81,8 +81,8 @@ test('a mistake in the configuration is told by start, with the destination and 
   }
   // Programs without types make these.
   const destinations: [unknown, RegExp, string | undefined, string | undefined][] = [
-    [undefined, /^a destination needs a `name`$/, undefined, undefined],
-    [{ name: 'mine' }, /^destination "mine": send: is no function/, 'mine', 'send'],
+    [undefined, /^a destination must have a `name`$/, undefined, undefined],
+    [{ name: 'mine' }, /^destination "mine": send: must be a function/, 'mine', 'send'],
     [{ name: '', send() {} }, /name: a destination needs one/, '', 'name'],
     [
       // @ts-expect-error: options are missing
@@ -147,7 +147,7 @@ test('of two destinations of one name, the message says what to do', async () =>
   source.addDestination(new FileDestination({ path: 'b' }));
   assert.equal(
     (await refusal(source)).message,
-    'destination "file": name: is there already; give one of the two another `name`',
+    'destination "file": name: is used twice; give one of the two destinations another `name`',
   );
 });
 

@@ -46,8 +46,6 @@ source.addDestination({ name: 'x' });
 source.addDestination({ send() {} });
 // @ts-expect-error: a format is for destinations of the package
 source.addDestination(new Mine(), { format: 'ocsf' });
-// @ts-expect-error: no key
-new EventSource({ url: 'http://x' });
 // @ts-expect-error: not an option
 new EventSource({ apiKey: 'x', stateFolder: 'y' });
 // @ts-expect-error: a key is required

@@ -13,7 +13,7 @@ export interface ServiceOptions {
   timeoutMs?: number | undefined;
   /** How often a failed call is retried where that is safe; 2 unless given. */
   maxRetries?: number | undefined;
-  /** The delay before the first retry, doubled with each and with full jitter; 500 ms unless given. */
+  /** The first retry's delay, doubled with each and with full jitter; 500 ms unless given. */
   retryDelayMs?: number | undefined;
   /** Another `fetch`, for proxies and tests. */
   fetch?: typeof fetch | undefined;

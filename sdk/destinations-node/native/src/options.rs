@@ -51,8 +51,9 @@ pub(crate) fn source(
         let calls = Arc::clone(calls);
         client.key_callback(move || ask_for_key(Arc::clone(&calls)))
     } else {
-        let Some(key) = options.api_key.filter(|key| !key.is_empty()) else {
-            return Err(NativeError::option("api_key", "there is none; the service needs one"));
+        let key = options.api_key.or_else(|| std::env::var("GRANTEX_API_KEY").ok());
+        let Some(key) = key.filter(|key| !key.is_empty()) else {
+            return Err(NativeError::option("api_key", "is missing; give it, or set GRANTEX_API_KEY"));
         };
         client.api_key(key)
     };
