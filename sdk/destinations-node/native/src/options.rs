@@ -53,7 +53,10 @@ pub(crate) fn source(
     } else {
         let key = options.api_key.or_else(|| std::env::var("GRANTEX_API_KEY").ok());
         let Some(key) = key.filter(|key| !key.is_empty()) else {
-            return Err(NativeError::option("api_key", "is missing; give it, or set GRANTEX_API_KEY"));
+            return Err(NativeError::option(
+                "api_key",
+                "is missing; give it, or set GRANTEX_API_KEY",
+            ));
         };
         client.api_key(key)
     };
