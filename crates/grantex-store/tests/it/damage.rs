@@ -11,8 +11,8 @@ use grantex_types::{DeveloperId, EventId, Timestamp};
 use proptest::prelude::*;
 use rusqlite::Connection;
 
-use crate::harness::Harness;
 use crate::sqlite::open;
+use grantex_store::suite::Harness;
 
 const EVENTS: u64 = 60;
 

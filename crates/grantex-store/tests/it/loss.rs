@@ -13,8 +13,8 @@ use grantex_store::sqlite::{FILE_NAME, Loss, MARK_FILE, backup};
 use grantex_types::DeveloperId;
 use tempfile::TempDir;
 
-use crate::harness::Harness;
 use crate::sqlite::{open, reopen, reopen_with};
+use grantex_store::suite::Harness;
 
 const WAL: &str = "grantex.db-wal";
 

@@ -1,4 +1,4 @@
-//! The stores: the suite of promises that every backend passes, and what is each one's own.
+//! SQLite: the suite of promises that every backend passes, and what is its own.
 #![allow(clippy::disallowed_methods, reason = "tests poll a condition with a deadline")]
 #![allow(
     clippy::unwrap_used,
@@ -12,14 +12,6 @@
 )]
 
 mod damage;
-mod harness;
 mod loss;
 mod migration;
 mod sqlite;
-mod suite;
-mod suite_budgets;
-mod suite_cascade;
-mod suite_fair;
-mod suite_history;
-mod suite_log;
-mod suite_tenants;

@@ -11,8 +11,8 @@ use grantex_types::event::RevokedBy;
 use grantex_types::{DeveloperId, GrantId, KeyId, TokenId};
 use rusqlite::{Connection, params};
 
-use crate::harness::{Harness, START};
 use crate::sqlite::open;
+use grantex_store::suite::{Harness, START};
 
 /// Grants in force below the root.
 const LIVE: u64 = cascade::LARGEST_AT_ONCE as u64 + 500;

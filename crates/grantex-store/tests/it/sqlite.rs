@@ -1,69 +1,53 @@
 //! SQLite: the suite, and what only an embedded file has.
 
+use std::any::Any;
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use grantex_core::store::Store;
 use grantex_store::sqlite::{Environment, FILE_NAME, Loss, SqliteStore, backup};
 use grantex_store::{DataDir, DataDirError, OpenError};
 
-use crate::harness::{Case, Harness, Open};
-use crate::{
-    suite, suite_budgets, suite_cascade, suite_fair, suite_history, suite_log, suite_tenants,
-};
+use grantex_store::suite::{self, Database, Harness, Surroundings};
 
-pub fn open(folder: &Path) -> Open {
-    let folder = folder.to_owned();
-    Box::new(move |clock, rng, listener| {
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(&folder, &Environment { clock, rng, listener }).unwrap());
-        store
-    })
+/// A database in a folder, which goes with it if it is its own.
+struct Folder {
+    path: PathBuf,
+    _own: Option<tempfile::TempDir>,
 }
 
-fn run(cases: &[Case]) {
-    for (name, case) in cases {
-        println!("{name}");
-        let folder = tempfile::tempdir().unwrap();
-        case(Harness::new(open(folder.path())));
+impl Database for Folder {
+    fn open(&self, around: &Surroundings) -> Arc<dyn Store> {
+        let environment = Environment {
+            clock: Arc::clone(&around.clock) as _,
+            rng: Arc::clone(&around.rng) as _,
+            listener: Arc::clone(&around.listener) as _,
+        };
+        Arc::new(SqliteStore::open(&self.path, &environment).unwrap())
+    }
+
+    /// As another process that holds the write lock does.
+    fn break_writes(&self) -> Box<dyn Any> {
+        let other = rusqlite::Connection::open(self.path.join(FILE_NAME)).unwrap();
+        other.busy_timeout(Duration::from_secs(5)).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Box::new(other)
     }
 }
 
-#[test]
-fn state() {
-    run(suite::CASES);
+pub fn open(folder: &Path) -> Box<dyn Database> {
+    Box::new(Folder { path: folder.to_owned(), _own: None })
 }
 
 #[test]
-fn money_and_tokens() {
-    run(suite_budgets::CASES);
-}
-
-#[test]
-fn tenants() {
-    run(suite_tenants::CASES);
-}
-
-#[test]
-fn log() {
-    run(suite_log::CASES);
-}
-
-#[test]
-fn history() {
-    run(suite_history::CASES);
-}
-
-#[test]
-fn cascades() {
-    run(suite_cascade::CASES);
-}
-
-#[test]
-fn turns() {
-    run(suite_fair::CASES);
+fn sqlite_keeps_the_contract() {
+    suite::run(&[], || {
+        let folder = tempfile::tempdir().unwrap();
+        Box::new(Folder { path: folder.path().to_owned(), _own: Some(folder) })
+    });
 }
 
 /// A database with something in it, and nobody using it.
@@ -86,7 +70,7 @@ pub fn reopen_with(folder: &Path, loss: Loss) -> Result<SqliteStore, OpenError> 
             0
         }
     }
-    let clock = Arc::new(crate::harness::StillClock(AtomicU64::new(0)));
+    let clock = Arc::new(grantex_store::suite::StillClock(AtomicU64::new(0)));
     SqliteStore::open_with(
         folder,
         &Environment { clock, rng: Arc::new(Zero), listener: Arc::new(()) },
@@ -219,7 +203,7 @@ fn a_backup_while_writing_is_one_instant() {
                     id,
                     grantex_core::store::Needs::NONE,
                     "test",
-                    move |tx| crate::harness::append(tx, id, n),
+                    move |tx| grantex_store::suite::append(tx, id, n),
                 )
                 .await
                 .unwrap();

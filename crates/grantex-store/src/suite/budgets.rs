@@ -10,7 +10,7 @@ use grantex_types::api::budgets::{AllocateRequest, Budget, DebitRequest};
 use grantex_types::event::IssueMethod;
 use grantex_types::{Amount, ErrorCode, GrantId, TokenId};
 
-use crate::harness::{Case, Harness, grant};
+use super::harness::{Case, Harness, grant};
 
 /// The cases about budgets and tokens, by name.
 pub const CASES: &[Case] = &[
@@ -209,7 +209,8 @@ fn keys_are_listed_with_the_revoked_ones(harness: Harness) {
     let ((_, caller), (_, stranger)) = (harness.developer(), harness.developer());
     harness.turn_clock(1000);
     let secret = developers::NewSecret { hash: [7; 32], prefix: "gx_test_".into() };
-    let rotated = harness.write(move |tx| developers::rotate_key(tx, &caller, secret)).unwrap();
+    let rotated =
+        harness.write(move |tx| developers::rotate_key(tx, &caller, secret.clone())).unwrap();
     let page = |limit| Page { after: None, offset: 0, limit };
     let list = |by: Caller, limit| {
         let keys = harness.read(move |store| Ok(store.keys(by.developer_id, page(limit))?));

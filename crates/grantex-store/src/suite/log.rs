@@ -9,7 +9,7 @@ use grantex_core::usecase::events::{Start, locate};
 use grantex_core::usecase::maintenance::{Retention, trim};
 use grantex_types::{DeveloperId, ErrorCode, Event, EventId, Lifetime, Timestamp};
 
-use crate::harness::{Case, Harness, append};
+use super::harness::{Case, Harness, append};
 
 /// The cases about the log, by name.
 pub const CASES: &[Case] = &[

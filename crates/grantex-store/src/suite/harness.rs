@@ -1,7 +1,8 @@
-//! What the suite needs: a backend to open, a clock to turn, a listener to look at.
+//! What the suite needs: a database to open, a clock to turn, a listener to look at.
 
+use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use grantex_core::env::{Clock, Rng};
 use grantex_core::log::{Position, StoredEvent, Subject};
@@ -15,6 +16,8 @@ use grantex_types::api::developers::{Mode, SignupRequest};
 use grantex_types::event::{EventData, RevokedBy};
 use grantex_types::{AgentId, DeveloperId, GrantId, Lifetime, Scopes, Timestamp};
 use parking_lot::Mutex;
+
+use super::watched::{Calls, Watched};
 
 /// A clock that stands still unless it is turned, also backwards.
 pub struct StillClock(pub AtomicU64);
@@ -40,53 +43,97 @@ impl Rng for CountingRng {
 pub struct Heard {
     pub changes: Mutex<Vec<Change>>,
     pub events: Mutex<Vec<(DeveloperId, StoredEvent)>>,
+    pub heads: Mutex<Vec<(DeveloperId, Position)>>,
+    /// The steps of all commits, and whatever a case puts between them.
+    pub steps: Mutex<Vec<Step>>,
+    /// From here on the listener panics at the end of each commit.
+    pub is_broken: AtomicBool,
+}
+
+/// A step from a commit to those who wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Memories dropped what changed.
+    Changed,
+    /// A command was finished.
+    Finished,
+    /// Events were delivered.
+    Appended,
 }
 
 impl Listener for Heard {
     fn changed(&self, changes: &[Change]) {
+        self.steps.lock().push(Step::Changed);
         self.changes.lock().extend_from_slice(changes);
     }
 
-    fn appended(&self, _: &[(DeveloperId, Position)], events: &[(DeveloperId, StoredEvent)]) {
+    fn appended(&self, heads: &[(DeveloperId, Position)], events: &[(DeveloperId, StoredEvent)]) {
+        self.steps.lock().push(Step::Appended);
+        self.heads.lock().extend_from_slice(heads);
         self.events.lock().extend_from_slice(events);
+        assert!(!self.is_broken.load(Ordering::SeqCst), "the case breaks the listener");
     }
 }
 
-/// What a backend's own test gives the suite: how to open a store on the same data again.
-pub type Open = Box<dyn Fn(Arc<StillClock>, Arc<CountingRng>, Arc<Heard>) -> Arc<dyn Store>>;
+/// A database under test.
+pub trait Database: Send + Sync {
+    /// Opens the store on it; it may have been open before.
+    fn open(&self, environment: &Surroundings) -> Arc<dyn Store>;
+    /// Makes every commit fail until what is returned is dropped.
+    fn break_writes(&self) -> Box<dyn Any>;
+}
 
-/// A promise of the store: its name, and what checks it on a fresh store.
+/// What a store gets from the suite.
+pub struct Surroundings {
+    /// A clock that the case turns.
+    pub clock: Arc<StillClock>,
+    /// The same bits in every run.
+    pub rng: Arc<CountingRng>,
+    /// What the case looks at afterwards.
+    pub listener: Arc<Heard>,
+}
+
+/// A promise of the store: its name, and what checks it on an empty database.
 pub type Case = (&'static str, fn(Harness));
 
 /// A store under test.
 pub struct Harness {
-    open: Open,
+    pub database: Box<dyn Database>,
+    surroundings: Surroundings,
+    calls: Arc<Calls>,
     pub clock: Arc<StillClock>,
-    rng: Arc<CountingRng>,
     pub heard: Arc<Heard>,
     pub store: Arc<dyn Store>,
     runtime: tokio::runtime::Runtime,
 }
 
+/// When every case begins.
 pub const START: u64 = 1_772_366_400_000;
 
 impl Harness {
-    pub fn new(open: Open) -> Self {
-        let clock = Arc::new(StillClock(AtomicU64::new(START)));
-        let rng = Arc::new(CountingRng(AtomicU64::new(0)));
-        let heard = Arc::new(Heard::default());
-        let store = open(Arc::clone(&clock), Arc::clone(&rng), Arc::clone(&heard));
+    /// Opens the database.
+    pub fn new(database: Box<dyn Database>) -> Self {
+        Self::watched(database, Arc::default())
+    }
+
+    pub(super) fn watched(database: Box<dyn Database>, calls: Arc<Calls>) -> Self {
+        let surroundings = Surroundings {
+            clock: Arc::new(StillClock(AtomicU64::new(START))),
+            rng: Arc::new(CountingRng(AtomicU64::new(0))),
+            listener: Arc::default(),
+        };
+        let (clock, heard) = (Arc::clone(&surroundings.clock), Arc::clone(&surroundings.listener));
+        let store = open(database.as_ref(), &surroundings, &calls);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        Self { open, clock, rng, heard, store, runtime }
+        Self { database, surroundings, calls, clock, heard, store, runtime }
     }
 
     /// Closes the store and opens it again.
+    #[must_use]
     pub fn reopen(mut self) -> Self {
-        let nothing: Arc<dyn Store> = Arc::new(Closed);
-        drop(std::mem::replace(&mut self.store, nothing));
-        self.store =
-            (self.open)(Arc::clone(&self.clock), Arc::clone(&self.rng), Arc::clone(&self.heard));
+        self.store = Arc::new(Closed);
+        self.store = open(self.database.as_ref(), &self.surroundings, &self.calls);
         self
     }
 
@@ -107,10 +154,8 @@ impl Harness {
 
     pub fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut dyn Tx) -> Result<T> + Send + 'static,
+        work: impl FnMut(&mut dyn Tx) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let mut work = Some(work);
-        let work = move |tx: &mut dyn Tx| work.take().unwrap()(tx);
         self.block(store::write(
             self.store.as_ref(),
             Scope::Global,
@@ -162,6 +207,14 @@ impl Harness {
     pub fn append(&self, developer: DeveloperId, count: usize) -> Vec<StoredEvent> {
         self.write(move |tx| (0..count).map(|n| append(tx, developer, n as u64)).collect()).unwrap()
     }
+}
+
+fn open(
+    database: &dyn Database,
+    surroundings: &Surroundings,
+    calls: &Arc<Calls>,
+) -> Arc<dyn Store> {
+    Arc::new(Watched { store: database.open(surroundings), calls: Arc::clone(calls) })
 }
 
 pub fn append(tx: &mut dyn Tx, developer: DeveloperId, n: u64) -> Result<StoredEvent> {

@@ -10,10 +10,12 @@ use grantex_types::api::grants::GrantStatus;
 use grantex_types::event::{Event, EventData, RevokedBy};
 use grantex_types::{AgentId, DeveloperId, ErrorCode, GrantId, Lifetime};
 
-use crate::harness::{Case, Harness, grant, grant_for};
+use super::harness::{Case, Harness, grant, grant_for};
 
 /// The cases about cascades, by name.
 pub const CASES: &[Case] = &[
+    ("what has left the tree is not reached", what_has_left_the_tree_is_not_reached),
+    ("an empty database has nothing to catch up on", an_empty_database_has_nothing_to_catch_up_on),
     ("descendants come parents first", descendants_come_parents_first),
     (
         "a large cascade is inactive at once and told in slices",
@@ -377,4 +379,45 @@ fn a_cascade_keeps_what_it_has_to_tell(harness: Harness) {
         harness.read(move |store| Ok(store.grant(id, root.id)?)).map(|grant| grant.id),
         None
     );
+}
+
+/// A root and a grant below it that expires after a second.
+fn root_and_child(harness: &Harness) -> (DeveloperId, GrantId, GrantId) {
+    let (developer, caller) = harness.developer();
+    let (id, agent) = (developer.developer_id, harness.agent(caller).agent_id);
+    let made = harness.write(move |tx| {
+        let root = grant(tx, id, agent, None)?;
+        let child = grant_for(tx, id, agent, Some(&root), 1)?;
+        Ok((id, root.id, child.id))
+    });
+    made.unwrap()
+}
+
+fn reached(harness: &Harness, developer: DeveloperId, root: GrantId, reach: Reach) -> Vec<GrantId> {
+    let found = harness.read(move |store| Ok(store.descendants(developer, root, reach, 10)?));
+    found.into_iter().map(|reached| reached.subject.grant_id).collect()
+}
+
+fn what_has_left_the_tree_is_not_reached(harness: Harness) {
+    let (developer, root, child) = root_and_child(&harness);
+    let since = Reach::CoveredSince(harness.read(|store| Ok(store.now())));
+    harness.turn_clock(2000);
+    assert_eq!(reached(&harness, developer, root, Reach::Active), []);
+    assert_eq!(reached(&harness, developer, root, since), [child]);
+    harness.write(move |tx| Ok(tx.leave_tree(child)?)).unwrap();
+    assert_eq!(reached(&harness, developer, root, since), []);
+}
+
+fn an_empty_database_has_nothing_to_catch_up_on(harness: Harness) {
+    let (developer, root, child) = root_and_child(&harness);
+    harness.append(developer, 3);
+    harness
+        .write(|tx| {
+            assert_eq!(tx.sum_events(10)?, 0, "every event has its checksum");
+            while tx.tidy_tree(10)? > 0 {}
+            assert_eq!(tx.tidy_tree(10)?, 0);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(reached(&harness, developer, root, Reach::Active), [child]);
 }

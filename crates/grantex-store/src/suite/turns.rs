@@ -13,7 +13,7 @@ use grantex_types::{AgentId, DeveloperId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::harness::{Case, Harness, grant};
+use super::harness::{Case, Harness, grant};
 
 /// The cases about turns, by name.
 pub const CASES: &[Case] = &[

@@ -7,12 +7,13 @@ use grantex_core::usecase::audit::{self, Action};
 use grantex_core::usecase::{agents, developers, operators, sessions};
 use grantex_types::{Lifetime, SessionId, Timestamp};
 
-use crate::harness::{Case, Harness, grant};
+use super::harness::{Case, Harness, grant};
 
 /// The cases about tenants, by name.
 pub const CASES: &[Case] = &[
     ("the audit trail is per developer and bounded", the_audit_trail_is_per_developer_and_bounded),
     ("sessions are listed ended and purged", sessions_are_listed_ended_and_purged),
+    ("a session ends once", a_session_ends_once),
     ("suspension is told and taken back", suspension_is_told_and_taken_back),
     ("names of scopes are their developer's", names_of_scopes_are_their_developers),
     (
@@ -81,7 +82,9 @@ fn sessions_are_listed_ended_and_purged(harness: Harness) {
         harness.turn_clock(1);
         let principal = principal.to_owned();
         harness
-            .write(move |tx| sessions::open(tx, &by, principal, Lifetime::from_seconds(seconds)))
+            .write(move |tx| {
+                sessions::open(tx, &by, principal.clone(), Lifetime::from_seconds(seconds))
+            })
             .unwrap()
     };
     let first = open(caller, "user-1", 10);
@@ -112,6 +115,19 @@ fn sessions_are_listed_ended_and_purged(harness: Harness) {
     );
     harness.write(move |tx| developers::revoke_key(tx, &caller, caller.key_id)).unwrap();
     assert!(!works(id, rest[0].session_id));
+}
+
+fn a_session_ends_once(harness: Harness) {
+    let ((_, caller), (_, other)) = (harness.developer(), harness.developer());
+    let lifetime = Lifetime::from_seconds(60);
+    let session =
+        harness.write(move |tx| sessions::open(tx, &caller, "user".into(), lifetime)).unwrap();
+    let (id, mine, theirs) = (session.session_id, caller.developer_id, other.developer_id);
+    let end = |of| harness.write(move |tx| Ok(tx.delete_session(of, id)?)).unwrap();
+    assert!(!end(theirs), "it is another developer's");
+    assert!(harness.read(move |store| Ok(store.session(mine, id)?)).is_some());
+    assert!(end(mine) && !end(mine));
+    assert!(harness.read(move |store| Ok(store.session(mine, id)?)).is_none());
 }
 
 fn suspension_is_told_and_taken_back(harness: Harness) {
@@ -145,7 +161,12 @@ fn names_of_scopes_are_their_developers(harness: Harness) {
         let (scope, name) = (scope.to_owned(), name.to_owned());
         let put = move |tx: &mut dyn Tx| {
             let updated_at = tx.now();
-            let name = ScopeName { scope, name, description: String::new(), updated_at };
+            let name = ScopeName {
+                scope: scope.clone(),
+                name: name.clone(),
+                description: String::new(),
+                updated_at,
+            };
             Ok(tx.put_scope_name(developer, &name)?)
         };
         harness.write(put).unwrap();

@@ -13,7 +13,7 @@ use grantex_types::api::grants::GrantStatus;
 use grantex_types::event::IssueMethod;
 use grantex_types::{AgentId, Amount, GrantId, RefreshId, Timestamp, TokenId};
 
-use crate::harness::{Case, Harness, append, grant};
+use super::harness::{Case, Harness, append, grant};
 
 /// The cases about state, by name.
 pub const CASES: &[Case] = &[
@@ -322,12 +322,13 @@ fn families_answers_and_purges(harness: Harness) {
 }
 
 fn requests_know_their_grant(harness: Harness) {
+    let stranger = harness.developer().0.developer_id;
     let (_, caller) = harness.developer();
     let agent = harness.agent(caller).agent_id.to_string();
     harness
         .write(move |tx| {
             let request = AuthorizeRequest {
-                agent_id: agent,
+                agent_id: agent.clone(),
                 principal_id: "user".into(),
                 scopes: vec!["a".into()],
                 budget: Some(RequestedBudget {
@@ -343,6 +344,9 @@ fn requests_know_their_grant(harness: Harness) {
             tx.update_auth_request(&request, ConsentStatus::Approved)?;
             let stored = tx.auth_request(request.id)?.unwrap();
             assert_eq!((stored.status, stored.grant_id), (request.status, request.grant_id));
+            let of = |developer| tx.request_of_grant(developer, GrantId::from_parts(1, 1));
+            assert_eq!(of(caller.developer_id)?.map(|found| found.id), Some(request.id));
+            assert!(of(stranger)?.is_none());
             assert_eq!(
                 stored.budget,
                 Some(AskedBudget { initial_budget: Amount::MAX, currency: "EUR".into() })
@@ -361,7 +365,7 @@ fn the_agents_above_a_grant_come_nearest_first(harness: Harness) {
         .write(move |tx| {
             let mut above: Vec<AgentId> = Vec::new();
             let mut parent = None;
-            for agent in agents {
+            for agent in agents.iter().copied() {
                 let below = grant(tx, id, agent, parent.as_ref())?;
                 assert_eq!(tx.agents_above(id, below.id)?, above);
                 assert!(tx.agents_above(stranger, below.id)?.is_empty());
@@ -388,7 +392,7 @@ fn listeners_hear_of_an_agents_changes(harness: Harness) {
     };
     for status in [AgentStatus::Suspended, AgentStatus::Active] {
         let change = UpdateAgentRequest { status: Some(status), ..UpdateAgentRequest::default() };
-        harness.write(move |tx| agents::update(tx, &caller, id, change)).unwrap();
+        harness.write(move |tx| agents::update(tx, &caller, id, change.clone())).unwrap();
         assert_eq!(heard(), 1, "{status:?}");
     }
     harness.write(move |tx| agents::delete(tx, &caller, id)).unwrap();

@@ -12,7 +12,7 @@ use grantex_types::api::budgets::{AllocateRequest, DebitRequest};
 use grantex_types::event::{IssueMethod, RevokedBy};
 use grantex_types::{Amount, Lifetime};
 
-use crate::harness::{Case, Harness};
+use super::harness::{Case, Harness};
 
 /// The cases about what ended, by name.
 pub const CASES: &[Case] = &[
@@ -67,7 +67,7 @@ fn an_agents_ends_and_returns_are_kept(harness: Harness) {
     let update = |status, name: Option<&str>| {
         let (description, scopes, name) = (None, None, name.map(str::to_owned));
         let request = UpdateAgentRequest { name, description, scopes, status };
-        harness.write(move |tx| agents::update(tx, &caller, agent, request)).unwrap();
+        harness.write(move |tx| agents::update(tx, &caller, agent, request.clone())).unwrap();
     };
     let (suspended, active) = (Some(AgentStatus::Suspended), Some(AgentStatus::Active));
     for (status, kind) in [
