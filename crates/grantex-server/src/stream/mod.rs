@@ -47,7 +47,7 @@
 //!
 //! | Module | What it holds |
 //! |---|---|
-//! | `chunk` | events as ready-to-send bytes |
+//! | `chunk`, `selection` | events as ready-to-send bytes, and what a subscriber gets of them |
 //! | `tail` | the newest chunks of one log, while it has subscribers |
 //! | `lanes`, `membership` | the tasks that deliver new events, and a subscriber's place in one |
 //! | `registry`, `counts` | the open streams by developer, and how many there may be |
@@ -72,6 +72,7 @@ mod outlet;
 mod pipe;
 pub(crate) mod registration;
 mod registry;
+mod selection;
 mod sse;
 pub(crate) mod subscriber;
 mod tail;

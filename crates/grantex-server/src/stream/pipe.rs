@@ -6,8 +6,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use grantex_types::{EventId, sse};
 
-use super::chunk::{Part, Selection};
+use super::chunk::Part;
 use super::outlet::Outlet;
+use super::selection::Selection;
 use super::subscriber::{Next, Subscriber};
 use super::transport::Transport;
 use super::ws_frame;

@@ -12,11 +12,12 @@ use grantex_core::{Error, StoreError};
 use grantex_types::{EventId, TypeSet};
 use tokio::time::Instant;
 
-use super::chunk::{Chunk, ChunkBuilder, Selection};
+use super::chunk::{Chunk, ChunkBuilder};
 use super::end::EndReason;
 use super::filter::EventFilter;
 use super::lanes::Lanes;
 use super::registration::Registration;
+use super::selection::Selection;
 use super::tail::Lookup;
 use super::transport::Transport;
 
@@ -220,7 +221,7 @@ impl Subscriber {
 
     /// What the filter shows of a chunk. The cursor moves to the chunk's end.
     fn take(&mut self, chunk: &Arc<Chunk>) -> Option<Selection> {
-        let selection = chunk.select(self.cursor.position, &self.filter);
+        let selection = Selection::of(chunk, self.cursor.position, &self.filter);
         self.cursor = Cursor { position: chunk.last(), id: chunk.last_id() };
         // Where there is a page, the chunk is its first.
         self.page.pop_front();
