@@ -1,13 +1,14 @@
 //! `grantex keys`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use futures_util::TryStreamExt as _;
 use grantex::ListParams;
 use grantex::api::developers::{ApiKey, KeyList, Mode, SignupRequest, SignupResponse};
 use grantex_core::model::Actor;
-use grantex_server::{Memory, Settings, SystemClock};
+use grantex_server::SystemClock;
 use grantex_store::DataDir;
 use grantex_store::sqlite::{FILE_NAME, Loss};
 
@@ -151,8 +152,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
                 .into());
             }
             let data_dir = DataDir::lock(&data.data_dir)?;
-            let store =
-                open_store(data_dir.path(), &Memory::new(&Settings::default()), Loss::Refuse)?;
+            let store = open_store(data_dir.path(), Arc::new(()), Loss::Refuse)?;
             let operator = Actor::operator(&format!("uid {}", rustix::process::getuid().as_raw()));
             let made =
                 grantex_server::bootstrap(store.as_ref(), developer.into(), operator).await?;

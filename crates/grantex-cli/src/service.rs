@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use grantex_core::store::Listener;
 use grantex_server::{App, Jobs, Memory, OperatorSocket, Parts, SystemClock, SystemRng, Tls};
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, Loss, SqliteStore};
@@ -53,7 +54,7 @@ impl Service {
         let clock = Arc::new(SystemClock);
         let prometheus = grantex_server::install_metrics()?;
         let memory = Memory::new(&settings);
-        let store = open_store(data_dir.path(), &memory, accept.loss())?;
+        let store = open_store(data_dir.path(), Arc::clone(&memory) as _, accept.loss())?;
         let (secrets, signing) = grantex_server::load_keys(
             store.as_ref(),
             data_dir.path(),
@@ -124,17 +125,15 @@ impl Service {
     }
 }
 
-/// Opens the store of a data directory that is locked.
+/// Opens the store of a data directory that is locked. The listener gets a notice of each commit;
+/// `()` ignores them.
 pub(crate) fn open_store(
     data_dir: &Path,
-    memory: &Arc<Memory>,
+    listener: Arc<dyn Listener>,
     loss: Loss,
 ) -> Result<Arc<SqliteStore>, CommandError> {
-    let environment = Environment {
-        clock: Arc::new(SystemClock),
-        rng: Arc::new(SystemRng),
-        listener: Arc::clone(memory) as _,
-    };
+    let environment =
+        Environment { clock: Arc::new(SystemClock), rng: Arc::new(SystemRng), listener };
     Ok(Arc::new(SqliteStore::open_with(data_dir, &environment, loss)?))
 }
 

@@ -147,7 +147,7 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
         }
         full.extend(filled);
         if last.is_none() {
-            *app.full.write() = full;
+            *app.memory.full.write() = full;
             return Ok(());
         }
         after = last;

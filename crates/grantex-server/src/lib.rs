@@ -14,6 +14,7 @@ mod clock;
 mod crypto;
 mod http;
 mod jobs;
+mod memory;
 mod net;
 pub mod operator;
 mod refresh;
@@ -24,7 +25,7 @@ mod settings;
 mod stream;
 mod telemetry;
 
-pub use app::{App, Memory, Parts};
+pub use app::{App, Parts};
 pub use bootstrap::bootstrap;
 pub use clock::SystemClock;
 pub use crypto::{
@@ -34,6 +35,7 @@ pub use crypto::{
 pub use grantex_core::usecase::quotas::Quotas;
 pub use http::origin::allowed_origin;
 pub use jobs::Jobs;
+pub use memory::Memory;
 pub use net::socket::Tls;
 pub use operator::OperatorSocket;
 pub use routes::openapi::document as openapi_document;

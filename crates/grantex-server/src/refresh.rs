@@ -1,6 +1,6 @@
 //! A bounded age for everything that is kept in memory beside the store.
 //!
-//! Commit notices keep it true ([`Memory`](crate::Memory)). What is done here holds where a notice
+//! Commit notices keep it true ([`Memory`](crate::memory::Memory)). What is done here holds where a notice
 //! was lost: it makes the news late, and never wrong for good.
 
 use std::sync::Arc;

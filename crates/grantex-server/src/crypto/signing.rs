@@ -25,10 +25,17 @@ use super::{SystemRng, base64url, sha256};
 pub const SIGNING_KEYS_FOLDER: &str = "signing-keys";
 const PEM_LINE_CHARS: usize = 64;
 
-/// The signing keys of a data directory.
+/// The signing keys of a data directory, and which of them are published.
 pub struct SigningKeys {
     folder: PathBuf,
     keys: RwLock<Arc<Keys>>,
+    published: RwLock<KeySet>,
+}
+
+/// The published keys.
+struct KeySet {
+    kids: Vec<String>,
+    json: Arc<str>,
 }
 
 struct Keys {
@@ -57,16 +64,37 @@ impl SigningKeys {
             rotate(data_dir, clock)?;
         }
         let keys = RwLock::new(Arc::new(read_folder(&folder)?));
-        Ok(Self { folder, keys })
+        let none = KeySet { kids: Vec::new(), json: "".into() };
+        let signing = Self { folder, keys, published: RwLock::new(none) };
+        // All of them until the store is asked which are needed, which the service does at once.
+        signing.publish(signing.kids());
+        Ok(signing)
     }
 
-    /// Reads the folder again, after [`rotate`]. Returns whether another key signs now.
-    pub fn reload(&self) -> Result<bool, KeyFileError> {
+    /// Reads the folder again, after [`rotate`]. Returns the key that signs now.
+    pub fn reload(&self) -> Result<String, KeyFileError> {
         let fresh = read_folder(&self.folder)?;
-        let mut keys = self.keys.write();
-        let changed = fresh.current != keys.current;
-        *keys = Arc::new(fresh);
-        Ok(changed)
+        *self.keys.write() = Arc::new(fresh);
+        // The new key is published at once, and a key that has left the set does not come back.
+        let published = self.published.read().kids.clone();
+        self.publish(published);
+        Ok(self.current_kid())
+    }
+
+    /// Publishes these keys and the one that signs.
+    pub(crate) fn publish(&self, mut kids: Vec<String>) {
+        let mut published = self.published.write();
+        let current = self.current_kid();
+        if !kids.contains(&current) {
+            kids.push(current);
+        }
+        let json = self.jwks(&kids).to_string().into();
+        *published = KeySet { kids, json };
+    }
+
+    /// The published keys as a JSON Web Key Set.
+    pub(crate) fn published(&self) -> Arc<str> {
+        Arc::clone(&self.published.read().json)
     }
 
     /// The key that signs now.

@@ -39,7 +39,7 @@ pub(crate) async fn read(
     most: usize,
 ) -> Result<Bytes, ApiError> {
     let account = parts.extensions.get::<Account>().cloned().unwrap_or_default();
-    let room = account.room(&app.shares);
+    let room = account.room(&app.memory.shares);
     let mut reading = Reading { app, room, account, most, charged: 1 };
     let read = tokio::time::timeout(app.settings.requests.body_timeout, reading.read(body));
     let read = match read.await {
@@ -103,7 +103,7 @@ impl Reading<'_> {
         if more > 0 {
             self.charged = cost;
             let more = u32::try_from(more).unwrap_or(u32::MAX);
-            self.account.charge(&self.app.rates, more, Instant::now())?;
+            self.account.charge(&self.app.memory.rates, more, Instant::now())?;
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ impl FromRequestParts<Arc<App>> for Auth {
             // Guessing keys is limited like every other call without one, before it costs a
             // look-up.
             let client = client::address(parts, app.settings.trust_forwarded_for);
-            account.note(app.rates.address.take(client, Instant::now()))?;
+            account.note(app.memory.rates.address.take(client, Instant::now()))?;
             if let Some(secret) = secret {
                 caller = app.load_caller(secret).await?;
             }
@@ -49,12 +49,12 @@ impl FromRequestParts<Arc<App>> for Auth {
                 "give a working API key in the header `Authorization: Bearer gx_live_…`",
             )
         })?;
-        account.note(app.rates.developer.take(caller.developer_id, Instant::now()))?;
-        account.note(app.rates.key.take(caller.key_id, Instant::now()))?;
+        account.note(app.memory.rates.developer.take(caller.developer_id, Instant::now()))?;
+        account.note(app.memory.rates.key.take(caller.key_id, Instant::now()))?;
         if let Some(admitted) = parts.extensions.get::<Admitted>() {
             admitted.set_known();
         }
-        let entered = app.shares.enter(caller.developer_id)?;
+        let entered = app.memory.shares.enter(caller.developer_id)?;
         account.enter(Payer::Developer(caller.developer_id), entered);
         Ok(Self(caller))
     }
@@ -69,7 +69,7 @@ impl FromRequestParts<Arc<App>> for Storing {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let Auth(caller) = Auth::from_request_parts(parts, app).await?;
-        if app.full.read().contains(&caller.developer_id) {
+        if app.memory.full.read().contains(&caller.developer_id) {
             return Err(quotas::full().into());
         }
         Ok(Self(caller))
@@ -92,8 +92,8 @@ impl FromRequestParts<Arc<App>> for Public {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_default();
         let address = client::address(parts, app.settings.trust_forwarded_for);
-        account.note(app.rates.address.take(address, Instant::now()))?;
-        account.enter(Payer::Address(address), app.shares.stranger());
+        account.note(app.memory.rates.address.take(address, Instant::now()))?;
+        account.enter(Payer::Address(address), app.memory.shares.stranger());
         Ok(Self(address))
     }
 }
@@ -123,7 +123,7 @@ impl<T: DeserializeOwned + Send + 'static, const MOST: usize> FromRequest<Arc<Ap
             return Self::parse(&bytes);
         }
         let account = parts.extensions.get::<Account>().cloned().unwrap_or_default();
-        let turn = account.queue(&app.shares).turn().await?;
+        let turn = account.queue(&app.memory.shares).turn().await?;
         let parsed = tokio::task::spawn_blocking(move || {
             let parsed = Self::parse(&bytes);
             drop(turn);

@@ -52,7 +52,7 @@ async fn sign_up(
             "signup is switched off; ask the operator for a key",
         ));
     }
-    app.rates.take_signup(from, Instant::now())?;
+    app.memory.rates.take_signup(from, Instant::now())?;
     let answer = bootstrap(app.store.as_ref(), request, Actor::SYSTEM).await?;
     Ok((StatusCode::CREATED, Body(answer)))
 }

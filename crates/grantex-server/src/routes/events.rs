@@ -133,7 +133,8 @@ impl FromRequestParts<Arc<App>> for Opener {
         })?;
         // Its own bucket and not the developer's: whoever has a ticket takes nothing from the
         // developer's requests.
-        app.rates
+        app.memory
+            .rates
             .ticket
             .take(opened.hash, Instant::now())
             .transpose()

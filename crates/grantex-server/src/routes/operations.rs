@@ -109,8 +109,7 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Operations", security(()),
     responses((status = 200, description = "The key set", body = Object)))]
 async fn jwks(State(app): State<Arc<App>>) -> Response {
-    let keys = Arc::clone(&app.jwks.read().json);
-    document(&keys, "application/json")
+    document(&app.signing.published(), "application/json")
 }
 
 /// Server metadata
@@ -152,7 +151,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         0.0
     });
     metrics::gauge!("grantex_commands_queued").set(gauge(store.queued));
-    metrics::gauge!("grantex_body_bytes").set(gauge(app.shares.body_bytes()));
+    metrics::gauge!("grantex_body_bytes").set(gauge(app.memory.shares.body_bytes()));
     metrics::gauge!("grantex_wal_bytes")
         .set(gauge(usize::try_from(store.wal_bytes).unwrap_or(usize::MAX)));
     document(&prometheus.render(), "text/plain; version=0.0.4; charset=utf-8")

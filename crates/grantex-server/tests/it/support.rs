@@ -191,7 +191,7 @@ impl Service {
         let environment = Environment {
             clock: self.clock.clone(),
             rng: Arc::new(SystemRng),
-            listener: Memory::new(&self.settings),
+            listener: Arc::new(()),
         };
         let store = SqliteStore::open(self.folder.path(), &environment).unwrap();
         let mut work = Some(work);
