@@ -28,13 +28,13 @@ use crate::http::error::{ApiError, ApiResult};
 use crate::http::query::{Known, Params};
 use crate::net::connections::Admitted;
 use crate::request::extract::{Auth, OptionalJson, Public, bearer};
-use crate::stream::filter::EventFilter;
 use crate::stream::registration::Registration;
 use crate::stream::subscriber::Subscriber;
 use crate::stream::takeover;
 use crate::stream::ticket::{self, Ticket, TicketRef};
 use crate::stream::transport::Transport;
 use crate::stream::ws;
+use grantex_core::usecase::filter::EventFilter;
 
 /// Bits after the key's last byte are nothing to insist on.
 const WEBSOCKET_KEY: GeneralPurpose = GeneralPurpose::new(
@@ -271,7 +271,7 @@ async fn create_ticket(
     if lifetime > ticket::LONGEST_LIFETIME {
         return Err(ApiError::bad_request("expiresIn must be at most 24h"));
     }
-    let filter = EventFilter::new(
+    let filter = EventFilter::parse(
         request.types.unwrap_or_default().into_iter().collect(),
         request.agent_id.as_deref(),
         request.principal_id.as_deref(),

@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::query::Known;
-use crate::stream::filter::EventFilter;
+use grantex_core::usecase::filter::EventFilter;
 
 /// The filter parameters of a request.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -43,11 +43,11 @@ impl FilterQuery {
         let types = self.types.as_deref().unwrap_or_default().parse();
         let types = types
             .map_err(|error: UnknownEventType| ApiError::bad_request(format!("types: {error}")))?;
-        EventFilter::new(
+        Ok(EventFilter::parse(
             types,
             self.agent_id.as_deref(),
             self.principal_id.as_deref(),
             self.grant_id.as_deref(),
-        )
+        )?)
     }
 }

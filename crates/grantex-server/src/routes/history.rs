@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::StoreError;
-use grantex_core::log::Position;
-use grantex_core::store::{MOST_LOOKED_AT, Order, Read, Scan};
-use grantex_core::usecase::events::{self, Cursor, Start, Stop};
+use grantex_core::store::Order;
+use grantex_core::usecase::events::{self, Start, Stop};
+use grantex_core::usecase::history::{self, HistoryPage, Section};
 use grantex_types::api::events::{EventList, PlacedEvent};
-use grantex_types::{DeveloperId, EventId, Timestamp};
+use grantex_types::{EventId, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -22,14 +22,9 @@ use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::query::{Known, ListParams};
 use crate::request::extract::{Auth, Id};
-use crate::stream::filter::EventFilter;
 
 const DEFAULT_EVENTS: u32 = 100;
 const MOST_EVENTS: u32 = 1000;
-/// Bytes of the envelopes that one call looks at, and of those that it shows: a page of large
-/// events ends early.
-const MOST_BYTES_LOOKED_AT: usize = 4 << 20;
-const MOST_BYTES_SHOWN: usize = 1 << 20;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
@@ -76,7 +71,7 @@ impl Known for HistoryQuery {
 }
 
 impl HistoryQuery {
-    fn page(&self) -> ApiResult<Page> {
+    fn section(&self) -> ApiResult<Section> {
         let limit = self.limit.unwrap_or(DEFAULT_EVENTS);
         if !(1..=MOST_EVENTS).contains(&limit) {
             return Err(ApiError::bad_request(format!("limit must be 1 to {MOST_EVENTS}")));
@@ -95,7 +90,7 @@ impl HistoryQuery {
             ListOrder::Asc => Order::OldestFirst,
             ListOrder::Desc => Order::NewestFirst,
         };
-        Ok(Page { order, start, stop, limit })
+        Ok(Section { order, start, stop, limit })
     }
 }
 
@@ -103,86 +98,22 @@ fn parse_id(parameter: &str, text: &str) -> ApiResult<EventId> {
     text.parse().map_err(|error| ApiError::bad_request(format!("{parameter}: {error}")))
 }
 
-/// Which part of the log a call asks for.
-struct Page {
-    order: Order,
-    start: Start,
-    stop: Stop,
-    limit: u32,
+/// A page as the API has it.
+fn to_api(page: HistoryPage) -> grantex_core::Result<EventList> {
+    let positions = page.events.iter().map(|(position, _)| *position).collect();
+    let events = page.events.into_iter().map(|(_, envelope)| raw(envelope));
+    Ok(EventList {
+        events: events.collect::<grantex_core::Result<_>>()?,
+        positions,
+        next_cursor: page.next_cursor,
+        oldest: page.oldest,
+        head: page.head,
+    })
 }
 
-impl Page {
-    fn read(
-        &self,
-        store: &dyn Read,
-        developer: DeveloperId,
-        filter: &EventFilter,
-    ) -> grantex_core::Result<EventList> {
-        let start = events::locate(store, developer, self.start)?;
-        let stop = events::locate_stop(store, developer, self.stop)?;
-        let bounds = store.log_bounds(developer)?;
-        // Where the page is: on its way up to `stop`, or down to what follows `start`.
-        let mut cursor = match self.order {
-            Order::OldestFirst => start,
-            Order::NewestFirst => Cursor { position: stop.saturating_add(1), id: bounds.head_id },
-        };
-        let more = |position: Position| match self.order {
-            Order::OldestFirst => stop.saturating_sub(position),
-            Order::NewestFirst => position.saturating_sub(start.position).saturating_sub(1),
-        };
-        let mut list = EventList {
-            events: Vec::new(),
-            positions: Vec::new(),
-            next_cursor: None,
-            oldest: bounds.trimmed.saturating_add(1),
-            head: bounds.head,
-        };
-        let (mut looked_at, mut bytes, mut bytes_shown) = (0_u32, 0_usize, 0_usize);
-        while more(cursor.position) > 0
-            && looked_at < MOST_LOOKED_AT
-            && bytes < MOST_BYTES_LOOKED_AT
-            && bytes_shown < MOST_BYTES_SHOWN
-            && list.events.len() < self.limit as usize
-        {
-            let mut shown = Ok(());
-            let scan = Scan {
-                order: self.order,
-                after: cursor.position,
-                limit: self.limit.min(u32::try_from(more(cursor.position)).unwrap_or(u32::MAX)),
-                max_bytes: MOST_BYTES_SHOWN.saturating_sub(bytes_shown),
-                with_subjects: filter.asks_for_subject(),
-            };
-            let seen = looked_at;
-            let scanned = store.scan_events(developer, scan, &mut |event| {
-                if list.events.len() >= self.limit as usize || shown.is_err() {
-                    return;
-                }
-                looked_at = looked_at.saturating_add(1);
-                bytes = bytes.saturating_add(event.envelope.len());
-                cursor = Cursor { position: event.position, id: event.id };
-                if filter.shows(event.kind, event.subject) {
-                    bytes_shown = bytes_shown.saturating_add(event.envelope.len());
-                    shown = raw(event.envelope).map(|envelope| {
-                        list.events.push(envelope);
-                        list.positions.push(event.position);
-                    });
-                }
-            });
-            match scanned {
-                // The page ends before what is damaged; the next one says so.
-                Err(StoreError::Damaged(_)) if seen > 0 => break,
-                scanned => scanned?,
-            }
-            shown?;
-        }
-        list.next_cursor = (more(cursor.position) > 0).then_some(cursor.id);
-        Ok(list)
-    }
-}
-
-fn raw(envelope: &[u8]) -> grantex_core::Result<Box<RawValue>> {
+fn raw(envelope: Vec<u8>) -> grantex_core::Result<Box<RawValue>> {
     let damaged = |error: String| StoreError::Internal(format!("stored event: {error}"));
-    let text = String::from_utf8(envelope.to_vec()).map_err(|error| damaged(error.to_string()))?;
+    let text = String::from_utf8(envelope).map_err(|error| damaged(error.to_string()))?;
     Ok(RawValue::from_string(text).map_err(|error| damaged(error.to_string()))?)
 }
 
@@ -201,9 +132,9 @@ async fn list(
     State(app): State<Arc<App>>,
     ListParams((filter, query)): ListParams<(FilterQuery, HistoryQuery)>,
 ) -> ApiResult<Body<EventList>> {
-    let (filter, page) = (filter.parse()?, query.page()?);
+    let (filter, section) = (filter.parse()?, query.section()?);
     let read = app.read_long(caller.developer_id, move |store| {
-        page.read(store, caller.developer_id, &filter)
+        to_api(history::read(store, caller.developer_id, &section, &filter)?)
     });
     Ok(Body(read.await?))
 }
@@ -223,7 +154,7 @@ async fn get(
 ) -> ApiResult<Body<PlacedEvent>> {
     let found = app.read(caller.developer_id, move |store| {
         let event = events::find(store, caller.developer_id, id)?;
-        Ok(PlacedEvent { position: event.position, event: raw(&event.envelope)? })
+        Ok(PlacedEvent { position: event.position, event: raw(event.envelope)? })
     });
     Ok(Body(found.await?))
 }

@@ -53,7 +53,6 @@
 //! | `registry`, `counts` | the open streams by developer, and how many there may be |
 //! | `hub` | publication to all streams, and their ends (`end`) |
 //! | `registration` | one subscriber's entry in the hub |
-//! | `filter` | which events a subscriber is shown |
 //! | `subscriber` | a cursor that follows the log |
 //! | `outlet` | a socket and the bytes that wait for it |
 //! | `pipe` | a subscriber and its outlet: events become bytes |
@@ -64,7 +63,6 @@
 mod chunk;
 mod counts;
 mod end;
-pub(crate) mod filter;
 pub(crate) mod hub;
 mod lanes;
 mod membership;

@@ -7,7 +7,7 @@ use grantex_core::log::{Position, Subject};
 use grantex_types::{EventId, Timestamp};
 
 use super::chunk::{Chunk, Entry, Part};
-use super::filter::EventFilter;
+use grantex_core::usecase::filter::EventFilter;
 
 /// The events of a chunk that a subscriber gets: at least one.
 pub(super) struct Selection {
@@ -116,7 +116,7 @@ mod tests {
         let events =
             [C, T, T, C, T].into_iter().enumerate().map(|(i, kind)| event(i as u64 + 1, kind, 1));
         let chunk = encode(&events.collect::<Vec<_>>()).remove(0);
-        let tokens = EventFilter::new("token.issued".parse().unwrap(), None, None, None).unwrap();
+        let tokens = EventFilter::parse("token.issued".parse().unwrap(), None, None, None).unwrap();
         let selection = Selection::of(&chunk, 0, &tokens).unwrap();
         assert_eq!((selection.events(), selection.last_id()), (3, EventId::from_parts(5, 0)));
         let message = |n| format!("\u{81}\x11{{\"n\":{n},\"pad\":\"x\"}}");
@@ -133,9 +133,10 @@ mod tests {
                 && !blocks.contains("\"n\":4")
         );
         assert_eq!(Selection::of(&chunk, 3, &tokens).unwrap().events(), 1);
-        let open = EventFilter::new(grantex_types::TypeSet::ALL, None, None, None).unwrap();
+        let open = EventFilter::parse(grantex_types::TypeSet::ALL, None, None, None).unwrap();
         assert_eq!(Selection::of(&chunk, 1, &open).unwrap().events(), 4);
-        let none = EventFilter::new("budget.exhausted".parse().unwrap(), None, None, None).unwrap();
+        let none =
+            EventFilter::parse("budget.exhausted".parse().unwrap(), None, None, None).unwrap();
         assert!(Selection::of(&chunk, 0, &none).is_none());
     }
 

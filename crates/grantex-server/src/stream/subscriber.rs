@@ -14,12 +14,12 @@ use tokio::time::Instant;
 
 use super::chunk::{Chunk, ChunkBuilder};
 use super::end::EndReason;
-use super::filter::EventFilter;
 use super::lanes::Lanes;
 use super::registration::Registration;
 use super::selection::Selection;
 use super::tail::Lookup;
 use super::transport::Transport;
+use grantex_core::usecase::filter::EventFilter;
 
 /// Bytes that one write carries, plus a chunk at most: a subscriber that is behind gets many events
 /// in one write, and one that stops reading has no more than this waiting above its socket.

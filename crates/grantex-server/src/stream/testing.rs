@@ -11,7 +11,6 @@ use grantex_store::sqlite::{Environment, SqliteStore};
 use grantex_types::event::{EventData, RevokedBy};
 use grantex_types::{AgentId, DeveloperId, EventId, GrantId, KeyId};
 
-use super::filter::EventFilter;
 use super::hub::Hub;
 use super::registration::Registration;
 use super::subscriber::Subscriber;
@@ -19,6 +18,7 @@ use super::transport::Transport;
 use crate::clock::SystemClock;
 use crate::crypto::SystemRng;
 use crate::settings::StreamSettings;
+use grantex_core::usecase::filter::EventFilter;
 
 /// A keep-alive time that no test reaches.
 pub(super) const LONG: Duration = Duration::from_secs(4);
@@ -97,7 +97,7 @@ impl Log {
         let key_id = KeyId::from_parts(1, 1);
         let registration =
             Registration::open(&self.hub, self.developer, key_id, None, transport, None);
-        let filter = EventFilter::new(types.parse().unwrap(), None, None, None).unwrap();
+        let filter = EventFilter::parse(types.parse().unwrap(), None, None, None).unwrap();
         let cursor = Cursor { position, id: EventId::ZERO };
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         Subscriber::new(registration.ok().unwrap(), store, clock, filter, cursor, keep_alive)

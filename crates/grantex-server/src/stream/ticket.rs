@@ -8,8 +8,8 @@
 use grantex_types::{DeveloperId, KeyId, Lifetime, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::filter::EventFilter;
 use crate::crypto::{Secrets, sha256};
+use grantex_core::usecase::filter::EventFilter;
 
 /// The prefix, which also names the purpose of the signature.
 const PREFIX: &str = "gxt_";
