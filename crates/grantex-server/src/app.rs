@@ -7,7 +7,7 @@ use grantex_core::env::Clock;
 use grantex_core::model::Caller;
 use grantex_core::store::{self, Needs, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::operators;
-use grantex_core::usecase::tokens::{Issued, Signer, Standing};
+use grantex_core::usecase::tokens::{self, Issued, Signer, Standing};
 use grantex_types::DeveloperId;
 use grantex_types::api::tokens::{Claims, InactiveReason, TokenResponse};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -139,11 +139,8 @@ impl App {
         claims: &Claims,
         audience: Option<&str>,
     ) -> ApiResult<Option<InactiveReason>> {
-        if claims.dev != developer {
-            return Ok(Some(InactiveReason::WrongDeveloper));
-        }
-        if audience.is_some() && claims.aud.as_deref() != audience {
-            return Ok(Some(InactiveReason::WrongAudience));
+        if let Some(reason) = tokens::not_for(claims, developer, audience) {
+            return Ok(Some(reason));
         }
         let standing = match self.memory.standing(claims) {
             Some(known) => known,

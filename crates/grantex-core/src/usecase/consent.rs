@@ -4,6 +4,7 @@ use grantex_types::api::authorization::{AuthorizeRequest, ConsentStatus};
 use grantex_types::api::developers::Mode;
 use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
 
+use super::scopes::ScopeText;
 use super::{agents, budgets, operators};
 use crate::model::{Agent, AskedBudget, AuthRequest, Caller};
 use crate::store::{Need, Needs, Read, Tx};
@@ -117,6 +118,74 @@ pub fn pending(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Agen
 /// What [`approve`], [`deny`] and [`decide_for_sandbox`] read by key.
 pub fn decide_needs(id: AuthRequestId) -> Needs {
     [Need::AuthRequest(id)].into()
+}
+
+/// What the principal reads beside the request, and the developer can change meanwhile.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The developer's name.
+    pub developer: String,
+    /// The agent, if it still exists.
+    pub agent: Option<Agent>,
+    /// The scopes as people read them.
+    pub scopes: Vec<ScopeText>,
+}
+
+impl Question {
+    /// Looks it up.
+    pub fn load(store: &dyn Read, request: &AuthRequest) -> Result<Self> {
+        let developer = store.developer(request.developer_id)?;
+        let scopes = request.scopes.as_slice().iter();
+        let scopes = scopes.map(|scope| ScopeText::load(store, request.developer_id, scope));
+        Ok(Self {
+            developer: developer.map(|developer| developer.name).unwrap_or_default(),
+            agent: store.agent(request.developer_id, request.agent_id)?,
+            scopes: scopes.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Every word of the question: two questions with the same words are the same to the principal.
+    pub fn words(&self, id: AuthRequestId) -> String {
+        // No text that people read has a NUL.
+        let mut words = format!("{id}\0{}", self.developer);
+        if let Some(agent) = &self.agent {
+            words.extend(["\0", &agent.name, "\0", &agent.description]);
+        }
+        for scope in &self.scopes {
+            words.extend(["\0", &scope.scope, "\0", &scope.name, "\0", &scope.description]);
+        }
+        words
+    }
+}
+
+/// The principal's decision on the page. `was_read` says whether the [words](Question::words) as
+/// they are now are those that the principal read: nobody consents to a name that they did not see.
+pub fn decide_as_read(
+    tx: &mut dyn Tx,
+    id: AuthRequestId,
+    decision: ConsentStatus,
+    was_read: impl FnOnce(&str) -> bool,
+) -> Result<AuthRequest> {
+    let request = tx.auth_request(id)?;
+    let question = request.map(|request| Question::load(tx, &request)).transpose()?;
+    if !question.is_some_and(|question| was_read(&question.words(id))) {
+        return Err(Error::refused(
+            ErrorCode::Forbidden,
+            "this form is not from the page as it is now: open the consent link again, read it, \
+             and decide there",
+        ));
+    }
+    decide(tx, id, decision)
+}
+
+/// The request, if the principal has decided it this way already: the same decision again is no
+/// error.
+pub fn decided_alike(
+    store: &dyn Read,
+    id: AuthRequestId,
+    decision: ConsentStatus,
+) -> Result<Option<AuthRequest>> {
+    Ok(store.auth_request(id)?.filter(|request| request.status == decision))
 }
 
 /// The principal's yes.

@@ -1,5 +1,6 @@
 //! What callers can do, one function each.
 
+pub mod access;
 pub mod agents;
 pub mod audit;
 pub mod budgets;

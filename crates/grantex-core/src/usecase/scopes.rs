@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use grantex_types::api::scopes::{NameScopesRequest, NewScopeName};
-use grantex_types::{ErrorCode, Timestamp};
+use grantex_types::{DeveloperId, ErrorCode, Timestamp, text};
 
 use super::audit::{self, Action};
 use crate::model::{Actor, Caller, ScopeName};
@@ -99,4 +99,57 @@ pub fn remove(tx: &mut dyn Tx, caller: &Caller, scope: &str) -> Result<()> {
         scope,
         &[],
     )
+}
+
+/// A scope as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeText {
+    /// The scope itself, safe to show.
+    pub scope: String,
+    /// The developer's name for it, or words made of the scope.
+    pub name: String,
+    /// What the developer says about it.
+    pub description: String,
+}
+
+impl ScopeText {
+    /// With the developer's name for it, or else with words made of the scope.
+    pub fn load(store: &dyn Read, developer: DeveloperId, scope: &str) -> Result<Self> {
+        let named = store.scope_name(developer, scope)?;
+        let scope = text::shown(scope).into_owned();
+        let (name, description) = match named {
+            Some(named) => (named.name, named.description),
+            None => (in_words(&scope), String::new()),
+        };
+        Ok(Self { scope, name, description })
+    }
+}
+
+/// A scope in words: `calendar:read` becomes "Read calendar". What is written as a URL stays one.
+fn in_words(scope: &str) -> String {
+    if let Some((_, rest)) = scope.split_once("://") {
+        return format!("Use {rest}");
+    }
+    let (resource, action) = scope.rsplit_once([':', '.']).unwrap_or((scope, ""));
+    let words = if action.is_empty() {
+        format!("Use {resource}")
+    } else {
+        format!("{action} {}", resource.replace([':', '.', '_'], " "))
+    };
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn scopes_in_words() {
+        assert_eq!(super::in_words("calendar:read"), "Read calendar");
+        assert_eq!(super::in_words("files.shared:write"), "Write files shared");
+        assert_eq!(super::in_words("payments"), "Use payments");
+        assert_eq!(
+            super::in_words("https://api.example/auth/calendar.readonly"),
+            "Use api.example/auth/calendar.readonly"
+        );
+    }
 }

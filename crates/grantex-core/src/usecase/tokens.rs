@@ -12,6 +12,7 @@ use grantex_types::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::idempotency::{self, IdempotencyKey};
 use super::quotas::{self, Quotas};
 use super::{agents, budgets, cascade};
 use crate::model::{Caller, Grant, RefreshToken, Token};
@@ -76,6 +77,29 @@ pub const REFRESH_REFUSED: &str =
 /// What [`exchange`] reads by key.
 pub fn exchange_needs(shown: &Exchange) -> Needs {
     [Need::AuthRequest(shown.auth_request_id)].into()
+}
+
+/// Issues a token once for an idempotency key. An error undoes what `work` did. A refusal inside
+/// `Ok` keeps it: the call is refused, and the grant whose secret is in two hands stays revoked.
+/// Refusals are not kept as answers.
+pub fn issue_once(
+    tx: &mut dyn Tx,
+    developer: DeveloperId,
+    key: Option<&IdempotencyKey>,
+    work: impl FnOnce(&mut dyn Tx) -> Result<Issuance>,
+) -> Result<std::result::Result<Issued, Error>> {
+    let mut refusal = None;
+    let issued = idempotency::once(tx, developer, key, |tx| match work(tx)? {
+        Issuance::Issued(issued) => Ok(*issued),
+        Issuance::Refused(why) => {
+            refusal = Some(Error::bad_request(why));
+            Err(Error::bad_request(why))
+        }
+    });
+    match refusal {
+        Some(refusal) => Ok(Err(refusal)),
+        None => issued.map(Ok),
+    }
 }
 
 /// Turns an approved request into a grant with its first token. A failed try changes nothing.
@@ -301,6 +325,20 @@ fn issue(
         refresh_id: refresh.id,
         expires_at: token.expires_at,
     })
+}
+
+/// Why a token is not for this caller, whatever its standing: it is another developer's, or not for
+/// the `audience` that the caller asks about.
+pub fn not_for(
+    claims: &Claims,
+    developer: DeveloperId,
+    audience: Option<&str>,
+) -> Option<InactiveReason> {
+    if claims.dev != developer {
+        return Some(InactiveReason::WrongDeveloper);
+    }
+    let is_other = audience.is_some() && claims.aud.as_deref() != audience;
+    is_other.then_some(InactiveReason::WrongAudience)
 }
 
 /// What of a grant decides whether its tokens are in force.

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::scopes::ScopeText;
 use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::request::extract::{Auth, Id, IdempotencyKey, Json, Public, Storing};
+use grantex_core::usecase::scopes::ScopeText;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use grantex_core::store::{Needs, Read};
+use grantex_core::store::Needs;
 use grantex_core::usecase::scopes;
-use grantex_types::DeveloperId;
 use grantex_types::api::scopes::{NameScopesRequest, ScopeNameList};
-use grantex_types::text::shown;
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -84,58 +82,4 @@ async fn remove(
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// A scope as people read it.
-#[derive(Clone)]
-pub(super) struct ScopeText {
-    pub(super) scope: String,
-    pub(super) name: String,
-    pub(super) description: String,
-}
-
-impl ScopeText {
-    /// With the developer's name for it, or else with words made of the scope.
-    pub(super) fn load(
-        store: &dyn Read,
-        developer: DeveloperId,
-        scope: &str,
-    ) -> grantex_core::Result<Self> {
-        let named = store.scope_name(developer, scope)?;
-        let scope = shown(scope).into_owned();
-        let (name, description) = match named {
-            Some(named) => (named.name, named.description),
-            None => (in_words(&scope), String::new()),
-        };
-        Ok(Self { scope, name, description })
-    }
-}
-
-/// A scope in words: `calendar:read` becomes "Read calendar". What is written as a URL stays one.
-fn in_words(scope: &str) -> String {
-    if let Some((_, rest)) = scope.split_once("://") {
-        return format!("Use {rest}");
-    }
-    let (resource, action) = scope.rsplit_once([':', '.']).unwrap_or((scope, ""));
-    let words = if action.is_empty() {
-        format!("Use {resource}")
-    } else {
-        format!("{action} {}", resource.replace([':', '.', '_'], " "))
-    };
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn scopes_in_words() {
-        assert_eq!(super::in_words("calendar:read"), "Read calendar");
-        assert_eq!(super::in_words("files.shared:write"), "Write files shared");
-        assert_eq!(super::in_words("payments"), "Use payments");
-        assert_eq!(
-            super::in_words("https://api.example/auth/calendar.readonly"),
-            "Use api.example/auth/calendar.readonly"
-        );
-    }
 }

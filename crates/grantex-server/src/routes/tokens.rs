@@ -6,11 +6,11 @@ use axum::Json as Body;
 use axum::extract::State;
 use grantex_core::model::Caller;
 use grantex_core::store::{Needs, Tx};
-use grantex_core::usecase::idempotency;
+use grantex_core::usecase::idempotency::{self, IdempotencyKey};
 use grantex_core::usecase::tokens::{
     self, CODE_REFUSED, Exchange, Issuance, Issued, REFRESH_REFUSED,
 };
-use grantex_core::{Error, validate};
+use grantex_core::validate;
 use grantex_types::TokenId;
 use grantex_types::api::tokens::{
     ExchangeRequest, InactiveReason, RefreshRequest, RevokeTokenRequest, TokenResponse,
@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::crypto::{base64url, sha256};
 use crate::http::error::{ApiError, ApiResult};
-use crate::request::extract::{Auth, IdempotencyKey, Json, Storing};
+use crate::request::extract::{self, Auth, Json, Storing};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -49,7 +49,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 async fn exchange(
     Storing(caller): Storing,
     State(app): State<Arc<App>>,
-    key: IdempotencyKey,
+    key: extract::IdempotencyKey,
     Json { value: request, hash }: Json<ExchangeRequest>,
 ) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
     let quotas = app.settings.quotas;
@@ -69,14 +69,12 @@ async fn exchange(
     Ok((StatusCode::CREATED, Body(app.token_response(issued).await?)))
 }
 
-/// Issues a token once for an idempotency key. A refusal may have revoked a grant whose secret is
-/// in two hands: that is kept, unlike the answer.
 async fn issue_once<F>(
     app: &App,
     caller: &Caller,
     needs: Needs,
     use_case: &'static str,
-    key: Option<idempotency::IdempotencyKey>,
+    key: Option<IdempotencyKey>,
     mut work: F,
 ) -> ApiResult<Issued>
 where
@@ -85,17 +83,9 @@ where
     let developer = caller.developer_id;
     let needs = needs.and(idempotency::need(key.as_ref()));
     let issued = app.write(developer, needs, use_case, move |tx| {
-        let mut refusal = None;
-        let issued = idempotency::once(tx, developer, key.as_ref(), |tx| match work(tx)? {
-            Issuance::Issued(issued) => Ok(*issued),
-            Issuance::Refused(why) => {
-                refusal = Some(why);
-                Err(Error::bad_request(why))
-            }
-        });
-        refusal.map_or_else(|| issued.map(Ok), |why| Ok(Err(why)))
+        tokens::issue_once(tx, developer, key.as_ref(), &mut work)
     });
-    issued.await?.map_err(ApiError::bad_request)
+    Ok(issued.await??)
 }
 
 /// Refresh
@@ -109,7 +99,7 @@ where
 async fn refresh(
     Storing(caller): Storing,
     State(app): State<Arc<App>>,
-    key: IdempotencyKey,
+    key: extract::IdempotencyKey,
     Json { value: request, hash }: Json<RefreshRequest>,
 ) -> ApiResult<(StatusCode, Body<TokenResponse>)> {
     let key = key.on("POST /v1/token/refresh", hash);

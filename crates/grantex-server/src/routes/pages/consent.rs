@@ -6,10 +6,10 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use grantex_core::Error;
-use grantex_core::model::{Agent, AuthRequest};
-use grantex_core::store::{Read, Scope};
-use grantex_core::usecase::consent;
+use grantex_core::model::AuthRequest;
+use grantex_core::store::Scope;
+use grantex_core::usecase::consent::{self, Question};
+use grantex_core::usecase::scopes::ScopeText;
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::text::shown;
 use grantex_types::{AuthRequestId, ErrorCode, Lifetime};
@@ -22,7 +22,6 @@ use crate::app::App;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::query::{Known, Params};
 use crate::request::extract::Public;
-use crate::routes::scopes::ScopeText;
 
 /// What stays as it is in a query's value: RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet =
@@ -30,10 +29,6 @@ const QUERY_VALUE: &AsciiSet =
 
 /// The purpose that form tokens are bound to.
 const FORM: &str = "consent-form";
-
-/// What a form is answered that was not made from what the page shows now.
-const CHANGED: &str = "this form is not from the page as it is now: open the consent link again, read it, and decide \
-                       there";
 
 #[derive(Template)]
 #[template(path = "consent.html")]
@@ -82,7 +77,7 @@ pub(super) async fn show(
                 return Ok(Err(Box::new(decided)));
             }
             let (request, agent) = consent::pending(store, id)?;
-            let asked = Asked::load(store, &request)?;
+            let asked = Question::load(store, &request)?;
             Ok(Ok((request, agent, asked)))
         })
         .await?;
@@ -108,40 +103,6 @@ pub(super) async fn show(
         style: STYLE,
     };
     Ok(page(&consent, next))
-}
-
-/// What the principal reads that the developer can change meanwhile. The form's token is bound to
-/// it: nobody consents to a name that they did not see.
-struct Asked {
-    developer: String,
-    agent: Option<Agent>,
-    scopes: Vec<ScopeText>,
-}
-
-impl Asked {
-    fn load(store: &dyn Read, request: &AuthRequest) -> grantex_core::Result<Self> {
-        let developer = store.developer(request.developer_id)?;
-        let scopes = request.scopes.as_slice().iter();
-        let scopes = scopes.map(|scope| ScopeText::load(store, request.developer_id, scope));
-        Ok(Self {
-            developer: developer.map(|developer| developer.name).unwrap_or_default(),
-            agent: store.agent(request.developer_id, request.agent_id)?,
-            scopes: scopes.collect::<grantex_core::Result<_>>()?,
-        })
-    }
-
-    /// What a form's token is made of.
-    fn words(&self, id: AuthRequestId) -> String {
-        // No text that people read has a NUL.
-        let mut words = format!("{id}\0{}", self.developer);
-        if let Some(agent) = &self.agent {
-            words.extend(["\0", &agent.name, "\0", &agent.description]);
-        }
-        for scope in &self.scopes {
-            words.extend(["\0", &scope.scope, "\0", &scope.name, "\0", &scope.description]);
-        }
-        words
-    }
 }
 
 /// A lifetime as people say it: `1d` is "1 day".
@@ -182,17 +143,9 @@ pub(super) async fn decide(
     let (service, token) = (Arc::clone(&app), form.token);
     let decided = app
         .write(Scope::AuthRequest(id), consent::decide_needs(id), "decide_consent", move |tx| {
-            let asked =
-                tx.auth_request(id)?.map(|request| Asked::load(tx, &request)).transpose()?;
-            if !asked
-                .is_some_and(|asked| service.secrets.form_token_is(FORM, &asked.words(id), &token))
-            {
-                return Err(Error::refused(ErrorCode::Forbidden, CHANGED));
-            }
-            match wanted {
-                ConsentStatus::Approved => consent::approve(tx, id),
-                _ => consent::deny(tx, id),
-            }
+            consent::decide_as_read(tx, id, wanted, |words| {
+                service.secrets.form_token_is(FORM, words, &token)
+            })
         })
         .await;
     let request = match decided {
@@ -221,7 +174,7 @@ enum Before {
 
 async fn decided_before(app: &App, id: AuthRequestId, wanted: ConsentStatus) -> ApiResult<Before> {
     app.read(Scope::AuthRequest(id), move |store| {
-        if let Some(request) = store.auth_request(id)?.filter(|request| request.status == wanted) {
+        if let Some(request) = consent::decided_alike(store, id, wanted)? {
             return Ok(Before::Alike(Box::new(request)));
         }
         // What is not shown any more has the error that deciding it had.

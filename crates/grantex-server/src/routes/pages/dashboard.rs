@@ -9,13 +9,14 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use grantex_core::usecase::access::{self, Part};
 use grantex_types::text::shown;
 use grantex_types::{ErrorCode, GrantId, SessionId};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 
-use super::access_tree::{Access, Part, Row};
+use super::access_tree::{Loader, Row};
 use super::layout::{PageForm, STYLE, message, page, readable};
 use super::revoke::Revoke;
 use crate::app::App;
@@ -137,16 +138,21 @@ pub(super) async fn show(
     let part = query.part()?;
     let (developer, principal_id) =
         (principal.developer_id, principal.session.principal_id.clone());
-    let access = app
-        .read_long(developer, move |store| Access::load(store, developer, &principal_id, part))
+    let (access, in_force, ended) = app
+        .read_long(developer, move |store| {
+            let access = access::load(store, developer, &principal_id, part)?;
+            let mut texts = Loader::new(store, developer);
+            let (in_force, ended) = (texts.rows(&access.in_force)?, texts.rows(&access.ended)?);
+            Ok((access, in_force, ended))
+        })
         .await?;
     let session = &principal.session;
     let dashboard = Dashboard {
         principal: &shown(&session.principal_id),
         until: readable(session.expires_at),
         token: form_token(&app, session.session_id),
-        in_force: access.in_force,
-        ended: access.ended,
+        in_force,
+        ended,
         is_cut: access.is_cut,
         tree: part.tree,
         older: access.older,

@@ -5,6 +5,7 @@ use axum::response::Response;
 use grantex_core::model::{AuthRequest, Grant};
 use grantex_core::store::Read;
 use grantex_core::usecase::consent;
+use grantex_core::usecase::scopes::ScopeText;
 use grantex_types::api::authorization::ConsentStatus;
 use grantex_types::api::grants::GrantStatus;
 use grantex_types::text::shown;
@@ -12,7 +13,6 @@ use grantex_types::{AuthRequestId, Timestamp};
 use http::StatusCode;
 
 use super::layout::{STYLE, State, asked_budget, host, page, readable, spent, state};
-use crate::routes::scopes::ScopeText;
 
 #[derive(Template)]
 #[template(path = "decided.html")]

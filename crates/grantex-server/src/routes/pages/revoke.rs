@@ -3,12 +3,12 @@
 use askama::Template;
 use grantex_core::model::Reached;
 use grantex_core::store::Read;
+use grantex_core::usecase::scopes::ScopeText;
 use grantex_core::usecase::{cascade, grants};
 use grantex_types::{AgentId, DeveloperId, GrantId};
 
 use super::access_tree::agent_name;
 use super::layout::{STYLE, money};
-use crate::routes::scopes::ScopeText;
 
 /// Agents that the page names: as many as fit into a sentence.
 const MOST_NAMED: usize = 10;
