@@ -1,4 +1,4 @@
-//! A stream's socket: shared bytes go out of it as they lie in memory.
+//! A stream's socket. Shared bytes are written from where they lie in memory.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -9,18 +9,18 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 
-/// Pieces that one call of the system takes at once. The kernel's limit is 1,024; more than these
-/// are more than a socket's buffer takes.
+/// Pieces that one system call takes. The kernel's limit is 1,024; this many already fill a
+/// socket's buffer.
 const PIECES: usize = 64;
 
-/// A socket and the bytes that wait for it. Nothing is copied, and an idle one holds no memory.
+/// A socket and the bytes that wait for it. Nothing is copied, and an idle outlet holds no memory.
 pub(super) struct Outlet<S> {
     socket: S,
     /// Unsent, first to last.
     waiting: Vec<Bytes>,
-    /// Some were taken since somebody asked.
+    /// The socket accepted bytes since [`take_progress`](Self::take_progress) was called.
     has_progressed: bool,
-    /// The socket has some that it did not pass on yet, as TLS may.
+    /// The socket buffers bytes that it has not sent yet, as TLS may.
     is_held_up: bool,
 }
 
@@ -34,14 +34,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         self.waiting.push(bytes);
     }
 
-    /// Writes all that waits. Dropping the future loses nothing: the next call goes on where it
-    /// was.
+    /// Writes all that waits. Dropping the future loses nothing: the next call continues.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|context| self.poll_flush(context)).await
     }
 
     /// As [`flush`](Self::flush), but writes only while it holds a permit. A permit is held for one
-    /// attempt to write, never while the other end reads.
+    /// attempt to write, not while the client reads.
     pub(super) async fn flush_by_turns(&mut self, turns: &Semaphore) -> io::Result<()> {
         loop {
             let turn = turns.acquire().await.map_err(io::Error::other)?;
@@ -65,12 +64,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         self.waiting.iter().fold(0, |sum, piece| sum.saturating_add(piece.len()))
     }
 
-    /// Whether the other end has taken bytes since this was asked last.
+    /// Whether the socket has accepted bytes since this was called last.
     pub(super) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.has_progressed)
     }
 
-    /// As [`flush`](Self::flush). What could not be sent still waits, also after an error.
+    /// As [`flush`](Self::flush). Unsent bytes still wait afterwards, also after an error.
     pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sent = 0_usize;
         let result = loop {
@@ -107,7 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         result
     }
 
-    /// Takes `written` bytes off the pieces from `sent` on; gives how many pieces are sent then.
+    /// Removes `written` bytes from the pieces, beginning with piece `sent`. Returns how many pieces
+    /// are sent then.
     fn advance(&mut self, mut sent: usize, mut written: usize) -> usize {
         while let Some(piece) = self.waiting.get_mut(sent) {
             if piece.len() > written {
@@ -115,36 +115,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
                 break;
             }
             written = written.saturating_sub(piece.len());
-            // What is sent is not to be kept alive by who reads slowly.
+            // A slow client must not keep sent chunks alive.
             *piece = Bytes::new();
             sent = sent.saturating_add(1);
         }
         sent
     }
 
-    /// Whether nothing waits.
+    /// Whether no bytes wait.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && !self.is_held_up
     }
 
-    /// What the other end says next; nothing when it says nothing more.
+    /// Reads what the client sends next; empty when it sends nothing more.
     pub(super) async fn read(&mut self) -> io::Result<Bytes> {
         poll_fn(|context| self.poll_read(context)).await
     }
 
     /// As [`read`](Self::read).
     pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        // Larger than anything that clients say, mostly.
+        // Larger than what clients send, mostly.
         let mut bytes = [0; 256];
         let mut buffer = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
         Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
     }
 
-    /// Waits until the other end says nothing more; what it says is not listened to.
+    /// Waits until the client sends nothing more, and discards what it sends.
     pub(super) async fn closed(&mut self) -> io::Result<()> {
         poll_fn(|context| {
-            /// Who talks all the time is heard again at the next turn.
+            /// Reads before other tasks run: a client may send without end.
             const READS: usize = 16;
             let mut ignored = [0; 256];
             for _ in 0..READS {
@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         .await
     }
 
-    /// Says that no more comes.
+    /// Closes the writing side.
     pub(super) async fn close(&mut self) -> io::Result<()> {
         poll_fn(|context| Pin::new(&mut self.socket).poll_shutdown(context)).await
     }

@@ -51,7 +51,7 @@ pub(super) fn pong(payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// A farewell; the reason is cut to what fits.
+/// A close frame; the reason is cut to what fits.
 pub(super) fn close(code: u16, reason: &str) -> Bytes {
     let mut payload = code.to_be_bytes().to_vec();
     let mut length = reason.len().min(LONGEST_CONTROL - 2);
@@ -64,7 +64,7 @@ pub(super) fn close(code: u16, reason: &str) -> Bytes {
     frame.freeze()
 }
 
-/// What a client said.
+/// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Message {
     Text(String),
@@ -73,15 +73,15 @@ pub(super) enum Message {
     Pong,
     /// With the code to answer with.
     Close(u16),
-    /// Against the protocol: the code and the reason to close with.
+    /// A violation of the protocol: the code and the reason to close with.
     Violation(u16, &'static str),
 }
 
-/// Reads a client's frames, however they are cut. Holds no memory between messages.
+/// Reads a client's frames from bytes that are split anywhere. Holds no memory between messages.
 #[derive(Debug, Default)]
 pub(super) struct FrameReader {
     bytes: Vec<u8>,
-    /// A message that came in parts so far, and whether it is text.
+    /// The parts of a message that have arrived, and whether it is text.
     message: Option<(bool, Vec<u8>)>,
 }
 
@@ -96,8 +96,7 @@ impl FrameReader {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next thing that was said completely. After nonsense or a farewell nothing more is to be
-    /// asked.
+    /// The next message that has arrived completely. Not to be called after a violation or a close.
     pub(super) fn next(&mut self) -> Option<Message> {
         loop {
             let frame = match self.frame() {
@@ -159,7 +158,7 @@ impl FrameReader {
             opcode::PONG => return Ok(Some(Message::Pong)),
             opcode::CLOSE => {
                 let Some((code, reason)) = frame.payload.split_first_chunk() else {
-                    // Without a code there is none to give back but that all is well.
+                    // A close without a code is answered with the normal one.
                     if frame.payload.is_empty() {
                         return Ok(Some(Message::Close(close_code::NORMAL)));
                     }
@@ -225,25 +224,25 @@ mod tests {
         frame
     }
 
-    /// All that is said by these bytes, in steps of `step`.
-    fn said(bytes: &[u8], step: usize) -> Vec<Message> {
-        let (mut incoming, mut said) = (FrameReader::default(), Vec::new());
+    /// The messages in these bytes, read in steps of `step`.
+    fn read(bytes: &[u8], step: usize) -> Vec<Message> {
+        let (mut reader, mut read) = (FrameReader::default(), Vec::new());
         for part in bytes.chunks(step) {
-            incoming.feed(part);
-            while let Some(next) = incoming.next() {
+            reader.feed(part);
+            while let Some(next) = reader.next() {
                 let is_end = matches!(next, Message::Violation(..) | Message::Close(_));
-                said.push(next);
+                read.push(next);
                 if is_end {
-                    return said;
+                    return read;
                 }
             }
         }
-        assert!(incoming.bytes.is_empty() && incoming.bytes.capacity() == 0);
-        said
+        assert!(reader.bytes.is_empty() && reader.bytes.capacity() == 0);
+        read
     }
 
     #[test]
-    fn what_clients_say_is_read_wherever_it_is_cut() {
+    fn messages_are_read_wherever_they_are_split() {
         let long = "x".repeat(300);
         let bytes = [
             masked(0x81, b"hello"),
@@ -267,13 +266,13 @@ mod tests {
             Message::Close(1001),
         ];
         for step in [1, 2, 5, 64, bytes.len()] {
-            assert_eq!(said(&bytes, step), expected, "in steps of {step}");
+            assert_eq!(read(&bytes, step), expected, "in steps of {step}");
         }
-        assert_eq!(said(&masked(0x88, b""), 1), [Message::Close(1000)]);
+        assert_eq!(read(&masked(0x88, b""), 1), [Message::Close(1000)]);
     }
 
     #[test]
-    fn nonsense_is_answered_with_its_code() {
+    fn a_violation_is_answered_with_its_code() {
         let unmasked = {
             let mut frame = BytesMut::new();
             write_text(&mut frame, b"x");
@@ -296,8 +295,8 @@ mod tests {
             (vec![0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 1009),
         ] {
             for step in [1, bytes.len()] {
-                match said(&bytes, step).as_slice() {
-                    [Message::Violation(told, _)] => assert_eq!(*told, code, "{bytes:?}"),
+                match read(&bytes, step).as_slice() {
+                    [Message::Violation(sent, _)] => assert_eq!(*sent, code, "{bytes:?}"),
                     other => panic!("{other:?}"),
                 }
             }
