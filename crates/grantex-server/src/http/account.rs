@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::error::ApiError;
 use super::rate::{Allowance, RateLimits, Taken};
-use super::shares::{Entered, Queue, Room, Shares};
+use super::shares::{BodyMemory, Entered, Queue, Shares};
 use crate::net::address::ClientAddress;
 
 /// What one request takes of the limits. The layers and extractors of the request share it.
@@ -21,7 +21,7 @@ struct State {
     /// Of the rate limit that applied last, for the answer's headers.
     allowance: Option<Allowance>,
     from: Option<(Payer, Entered)>,
-    body: Option<Room>,
+    body: Option<BodyMemory>,
 }
 
 /// Whose tokens a request takes.
@@ -69,9 +69,9 @@ impl Account {
         }
     }
 
-    /// Room for the request's body.
-    pub(crate) fn room(&self, shares: &Arc<Shares>) -> Room {
-        self.entered(shares, Entered::room)
+    /// Memory for the request's body.
+    pub(crate) fn body_memory(&self, shares: &Arc<Shares>) -> BodyMemory {
+        self.entered(shares, Entered::body_memory)
     }
 
     /// The payer's queue for heavy work.
@@ -87,7 +87,7 @@ impl Account {
     }
 
     /// Keeps the body's memory counted until the request is answered.
-    pub(crate) fn keep(&self, body: Room) {
+    pub(crate) fn keep(&self, body: BodyMemory) {
         self.0.lock().body = Some(body);
     }
 

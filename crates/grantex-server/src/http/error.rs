@@ -15,7 +15,7 @@ const COME_BACK: u64 = 1;
 /// What a handler returns.
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
-/// An error on its way to the caller. The outermost layer gives the body its `requestId`.
+/// An error that is answered to the client. The outermost layer adds the `requestId`.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
@@ -59,10 +59,10 @@ impl ApiError {
     }
 
     pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
-        tracing::error!(%error, "a request failed for a reason that is ours");
+        tracing::error!(%error, "a request failed because of a defect of the service");
         Self::new(
             ErrorCode::InternalError,
-            "something went wrong on our side; the request id finds it in the log",
+            "the service failed; its log has the reason under this request id",
         )
     }
 
@@ -75,7 +75,7 @@ impl ApiError {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// What the answer's head says besides its status.
+    /// The headers of the answer.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some(seconds) = self.retry_after_seconds {
@@ -87,7 +87,7 @@ impl ApiError {
         headers
     }
 
-    /// The finished answer, for whoever answers outside a handler.
+    /// The complete answer, with its body.
     pub(crate) fn respond(self, request_id: &RequestId) -> Response {
         let (status, headers) = (self.status(), self.headers());
         let body = ErrorBody {
@@ -105,8 +105,8 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    /// An answer without its body: the outermost layer finds the error in the extensions and
-    /// finishes it with the request's id.
+    /// An answer without its body. The outermost layer finds the error in the extensions and
+    /// completes the answer with the request's id.
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
@@ -119,16 +119,16 @@ impl From<Error> for ApiError {
         match error {
             Error::Refused { code, message, oldest } => Self { oldest, ..Self::new(code, message) },
             Error::Store(StoreError::Unavailable(detail)) => {
-                tracing::warn!(%detail, "a request failed because the store cannot be used now");
+                tracing::warn!(%detail, "a request failed because the store is unavailable");
                 Self::new(
                     ErrorCode::Unavailable,
-                    "the service cannot do this now; nothing was changed, try again",
+                    "the service is unavailable; nothing was changed, try again",
                 )
                 .retry_after(1)
             }
             Error::Store(StoreError::Overloaded) => Self::new(
                 ErrorCode::Unavailable,
-                "the service has too much to do; nothing was changed, try again",
+                "the service is overloaded; nothing was changed, try again",
             )
             .retry_after(1),
             Error::Store(StoreError::Conflict { .. }) => Self::new(
@@ -136,14 +136,14 @@ impl From<Error> for ApiError {
                 "another change came in between; nothing was changed, try again",
             )
             .retry_after(1),
-            // Logged once, where it was found.
+            // Logged once, where the damage was found.
             Error::Store(StoreError::Damaged(damage)) => {
                 let mut ways = Vec::new();
                 ways.extend(damage.resume_before.map(|id| format!("before {id} (`resumeBefore`)")));
                 ways.extend(damage.resume_after.map(|id| format!("after {id} (`resumeAfter`)")));
                 let pass_over = match ways.join(" or ") {
                     none if none.is_empty() => none,
-                    ways => format!(", or read on without what is damaged: {ways}"),
+                    ways => format!(", or skip the damaged events: read on {ways}"),
                 };
                 let message = format!(
                     "{damage}; ask the operator to restore the log from a backup{pass_over}"

@@ -1,25 +1,25 @@
-//! The Host header: nothing here depends on it, but where a proxy and a service read another host
-//! from the same request, one of them is deceived.
+//! The Host header. Nothing in the service depends on it. But where a proxy and the service read
+//! different hosts from one request, an attacker can deceive one of them.
 
 use http::{HeaderMap, HeaderValue, Version, header};
 
 use super::error::ApiError;
 
-/// Refuses what RFC 9112, section 3.2, says to refuse: a request of HTTP/1.1 without a Host, two
-/// Hosts, and what cannot be a host.
+/// Refuses what RFC 9112, section 3.2, requires: a request of HTTP/1.1 without a Host header, one
+/// with two, and a value that cannot be a host.
 pub(crate) fn check(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if version < Version::HTTP_11 => Ok(()),
         (Some(host), None) if can_be_host(host) => Ok(()),
-        _ => Err(ApiError::bad_request("there must be one Host header, which names a host")),
+        _ => Err(ApiError::bad_request("send one Host header, with the name of a host")),
     }
 }
 
-/// A name, an address, or one in brackets, and perhaps a port: the characters of RFC 3986, section
-/// 3.2.2.
+/// Whether the value is a name, an address, or an address in brackets, perhaps with a port, in the
+/// characters of RFC 3986, section 3.2.2.
 fn can_be_host(value: &HeaderValue) -> bool {
-    // RFC 9112, section 3.2: empty where the target has no authority.
+    // RFC 9112, section 3.2: the header is empty where the target has no authority.
     if value.is_empty() {
         return true;
     }
@@ -28,7 +28,7 @@ fn can_be_host(value: &HeaderValue) -> bool {
     let is_port_good = authority.port_u16().is_some() || authority.as_str() == host;
     let is_name_good =
         host.starts_with('[') || !host.trim_end_matches('.').split('.').any(str::is_empty);
-    // Proxies read a user or a list in different ways.
+    // Proxies read a user name or a list in different ways.
     is_port_good && is_name_good && !value.as_bytes().iter().any(|byte| b",@".contains(byte))
 }
 

@@ -1,4 +1,4 @@
-//! Origins of web pages, as browsers send them, and the path of this service's own URLs.
+//! Origins of web pages as browsers send them, and the path of the service's own URLs.
 
 use url::Url;
 
@@ -6,10 +6,10 @@ use url::Url;
 const ANY: &str = "*";
 
 /// An origin as browsers send it: scheme and host in lower case, no default port, nothing after
-/// them. Fails with what to write for one that no browser can send.
+/// them. For one that no browser can send, the error says what to write instead.
 pub fn allowed_origin(text: &str) -> Result<String, String> {
     let text = text.trim();
-    // A page in a sandbox or from a file has the origin `null`.
+    // Pages in a sandbox and pages from files have the origin `null`.
     if text == ANY || text == "null" {
         return Ok(text.to_owned());
     }
@@ -49,7 +49,7 @@ pub fn allowed_origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// The path of a public base: nothing, or as in `/auth`.
+/// The path of a public base URL: empty, or `/auth` for example.
 pub(crate) fn public_path(base: &str) -> &str {
     let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
     rest.find('/').and_then(|start| rest.get(start..)).unwrap_or_default()

@@ -11,8 +11,8 @@ use super::query::Known;
 
 const LARGEST_PAGE: u32 = 200;
 const DEFAULT_PAGE: u32 = 100;
-/// Rows that a page by number may lie behind: each such page costs reading all before it. A page by
-/// cursor costs the same wherever it is.
+/// Rows that a page by number may skip: reading such a page costs reading all rows before it. A page
+/// by cursor costs the same everywhere.
 const FURTHEST_BY_NUMBER: u32 = 10_000;
 
 /// Which part of a list to return: from a cursor, or by page number.
@@ -40,13 +40,12 @@ impl Known for ListQuery {
 }
 
 impl ListQuery {
-    /// The page of the store that this asks for, with one row more, which tells whether there is
-    /// a next page.
+    /// The requested page of the store, with one row more, which shows whether there is a next page.
     pub(crate) fn page<Id: FromStr>(&self) -> ApiResult<Page<Id>> {
         self.page_of(DEFAULT_PAGE)
     }
 
-    /// Like [`page`](Self::page), with another size when none is asked for.
+    /// Like [`page`](Self::page), with another default size.
     pub(crate) fn page_of<Id: FromStr>(&self, default: u32) -> ApiResult<Page<Id>> {
         if [self.limit, self.page_size]
             .into_iter()
@@ -74,8 +73,7 @@ impl ListQuery {
     }
 }
 
-/// Like [`next_cursor`], for a list of which a filter hides some: it may stop before its page is
-/// full.
+/// Like [`next_cursor`], for a filtered list, which may stop before its page is full.
 pub(crate) fn next_sifted<T, Id>(
     found: &mut Sifted<T, Id>,
     limit: u32,
@@ -84,7 +82,7 @@ pub(crate) fn next_sifted<T, Id>(
     next_cursor(&mut found.rows, limit, id).or(found.stopped_at.take())
 }
 
-/// Takes the surplus row off and names the cursor of the next page, if there is one.
+/// Removes the additional row and returns the cursor of the next page, if there is one.
 pub(crate) fn next_cursor<T, Id>(
     rows: &mut Vec<T>,
     limit: u32,

@@ -9,17 +9,17 @@ use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, ApiResult};
 
-/// How much of a wrong name an answer repeats.
+/// Characters of an unknown name that an error repeats.
 const SHOWN_CHARS: usize = 40;
 
-/// What a query is read as.
+/// Parameters that a query is read into.
 pub(crate) trait Known: DeserializeOwned {
-    /// The parameters that it reads.
+    /// The names of the parameters.
     const NAMES: &'static [&'static str];
 }
 
-/// Query parameters beside which others may stand: browsers and proxies add their own to the
-/// addresses of streams and pages.
+/// Query parameters that ignore unknown names: browsers and proxies add their own to the URLs of
+/// streams and pages.
 pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: Known, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -30,8 +30,7 @@ impl<T: Known, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// Query parameters of a list. Any other is refused: a filter with a typing mistake would show
-/// everything.
+/// Query parameters of a list. Unknown names are refused: a misspelt filter would show everything.
 pub(crate) struct ListParams<T>(pub(crate) T);
 
 impl<T: Selection, S: Send + Sync> FromRequestParts<S> for ListParams<T> {
@@ -49,7 +48,7 @@ impl<T: Selection, S: Send + Sync> FromRequestParts<S> for ListParams<T> {
     }
 }
 
-/// What a list can be asked for: one kind of parameters, or two.
+/// The parameters of a list: one struct, or two.
 pub(crate) trait Selection: Sized {
     fn names() -> Vec<&'static str>;
 
@@ -79,12 +78,12 @@ impl<A: Known, B: Known> Selection for (A, B) {
 fn read<T: Known>(uri: &Uri) -> ApiResult<T> {
     for (name, value) in pairs(uri) {
         let known = decoded(name).and_then(|name| T::NAMES.iter().find(|known| **known == name));
-        // Decoding would replace what is wrong, and look for that.
+        // Lossy decoding would replace the invalid bytes, and the filter would match nothing.
         if let Some(known) = known
             && decoded(value).is_none()
         {
             return Err(ApiError::bad_request(format!(
-                "{known}: the value is not UTF-8; percent-encode the bytes of UTF-8"
+                "{known}: the value is not UTF-8; percent-encode its UTF-8 bytes"
             )));
         }
     }
@@ -98,7 +97,7 @@ fn pairs(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// What it stands for, if that is text.
+/// The text that a percent-encoded part stands for; `None` if it is not UTF-8.
 fn decoded(part: &str) -> Option<String> {
     let part = part.replace('+', " ");
     percent_decode_str(&part).decode_utf8().ok().map(std::borrow::Cow::into_owned)

@@ -1,4 +1,4 @@
-//! Rate limits: a token bucket for each developer, and for each address on public routes.
+//! Rate limits: token buckets by developer, API key, address and ticket.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,9 +11,10 @@ use super::error::ApiError;
 use crate::net::address::ClientAddress;
 use crate::settings::{Rate, Rates};
 
-/// Buckets kept at most. Beyond it, those that are full again (and so say nothing) are dropped.
+/// Buckets kept at most. Beyond that, buckets that are full again are dropped: they carry no
+/// information.
 const MOST_BUCKETS: usize = 65_536;
-/// How often full buckets are looked for at most: it means looking at all.
+/// The shortest time between two searches for full buckets: each looks at all buckets.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// All rate limits.
@@ -41,7 +42,7 @@ impl RateLimits {
 
     /// Counts a signup that is about to be made.
     pub(crate) fn take_signup(&self, from: ClientAddress, now: Instant) -> Result<(), ApiError> {
-        // The address first: what it asks beyond its own limit takes nothing from the others.
+        // The address first: beyond its own limit it must take nothing from other addresses.
         let refused = |(_, error)| error;
         self.signup_address.take(from, now).transpose().map_err(refused)?;
         self.signup.take((), now).transpose().map_err(refused)?;
@@ -51,7 +52,7 @@ impl RateLimits {
 
 /// Token buckets by key.
 pub(crate) struct Buckets<K> {
-    /// What there are too many of, where there are.
+    /// What is limited, for the error's message.
     what: &'static str,
     per_second: f64,
     burst: f64,
@@ -60,7 +61,7 @@ pub(crate) struct Buckets<K> {
 
 struct State<K> {
     by_key: HashMap<K, Bucket>,
-    /// Shared by the keys that find no room of their own.
+    /// Shared by the keys for which there is no bucket of their own.
     others: Bucket,
     swept: Instant,
 }
@@ -71,7 +72,7 @@ struct Bucket {
     at: Instant,
 }
 
-/// What a caller has left, as the `x-ratelimit-*` headers say it.
+/// The tokens that are left, for the `x-ratelimit-*` headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
     pub(crate) limit: u64,
@@ -91,12 +92,12 @@ impl<K: Eq + Hash> Buckets<K> {
         Self { what, per_second: rate.per_second, burst, state: Mutex::new(state) }
     }
 
-    /// Takes a token of `key`.
+    /// Takes one token of `key`.
     pub(crate) fn take(&self, key: K, now: Instant) -> Taken {
         self.take_many(key, 1, now)
     }
 
-    /// Takes so many tokens of `key`, or all that there can be where that is less.
+    /// Takes `count` tokens of `key`, but no more than a full bucket has.
     pub(crate) fn take_many(&self, key: K, count: u32, now: Instant) -> Taken {
         if self.per_second <= 0.0 {
             return None;

@@ -1,6 +1,5 @@
-//! What requests use together, and each developer's share of it: requests that are worked on, bytes
-//! of bodies in memory, turns at heavy work. Whoever has no API key has one share with all the
-//! others who have none.
+//! What all requests share, and each developer's share of it: concurrent requests, memory for bodies,
+//! and turns at heavy work. Clients without an API key have one share together.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,15 +20,15 @@ pub(crate) struct Shares {
     most_requests: usize,
     most_body_bytes: usize,
     body_bytes: AtomicUsize,
-    by_developer: Mutex<HashMap<DeveloperId, Working>>,
+    by_developer: Mutex<HashMap<DeveloperId, Active>>,
     strangers: Arc<Share>,
-    /// Half of the cores: the other half goes on with everybody's small requests.
+    /// Half of the cores: the other half serves small requests meanwhile.
     heavy: Arc<Semaphore>,
 }
 
-/// A developer of whom at least one request is worked on.
+/// A developer with at least one request that is being handled.
 #[derive(Default)]
-struct Working {
+struct Active {
     requests: usize,
     share: Arc<Share>,
 }
@@ -37,8 +36,7 @@ struct Working {
 #[derive(Default)]
 struct Share {
     body_bytes: AtomicUsize,
-    /// One turn at a time, so that the queue for heavy work holds one request of each developer at
-    /// most.
+    /// One turn at a time: the queue for heavy work holds at most one request of each developer.
     heavy: OnceLock<Arc<Semaphore>>,
 }
 
@@ -55,13 +53,13 @@ impl Shares {
         })
     }
 
-    /// Counts a request among its developer's until it is answered.
+    /// Counts a request of this developer until it is answered.
     pub(crate) fn enter(self: &Arc<Self>, developer: DeveloperId) -> Result<Entered, ApiError> {
         let mut by_developer = self.by_developer.lock();
         let working = by_developer.entry(developer).or_default();
         if working.requests >= self.most_requests {
             let message = format!(
-                "{} requests of this developer are being worked on; try again",
+                "{} requests of this developer are being handled, the maximum; try again",
                 self.most_requests
             );
             return Err(ApiError::new(ErrorCode::RateLimited, message).retry_after(1));
@@ -76,13 +74,13 @@ impl Shares {
         Entered { among: Arc::clone(self), share: Arc::clone(&self.strangers), developer: None }
     }
 
-    /// Bytes of bodies that are in memory.
+    /// Bytes of all bodies in memory.
     pub(crate) fn body_bytes(&self) -> usize {
         self.body_bytes.load(Ordering::Relaxed)
     }
 }
 
-/// A request with its share.
+/// A request that counts in its developer's share.
 pub(crate) struct Entered {
     among: Arc<Shares>,
     share: Arc<Share>,
@@ -90,9 +88,9 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
-    /// Room for a body: none yet.
-    pub(crate) fn room(&self) -> Room {
-        Room { among: Arc::clone(&self.among), share: Arc::clone(&self.share), bytes: 0 }
+    /// Memory for a body, of no bytes yet.
+    pub(crate) fn body_memory(&self) -> BodyMemory {
+        BodyMemory { among: Arc::clone(&self.among), share: Arc::clone(&self.share), bytes: 0 }
     }
 
     /// The queue for heavy work.
@@ -108,7 +106,7 @@ pub(crate) struct Queue {
     among: Arc<Semaphore>,
 }
 
-/// A turn at heavy work; it ends when it is dropped.
+/// A turn at heavy work. Dropping it ends the turn.
 pub(crate) struct Turn {
     _own: OwnedSemaphorePermit,
     _among: OwnedSemaphorePermit,
@@ -137,16 +135,16 @@ impl Drop for Entered {
     }
 }
 
-/// Memory that is set aside for a body; dropping it gives it back.
-pub(crate) struct Room {
+/// Memory that is reserved for a body. Dropping it releases the memory.
+pub(crate) struct BodyMemory {
     among: Arc<Shares>,
     share: Arc<Share>,
     bytes: usize,
 }
 
-impl Room {
-    /// Sets so much more aside. A share may be as large as what is free: so one takes half at most,
-    /// the next a third, and whoever comes after many still finds something.
+impl BodyMemory {
+    /// Reserves so many more bytes. A share may be as large as the memory that is free: the first
+    /// developer gets half at most, the next a quarter, and there is always some left for another.
     pub(crate) fn grow(&mut self, by: usize) -> Result<(), ApiError> {
         let add = |count: &AtomicUsize| count.fetch_add(by, Ordering::Relaxed).saturating_add(by);
         let free = self.among.most_body_bytes.checked_sub(add(&self.among.body_bytes));
@@ -156,17 +154,17 @@ impl Room {
             return Ok(());
         }
         BODY_BYTES.reached(
-            "bodies wait in memory for the rest of them, or to be worked on; `--body-bytes` bounds them",
+            "requests with large bodies are refused; `--body-bytes` sets the memory for bodies",
         );
         Err(ApiError::new(
             ErrorCode::Unavailable,
-            "too many large bodies are on their way; try again",
+            "the memory for large request bodies is in use; try again",
         )
         .retry_after(1))
     }
 }
 
-impl Drop for Room {
+impl Drop for BodyMemory {
     fn drop(&mut self) {
         self.among.body_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.share.body_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -196,20 +194,20 @@ mod tests {
     fn bodies_stay_within_their_budget_and_leave_room_for_the_next() {
         let all = Shares::new(&RequestSettings { body_bytes: 120, ..RequestSettings::default() });
         let developers = (1..=4).map(|number| all.enter(developer(number)).ok().unwrap());
-        let mut rooms = Vec::new();
+        let mut held = Vec::new();
         for (entered, most) in developers.chain([all.stranger()]).zip([60, 30, 15, 7, 4_usize]) {
             let before = all.body_bytes();
             assert!(
-                entered.room().grow(most.saturating_add(1)).is_err(),
+                entered.body_memory().grow(most.saturating_add(1)).is_err(),
                 "more than is free beside it"
             );
             assert_eq!(all.body_bytes(), before, "what was refused is given back");
-            let mut room = entered.room();
-            room.grow(most).ok().unwrap();
-            rooms.push(room);
+            let mut memory = entered.body_memory();
+            memory.grow(most).ok().unwrap();
+            held.push(memory);
         }
         assert_eq!(all.body_bytes(), 116);
-        drop(rooms);
+        drop(held);
         assert_eq!(all.body_bytes(), 0);
     }
 
@@ -221,6 +219,6 @@ mod tests {
             ..RequestSettings::default()
         });
         let entered: Vec<_> = (0..2000).map(|_| all.enter(developer(1)).ok().unwrap()).collect();
-        assert!(entered.iter().all(|entered| entered.room().grow(1 << 40).is_ok()));
+        assert!(entered.iter().all(|entered| entered.body_memory().grow(1 << 40).is_ok()));
     }
 }

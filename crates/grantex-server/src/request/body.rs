@@ -1,4 +1,4 @@
-//! Reading a request's body: one way for every extractor, with its limits on size, time and memory.
+//! Reading a request's body. Every extractor uses it, with its limits on size, time and memory.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::app::App;
 use crate::http::account::Account;
 use crate::http::error::ApiError;
-use crate::http::shares::Room;
+use crate::http::shares::BodyMemory;
 use crate::net::connections::Admitted;
 
 /// The largest body of the API.
@@ -22,16 +22,15 @@ pub(crate) const LARGEST_FORM: usize = 4 << 10;
 /// escaped.
 pub(crate) const LARGEST_SIGNUP: usize = 8 << 10;
 
-/// How many bytes of a body count as a request: the first so many are part of the request itself,
-/// and each further ones cost a token more. The smallest request takes 0.05 ms of a core and one of
-/// 1 MB takes 2 ms, as much as 40; but nobody has to send more than some 30 KB (a hundred scopes),
-/// so the price is six times that: at a thousand tokens a second, one developer's bodies take less
-/// than a hundredth of a core.
+/// How many bytes of a body cost one token of the rate limit; the first so many are part of the
+/// request's own token. The smallest request takes 0.05 ms of a core and one of 1 MB takes 2 ms, as
+/// much as 40 small ones. Real requests have at most 30 KB (a hundred scopes), so the price is six
+/// times that: at 1,000 tokens a second, one developer's bodies take less than 1 % of a core.
 const BYTES_A_TOKEN: u64 = 4 << 10;
-/// Room that is set aside at first where it is not known how long a body will be.
-const FIRST_ROOM: usize = 4 << 10;
+/// Bytes that are reserved first for a body of unknown length.
+const FIRST_MEMORY: usize = 4 << 10;
 
-/// Reads a body of at most so many bytes. The memory counts until the request is answered.
+/// Reads a body of at most `most` bytes. Its memory counts until the request is answered.
 pub(crate) async fn read(
     parts: &Parts,
     body: Body,
@@ -39,8 +38,8 @@ pub(crate) async fn read(
     most: usize,
 ) -> Result<Bytes, ApiError> {
     let account = parts.extensions.get::<Account>().cloned().unwrap_or_default();
-    let room = account.room(&app.memory.shares);
-    let mut reading = Reading { app, room, account, most, charged: 1 };
+    let memory = account.body_memory(&app.memory.shares);
+    let mut reading = Reading { app, memory, account, most, charged: 1 };
     let read = tokio::time::timeout(app.settings.requests.body_timeout, reading.read(body));
     let read = match read.await {
         Ok(read) => read,
@@ -52,22 +51,22 @@ pub(crate) async fn read(
             Err(_) => admitted.connection().end_after_answer(),
         }
     }
-    reading.account.keep(reading.room);
+    reading.account.keep(reading.memory);
     read
 }
 
 struct Reading<'a> {
     app: &'a App,
     account: Account,
-    room: Room,
+    memory: BodyMemory,
     most: usize,
-    /// Tokens that were taken for it.
+    /// Tokens that were taken for the request.
     charged: u64,
 }
 
 impl Reading<'_> {
     async fn read(&mut self, body: Body) -> Result<Bytes, ApiError> {
-        // Before anything is read: a client that waits for `100 Continue` has sent nothing then.
+        // Before anything is read: a client that waits for `100 Continue` has sent nothing yet.
         let declared = body.size_hint().exact();
         if let Some(declared) = declared {
             self.check(usize::try_from(declared).unwrap_or(usize::MAX))?;
@@ -77,7 +76,7 @@ impl Reading<'_> {
         let Some(first) = next(&mut chunks).await? else { return Ok(Bytes::new()) };
         self.check(first.len())?;
         if declared == Some(first.len()) {
-            self.room.grow(first.len())?;
+            self.memory.grow(first.len())?;
             return Ok(first);
         }
         let mut bytes = Vec::new();
@@ -85,14 +84,14 @@ impl Reading<'_> {
         while let Some(more) = chunk {
             let length = bytes.len().saturating_add(more.len());
             self.check(length)?;
-            self.make_room(&mut bytes, length, declared.unwrap_or(self.most))?;
+            self.reserve(&mut bytes, length, declared.unwrap_or(self.most))?;
             bytes.extend_from_slice(&more);
             chunk = next(&mut chunks).await?;
         }
         Ok(bytes.into())
     }
 
-    /// Whether a body may be so long: it is not too large, and its bytes are paid for.
+    /// Checks that a body may be so long, and takes the tokens for its bytes.
     fn check(&mut self, length: usize) -> Result<(), ApiError> {
         if length > self.most {
             let message = format!("the body must be at most {}", readable(self.most));
@@ -108,8 +107,8 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Doubles the memory when it is used up, as far as the body can need it.
-    fn make_room(
+    /// Doubles the memory when it is used up, but not beyond the longest that the body can be.
+    fn reserve(
         &mut self,
         bytes: &mut Vec<u8>,
         length: usize,
@@ -118,9 +117,9 @@ impl Reading<'_> {
         if length <= bytes.capacity() {
             return Ok(());
         }
-        let doubled = bytes.capacity().saturating_mul(2).max(FIRST_ROOM).min(longest);
+        let doubled = bytes.capacity().saturating_mul(2).max(FIRST_MEMORY).min(longest);
         let capacity = doubled.max(length);
-        self.room.grow(capacity.saturating_sub(bytes.capacity()))?;
+        self.memory.grow(capacity.saturating_sub(bytes.capacity()))?;
         bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
         Ok(())
     }
@@ -128,7 +127,7 @@ impl Reading<'_> {
 
 async fn next(chunks: &mut BodyDataStream) -> Result<Option<Bytes>, ApiError> {
     let chunk = chunks.next().await.transpose();
-    chunk.map_err(|_| ApiError::bad_request("the body could not be read"))
+    chunk.map_err(|_| ApiError::bad_request("reading the body failed; send it again"))
 }
 
 fn readable(bytes: usize) -> String {

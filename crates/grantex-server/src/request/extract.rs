@@ -1,4 +1,4 @@
-//! What handlers take from a request.
+//! The extractors: what handlers take from a request.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,12 +20,12 @@ use crate::http::objects;
 use crate::net::address::ClientAddress;
 use crate::net::connections::Admitted;
 
-/// JSON that is longer is read by a thread of its own, in turn: below that it takes some tens of
-/// microseconds, about what handing it over would.
+/// Longer JSON, in bytes, is parsed on a blocking thread, in turn. Below that, parsing takes some
+/// tens of microseconds, about as long as handing it over.
 const LARGE: usize = 32 << 10;
 
-/// An API key that works. Also charges the rate limits of its developer and its own, and counts the
-/// request among those of its developer.
+/// The caller of a request with a working API key. Charges the rate limits of the developer and of
+/// the key, and counts the request in the developer's share.
 pub(crate) struct Auth(pub(crate) Caller);
 
 impl FromRequestParts<Arc<App>> for Auth {
@@ -36,8 +36,7 @@ impl FromRequestParts<Arc<App>> for Auth {
         let secret = bearer(&parts.headers);
         let mut caller = secret.and_then(|secret| app.known_caller(secret));
         if caller.is_none() {
-            // Guessing keys is limited like every other call without one, before it costs a
-            // look-up.
+            // Guessing keys is limited like every call without a key, before it costs a query.
             let client = client::address(parts, app.settings.trust_forwarded_for);
             account.note(app.memory.rates.address.take(client, Instant::now()))?;
             if let Some(secret) = secret {
@@ -60,8 +59,8 @@ impl FromRequestParts<Arc<App>> for Auth {
     }
 }
 
-/// Like [`Auth`], for calls that store something: refused while the developer stores as much as it
-/// may.
+/// Like [`Auth`], for calls that store something: refused while the developer's rows take as many
+/// bytes as its quota allows.
 pub(crate) struct Storing(pub(crate) Caller);
 
 impl FromRequestParts<Arc<App>> for Storing {
@@ -172,8 +171,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for OptionalJso
     }
 }
 
-/// The id at the end of a path. One that is malformed names nothing, so it is 404 like one that
-/// is unknown.
+/// The id at the end of a path. A malformed id is 404 like an unknown one.
 pub(crate) struct Id<T>(pub(crate) T);
 
 impl<T: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
@@ -190,7 +188,7 @@ impl<T: std::str::FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
 pub(crate) struct IdempotencyKey(Option<Arc<str>>);
 
 impl IdempotencyKey {
-    /// The key as it counts on `route` for a body with this hash.
+    /// The key for a request to `route` whose body has this hash.
     pub(crate) fn on(
         self,
         route: &'static str,

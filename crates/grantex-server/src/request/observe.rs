@@ -22,8 +22,8 @@ use crate::net::connections::Admitted;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Surrounds every request. The path is logged as its route, never with its query: tickets,
-/// consent links and session tokens stand there.
+/// Surrounds every request. The path is logged as its route, never with its query, which may hold
+/// tickets, consent links and session tokens.
 pub(crate) async fn observe(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -51,7 +51,7 @@ pub(crate) async fn observe(
         let headers = std::mem::take(response.headers_mut());
         response = error.respond(&id);
         for (name, value) in headers {
-            // What the error itself says stands; what other layers added joins it.
+            // The error's own headers win over those that other layers added.
             if let Some(name) = name
                 && !response.headers().contains_key(&name)
                 && name != header::CONTENT_LENGTH
@@ -87,7 +87,7 @@ pub(crate) async fn observe(
     response
 }
 
-/// Refuses a request before anything looks at it; its connection ends with the answer.
+/// Refuses a request before anything else handles it. Its connection ends with the answer.
 fn admit(request: &Request, from: Option<&Connection>) -> Result<(), ApiError> {
     let checked = host::check(request.version(), request.headers());
     if let (Err(_), Some(from)) = (&checked, from) {
@@ -96,14 +96,14 @@ fn admit(request: &Request, from: Option<&Connection>) -> Result<(), ApiError> {
     checked?;
     let is_health = matches!(request.uri().path(), "/healthz" | "/readyz" | "/health" | "/metrics");
     if from.is_some_and(|from| from.is_spare) && !is_health {
-        let message = "the service has as many connections as it may have; try again";
+        let message = "the service has its maximum of connections; try again";
         return Err(ApiError::new(ErrorCode::Unavailable, message).retry_after(1));
     }
     Ok(())
 }
 
 fn method_label(method: &Method) -> String {
-    // A client can make up methods; a metric must not grow with them.
+    // A client can invent methods; a metric must not grow with them.
     match *method {
         Method::GET
         | Method::POST

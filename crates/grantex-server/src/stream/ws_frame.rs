@@ -117,10 +117,10 @@ impl FrameReader {
         let [first, second, rest @ ..] = self.bytes.as_slice() else { return Ok(None) };
         let (is_final, opcode) = (first & FINAL != 0, first & 0x0f);
         if first & 0x70 != 0 {
-            return violation("no extension was agreed on");
+            return violation("the frame uses an extension that was not negotiated");
         }
         if second & MASKED == 0 {
-            return violation("a client's frames are masked");
+            return violation("a client must mask its frames");
         }
         let (length, rest) = match second & 0x7f {
             126 => match rest.split_first_chunk() {
@@ -137,10 +137,10 @@ impl FrameReader {
         };
         let is_control = opcode >= opcode::CLOSE;
         if is_control && (!is_final || length > LONGEST_CONTROL) {
-            return violation("a control frame is short and whole");
+            return violation("a control frame must not be fragmented, nor longer than 125 bytes");
         }
         if length > LONGEST_MESSAGE {
-            return Err(Message::Violation(close_code::SIZE, "the message is too long"));
+            return Err(Message::Violation(close_code::SIZE, "the message must be at most 16 KiB"));
         }
         let Some((mask, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let Some((payload, after)) = rest.split_at_checked(length) else { return Ok(None) };
@@ -162,34 +162,40 @@ impl FrameReader {
                     if frame.payload.is_empty() {
                         return Ok(Some(Message::Close(close_code::NORMAL)));
                     }
-                    return violation("a close code has two bytes");
+                    return violation("a close code must have two bytes");
                 };
                 if std::str::from_utf8(reason).is_err() {
-                    return Err(Message::Violation(close_code::INVALID, "a reason is UTF-8"));
+                    return Err(Message::Violation(
+                        close_code::INVALID,
+                        "the close reason must be UTF-8",
+                    ));
                 }
                 return match u16::from_be_bytes(*code) {
                     code @ (1000..=1003 | 1007..=1014 | 3000..=4999) => {
                         Ok(Some(Message::Close(code)))
                     }
-                    _ => violation("there is no such close code"),
+                    _ => violation("the close code is not valid"),
                 };
             }
             opcode::TEXT | opcode::BINARY if self.message.is_some() => {
-                return violation("a message begins within another");
+                return violation("a message began before the previous one ended");
             }
             opcode::TEXT | opcode::BINARY => {
                 self.message = Some((frame.opcode == opcode::TEXT, frame.payload));
             }
             opcode::CONTINUATION => {
                 let Some((_, message)) = &mut self.message else {
-                    return violation("there is nothing to continue");
+                    return violation("a continuation frame came without a message");
                 };
                 if message.len().saturating_add(frame.payload.len()) > LONGEST_MESSAGE {
-                    return Err(Message::Violation(close_code::SIZE, "the message is too long"));
+                    return Err(Message::Violation(
+                        close_code::SIZE,
+                        "the message must be at most 16 KiB",
+                    ));
                 }
                 message.extend_from_slice(&frame.payload);
             }
-            _ => return violation("there is no such frame"),
+            _ => return violation("the opcode is unknown"),
         }
         if !frame.is_final {
             return Ok(None);
@@ -197,7 +203,7 @@ impl FrameReader {
         match self.message.take() {
             Some((true, text)) => match String::from_utf8(text) {
                 Ok(text) => Ok(Some(Message::Text(text))),
-                Err(_) => Err(Message::Violation(close_code::INVALID, "text is UTF-8")),
+                Err(_) => Err(Message::Violation(close_code::INVALID, "text must be UTF-8")),
             },
             Some((false, _)) => Ok(Some(Message::Binary)),
             None => Ok(None),
