@@ -1,4 +1,4 @@
-//! Memory of rows, kept true by the commits that change them.
+//! Copies of rows in memory, which the commits that change the rows invalidate.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,8 +10,8 @@ use parking_lot::RwLock;
 /// A reader that misses notes the group's [`generation`](Self::generation), loads the row, and
 /// offers it to [`insert`](Self::insert) with that generation. A commit that changes a row calls
 /// [`invalidate`](Self::invalidate), which begins a new generation of its group: a row that was
-/// loaded before the change and offered after it is turned away. What happens in one group is
-/// nothing to the others.
+/// loaded before the change and offered after it is not kept. A change in one group does not affect
+/// the others.
 ///
 /// A row also has a bounded age, which counts from before it was loaded: it is found in the period
 /// in which it was loaded and in the next, and [`age`](Self::age) begins a period. So a change that
@@ -21,10 +21,10 @@ pub(crate) struct CommitCache<G, K, V> {
     state: RwLock<State<G, K, V>>,
 }
 
-/// What a row has to be loaded in to be kept: it says that nothing of the group changed meanwhile.
+/// The generation in which a row was loaded. The row is kept if nothing of its group changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation {
-    /// How often all was forgotten.
+    /// How often all groups were cleared.
     epoch: u64,
     /// How often something of the group changed since.
     changes: u64,
@@ -40,7 +40,7 @@ struct State<G, K, V> {
 }
 
 struct Row<V> {
-    /// The changes of its group when it was put in.
+    /// The changes of its group when it was inserted.
     changes: u64,
     /// The period in which it was loaded.
     period: u64,
@@ -50,7 +50,7 @@ struct Row<V> {
 #[derive(Default, Clone, Copy)]
 struct Group {
     changes: u64,
-    /// Rows from before this many changes count no more.
+    /// Rows from before this many changes are not valid.
     cleared: u64,
 }
 
@@ -80,7 +80,7 @@ impl<G: Eq + Hash, K: Eq + Hash + Clone, V: Clone> CommitCache<G, K, V> {
             return;
         }
         if state.rows.len() >= self.capacity && !state.rows.contains_key(&key) {
-            // Any row may go: it is loaded again when it is needed.
+            // Any row may be removed: it is loaded again when it is needed.
             if let Some(victim) = state.rows.keys().next().cloned() {
                 state.rows.remove(&victim);
             }
@@ -101,14 +101,13 @@ impl<G: Eq + Hash, K: Eq + Hash + Clone, V: Clone> CommitCache<G, K, V> {
         state.rows.retain(|_, row| !is_stale(&row.value));
     }
 
-    /// Begins a period. Rows that are too old keep their room until they are loaded again or
-    /// others need it, so that this takes no time.
+    /// Begins a period, in constant time: old rows stay until they are loaded again or replaced.
     pub(crate) fn age(&self) {
         let mut state = self.state.write();
         state.period = state.period.wrapping_add(1);
     }
 
-    /// Forgets all of a group, in the time that one row takes.
+    /// Invalidates all rows of a group, in the time that one row takes.
     pub(crate) fn clear(&self, group: G) {
         let mut state = self.state.write();
         if let Some(group) = state.change(group, self.capacity) {
@@ -122,8 +121,8 @@ impl<G: Eq + Hash, K, V> State<G, K, V> {
         self.groups.get(group).copied().unwrap_or_default()
     }
 
-    /// Begins a new generation of a group; of all, when there would be more groups than rows may
-    /// be: then everything is forgotten, and there is no group to speak of.
+    /// Begins a new generation of a group. If there would be more groups than rows may be, it clears
+    /// all groups instead, and returns `None`.
     fn change(&mut self, group: G, most: usize) -> Option<&mut Group> {
         if self.groups.len() >= most && !self.groups.contains_key(&group) {
             self.rows.clear();

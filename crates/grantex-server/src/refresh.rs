@@ -1,7 +1,7 @@
 //! A bounded age for everything that is kept in memory beside the store.
 //!
-//! Commit notices keep it true ([`Memory`](crate::memory::Memory)). What is done here holds where a notice
-//! was lost: it makes the news late, and never wrong for good.
+//! Commit notices keep the memory up to date ([`Memory`](crate::memory::Memory)). If a notice is
+//! lost, the memory learns of the change here: late, but at most after two periods.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use grantex_types::{DeveloperId, KeyId};
 use crate::app::App;
 use crate::http::error::ApiResult;
 
-/// What is kept in memory is at most two of these old, 30 s: rows, the key set, and what streams
-/// know of their keys and of their log's head. A notice of a commit in this process does not get
-/// lost, so a shorter time would only cost more look-ups: in each period, one for each row that is
-/// used and for each developer with streams.
+/// Half of the age that copies in memory reach at most (30 s): rows, the key set, and what streams
+/// know of their keys and of their log's head. Notices of commits in this process are not lost, so a
+/// shorter period would only cost queries: in each period, one for each row that is used and one for
+/// each developer with streams.
 const PERIOD: Duration = Duration::from_secs(15);
-/// Developers whose streams one query looks after: some milliseconds.
+/// Developers whose streams one query checks: some milliseconds.
 const STREAMS_PAGE: usize = 256;
 
-/// Sees to it as long as the service runs.
+/// Runs as long as the service.
 pub(crate) async fn run(app: &App) {
     loop {
         app.memory.age();
         if let Err(error) = refresh(app).await {
-            tracing::warn!(error = %error.message, "what is kept in memory could not be compared with the store; it is tried again");
+            tracing::warn!(error = %error.message, "the memory could not be compared with the store; it is tried again in 15 s");
         }
         tokio::time::sleep(PERIOD).await;
     }
@@ -54,7 +54,7 @@ async fn refresh(app: &App) -> ApiResult<()> {
     Ok(())
 }
 
-/// What a developer's streams should know.
+/// What a developer's streams have to know.
 struct Standing {
     developer: DeveloperId,
     /// How far its log reaches.

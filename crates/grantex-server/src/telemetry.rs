@@ -1,25 +1,25 @@
-//! The Prometheus recorder, and what each metric means.
+//! The Prometheus recorder, and the descriptions of the metrics.
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// From a fast commit to a slow disk.
+/// Buckets in seconds, from a fast commit to a slow disk.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Up to the largest batch.
+/// Buckets in commands, up to the largest batch.
 const COMMANDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Why metrics cannot be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The recorder cannot be made.
-    #[error("the metrics recorder cannot be made: {0}")]
+    /// The recorder cannot be built.
+    #[error("the metrics recorder cannot be built: {0}")]
     Build(#[from] BuildError),
     /// The process has another recorder.
-    #[error("the process records metrics already")]
+    #[error("this process has a metrics recorder already")]
     Taken,
 }
 
-/// Makes this process record metrics. Call once, before the service starts.
+/// Installs the metrics recorder of this process. To be called once, before the service starts.
 pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
@@ -32,8 +32,8 @@ pub fn install_metrics() -> Result<PrometheusHandle, TelemetryError> {
     Ok(handle)
 }
 
-/// Shows every metric from the start, but those whose labels are not known before: an alert needs a
-/// zero before the first count. Adding nothing changes nothing.
+/// Shows every metric from the start, except those whose label values are not known in advance: an
+/// alert needs a 0 before the first count.
 fn register() {
     use metrics::{counter, gauge, histogram};
     for name in [
@@ -72,11 +72,11 @@ fn describe() {
     describe_counter!("grantex_events_trimmed_total", "Events removed by retention");
     describe_counter!(
         "grantex_readers_cut_total",
-        "Readers cut because they took no bytes: at the WebSocket, with a farewell; at the socket, when nothing else helps (a WebSocket may come to both)"
+        "Clients that were disconnected because they accepted no bytes: at the WebSocket, with a close frame; at the socket, without one (a WebSocket may count at both)"
     );
     describe_counter!(
         "grantex_damaged_events_total",
-        "Events that were found damaged where they were read, each once"
+        "Events that were found damaged when they were read, each counted once"
     );
     describe_counter!(
         "grantex_commit_failures_total",
@@ -91,32 +91,29 @@ fn describe() {
         "Limits of the whole service that were reached: connections, connections_of_address, streams, body_bytes, descriptors"
     );
     describe_gauge!("grantex_connections_open", "Open connections, streams among them");
-    describe_gauge!("grantex_body_bytes", "Memory that is set aside for bodies of requests");
+    describe_gauge!("grantex_body_bytes", "Memory that is reserved for request bodies");
     describe_gauge!("grantex_streams_open", "Open streams, by transport");
-    describe_gauge!("grantex_ticket_streams_open", "Those of them that tickets opened");
-    describe_counter!("grantex_tickets_issued_total", "Stream tickets that were made");
+    describe_gauge!("grantex_ticket_streams_open", "Open streams that tickets opened");
+    describe_counter!("grantex_tickets_issued_total", "Stream tickets that were issued");
     describe_counter!(
         "grantex_ticket_streams_expired_total",
-        "Streams that ended with their ticket"
+        "Streams that ended because their ticket expired"
     );
     describe_gauge!("grantex_commands_queued", "Commands that wait for the writer");
-    describe_gauge!(
-        "grantex_wal_bytes",
-        "Size of the database's write-ahead log, which also holds what is committed"
-    );
-    describe_gauge!("grantex_write_failing", "1 while writing does not work");
+    describe_gauge!("grantex_wal_bytes", "Size of the database's write-ahead log");
+    describe_gauge!("grantex_write_failing", "1 while the store cannot write, otherwise 0");
     describe_gauge!("grantex_clock_behind_seconds", "How far the clock is behind the newest event");
     describe_histogram!(
         "grantex_delivery_lag_seconds",
-        "From an event's creation to its hand-over to a stream"
+        "Time from an event's creation until it is handed to a stream"
     );
     describe_histogram!(
         "grantex_commit_seconds",
-        "From the first command of a batch to its commit"
+        "Time from the first command of a batch until its commit"
     );
     describe_histogram!("grantex_commit_batch_commands", "Commands that shared a commit");
     describe_histogram!(
         "grantex_http_request_seconds",
-        "From a request's head to its answer's head"
+        "Time from a request's head until its answer's head"
     );
 }
