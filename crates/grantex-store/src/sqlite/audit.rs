@@ -7,10 +7,10 @@ use grantex_types::{AuditId, DeveloperId, Timestamp};
 use rusqlite::Row;
 
 use super::read::NEWEST;
-use super::session::{Session, int, time, unreadable};
+use super::unit_of_work::{UnitOfWork, int, time, unreadable};
 use super::usage::{AUDIT_SIZE, ROW, text};
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     pub(super) fn read_audit(
         &self,
         developer: DeveloperId,

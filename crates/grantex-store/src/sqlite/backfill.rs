@@ -5,9 +5,9 @@ use grantex_core::store::StoreResult;
 use grantex_types::DeveloperId;
 
 use super::checksum::{AFTER_WITH_SUBJECTS, Sums};
-use super::session::{Session, int, is_damage, store_error, uint};
+use super::unit_of_work::{UnitOfWork, int, is_damage, store_error, uint};
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     /// See [`Tx::sum_events`](grantex_core::store::Tx::sum_events).
     pub(super) fn sum_old_events(&self, limit: u32) -> StoreResult<u64> {
         let Some((developer, next, last)) =

@@ -20,7 +20,7 @@ use grantex_types::{AgentId, GrantId, KeyId, Lifetime, Scopes, Timestamp};
 use rusqlite::{Connection, Statement, StatementStatus};
 
 use super::damages::Damages;
-use super::session::{Effects, Session, Writing};
+use super::unit_of_work::{Effects, UnitOfWork, Writing};
 use super::{open, schema};
 
 thread_local! {
@@ -69,10 +69,10 @@ impl World {
         self.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         let writing = Some(Writing { rng: &self.rng, effects: &mut effects });
         let damages = Damages::default();
-        let mut session =
-            Session { connection: &self.connection, now: self.now, damages: &damages, writing };
+        let mut unit =
+            UnitOfWork { connection: &self.connection, now: self.now, damages: &damages, writing };
         STEPS.set(0);
-        let done = work(&mut session).unwrap();
+        let done = work(&mut unit).unwrap();
         let steps = STEPS.get();
         self.connection.execute_batch("COMMIT").unwrap();
         (done, steps)

@@ -8,7 +8,7 @@ use grantex_core::store::{Change, Reach, StoreResult};
 use grantex_types::{AgentId, DeveloperId, GrantId, Timestamp};
 use rusqlite::{Row, named_params};
 
-use super::session::{Session, int, time, uint};
+use super::unit_of_work::{UnitOfWork, int, time, uint};
 
 /// When the oldest unfinished cascade made the grant `g` inactive, or NULL. Costs one look into an
 /// empty index while the developer has no such cascade, and otherwise a look for each grant above.
@@ -80,7 +80,7 @@ fn by_depth(
     Ok(all)
 }
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     /// The time after which grants have to end for `reach`, and whether it asks for what is
     /// covered.
     fn after(&self, reach: Reach) -> (i64, bool) {

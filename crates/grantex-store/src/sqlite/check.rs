@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::backup::while_wal_is_small;
 use super::damages::Damages;
 use super::open::{self, OpenError, describe};
-use super::session::Session;
+use super::unit_of_work::UnitOfWork;
 use super::{FILE_NAME, mark, schema};
 
 /// Something that is damaged or missing.
@@ -101,7 +101,7 @@ pub fn check(
     checker.grants(sink);
     checker.references(sink);
     sink(Found::Looking("keys".into()));
-    let problems = checker.snapshot(|session| Ok(also(session)));
+    let problems = checker.snapshot(|unit| Ok(also(unit)));
     match problems {
         Ok(problems) => problems.into_iter().for_each(|problem| sink(Found::Problem(problem))),
         Err(error) => checker.unreadable("key_fingerprints", &error, sink),
@@ -120,16 +120,16 @@ impl Checker<'_> {
     /// Runs queries on one snapshot.
     fn snapshot<T>(
         &self,
-        work: impl FnOnce(&Session<'_>) -> rusqlite::Result<T>,
+        work: impl FnOnce(&UnitOfWork<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         let transaction = self.connection.unchecked_transaction()?;
-        let session = Session {
+        let unit = UnitOfWork {
             connection: &transaction,
             now: self.now,
             damages: self.damages,
             writing: None,
         };
-        let result = work(&session)?;
+        let result = work(&unit)?;
         transaction.finish()?;
         Ok(result)
     }
@@ -141,9 +141,9 @@ impl Checker<'_> {
 
     /// Every page of every table, and each index against its table.
     fn pages(&self, data_dir: &Path, largest_wal: u64, sink: Sink<'_>) {
-        let tables = self.snapshot(|session| {
+        let tables = self.snapshot(|unit| {
             let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
-            let mut statement = session.connection.prepare(sql)?;
+            let mut statement = unit.connection.prepare(sql)?;
             statement
                 .query_map([], |row| row.get::<_, String>(0))?
                 .collect::<rusqlite::Result<Vec<_>>>()

@@ -17,7 +17,7 @@ use super::damages::Damages;
 use super::inbox::{Inbox, Next, ended};
 use super::mark::Progress;
 use super::open::{self, OpenError};
-use super::session::{Effects, Session, Writing, int, store_error};
+use super::unit_of_work::{Effects, UnitOfWork, Writing, int, store_error};
 use super::usage::Gathering;
 use super::wal::Upkeep;
 use super::{Common, Environment};
@@ -305,14 +305,14 @@ fn run_in_savepoint(
     let (changes, events, stored) =
         (effects.changes.len(), effects.events.len(), effects.stored.len());
     execute(connection, "SAVEPOINT command")?;
-    let mut session = Session {
+    let mut unit = UnitOfWork {
         connection,
         now: environment.clock.now(),
         damages,
         writing: Some(Writing { rng: environment.rng.as_ref(), effects }),
     };
     // A panic is a defect of one command; the others of the batch need not suffer from it.
-    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.run(&mut session)));
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.run(&mut unit)));
     // SQLite may have rolled back everything by itself (full disk, I/O error).
     if connection.is_autocommit() {
         return Err(StoreError::Unavailable("the database gave up the transaction".into()));

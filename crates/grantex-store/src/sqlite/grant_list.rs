@@ -9,9 +9,9 @@ use rusqlite::types::ToSql;
 use super::cascade::{COVERED_AT, LIVE};
 use super::read::{GRANT_COLUMNS, NEWEST};
 use super::rows::grant;
-use super::session::{Session, int, store_error};
+use super::unit_of_work::{UnitOfWork, int, store_error};
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     pub(super) fn list_grants(
         &self,
         developer: DeveloperId,

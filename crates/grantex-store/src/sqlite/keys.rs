@@ -3,9 +3,9 @@
 use grantex_core::store::StoreResult;
 use grantex_types::Timestamp;
 
-use super::session::{Session, int};
+use super::unit_of_work::{UnitOfWork, int};
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     pub(super) fn read_fingerprint(&self, name: &str) -> StoreResult<Option<Vec<u8>>> {
         self.one("SELECT fingerprint FROM key_fingerprints WHERE name = ?1", [name], |row| {
             row.get("fingerprint")

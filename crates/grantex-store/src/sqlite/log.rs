@@ -6,10 +6,10 @@ use grantex_core::store::{Order, Read as _, Scan, StoreResult, Tx as _};
 use grantex_types::{DeveloperId, Event, EventData, EventId};
 
 use super::checksum::{AFTER, AFTER_WITH_SUBJECTS, BEFORE, BEFORE_WITH_SUBJECTS, Sums};
-use super::session::{Session, int, is_damage, store_error, time, uint};
+use super::unit_of_work::{UnitOfWork, int, is_damage, store_error, time, uint};
 use super::usage::{EVENT_SIZE, ROW};
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     pub(super) fn read_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds> {
         let bounds = self.one(
             "SELECT head, head_id, head_at, trimmed, trimmed_id FROM logs WHERE developer_id = ?1",

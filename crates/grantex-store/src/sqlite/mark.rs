@@ -20,7 +20,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::open::{self, Loss, OpenError, describe};
-use super::session::{int, store_error, time, uint};
+use super::unit_of_work::{int, store_error, time, uint};
 use super::{FILE_NAME, schema};
 use crate::data_dir::give_to_owner;
 

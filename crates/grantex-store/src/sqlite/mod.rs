@@ -11,7 +11,7 @@
 //! | `desk` | what waits for the readers of a kind: a turn for each developer |
 //! | `wal`, `gate` | checkpoints, and room in the write-ahead log |
 //! | `mark` | what remembers how far the database was |
-//! | `session` | a connection in a transaction: the type that implements `Read` and `Tx` |
+//! | `unit_of_work` | a connection in a transaction: the type that implements `Read` and `Tx` |
 //! | `read`, `write`, `log`, `keys`, `audit`, `sessions`, `cascade`, `ended` | the row primitives |
 //! | `places` | finding ids and times in a log |
 //! | `checksum`, `backfill`, `damages` | what an event's row has to be, and which are not |
@@ -50,8 +50,8 @@ mod readers;
 mod rows;
 mod schema;
 mod scope_names;
-mod session;
 mod sessions;
+mod unit_of_work;
 mod usage;
 mod wal;
 mod write;

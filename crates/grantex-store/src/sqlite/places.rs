@@ -7,7 +7,7 @@ use grantex_core::store::StoreResult;
 use grantex_types::{DeveloperId, EventId, Timestamp};
 
 use super::checksum::{AT, Sums};
-use super::session::{Session, int, is_damage, store_error};
+use super::unit_of_work::{UnitOfWork, int, is_damage, store_error};
 
 /// Damaged events in a row that are passed over: some megabytes of a disk, and some ten
 /// milliseconds.
@@ -32,7 +32,7 @@ impl Border {
     }
 }
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     /// An event's id and time, if it is there and as it was written.
     pub(super) fn readable(
         &self,

@@ -17,7 +17,7 @@ use super::cascade::COVERED_AT;
 use super::rows::{
     agent, agent_change, api_key, auth_request, budget, grant, issue_method, tenant, transaction,
 };
-use super::session::{Session, int, optional_time, time, uint};
+use super::unit_of_work::{UnitOfWork, int, optional_time, time, uint};
 
 pub(super) const GRANT_COLUMNS: &str =
     "g.id, g.developer_id, g.agent_id, g.principal_id, g.scopes, g.audience, g.issued_at,
@@ -26,7 +26,7 @@ pub(super) const GRANT_COLUMNS: &str =
 /// The cursor of a list that starts at its newest row: above every id.
 pub(super) const NEWEST: [u8; 16] = [0xFF; 16];
 
-impl Read for Session<'_> {
+impl Read for UnitOfWork<'_> {
     fn now(&self) -> Timestamp {
         self.now
     }

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::Common;
 use super::desk::Desk;
 use super::open::{self, OpenError};
-use super::session::{Session, store_error};
+use super::unit_of_work::{UnitOfWork, store_error};
 
 /// Threads for each kind of query. Reading is mostly from the page cache, so a thread a core keeps
 /// the cores busy; with three, one developer has two of them, as many as the smallest machines have
@@ -158,8 +158,8 @@ impl Reader {
             return Err(error);
         }
         let damages = &self.common.damages;
-        let session = Session { connection, now: self.clock.now(), damages, writing: None };
-        query(Ok(&session));
+        let unit = UnitOfWork { connection, now: self.clock.now(), damages, writing: None };
+        query(Ok(&unit));
         connection.execute_batch("COMMIT").map_err(store_error)
     }
 }

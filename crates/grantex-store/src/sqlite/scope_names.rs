@@ -5,10 +5,10 @@ use grantex_core::store::StoreResult;
 use grantex_types::DeveloperId;
 use rusqlite::Row;
 
-use super::session::{Session, int, time, uint};
+use super::unit_of_work::{UnitOfWork, int, time, uint};
 use super::usage::{ROW, SCOPE_NAME_SIZE, text};
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     pub(super) fn read_scope_name(
         &self,
         developer: DeveloperId,

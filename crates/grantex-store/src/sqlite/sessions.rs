@@ -6,10 +6,10 @@ use grantex_types::{DeveloperId, KeyId, SessionId, Timestamp};
 use rusqlite::{Row, named_params};
 
 use super::read::NEWEST;
-use super::session::{Session, int, time};
+use super::unit_of_work::{UnitOfWork, int, time};
 use super::usage::ROW_SIZE;
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     pub(super) fn read_session(
         &self,
         developer: DeveloperId,

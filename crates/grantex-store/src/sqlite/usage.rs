@@ -12,7 +12,7 @@ use grantex_core::store::StoreResult;
 use grantex_types::{DeveloperId, EventId};
 use rusqlite::{Connection, Params};
 
-use super::session::{Session, int, store_error, uint};
+use super::unit_of_work::{UnitOfWork, int, store_error, uint};
 
 /// What a row takes besides its texts: ids, times, numbers, and its places in indexes. Rounded, and
 /// each beside the SQL that says the same of a row that goes.
@@ -87,7 +87,7 @@ fn write_down(connection: &Connection, developer: DeveloperId, bytes: u64) -> St
     written.map(drop).map_err(store_error)
 }
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     pub(super) fn read_usage(&self, developer: DeveloperId) -> StoreResult<Usage> {
         let usage = self.one(
             "SELECT agents, grants, bytes FROM logs WHERE developer_id = ?1",

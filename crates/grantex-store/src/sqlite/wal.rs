@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::mark::{Mark, Marks, Progress};
 use super::open::OpenError;
-use super::session::store_error;
+use super::unit_of_work::store_error;
 use super::{Common, FILE_NAME};
 
 /// The write-ahead log grows no further while the readers of this process overlap. A commit alone

@@ -15,7 +15,7 @@ use grantex_types::{
 use super::rows::{
     agent_change_code, agent_status_code, consent_code, issue_method_code, mode_code,
 };
-use super::session::{Session, int, uint};
+use super::unit_of_work::{UnitOfWork, int, uint};
 use super::usage::{AGENT_SIZE, GRANT_ROW, ROW, maybe, text};
 
 fn scopes_json(scopes: &Scopes) -> StoreResult<String> {
@@ -35,7 +35,7 @@ fn for_good(error: StoreError) -> StoreError {
     }
 }
 
-impl Tx for Session<'_> {
+impl Tx for UnitOfWork<'_> {
     fn random(&self) -> u128 {
         self.writing.as_ref().map_or(0, |writing| writing.rng.bits())
     }

@@ -1,4 +1,4 @@
-//! A connection inside a transaction.
+//! The unit of work: a connection inside a transaction.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub(super) struct Effects {
     pub(super) slow: Vec<(&'static str, Duration)>,
 }
 
-/// The row primitives over one connection, at one time. Implements `Read` and `Tx`.
-pub(super) struct Session<'c> {
+/// The row primitives over one connection in a transaction, at one time. Implements `Read` and `Tx`.
+pub(super) struct UnitOfWork<'c> {
     pub(super) connection: &'c Connection,
     pub(super) now: Timestamp,
     pub(super) damages: &'c Damages,
@@ -40,7 +40,7 @@ pub(super) struct Writing<'c> {
     pub(super) effects: &'c mut Effects,
 }
 
-impl Session<'_> {
+impl UnitOfWork<'_> {
     pub(super) fn statement(&self, sql: &str) -> StoreResult<CachedStatement<'_>> {
         #[cfg(debug_assertions)]
         if self.writing.is_some() {
