@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// backoff is exponential with full jitter: a random part of base doubled once for each failed
-// attempt before, never beyond longest. Many clients that lost one service do not come back at
-// once.
+// backoff is exponential with full jitter: a random part of base, doubled for each failed attempt
+// before, at most longest. So many clients that lost one service do not all return at the same
+// moment.
 func backoff(attempt int, base, longest time.Duration, random float64) time.Duration {
 	limit := math.Min(float64(base)*math.Pow(2, math.Min(float64(attempt), 31)), float64(longest))
 	return time.Duration(limit * random)
 }
 
-// retryAfter is what Retry-After asks for: seconds, or a date.
+// retryAfter is the wait of Retry-After, which has seconds or a date.
 func retryAfter(header http.Header) time.Duration {
 	text := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {

@@ -8,12 +8,12 @@ import (
 // BudgetsService handles budgets and debits.
 type BudgetsService struct{ transport *transport }
 
-// Allocate gives a grant its budget.
+// Allocate allocates a budget to a grant.
 func (s *BudgetsService) Allocate(ctx context.Context, request *AllocateRequest, opts ...CallOption) (*Budget, error) {
 	return send[Budget](ctx, s.transport, creating("/v1/budget/allocate", request, opts))
 }
 
-// Debit takes an amount, all or nothing. Tried again it is taken once: every try has the same
+// Debit debits an amount, all or nothing. Retries do not debit again: all tries have the same
 // idempotency key.
 func (s *BudgetsService) Debit(ctx context.Context, request *DebitRequest, opts ...CallOption) (*DebitResponse, error) {
 	return send[DebitResponse](ctx, s.transport, creating("/v1/budget/debit", request, opts))

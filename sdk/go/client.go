@@ -35,7 +35,7 @@ type Client struct {
 	Keys *KeysService
 	// PrincipalSessions are sessions in which principals see and revoke their own grants.
 	PrincipalSessions *PrincipalSessionsService
-	// ScopeNames are what principals read for scopes.
+	// ScopeNames are the names of scopes that principals read.
 	ScopeNames *ScopeNamesService
 	// Tokens are grant tokens.
 	Tokens *TokensService
@@ -178,14 +178,14 @@ func (c *Client) Me(ctx context.Context) (*Developer, error) {
 	return get[Developer](ctx, c.transport, "/v1/me", nil)
 }
 
-// Signup makes a developer with a first API key, which is shown this one time. It needs no key.
+// Signup creates a developer with a first API key, which is shown only once. It needs no API key.
 func (c *Client) Signup(ctx context.Context, request *SignupRequest) (*SignupResponse, error) {
 	return send[SignupResponse](ctx, c.transport, call{
 		method: http.MethodPost, path: "/v1/signup", body: request, isPublic: true, unsafe: true,
 	})
 }
 
-// Authorize asks a principal for consent; with a sandbox key it is given at once.
+// Authorize asks a principal for consent; with a sandbox key the request is approved at once.
 //
 //	asked, err := client.Authorize(ctx, &grantex.AuthorizeRequest{
 //		AgentID: agent.AgentID, PrincipalID: "user-123", Scopes: []string{"calendar:read"},

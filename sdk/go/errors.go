@@ -7,45 +7,45 @@ import (
 	"time"
 )
 
-// What went wrong, by what the caller can do about it; for errors.Is.
+// Errors by what the caller can do about them, for errors.Is.
 var (
 	// ErrBadRequest is 400: change the request.
 	ErrBadRequest = errors.New("bad request")
 	// ErrUnauthorized is 401: get a working API key.
 	ErrUnauthorized = errors.New("unauthorized")
-	// ErrInsufficientBudget is 402: the budget does not hold the amount; nothing was taken.
+	// ErrInsufficientBudget is 402: the budget does not cover the amount; nothing was debited.
 	ErrInsufficientBudget = errors.New("insufficient budget")
-	// ErrForbidden is 403: this caller may not.
+	// ErrForbidden is 403: the caller is not allowed to do this.
 	ErrForbidden = errors.New("forbidden")
-	// ErrNotFound is 404: there is no such thing, or it belongs to somebody else.
+	// ErrNotFound is 404: it does not exist, or it belongs to another developer.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict is 409: it stands against what is there.
+	// ErrConflict is 409: the request conflicts with the current state.
 	ErrConflict = errors.New("conflict")
-	// ErrGone is 410: it was there and is over; for a stream: the cursor is of no use.
+	// ErrGone is 410: it has ended; for a stream: the log no longer reaches back to the cursor.
 	ErrGone = errors.New("gone")
-	// ErrRateLimited is 429: wait, as APIError.RetryAfter says.
+	// ErrRateLimited is 429: wait as long as APIError.RetryAfter says.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrServer is 5xx: the service failed.
 	ErrServer = errors.New("server error")
 	// ErrAPI is any other status.
 	ErrAPI = errors.New("api error")
 
-	// ErrConnection says that the connection could not be made, or broke.
+	// ErrConnection: the connection could not be opened, or it broke.
 	ErrConnection = errors.New("the connection failed")
-	// ErrTimeout says that nothing came in time.
+	// ErrTimeout: the service did not answer in time.
 	ErrTimeout = errors.New("timeout")
-	// ErrProtocol says that what came is not what this service sends: is the base URL right?
+	// ErrProtocol: the answer is not one that this service sends; is the base URL right?
 	ErrProtocol = errors.New("protocol error")
-	// ErrStreamEnded is a 204 that ended a stream: whoever answers wants no reconnection.
-	ErrStreamEnded = errors.New("the stream was ended with 204 and must not be opened again; " +
-		"whatever answers there (a proxy?) says that it has no more")
-	// ErrInvalidToken is a token that must not be accepted.
+	// ErrStreamEnded is a 204 that ended a stream: the server asked clients not to reconnect.
+	ErrStreamEnded = errors.New("the stream ended with status 204, by which a server asks clients not to " +
+		"reconnect; this service never sends it: is the base URL right, or does a proxy answer?")
+	// ErrInvalidToken: the token is not valid, and must not be accepted.
 	ErrInvalidToken = errors.New("the token is not valid")
-	// ErrConfiguration says that the client was set up wrongly, or a call was given what cannot work.
+	// ErrConfiguration: a setting of the client or an argument of a call is invalid.
 	ErrConfiguration = errors.New("configuration error")
 )
 
-// APIError is an answer that was no success.
+// APIError is an error answer of the service.
 //
 //	var refused *grantex.APIError
 //	if errors.As(err, &refused) {
@@ -56,9 +56,9 @@ type APIError struct {
 	Status int
 	// Code is the stable code, such as NOT_FOUND; empty where the answer is not the service's own.
 	Code string
-	// Message says what is wrong and what to do about it, in the service's own words.
+	// Message says what is wrong and what to do about it, as the service says it.
 	Message string
-	// RequestID names the answer in the service's log.
+	// RequestID identifies the request in the service's log.
 	RequestID string
 	// RetryAfter is how long the service asks to wait.
 	RetryAfter time.Duration
@@ -68,7 +68,7 @@ type APIError struct {
 	hint string
 }
 
-// Error is the message with what identifies the answer.
+// Error is the message with status, code and request id.
 func (e *APIError) Error() string {
 	details := []string{fmt.Sprint(e.Status)}
 	if e.Code != "" {
@@ -87,7 +87,7 @@ func (e *APIError) Error() string {
 	return text
 }
 
-// Is tells whether target is the error of this status, such as ErrNotFound.
+// Is reports whether target is the error of this status, such as ErrNotFound.
 func (e *APIError) Is(target error) bool { return target == e.kind() }
 
 func (e *APIError) kind() error {
@@ -115,8 +115,8 @@ func (e *APIError) kind() error {
 	return ErrAPI
 }
 
-// mayPass tells whether the same request may get another answer later; a 409 unless the service
-// called it final, a 5xx except for a damaged event, which stays damaged.
+// mayPass reports whether the same request may succeed later: a 409 unless the service said that it
+// is final, a 5xx except for a damaged event, which stays damaged.
 func (e *APIError) mayPass() bool {
 	if e.Status == 409 {
 		return e.Code != "CONFLICT" && e.Code != "GRANT_INACTIVE"
@@ -124,7 +124,7 @@ func (e *APIError) mayPass() bool {
 	return e.Status == 408 || e.Status == 429 || (e.Status >= 500 && e.Code != "EVENT_DAMAGED")
 }
 
-// didNothing tells whether the answer says that nothing was done.
+// didNothing reports whether the answer says that the request had no effect.
 func (e *APIError) didNothing() bool {
 	return e.Status == 429 || e.Status == 503 && e.Code == "UNAVAILABLE"
 }
@@ -135,7 +135,7 @@ func (e *APIError) ofStream() *APIError {
 	case 401:
 		e.hint = "a stream needs a working API key; a client with WithKeyFunc renews it by itself"
 	case 410:
-		e.hint = "events may be missing: start again with Since, or without a cursor, and read the state itself"
+		e.hint = "events may be missing: read the current state, then start again with Since or without a cursor"
 	}
 	return e
 }

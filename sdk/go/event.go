@@ -17,8 +17,8 @@ const (
 	EventBudgetExhausted = "budget.exhausted"
 )
 
-// GrantexEvent is one event of a developer's log. Types that are newer than this package come
-// through as they are.
+// GrantexEvent is one event of a developer's log. Events of types that are newer than this package
+// are delivered too.
 type GrantexEvent struct {
 	// ID is unique and increases strictly within the log: the key to de-duplicate by, and the cursor
 	// to resume from (StreamOptions.LastEventID).
@@ -30,8 +30,8 @@ type GrantexEvent struct {
 	// Data is the payload; Payload gives it with types. A number is a float64; a whole one from 2^53
 	// on, which a float64 does not hold exactly, is a json.Number.
 	Data map[string]any
-	// JSON is the event's envelope as the service sent it. It is also what the event encodes to: clear
-	// it where you change another field.
+	// JSON is the event's envelope as the service sent it, to which the event also encodes. Clear it
+	// if you change another field.
 	JSON json.RawMessage
 }
 
@@ -70,9 +70,9 @@ type BudgetExhausted struct {
 	Initial float64 `json:"initial"`
 }
 
-// Payload is the event's data with types: a GrantCreated, GrantRevoked, TokenIssued,
-// BudgetThreshold or BudgetExhausted; nil for a type that this version does not know, or data that
-// does not fit its type.
+// Payload is the event's data as a typed value: a GrantCreated, GrantRevoked, TokenIssued,
+// BudgetThreshold or BudgetExhausted; nil for a type that this version does not know, or for data
+// that does not fit its type.
 //
 //	switch payload := event.Payload().(type) {
 //	case grantex.BudgetExhausted:
@@ -113,8 +113,8 @@ type envelope struct {
 	Data      json.RawMessage `json:"data"`
 }
 
-// MarshalJSON gives the event's envelope (id, type, createdAt, data): as the service sent it, where
-// JSON is there.
+// MarshalJSON gives the event's envelope (id, type, createdAt, data), as the service sent it if
+// JSON is set.
 func (e GrantexEvent) MarshalJSON() ([]byte, error) {
 	if len(e.JSON) > 0 {
 		return e.JSON, nil
@@ -128,7 +128,7 @@ func (e GrantexEvent) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON reads an event from its envelope.
 func (e *GrantexEvent) UnmarshalJSON(text []byte) error {
-	// The decoder keeps the text's memory for itself.
+	// The decoder reuses the text's memory.
 	read, err := parseEvent(bytes.Clone(text))
 	if err == nil {
 		*e = read
@@ -143,7 +143,7 @@ func parseEvent(text []byte) (GrantexEvent, error) {
 		return GrantexEvent{}, fmt.Errorf("%w: an event: %v: is the base URL right?", ErrProtocol, err)
 	}
 	if read.ID == "" || read.Type == "" || read.CreatedAt == "" {
-		return GrantexEvent{}, fmt.Errorf("%w: an event lacks its id, type or createdAt: is the base URL right?", ErrProtocol)
+		return GrantexEvent{}, fmt.Errorf("%w: an event has no id, type or createdAt: is the base URL right?", ErrProtocol)
 	}
 	data, err := dataOf(read.Data)
 	if err != nil {
@@ -167,8 +167,8 @@ func dataOf(text json.RawMessage) (data map[string]any, err error) {
 	return data, nil
 }
 
-// plainNumbers makes a float64 of each number but whole ones from 2^53 on, which one does not hold
-// exactly.
+// plainNumbers converts each number to a float64, except whole ones from 2^53 on, which a float64
+// does not hold exactly.
 func plainNumbers(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

@@ -16,64 +16,67 @@ type EventsService struct {
 	running   subscriptions
 }
 
-// StreamOptions says what to stream, and how. The zero value streams all events from now on.
+// StreamOptions selects events, and says how to stream them. The zero value streams all events from
+// now on.
 type StreamOptions struct {
 	// EventTypes: only these types; all of them when empty.
 	EventTypes []string
-	// Since: from this time on (ISO 8601, inclusive), first what happened since, then live.
+	// Since: from this time on (ISO 8601, inclusive): first the history, then live.
 	Since *string
-	// LastEventID: right after this event; wins over Since.
+	// LastEventID: start right after this event; takes precedence over Since.
 	LastEventID string
 	// AgentID: only events of this agent's grants.
 	AgentID string
-	// PrincipalID: only events of grants that this principal gave.
+	// PrincipalID: only events of this principal's grants.
 	PrincipalID string
 	// GrantID: only events of this grant.
 	GrantID string
 
 	// NoReconnect ends the stream with its connection: with io.EOF where the service ends it in order.
 	NoReconnect bool
-	// ReconnectDelay: the first reconnection waits a random part of this, each further one in a row of
-	// twice as much; 1 s unless given. The service's own retry field replaces it.
+	// ReconnectDelay: the first reconnection waits a random part of this; the limit doubles with each
+	// further one in a row. 1 s unless given. The service's own retry field replaces it.
 	ReconnectDelay time.Duration
-	// MaxReconnectDelay: no reconnection waits longer, unless the service asks for it; 30 s unless
+	// MaxReconnectDelay is the longest wait, unless the service asks for a longer one; 30 s unless
 	// given.
 	MaxReconnectDelay time.Duration
-	// SilenceTimeout: a connection on which nothing comes for so long is dead; 15 s unless given. The
-	// service is never silent for 5 s. Time in which the consumer does not take events does not count.
+	// SilenceTimeout: a connection that delivers nothing for this long is replaced; 15 s unless given.
+	// The service sends something at least every 5 s. Time in which the consumer does not take events
+	// does not count.
 	SilenceTimeout time.Duration
 	// MaxEventBytes is the longest event that is accepted; 4 MiB unless given. It bounds memory.
 	MaxEventBytes int
-	// OnOpen is called whenever a connection is open.
+	// OnOpen is called whenever a connection has been opened.
 	OnOpen func()
 	// OnReconnect is called before each reconnection.
 	OnReconnect func(Reconnect)
-	// OnError is told what ends a subscription for good; the standard logger unless given. Streams
-	// have their error channel instead.
+	// OnError is called with the error that ends a subscription; the standard logger unless given.
+	// Streams have their error channel instead.
 	OnError func(error)
 }
 
-// Reconnect tells that a stream has lost its connection and will try again.
+// Reconnect says that a stream has lost its connection and will reconnect.
 type Reconnect struct {
-	// Attempt is the number of this try since the last connection that worked, from 1.
+	// Attempt is the number of this attempt since the last working connection, from 1.
 	Attempt int
-	// Delay is how long it waits first.
+	// Delay is the wait before it.
 	Delay time.Duration
 	// Reason is what ended the connection; nil when the service ended it in order.
 	Reason error
-	// LastEventID is where it will go on.
+	// LastEventID is the event after which it resumes.
 	LastEventID string
 }
 
-// Stream gives events as they happen, or first from a place in the past. It reconnects by itself,
-// goes on exactly where it was, and reads from the socket only as fast as events are taken.
+// Stream gives events as they happen, after those since a point in the past if one is given. It
+// reconnects by itself, resumes after the last event, and reads from the socket only as fast as
+// events are taken.
 //
-// It returns once the first connection stands, or an error where going on makes no sense: an
-// APIError for 400, 401 (with WithKeyFunc: only for a key that is fresh), 403, 410 and other 4xx
-// but 408 and 429; ErrStreamEnded for 204; ErrProtocol for what is no event stream of this service.
-// A service that does not answer is tried again in the background. Later the stream ends with one
-// such error on the error channel, or with that of ctx. The event channel is never closed. No
-// goroutine outlives ctx.
+// It returns when the first connection is open, or with an error where a reconnection cannot help:
+// an APIError for 400, 401 (with WithKeyFunc: only for a fresh key), 403, 410 and other 4xx except
+// 408, 409 and 429; ErrStreamEnded for 204; ErrProtocol for anything that is not an event stream of
+// this service. If the service does not answer, it retries in the background. Later the stream ends
+// with one such error on the error channel, or with that of ctx. The event channel is never closed.
+// No goroutine outlives ctx.
 func (s *EventsService) Stream(ctx context.Context, opts *StreamOptions) (<-chan GrantexEvent, <-chan error, error) {
 	if s.transport.broken != nil {
 		return nil, nil, s.transport.broken
@@ -88,12 +91,12 @@ func (s *EventsService) Stream(ctx context.Context, opts *StreamOptions) (<-chan
 	return events, errs, nil
 }
 
-// Subscribe calls handler for each event, one at a time, on a goroutine of its own. It ends with
-// ctx, with the function that it returns, which closes the connection at once, or with the stream's
-// error, which OnError is told.
+// Subscribe calls handler for each event, one at a time, on its own goroutine. It ends with ctx,
+// with the function that it returns, which closes the connection at once, or with the stream's
+// error, with which OnError is called.
 //
-// A handler that runs at that moment goes on to its end, and no further one is called. A program
-// that must not exit before it has returned calls Wait:
+// A handler that runs at that moment continues to its end, and handler is not called again. A
+// program that must not exit before it has returned calls Wait:
 //
 //	cancel, err := client.Events.Subscribe(ctx, handler, nil)
 //	if err != nil {
@@ -135,13 +138,13 @@ func (s *EventsService) Subscribe(ctx context.Context, handler func(GrantexEvent
 	return cancel, nil
 }
 
-// Wait waits until every subscription of this client has ended, and its handler has returned. End
-// them first: by their contexts, or by the functions that Subscribe gave. A handler that calls it
-// waits for itself.
+// Wait waits until every subscription of this client has ended and its handler has returned. End
+// them first, by their contexts or by the functions that Subscribe returned. Do not call it in a
+// handler, which would wait for itself.
 func (s *EventsService) Wait() { s.running.wait() }
 
-// subscriptions counts those that run. Unlike a sync.WaitGroup it may count a new one while
-// somebody waits.
+// subscriptions counts the running ones. Unlike with a sync.WaitGroup, a new one may begin during a
+// wait.
 type subscriptions struct {
 	mutex sync.Mutex
 	count int
@@ -177,7 +180,7 @@ func (s *subscriptions) wait() {
 	}
 }
 
-// HistoryParams says which part of the history.
+// HistoryParams selects a part of the history.
 type HistoryParams struct {
 	ListParams
 	// EventTypes: only these types; all of them when empty.
@@ -186,24 +189,24 @@ type HistoryParams struct {
 	Since string
 	// Until: before this time (ISO 8601, exclusive).
 	Until string
-	// Before: only what was committed before this event; wins over Until.
+	// Before: only what was committed before this event; takes precedence over Until.
 	Before string
-	// NewestFirst turns the order. A page's NextCursor is then the next one's Before.
+	// NewestFirst reverses the order. The NextCursor of a page is then the Before of the next one.
 	NewestFirst bool
 	// AgentID: only events of this agent's grants.
 	AgentID string
-	// PrincipalID: only events of grants that this principal gave.
+	// PrincipalID: only events of this principal's grants.
 	PrincipalID string
 	// GrantID: only events of this grant.
 	GrantID string
 }
 
-// List is one page of the history, oldest first unless params say otherwise. Its NextCursor is nil
-// when the log held nothing more at the time of the answer.
+// List is one page of the history, oldest first unless NewestFirst is set. Its NextCursor is nil
+// when the log had no more events at the time of the answer.
 func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[GrantexEvent], error) {
 	params = orZero(params)
 	since, until, order := params.Since, params.Until, ""
-	// A cursor wins over a time.
+	// A cursor takes precedence over a time.
 	if params.After != "" {
 		since = ""
 	}
@@ -237,8 +240,7 @@ func (s *EventsService) List(ctx context.Context, params *HistoryParams) (*Page[
 	return pageOf(events, answer.NextCursor, err)
 }
 
-// All is the history from a place on, page by page as it is taken, up to what is there now; with
-// NewestFirst backwards.
+// All is the history up to now, page by page as it is taken; with NewestFirst backwards.
 func (s *EventsService) All(ctx context.Context, params *HistoryParams) func(yield func(GrantexEvent, error) bool) {
 	params = orZero(params)
 	start := params.After
@@ -256,20 +258,21 @@ func (s *EventsService) All(ctx context.Context, params *HistoryParams) func(yie
 	})
 }
 
-// PlacedEvent is an event, and where it stands.
+// PlacedEvent is an event with its position.
 type PlacedEvent struct {
-	// Position is its place in the log: 1, 2, 3, … without a gap.
+	// Position is its position in the log: 1, 2, 3, … without gaps.
 	Position uint64       `json:"position"`
 	Event    GrantexEvent `json:"event"`
 }
 
-// Get is one event, and where it stands in the log. ErrNotFound where there is none, ErrGone where
-// the log does not go back that far any more.
+// Get is one event with its position in the log. The error is ErrNotFound if it does not exist, and
+// ErrGone if the log no longer reaches back that far.
 func (s *EventsService) Get(ctx context.Context, eventID string) (*PlacedEvent, error) {
 	return get[PlacedEvent](ctx, s.transport, "/v1/events/"+segment(eventID), nil)
 }
 
-// CreateTicket makes a ticket that opens streams in a browser, where no header can be sent.
+// CreateTicket creates a ticket that opens streams in a browser, which cannot send an Authorization
+// header.
 func (s *EventsService) CreateTicket(ctx context.Context, params *TicketParams) (*Ticket, error) {
 	return post[Ticket](ctx, s.transport, "/v1/events/tickets", orZero(params))
 }

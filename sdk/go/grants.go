@@ -38,23 +38,23 @@ func (s *GrantsService) Get(ctx context.Context, grantID string) (*Grant, error)
 	return get[Grant](ctx, s.transport, "/v1/grants/"+segment(grantID), nil)
 }
 
-// Revoke revokes a grant and every one below it. ErrNotFound when there is none or it is revoked
-// already.
+// Revoke revokes a grant and every grant below it. The error is ErrNotFound if it does not exist or
+// is revoked already.
 func (s *GrantsService) Revoke(ctx context.Context, grantID string) error {
 	return remove(ctx, s.transport, "/v1/grants/"+segment(grantID))
 }
 
-// Delegate gives some of a grant's scopes to another agent.
+// Delegate delegates scopes of a grant to another agent.
 func (s *GrantsService) Delegate(ctx context.Context, request *DelegateRequest, opts ...CallOption) (*TokenResponse, error) {
 	return send[TokenResponse](ctx, s.transport, creating("/v1/grants/delegate", request, opts))
 }
 
-// Verify asks the service whether a token's grant is in force, and why not.
+// Verify asks the service whether a token's grant is in force, and if not, why.
 func (s *GrantsService) Verify(ctx context.Context, token string) (*GrantVerification, error) {
 	return post[GrantVerification](ctx, s.transport, "/v1/grants/verify", map[string]string{"token": token})
 }
 
-// VerifyFor is Verify for a token that has to be for this audience, which you are.
+// VerifyFor is Verify for a token that must be for this audience, which you are.
 func (s *GrantsService) VerifyFor(ctx context.Context, token, audience string) (*GrantVerification, error) {
 	body := map[string]string{"token": token, "audience": audience}
 	return post[GrantVerification](ctx, s.transport, "/v1/grants/verify", body)

@@ -8,8 +8,8 @@ import (
 // KeysService handles API keys.
 type KeysService struct{ transport *transport }
 
-// Create makes another key, whose secret is shown this one time. It is not tried again where it may
-// have been made.
+// Create creates another key, whose secret is shown only once. The call is not retried where the
+// key may have been created.
 func (s *KeysService) Create(ctx context.Context, name string) (*CreatedKey, error) {
 	return send[CreatedKey](ctx, s.transport, call{
 		method: http.MethodPost, path: "/v1/keys", body: map[string]string{"name": name}, unsafe: true,
@@ -38,13 +38,13 @@ func (s *KeysService) All(ctx context.Context, params *ListParams) func(yield fu
 	})
 }
 
-// Revoke ends a key and its streams.
+// Revoke revokes a key and ends its streams.
 func (s *KeysService) Revoke(ctx context.Context, keyID string) error {
 	return remove(ctx, s.transport, "/v1/keys/"+segment(keyID))
 }
 
-// Rotate replaces the key that makes this call. The old one is dead at once, so this is not tried
-// again where it may have happened: have a second key before you rotate one.
+// Rotate replaces the key that makes this call. The old key stops working at once, so the call is
+// not retried where it may have taken effect: create a second key before you rotate one.
 func (s *KeysService) Rotate(ctx context.Context) (*RotatedKey, error) {
 	return send[RotatedKey](ctx, s.transport, call{method: http.MethodPost, path: "/v1/keys/rotate", unsafe: true})
 }

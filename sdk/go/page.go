@@ -7,24 +7,23 @@ import (
 
 // Page is one page of a list.
 type Page[T any] struct {
-	// Items are what is on the page.
+	// Items are the items of the page.
 	Items []T `json:"items"`
 	// NextCursor is where the next page starts (After); nil on the last page.
 	NextCursor *string `json:"nextCursor"`
-	// Total is how many there are in all, where the service counts them.
+	// Total is the number of all items, where the service counts them.
 	Total *int `json:"total,omitempty"`
 }
 
-// ListParams says which page of a list.
+// ListParams selects a page of a list.
 type ListParams struct {
-	// Limit is how many items a page holds at most; the service's own number unless given.
+	// Limit is the most items of a page; the service's default unless given.
 	Limit int
-	// After leaves out everything up to this item: the NextCursor of the page before.
+	// After: only items after this one, the NextCursor of the page before.
 	After string
 }
 
-// walk gives every item, page by page as they are taken, to yield; an error is the last thing that
-// it gets.
+// walk gives every item, page by page as they are taken, to yield. After an error it ends.
 func walk[T any](ctx context.Context, after string, fetch func(ctx context.Context, after string) (*Page[T], error)) func(yield func(T, error) bool) {
 	return func(yield func(T, error) bool) {
 		for {
@@ -52,13 +51,13 @@ func pageOf[T any](items []T, next *string, err error) (*Page[T], error) {
 		return nil, err
 	}
 	if items == nil {
-		// The service's own pages have a list, also an empty one.
-		return nil, fmt.Errorf("%w: the answer is no page of a list: is the base URL right?", ErrProtocol)
+		// A page of the service always has a list, even if it is empty.
+		return nil, fmt.Errorf("%w: the answer is not a page of a list: is the base URL right?", ErrProtocol)
 	}
 	return &Page[T]{Items: items, NextCursor: next}, nil
 }
 
-// orZero makes optional parameters required.
+// orZero is params, or the zero value for nil.
 func orZero[T any](params *T) *T {
 	if params == nil {
 		return new(T)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// hidden stands for a secret.
+// hidden replaces a secret.
 const hidden = "***"
 
 var (
@@ -14,14 +14,13 @@ var (
 	queries    = regexp.MustCompile(`(?s)\?.+`)
 )
 
-// redacted is a text without user, password and query of every URL in it. Whatever stands between
-// :// and the last @ of the same word is a secret, so that one with a / or an @ in it does not
-// show.
+// redacted is a text without user, password and query of every URL in it. Everything between ://
+// and the last @ of the same word counts as a secret, so that one with a / or an @ is hidden too.
 func redacted(text string) string {
 	return urls.ReplaceAllStringFunc(text, func(found string) string { return "://" + redact(found[len("://"):]) })
 }
 
-// redactedURL is one URL without its secrets, also where it lacks its scheme or is no URL.
+// redactedURL is one URL without its secrets, also if it has no scheme or is not a URL.
 func redactedURL(url string) string {
 	if scheme, rest, ok := strings.Cut(url, "://"); ok {
 		return scheme + "://" + redact(rest)
@@ -30,7 +29,7 @@ func redactedURL(url string) string {
 }
 
 func redact(url string) string {
-	// An @ of the path or the query, where the host came before, is none of credentials.
+	// An @ in the path or the query, after the host, does not end credentials.
 	if at := strings.LastIndexByte(url, '@'); at >= 0 && !hostBefore.MatchString(url[:at]) {
 		url = hidden + url[at:]
 	}

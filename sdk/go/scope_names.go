@@ -6,21 +6,22 @@ import (
 	"net/http"
 )
 
-// ScopeNamesService handles what principals read for scopes, on the consent page and on their own.
+// ScopeNamesService handles names of scopes, which principals read on the consent page and on their
+// own page.
 type ScopeNamesService struct{ transport *transport }
 
-// Set names scopes; those that are not among them keep their names.
+// Set names scopes; other scopes keep their names.
 func (s *ScopeNamesService) Set(ctx context.Context, scopes []NewScopeName) ([]ScopeName, error) {
 	body := map[string]any{"scopes": scopes}
 	return s.names(ctx, call{method: http.MethodPut, path: "/v1/scopes", body: body})
 }
 
-// List gives all scopes that have a name; they are 500 at most.
+// List gives all scopes that have a name, 500 at most.
 func (s *ScopeNamesService) List(ctx context.Context) ([]ScopeName, error) {
 	return s.names(ctx, call{method: http.MethodGet, path: "/v1/scopes"})
 }
 
-// Remove takes a scope's name away. Grants do not change.
+// Remove removes a scope's name. Grants do not change.
 func (s *ScopeNamesService) Remove(ctx context.Context, scope string) error {
 	return s.transport.do(ctx, call{method: http.MethodDelete, path: "/v1/scopes", query: query("scope", scope)}, nil)
 }

@@ -6,12 +6,12 @@ import (
 	"strconv"
 )
 
-// longestRetryMillis: a longer retry counts as this, a day, which nobody waits for.
+// longestRetryMillis: a longer retry counts as this: a day.
 const longestRetryMillis = 86_400_000
 
 var errTooLong = errors.New("a server-sent event is longer than the limit")
 
-// sseItem is what a decoder found in a stream: exactly one of its parts.
+// sseItem is an item of a stream: exactly one of its parts is set.
 type sseItem struct {
 	// data of a block, and its event field.
 	data  []byte
@@ -20,13 +20,13 @@ type sseItem struct {
 	cursor *string
 	// retry is the delay before a reconnection that the server asks for, in milliseconds.
 	retry *uint64
-	// comment is a comment line: nothing but a sign of life.
+	// comment is a comment line, which only shows that the connection works.
 	comment bool
 }
 
-// sseDecoder reads server-sent events from bytes that are cut anywhere.
+// sseDecoder reads server-sent events from bytes that may be cut anywhere.
 //
-// As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or
+// By the WHATWG standard: one leading byte order mark is dropped; lines end in CRLF, LF or
 // CR; one space after the colon is dropped; an id with a NUL is ignored; retry is digits only; an
 // unfinished last block is never dispatched.
 type sseDecoder struct {
@@ -42,7 +42,7 @@ type sseDecoder struct {
 	id      *string
 }
 
-// feed appends to items what chunk completed. With errTooLong, what came before counts.
+// feed appends to items what chunk completed. With errTooLong, the items before it count.
 func (d *sseDecoder) feed(chunk []byte, items []sseItem) ([]sseItem, error) {
 	if d.afterCR && len(chunk) > 0 {
 		d.afterCR = false

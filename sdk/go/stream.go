@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// maxStreamRetryAfter is the longest Retry-After that a stream waits for: beyond it the next try
-// tells whether it still holds.
+// maxStreamRetryAfter is the longest Retry-After that a stream waits for: after it the next attempt
+// shows whether it still applies.
 const maxStreamRetryAfter = 10 * time.Minute
 
 var eventID = regexp.MustCompile(`^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 
-// broken is a connection that is of no more use; the stream may be. A nil reason is an end in
-// order.
+// broken says that a connection has ended and that the stream may reconnect. The reason is nil if
+// the service ended it in order.
 type broken struct {
 	reason error
 	asked  time.Duration
@@ -28,14 +28,13 @@ type broken struct {
 
 func (b *broken) Error() string { return fmt.Sprint("broken: ", b.reason) }
 
-// streamReader is the reading end of a stream: its place in the log, and what it does about broken
-// connections.
+// streamReader reads a stream: it keeps the cursor, and replaces broken connections.
 type streamReader struct {
 	transport *transport
 	opts      StreamOptions
 	// cursor is for Last-Event-ID.
 	cursor string
-	// last is the last event that was handed on: nothing up to it is handed on again.
+	// last is the last event that was delivered: nothing up to it is delivered again.
 	last      string
 	baseDelay time.Duration
 	failures  int
@@ -43,7 +42,7 @@ type streamReader struct {
 	renewed bool
 }
 
-// connection is an open stream. Its timer runs only while something is waited for.
+// connection is an open stream. Its timer runs only during a wait.
 type connection struct {
 	body    io.ReadCloser
 	cancel  context.CancelFunc
@@ -56,7 +55,7 @@ func (c *connection) close() {
 	c.body.Close()
 }
 
-// silence ends a connection on which nothing comes.
+// silence ends a connection that delivers nothing.
 type silence struct {
 	limit time.Duration
 	timer *time.Timer
@@ -72,10 +71,10 @@ func newSilence(limit time.Duration, cancel context.CancelFunc) *silence {
 	return s
 }
 
-// why is the error of a wait that failed: the silence's own where that was it.
+// why is the error of a wait that failed: a timeout if the silence ended it.
 func (s *silence) why(err error) error {
 	if s.over.Load() {
-		return fmt.Errorf("%w: nothing came from the service within %v", ErrTimeout, s.limit)
+		return fmt.Errorf("%w: the service sent nothing for %v", ErrTimeout, s.limit)
 	}
 	return err
 }
@@ -100,13 +99,13 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// attempt is what came of the first try to connect: a connection, or what broke it.
+// attempt is the result of the first try to connect: a connection, or what broke it.
 type attempt struct {
 	connection *connection
 	broken     *broken
 }
 
-// first tries to connect once; an error where going on makes no sense.
+// first tries to connect once; it fails where a reconnection cannot help.
 func (r *streamReader) first(ctx context.Context) (attempt, error) {
 	opened, err := r.open(ctx)
 	var b *broken
@@ -123,7 +122,7 @@ func (r *streamReader) first(ctx context.Context) (attempt, error) {
 	return attempt{broken: b}, nil
 }
 
-// run hands on events until it must end, and tells why.
+// run delivers events until the stream ends, and returns the reason.
 func (r *streamReader) run(ctx context.Context, first attempt, events chan<- GrantexEvent) error {
 	opened, b := first.connection, first.broken
 	for {
@@ -162,7 +161,7 @@ func (r *streamReader) run(ctx context.Context, first attempt, events chan<- Gra
 	}
 }
 
-// read hands on one connection's events until it ends.
+// read delivers one connection's events until it ends.
 func (r *streamReader) read(ctx context.Context, c *connection, events chan<- GrantexEvent) error {
 	defer c.close()
 	decoder := &sseDecoder{limit: r.opts.MaxEventBytes}
@@ -202,11 +201,11 @@ func (r *streamReader) read(ctx context.Context, c *connection, events chan<- Gr
 	}
 }
 
-// take notes what an item says, and gives the event to hand on, if it is one.
+// take applies an item, and returns the event to deliver if it is one.
 func (r *streamReader) take(item *sseItem) (*GrantexEvent, error) {
 	switch {
 	case item.cursor != nil:
-		// An empty id would make it forget where it was.
+		// An empty id would reset the cursor.
 		if *item.cursor != "" {
 			r.cursor = *item.cursor
 		}
@@ -227,13 +226,13 @@ func (r *streamReader) take(item *sseItem) (*GrantexEvent, error) {
 	return nil, nil
 }
 
-// isNotAfter: ids of one form increase strictly within a log; of others only equality says
-// something.
+// isNotAfter: ids of this form increase strictly within a log; others can only be compared for
+// equality.
 func isNotAfter(id, last string) bool {
 	return id == last || id < last && eventID.MatchString(id) && eventID.MatchString(last)
 }
 
-// open connects. What may pass is a *broken.
+// open connects. A failure that may be temporary is a *broken.
 func (r *streamReader) open(parent context.Context) (*connection, error) {
 	key, err := r.transport.key.get(parent)
 	if err != nil {
@@ -255,7 +254,7 @@ func (r *streamReader) open(parent context.Context) (*connection, error) {
 	request.Header.Set("User-Agent", userAgent)
 	request.Header.Set("Authorization", "Bearer "+key)
 	request.Header.Set("Accept", "text/event-stream")
-	// A compressed stream would come late.
+	// A compressed stream would be delayed.
 	request.Header.Set("Accept-Encoding", "identity")
 	if r.cursor != "" {
 		request.Header.Set("Last-Event-ID", r.cursor)
@@ -285,13 +284,13 @@ func (r *streamReader) open(parent context.Context) (*connection, error) {
 	return r.open(parent)
 }
 
-// refused is what the answer means; nil where a fresh key may help.
+// refused is the error of an answer that is not a stream; nil where a fresh key may help.
 func (r *streamReader) refused(ctx context.Context, c *connection, response *http.Response, key string) error {
 	switch response.StatusCode {
 	case http.StatusNoContent:
 		return ErrStreamEnded
 	case http.StatusOK:
-		return fmt.Errorf("%w: %s answers with %q, no event stream: is the base URL right?",
+		return fmt.Errorf("%w: %s answers with %q, which is not an event stream: is the base URL right?",
 			ErrProtocol, r.transport.baseURL, response.Header.Get("Content-Type"))
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes))

@@ -13,11 +13,11 @@ type TokensService struct {
 	verifier  *Verifier
 }
 
-// codePrefix is what every authorization code begins with.
+// codePrefix is the prefix of every authorization code.
 const codePrefix = "gxc_"
 
-// Exchange exchanges the code of an approved request for a grant and its first token. What does not
-// begin with gxc_ is no code: it is ErrConfiguration, and no request is made.
+// Exchange exchanges the code of an approved request for a grant and its first token. The error is
+// ErrConfiguration, before a request is made, for a code that does not begin with gxc_.
 func (s *TokensService) Exchange(ctx context.Context, request *ExchangeRequest, opts ...CallOption) (*TokenResponse, error) {
 	if !strings.HasPrefix(orZero(request).Code, codePrefix) {
 		return nil, fmt.Errorf("%w: the authorization code does not begin with %s: give the code of the redirect, or in "+
@@ -26,17 +26,17 @@ func (s *TokensService) Exchange(ctx context.Context, request *ExchangeRequest, 
 	return send[TokenResponse](ctx, s.transport, creating("/v1/token", request, opts))
 }
 
-// Refresh gives a new token of the same grant for a refresh token, which is good for one use.
+// Refresh gives a new token of the same grant for a refresh token, which can be used once.
 func (s *TokensService) Refresh(ctx context.Context, request *RefreshRequest, opts ...CallOption) (*TokenResponse, error) {
 	return send[TokenResponse](ctx, s.transport, creating("/v1/token/refresh", request, opts))
 }
 
-// Verify asks the service whether a token is in force: it sees revocations at once.
+// Verify asks the service whether a token is valid; it sees revocations at once.
 func (s *TokensService) Verify(ctx context.Context, token string) (*TokenVerification, error) {
 	return post[TokenVerification](ctx, s.transport, "/v1/tokens/verify", map[string]string{"token": token})
 }
 
-// VerifyFor is Verify for a token that has to be for this audience, which you are. After Verify,
+// VerifyFor is Verify for a token that must be for this audience, which you are. After Verify,
 // compare Audience yourself.
 func (s *TokensService) VerifyFor(ctx context.Context, token, audience string) (*TokenVerification, error) {
 	body := map[string]string{"token": token, "audience": audience}

@@ -21,29 +21,29 @@ import (
 const (
 	// maxRetryDelay is the longest delay between two tries of a call.
 	maxRetryDelay = 8 * time.Second
-	// maxRetryAfter: a Retry-After beyond this is told to the caller instead of waited for.
+	// maxRetryAfter: a longer Retry-After is reported to the caller, not waited for.
 	maxRetryAfter = 60 * time.Second
-	// maxAnswerBytes bounds what one answer may take of memory.
+	// maxAnswerBytes bounds the memory of one answer.
 	maxAnswerBytes = 64 << 20
 	// readBufferBytes: a stream that is behind is read in few system calls.
 	readBufferBytes = 64 << 10
 	userAgent       = "grantex-go/" + Version
 )
 
-// transport sends calls: key, tries, time limits, errors.
+// transport sends calls: API key, retries, time limits, errors.
 type transport struct {
 	http       *http.Client
 	baseURL    string
 	timeout    time.Duration
 	maxRetries int
 	retryDelay time.Duration
-	// broken is what is wrong with the settings; every call fails with it.
+	// broken is the error of invalid settings; every call fails with it.
 	broken error
 	key    keySource
 }
 
-// keySource gives the API key. The key stands behind a function, so that no print of a client shows
-// it.
+// keySource gives the API key. The key is kept in a function, so that printing a client does not
+// show it.
 type keySource struct {
 	ask     func(context.Context) (string, error)
 	isFixed bool
@@ -53,7 +53,7 @@ type keySource struct {
 
 func (k *keySource) get(ctx context.Context) (string, error) {
 	if k.ask == nil {
-		return "", fmt.Errorf("%w: no API key: set GRANTEX_API_KEY, or give the client one", ErrConfiguration)
+		return "", fmt.Errorf("%w: no API key: set GRANTEX_API_KEY, or give NewClient one", ErrConfiguration)
 	}
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
@@ -65,13 +65,13 @@ func (k *keySource) get(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("the key function failed: %w", err)
 	}
 	if strings.IndexFunc(key, func(c rune) bool { return c < '!' || c > '~' }) >= 0 || key == "" {
-		return "", fmt.Errorf("%w: the API key is empty or holds a character that no key has: copy it again", ErrConfiguration)
+		return "", fmt.Errorf("%w: the API key is empty or contains a character that no API key has: copy it again", ErrConfiguration)
 	}
 	k.kept = func() string { return key }
 	return key, nil
 }
 
-// renew forgets refused, so that the function is asked again; false where the key is fixed.
+// renew forgets refused, so that the function is called again; false where the key is fixed.
 func (k *keySource) renew(refused string) bool {
 	if k.isFixed {
 		return false
@@ -90,10 +90,10 @@ type call struct {
 	method, path string
 	query        url.Values
 	body         any
-	// isPublic: it needs no key, and sends none.
+	// isPublic: it needs no API key and sends none.
 	isPublic bool
-	// unsafe: done twice it would do two things; tried again only where the service says that it did
-	// nothing.
+	// unsafe: it is not safe to repeat, and is retried only where the service says that it had no
+	// effect.
 	unsafe bool
 	// idempotencyKey makes a call that creates or spends safe to repeat.
 	idempotencyKey string
@@ -119,13 +119,13 @@ func creating(path string, body any, opts []CallOption) call {
 // CallOption is an option of one call that creates or spends.
 type CallOption func(*call)
 
-// WithIdempotencyKey names what is created: the same key with the same request gives the first
-// answer again, for 24 hours. Without it every call has a random one, the same for all its tries.
+// WithIdempotencyKey identifies what is created: the same key with the same request gives the first
+// answer again, for 24 hours. Without it each call has a random one, the same for all its tries.
 func WithIdempotencyKey(key string) CallOption {
 	return func(c *call) { c.idempotencyKey = key }
 }
 
-// segment is text as one segment of a path: whatever it holds, it stays there.
+// segment is text as one segment of a path, whatever characters it has.
 func segment(text string) string {
 	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
 }
@@ -156,8 +156,8 @@ func (t *transport) url(path string, query url.Values) string {
 	return t.baseURL + path
 }
 
-// do sends a call, again where that is safe, and reads the answer's JSON into answer unless it is
-// nil.
+// do sends a call, with retries where that is safe, and reads the answer's JSON into answer unless
+// that is nil.
 func (t *transport) do(ctx context.Context, c call, answer any) error {
 	if t.broken != nil {
 		return t.broken
@@ -166,10 +166,10 @@ func (t *transport) do(ctx context.Context, c call, answer any) error {
 	if c.body != nil {
 		var err error
 		if body, err = json.Marshal(c.body); err != nil {
-			return fmt.Errorf("%w: the request is no JSON: %v", ErrConfiguration, err)
+			return fmt.Errorf("%w: the request cannot be encoded as JSON: %v", ErrConfiguration, err)
 		}
 	}
-	// Whether an earlier try may have done its work although nobody heard of it.
+	// Whether an earlier try may have taken effect although its answer was lost.
 	inDoubt, renewed := false, false
 	for attempt := 0; ; {
 		key := ""
@@ -249,7 +249,7 @@ func (t *transport) once(ctx context.Context, c call, body []byte, key string) (
 // failure is a failure below HTTP, in one sentence.
 func (t *transport) failure(ctx context.Context, err error, limit time.Duration) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("%w: nothing came from the service within %v", ErrTimeout, limit)
+		return fmt.Errorf("%w: the service did not answer within %v", ErrTimeout, limit)
 	}
 	var inURL *url.Error
 	if errors.As(err, &inURL) {
@@ -258,7 +258,7 @@ func (t *transport) failure(ctx context.Context, err error, limit time.Duration)
 	return &connectionError{t.baseURL, err}
 }
 
-// connectionError is a failure below HTTP. Its cause can be asked for; its text has no secrets: a
+// connectionError is a failure below HTTP. It unwraps to its cause, but its text has no secrets: a
 // cause may name a proxy with its password.
 type connectionError struct {
 	baseURL string
@@ -272,7 +272,7 @@ func (e *connectionError) Error() string {
 
 func (e *connectionError) Unwrap() []error { return []error{ErrConnection, e.cause} }
 
-// refusal is what the service said instead of a success.
+// refusal is the error of an answer that is not a success.
 func refusal(response *http.Response, text []byte) *APIError {
 	var body struct{ Message, Code, RequestID, OldestEventID string }
 	if json.Unmarshal(text, &body) != nil {
@@ -280,10 +280,10 @@ func refusal(response *http.Response, text []byte) *APIError {
 	}
 	status := response.StatusCode
 	if body.Message == "" && status < 400 {
-		body.Message = fmt.Sprintf("the service answered %d, which is not followed: is the base URL right?", status)
+		body.Message = fmt.Sprintf("the service answered with the redirect %d, which is not followed: is the base URL right?", status)
 	}
 	if body.Message == "" {
-		body.Message = fmt.Sprintf("the service answered %d and said nothing more", status)
+		body.Message = fmt.Sprintf("the service answered %d without a message", status)
 		if status < 500 {
 			body.Message += ": is the base URL right?"
 		}

@@ -9,7 +9,7 @@ type Developer struct {
 	CreatedAt   string  `json:"createdAt"`
 }
 
-// SignupRequest says who signs up. Mode is live unless given; in a sandbox requests are approved at
+// SignupRequest is a signup. Mode is live unless given; in a sandbox requests are approved at
 // once.
 type SignupRequest struct {
 	Name  string `json:"name"`
@@ -17,13 +17,13 @@ type SignupRequest struct {
 	Mode  string `json:"mode,omitempty"`
 }
 
-// SignupResponse is a new developer with the first API key, which is shown this one time.
+// SignupResponse is a new developer with the first API key, which is shown only once.
 type SignupResponse struct {
 	Developer
 	APIKey string `json:"apiKey"`
 }
 
-// APIKey is an API key without its secret, of which Prefix are the first characters.
+// APIKey is an API key without its secret. Prefix is the first characters of the secret.
 type APIKey struct {
 	KeyID     string  `json:"keyId"`
 	Name      string  `json:"name"`
@@ -33,7 +33,7 @@ type APIKey struct {
 	RevokedAt *string `json:"revokedAt"`
 }
 
-// CreatedKey is a new API key; its secret is shown this one time.
+// CreatedKey is a new API key; its secret is shown only once.
 type CreatedKey struct {
 	KeyID     string `json:"keyId"`
 	Name      string `json:"name"`
@@ -48,8 +48,8 @@ type RotatedKey struct {
 	RotatedAt string `json:"rotatedAt"`
 }
 
-// Agent is an agent. Its scopes describe what it usually asks for; they do not limit. Status is
-// active or suspended.
+// Agent is an agent. Scopes are those that it usually asks for: a description, not a limit. Status
+// is active or suspended.
 type Agent struct {
 	AgentID     string   `json:"agentId"`
 	DID         string   `json:"did"`
@@ -62,14 +62,14 @@ type Agent struct {
 	UpdatedAt   string   `json:"updatedAt"`
 }
 
-// CreateAgentRequest says what a new agent is.
+// CreateAgentRequest is a new agent.
 type CreateAgentRequest struct {
 	Name        string   `json:"name"`
 	Description string   `json:"description,omitempty"`
 	Scopes      []string `json:"scopes,omitempty"`
 }
 
-// UpdateAgentRequest says what changes about an agent; what is nil stays.
+// UpdateAgentRequest has the changes to an agent; a nil field is not changed.
 type UpdateAgentRequest struct {
 	Name        *string   `json:"name,omitempty"`
 	Description *string   `json:"description,omitempty"`
@@ -77,9 +77,9 @@ type UpdateAgentRequest struct {
 	Status      *string   `json:"status,omitempty"`
 }
 
-// AuthorizeRequest says what a principal is asked. PrincipalID is your own name for the person;
-// ExpiresIn, such as 90m, counts from the consent (24h unless given); Audience is who the grant
-// token is for.
+// AuthorizeRequest is a request for a principal's consent. PrincipalID is your own identifier of
+// the person; ExpiresIn, such as 90m, counts from the consent (24h unless given); Audience is the
+// grant token's audience.
 type AuthorizeRequest struct {
 	AgentID             string   `json:"agentId"`
 	PrincipalID         string   `json:"principalId"`
@@ -90,12 +90,12 @@ type AuthorizeRequest struct {
 	Audience            string   `json:"audience,omitempty"`
 	CodeChallenge       string   `json:"codeChallenge,omitempty"`
 	CodeChallengeMethod string   `json:"codeChallengeMethod,omitempty"`
-	// Budget is what the grant may spend from the exchange on. The principal reads it on the consent
-	// page.
+	// Budget is the budget that the grant has from the exchange on. The principal reads it on the
+	// consent page.
 	Budget *RequestedBudget `json:"budget,omitempty"`
 }
 
-// RequestedBudget is a budget that is asked for together with the access; Currency is USD unless
+// RequestedBudget is a budget that is requested together with the access; Currency is USD unless
 // given.
 type RequestedBudget struct {
 	InitialBudget string `json:"initialBudget"`
@@ -117,9 +117,8 @@ type ScopeName struct {
 	UpdatedAt   string `json:"updatedAt"`
 }
 
-// AuthorizeResponse is an authorization request. Whoever has the ConsentURL can decide: send it to
-// the principal and nobody else. In a sandbox the request is approved at once, and Code is ready to
-// be exchanged.
+// AuthorizeResponse is an authorization request. Anyone with the ConsentURL can decide: send it
+// only to the principal. In a sandbox the request is approved at once, and Code can be exchanged.
 type AuthorizeResponse struct {
 	AuthRequestID string `json:"authRequestId"`
 	ConsentURL    string `json:"consentUrl"`
@@ -148,14 +147,13 @@ type ExchangeRequest struct {
 	CodeVerifier string `json:"codeVerifier,omitempty"`
 }
 
-// RefreshRequest is a refresh token to use, once.
+// RefreshRequest is a refresh token, which can be used once.
 type RefreshRequest struct {
 	RefreshToken string `json:"refreshToken"`
 	AgentID      string `json:"agentId"`
 }
 
-// TokenResponse is a grant token (a signed JWT) with what comes with it; the refresh token is good
-// for one use.
+// TokenResponse is a grant token (a signed JWT) with its refresh token, which can be used once.
 type TokenResponse struct {
 	GrantToken   string   `json:"grantToken"`
 	ExpiresAt    string   `json:"expiresAt"`
@@ -164,8 +162,8 @@ type TokenResponse struct {
 	GrantID      string   `json:"grantId"`
 }
 
-// TokenVerification says whether a token is in force, by the service's own knowledge; the rest only
-// when it is.
+// TokenVerification says whether the service considers a token valid now. The other fields are set
+// only if it does.
 type TokenVerification struct {
 	Valid     bool     `json:"valid"`
 	GrantID   string   `json:"grantId,omitempty"`
@@ -173,13 +171,13 @@ type TokenVerification struct {
 	Principal string   `json:"principal,omitempty"`
 	Agent     string   `json:"agent,omitempty"`
 	ExpiresAt string   `json:"expiresAt,omitempty"`
-	// Audience is who the token is for, if that was asked for. Whoever is somebody else must not
-	// accept it.
+	// Audience is the token's audience, if one was requested. Any other audience must refuse the
+	// token.
 	Audience string `json:"aud,omitempty"`
 }
 
-// Claims are the claims of a grant token. ClientID, Scope, Grant and Actor say in the words of RFC
-// 9068 what the others say; tokens of older grants may lack them.
+// Claims are the claims of a grant token. ClientID, Scope, Grant and Actor repeat other claims
+// under the names of RFC 9068; tokens of older grants may lack them.
 type Claims struct {
 	// Issuer is the service's public base URL.
 	Issuer string `json:"iss"`
@@ -194,20 +192,20 @@ type Claims struct {
 	// IssuedAt and ExpiresAt are seconds since 1970.
 	IssuedAt  int64 `json:"iat"`
 	ExpiresAt int64 `json:"exp"`
-	// Audience is who the token is for, if that was asked for.
+	// Audience is the token's audience, if one was requested.
 	Audience string `json:"aud,omitempty"`
 	// ParentAgent, ParentGrantID and DelegationDepth are those of a delegated grant.
 	ParentAgent     string `json:"parentAgt,omitempty"`
 	ParentGrantID   string `json:"parentGrnt,omitempty"`
 	DelegationDepth int    `json:"delegationDepth,omitempty"`
-	// Budget is what remained at a refresh of a grant with a budget.
+	// Budget is the amount that remained at a refresh of a grant with a budget.
 	Budget *float64 `json:"bdg,omitempty"`
 	// ClientID is the agent's id.
 	ClientID string `json:"client_id,omitempty"`
-	// Scope has the scopes with spaces between.
+	// Scope has the scopes, separated by spaces.
 	Scope string      `json:"scope,omitempty"`
 	Grant *GrantClaim `json:"urn:grantex:grant,omitempty"`
-	// Actor is the agent that delegated, with those before it.
+	// Actor is the agent that delegated, with the agents above it.
 	Actor *ActingAgent `json:"act,omitempty"`
 }
 
@@ -220,15 +218,15 @@ type GrantClaim struct {
 	DelegationDepth int    `json:"delegation_depth,omitempty"`
 }
 
-// ActingAgent is who acted, by its DID, with the one before.
+// ActingAgent is an agent that delegated, by its DID, with the one above it.
 type ActingAgent struct {
 	Agent  string       `json:"sub"`
 	Before *ActingAgent `json:"act,omitempty"`
 }
 
-// GrantVerification says whether a token's grant is in force: then with its claims, otherwise with
+// GrantVerification says whether a token's grant is in force. If so it has the claims, otherwise
 // the Reason: revoked, expired, not_found, wrong_developer, wrong_audience or agent_suspended,
-// which may end.
+// which may be temporary.
 type GrantVerification struct {
 	Active bool    `json:"active"`
 	Claims *Claims `json:"claims,omitempty"`
@@ -251,7 +249,7 @@ type Grant struct {
 	DelegationDepth int      `json:"delegationDepth"`
 }
 
-// GrantListParams says which grants, and which page of them.
+// GrantListParams selects grants, and a page of them.
 type GrantListParams struct {
 	ListParams
 	AgentID     string
@@ -259,7 +257,7 @@ type GrantListParams struct {
 	Status      string
 }
 
-// DelegateRequest says which scopes of a grant go to which agent.
+// DelegateRequest is a delegation of scopes of a grant to another agent.
 type DelegateRequest struct {
 	ParentGrantToken string   `json:"parentGrantToken"`
 	SubAgentID       string   `json:"subAgentId"`
@@ -279,15 +277,15 @@ type Budget struct {
 	UpdatedAt       string `json:"updatedAt"`
 }
 
-// AllocateRequest is the budget that a grant gets: a decimal such as 12.50, at most four places;
-// USD unless given.
+// AllocateRequest is a budget to allocate to a grant: a decimal such as 12.50 with at most four
+// places, in USD unless given.
 type AllocateRequest struct {
 	GrantID       string `json:"grantId"`
 	InitialBudget string `json:"initialBudget"`
 	Currency      string `json:"currency,omitempty"`
 }
 
-// DebitRequest is what is taken from a budget: a decimal such as 12.50, at most four places.
+// DebitRequest is a debit of a budget: a decimal such as 12.50 with at most four places.
 type DebitRequest struct {
 	GrantID     string         `json:"grantId"`
 	Amount      string         `json:"amount"`
@@ -295,7 +293,7 @@ type DebitRequest struct {
 	Metadata    map[string]any `json:"metadata,omitempty"`
 }
 
-// DebitResponse is a debit that was done, with what remains, exactly.
+// DebitResponse is a completed debit, with the exact amount that remains.
 type DebitResponse struct {
 	Remaining     string `json:"remaining"`
 	TransactionID string `json:"transactionId"`
@@ -313,7 +311,8 @@ type Transaction struct {
 	CreatedAt    string         `json:"createdAt"`
 }
 
-// TicketParams says what a ticket opens, and for how long (15m unless given, at most 24h).
+// TicketParams says what a ticket allows to stream, and how long it lasts (15m unless given, at
+// most 24h).
 type TicketParams struct {
 	ExpiresIn   string   `json:"expiresIn,omitempty"`
 	EventTypes  []string `json:"types,omitempty"`

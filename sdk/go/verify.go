@@ -22,7 +22,7 @@ const (
 	// unknownKeyPause is the shortest time between two fetches for unknown keys: tokens with made-up
 	// key names cost the service nothing.
 	unknownKeyPause = 10 * time.Second
-	// leeway is how far the clocks of issuer and verifier may be apart.
+	// leeway is the clock difference between issuer and verifier that is tolerated.
 	leeway = 5 * time.Second
 	// minKeyBits: RFC 7518 forbids smaller RSA keys.
 	minKeyBits = 2048
