@@ -71,7 +71,7 @@ func TestAnEventEncodesToItsEnvelope(t *testing.T) {
 	if len(read) != 2 || !reflect.DeepEqual(read[0], event) {
 		t.Errorf("%+v", read)
 	}
-	if err := json.Unmarshal([]byte(`{"type":"t"}`), &event); !strings.Contains(err.Error(), "lacks its id") {
+	if err := json.Unmarshal([]byte(`{"type":"t"}`), &event); !strings.Contains(err.Error(), "has no id") {
 		t.Error(err)
 	}
 }
