@@ -1,11 +1,11 @@
-//! How long to wait before the next try.
+//! The wait before the next try.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// Exponential with full jitter: a random part of `base` doubled once for each failed attempt
-/// before, never beyond `max`. Many clients that lost one service do not come back at once.
+/// Exponential with full jitter: a random part of `base`, doubled for each failed attempt before,
+/// at most `max`. So many clients that lost one service do not all return at the same moment.
 #[must_use]
 pub fn delay(attempt: u32, base: Duration, max: Duration, random: f64) -> Duration {
     let factor = 1_u32.checked_shl(attempt.min(31)).unwrap_or(u32::MAX);
@@ -19,7 +19,7 @@ pub fn random() -> f64 {
     getrandom::u32().map_or(1.0, |bits| f64::from(bits) / 4_294_967_296.0)
 }
 
-/// What `Retry-After` asks for: seconds, or a date.
+/// The wait of `Retry-After`, which has seconds or a date.
 #[expect(clippy::disallowed_methods, reason = "a date in an answer counts from now")]
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {

@@ -19,7 +19,7 @@ use crate::transport::Transport;
 use crate::trust;
 use crate::verify::Verifier;
 
-/// Where the public service is; [`Builder::base_url`] or `GRANTEX_BASE_URL` name another one.
+/// The public service's base URL; [`Builder::base_url`] or `GRANTEX_BASE_URL` set another one.
 pub const DEFAULT_BASE_URL: &str = "https://api.grantex.dev";
 
 /// A client of one Grantex service. Cheap to clone; clones share connections and keys.
@@ -61,12 +61,12 @@ impl Client {
         self.transport.get("/v1/me").json().await
     }
 
-    /// Makes a developer with a first API key, which is shown this one time. Needs no key.
+    /// Creates a developer with a first API key, which is shown only once. Needs no API key.
     pub async fn signup(&self, request: &SignupRequest) -> Result<SignupResponse, Error> {
         self.transport.post("/v1/signup").public().unsafe_to_repeat().body(request)?.json().await
     }
 
-    /// Asks a principal for consent; with a sandbox key it is given at once.
+    /// Asks a principal for consent; with a sandbox key the request is approved at once.
     ///
     /// ```no_run
     /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {
@@ -181,7 +181,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Where the service is; `GRANTEX_BASE_URL`, or [`DEFAULT_BASE_URL`], unless given.
+    /// The service's base URL; `GRANTEX_BASE_URL`, or [`DEFAULT_BASE_URL`], unless given.
     pub fn base_url(mut self, url: impl Display) -> Self {
         self.base_url = Some(url.to_string());
         self
@@ -193,8 +193,8 @@ impl Builder {
         self
     }
 
-    /// Asks `callback` for the API key: before the first call, and again whenever the service
-    /// refuses the key with 401. A key that is refused although it is fresh is an error.
+    /// Calls `callback` for the API key: before the first call, and again whenever the service
+    /// refuses the key with 401. A fresh key that is refused is an error.
     pub fn key_callback<F, Fut, E>(mut self, callback: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -213,13 +213,13 @@ impl Builder {
         self
     }
 
-    /// How often a failed call is tried again where that is safe; 2 unless given.
+    /// How often a failed call is retried where that is safe; 2 unless given.
     pub fn max_retries(mut self, retries: u32) -> Self {
         self.max_retries = retries;
         self
     }
 
-    /// The delay before the first new try, doubled with each and with full jitter; 500 ms unless
+    /// The delay before the first retry, doubled with each and with full jitter; 500 ms unless
     /// given.
     pub fn retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = delay;
@@ -246,15 +246,14 @@ impl Builder {
         self
     }
 
-    /// How TLS is spoken, such as with a private authority's certificates. Unless given, the
-    /// system's authorities are trusted, or those of `SSL_CERT_FILE`.
+    /// The TLS configuration, for example with a private authority's certificates. Unless given,
+    /// the system's authorities are trusted, or those of `SSL_CERT_FILE`.
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
         self.tls = Some(config);
         self
     }
 
-    /// The client. Fails on a key or a base URL that cannot be right. Without a key only public
-    /// calls work.
+    /// The client. Fails on an invalid key or base URL. Without a key only public calls work.
     pub fn build(mut self) -> Result<Client, Error> {
         let (developer_id, issuer) = (self.developer_id.take(), self.issuer.take());
         let transport = self.transport()?;
@@ -310,7 +309,7 @@ impl Builder {
     }
 }
 
-/// Whether calls can go there, and nothing in it is a secret that an error or a log would show.
+/// Refuses what is no base URL, and one with a secret that an error or a log would show.
 pub fn check_base_url(base: &str) -> Result<(), Error> {
     let shown = redacted_url(base);
     let url = reqwest::Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -321,13 +320,13 @@ pub fn check_base_url(base: &str) -> Result<(), Error> {
     };
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::Configuration(format!(
-            "the base URL {shown:?} holds a user name or a password, which the service does not take: leave it \
-             out, and give the API key as `api_key` or in GRANTEX_API_KEY"
+            "the base URL {shown:?} contains a user name or a password, which the service does not accept: remove \
+             it, and give the API key as `api_key` or in GRANTEX_API_KEY"
         )));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::Configuration(format!(
-            "the base URL {shown:?} holds a query or a fragment: give only the scheme, the host and a path"
+            "the base URL {shown:?} contains a query or a fragment: give only the scheme, the host and a path"
         )));
     }
     Ok(())

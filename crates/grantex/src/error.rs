@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! Errors.
 
 use std::time::Duration;
 
@@ -19,27 +19,27 @@ use crate::trust;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The service answered, and it was no success.
+    /// The service answered with an error.
     #[error(transparent)]
     Api(Box<ApiError>),
-    /// The connection could not be made, or broke.
+    /// The connection could not be opened, or it broke.
     #[error("{0}")]
     Connection(String),
-    /// Nothing came in time.
-    #[error("nothing came from the service within {0:?}")]
+    /// The service sent nothing in time.
+    #[error("the service sent nothing within {0:?}")]
     Timeout(Duration),
-    /// What came is not what this service sends.
-    #[error("not what Grantex sends: {0}; is the base URL right?")]
+    /// The answer is not one that this service sends.
+    #[error("not an answer of Grantex: {0}; is the base URL right?")]
     Protocol(String),
-    /// A 204 ended the stream: whoever answers wants no reconnection.
+    /// A 204 ended the stream: the server asked clients not to reconnect.
     #[error(
-        "the stream was ended with 204 and must not be opened again; whatever answers there (a proxy?) says that it has no more"
+        "the stream ended with status 204, by which a server asks clients not to reconnect; this service never sends it: is the base URL right, or does a proxy answer?"
     )]
     Ended,
-    /// A token that must not be accepted, and why.
+    /// A token is not valid, and must not be accepted; the text says why.
     #[error("the token is not valid: {0}")]
     InvalidToken(String),
-    /// The client was set up wrongly, or a call was given what cannot work.
+    /// A setting of the client or an argument of a call is invalid.
     #[error("{0}")]
     Configuration(String),
     /// The key callback failed.
@@ -55,17 +55,17 @@ pub enum ErrorKind {
     BadRequest,
     /// 401: get a working API key.
     Unauthorized,
-    /// 402: the budget does not hold the amount; nothing was taken.
+    /// 402: the budget does not cover the amount; nothing was debited.
     InsufficientBudget,
-    /// 403: this caller may not.
+    /// 403: the caller is not allowed to do this.
     Forbidden,
-    /// 404: there is no such thing, or it belongs to somebody else.
+    /// 404: it does not exist, or it belongs to another developer.
     NotFound,
-    /// 409: it stands against what is there.
+    /// 409: the request conflicts with the current state.
     Conflict,
-    /// 410: it was there and is over; for a stream: the cursor is of no use.
+    /// 410: it has ended; for a stream: the log no longer reaches back to the cursor.
     Gone,
-    /// 429: wait, as [`ApiError::retry_after`] says.
+    /// 429: wait as long as [`ApiError::retry_after`] says.
     RateLimited,
     /// 5xx: the service failed.
     Server,
@@ -85,7 +85,7 @@ pub enum ErrorKind {
     Configuration,
 }
 
-/// An answer that was no success.
+/// An error answer of the service.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ApiError {
@@ -93,18 +93,18 @@ pub struct ApiError {
     pub status: u16,
     /// The stable code, such as `NOT_FOUND`; `None` where the answer is not the service's own.
     pub code: Option<String>,
-    /// What is wrong and what to do about it, for people.
+    /// What is wrong and what to do about it, as the service says it.
     pub message: String,
-    /// Names the answer in the service's log.
+    /// Identifies the request in the service's log.
     pub request_id: Option<String>,
     /// How long the service asks to wait.
     pub retry_after: Option<Duration>,
     /// With 410 on a stream: the oldest event that is still there.
     pub oldest_event_id: Option<String>,
-    /// With `EVENT_DAMAGED`: the event to go on after, past what is damaged, if there is one.
+    /// With `EVENT_DAMAGED`: the event after which to continue, past the damage, if there is one.
     pub resume_after: Option<String>,
-    /// With `EVENT_DAMAGED` where the newest come first: the event to go on before, if there is
-    /// one.
+    /// With `EVENT_DAMAGED` in a history with the newest first: the event before which to continue,
+    /// if there is one.
     pub resume_before: Option<String>,
     pub(crate) hint: Option<&'static str>,
 }
@@ -145,8 +145,8 @@ impl ApiError {
         }
     }
 
-    /// Whether the same request may get another answer later: 408, 409 unless the service said that
-    /// it is final, 429, 5xx except for a damaged event, which stays damaged.
+    /// Whether the same request may succeed later: 408, 409 unless the service said that it is
+    /// final, 429, 5xx except for a damaged event, which stays damaged.
     pub(crate) fn may_pass(&self) -> bool {
         match self.status {
             408 | 429 => true,
@@ -156,7 +156,7 @@ impl ApiError {
         }
     }
 
-    /// Whether the answer says that nothing was done.
+    /// Whether the answer says that the request had no effect.
     pub(crate) fn did_nothing(&self) -> bool {
         self.status == 429 || (self.status == 503 && self.code.as_deref() == Some("UNAVAILABLE"))
     }
@@ -168,7 +168,7 @@ impl ApiError {
                 "a stream needs a working API key; a client with a key callback renews it by itself",
             ),
             410 => Some(
-                "events may be missing: start again with `since`, or without a cursor, and read the state itself",
+                "events may be missing: read the current state, then start again with `since` or without a cursor",
             ),
             _ => None,
         };
@@ -199,9 +199,9 @@ impl Error {
     }
 
     /// A failure below HTTP, in one sentence: the innermost cause. A proxy that the SDK cannot use
-    /// is a mistake of the environment, which no further try corrects.
+    /// is an error of the environment, which a retry does not correct.
     pub(crate) fn connection(base: &str, error: reqwest::Error) -> Self {
-        // The URL has the query; a proxy's, which has a password, may stand in a cause.
+        // The URL has the query; a cause may have a proxy's URL with a password.
         let error = error.without_url();
         let mut reason = error.to_string();
         let mut source = std::error::Error::source(&error);

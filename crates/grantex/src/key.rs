@@ -13,7 +13,7 @@ type Callback = dyn Fn() -> BoxFuture<'static, Result<String, Box<dyn std::error
     + Send
     + Sync;
 
-/// A fixed key, or a callback that is asked for one, and again after a 401.
+/// A fixed key, or a callback that is called for one, and again after a 401.
 #[derive(Clone)]
 pub(crate) enum KeySource {
     /// There is no key; only public calls work.
@@ -45,7 +45,7 @@ impl KeySource {
     pub(crate) async fn get(&self) -> Result<HeaderValue, Error> {
         match self {
             Self::Missing => Err(Error::Configuration(
-                "no API key: set GRANTEX_API_KEY, or give the client one".into(),
+                "no API key: set GRANTEX_API_KEY, or give the client one as `api_key`".into(),
             )),
             Self::Fixed(key) => Ok(key.clone()),
             Self::Callback(callback, kept) => {
@@ -60,7 +60,7 @@ impl KeySource {
         }
     }
 
-    /// Forgets `refused`, so that the callback is asked again. `false` where there is no callback.
+    /// Forgets `refused`, so that the callback is called again; `false` where there is none.
     pub(crate) async fn renew(&self, refused: &HeaderValue) -> bool {
         let Self::Callback(_, kept) = self else { return false };
         let mut kept = kept.lock().await;
@@ -77,7 +77,8 @@ fn header(key: &str) -> Result<HeaderValue, Error> {
     let value = HeaderValue::from_str(&format!("Bearer {key}")).ok().filter(|_| usable);
     let mut value = value.ok_or_else(|| {
         Error::Configuration(
-            "the API key is empty or holds a character that no key has: copy it again".into(),
+            "the API key is empty or contains a character that no API key has: copy it again"
+                .into(),
         )
     })?;
     value.set_sensitive(true);

@@ -23,7 +23,7 @@
 //! | [`events`] | streams that reconnect and resume by themselves, subscriptions, the history |
 //! | [`resources`] | agents, the audit trail, authorizations, budgets, grants, keys, principals' sessions, scope names, tokens |
 //! | [`Verifier`] | checks tokens offline, without an API key |
-//! | [`Error`] | what went wrong, by what the caller can do |
+//! | [`Error`] | errors, by what the caller can do |
 //! | [`Page`] | one page of a list; `all` walks them |
 //!
 //! It needs a [tokio](https://docs.rs/tokio) runtime with time and I/O.

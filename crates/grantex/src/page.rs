@@ -8,11 +8,11 @@ use crate::Error;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Page<T> {
-    /// What is on the page.
+    /// The items of the page.
     pub items: Vec<T>,
     /// Where the next page starts (`after`); `None` on the last page.
     pub next_cursor: Option<String>,
-    /// How many there are in all, where the service counts them.
+    /// The number of all items, where the service counts them.
     pub total: Option<u64>,
 }
 
@@ -22,16 +22,16 @@ impl<T> Page<T> {
     }
 }
 
-/// Which page of a list.
+/// A page of a list.
 #[derive(Debug, Clone, Default)]
 pub struct ListParams {
-    /// How many items at most; the service's own number unless given.
+    /// The most items; the service's default unless given.
     pub limit: Option<u32>,
-    /// Only what comes after this item: the [`Page::next_cursor`] of the page before.
+    /// Only items after this one: the [`Page::next_cursor`] of the page before.
     pub after: Option<String>,
 }
 
-/// Every item from `after` on; `fetch` gets a page that starts there.
+/// Every item after `after`; `fetch` gets the page that starts there.
 pub(crate) fn walk<T, F, Fut>(
     after: Option<String>,
     fetch: F,

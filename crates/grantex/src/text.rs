@@ -1,12 +1,12 @@
-//! Text from elsewhere, as it may be shown to people.
+//! Text from other sources, made safe to display.
 
 use std::fmt::{self, Display, Write as _};
 
-/// What may stand in a line: text with its control and direction-turning characters escaped.
+/// Text with its control characters and bidirectional controls escaped, to be shown in a line.
 ///
-/// A control character moves a terminal's cursor or begins a command for it; one that turns the
-/// direction makes a line read other than it is. Both become `\u001b`, which is also how JSON
-/// escapes them: JSON that is escaped so is the same JSON.
+/// A control character moves a terminal's cursor or starts a command for it; a bidirectional
+/// control changes the apparent order of a line. Both are escaped as in JSON (`\u001b`), so that
+/// escaped JSON is the same JSON.
 pub struct Escaped<T>(pub T);
 
 impl<T: Display> Display for Escaped<T> {
@@ -15,7 +15,7 @@ impl<T: Display> Display for Escaped<T> {
     }
 }
 
-/// A writer that escapes what is written through it.
+/// A writer that escapes its input.
 struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for Escaping<'_, '_> {
@@ -38,13 +38,13 @@ pub fn is_harmful(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What stands for a secret.
+/// Replaces a secret.
 const HIDDEN: &str = "***";
 
-/// A text with the secrets of every URL in it left out: user and password, and the query.
+/// A text without the secrets of the URLs in it: user and password, and the query.
 ///
-/// Whatever stands between `scheme://` and the last `@` of the same word is a secret, so that one
-/// with a `/` or an `@` in it does not show.
+/// Everything between `scheme://` and the last `@` of the same word counts as a secret, so that one
+/// with a `/` or an `@` is hidden too.
 pub fn redacted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -52,7 +52,7 @@ pub fn redacted(text: &str) -> String {
         out.push_str(before);
         out.push_str("://");
         let end = after.find(ends_url).unwrap_or(after.len());
-        // Before a quote in JSON or in a debug form stands a backslash that belongs to the quote.
+        // A backslash before a quote, in JSON or in debug output, belongs to the quote.
         let end = after.get(..end).map_or(end, |url| url.trim_end_matches('\\').len());
         let (url, after) = after.split_at(end);
         redact(url, &mut out);
@@ -62,7 +62,7 @@ pub fn redacted(text: &str) -> String {
     out
 }
 
-/// One URL with its secrets left out, also where it lacks its scheme or is no URL.
+/// One URL without its secrets, also if it has no scheme or is not a URL.
 pub fn redacted_url(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
@@ -75,7 +75,7 @@ pub fn redacted_url(url: &str) -> String {
 
 fn redact(after_scheme: &str, out: &mut String) {
     let shown = match after_scheme.rsplit_once('@') {
-        // An `@` of the path or the query, where the host came before, is none of credentials.
+        // An `@` in the path or the query, after the host, does not end credentials.
         Some((before, _)) if is_host_with_more(before) => after_scheme,
         Some((_, host)) => {
             out.push_str(HIDDEN);
@@ -99,23 +99,22 @@ fn redact(after_scheme: &str, out: &mut String) {
 fn is_host_with_more(text: &str) -> bool {
     let Some(end) = text.find(['/', '?']) else { return false };
     let (authority, _) = text.split_at(end);
-    // `user:12/34@host` reads like a port: better too little is shown than too much.
+    // `user:12/34@host` looks like a port: hiding too much is safer than too little.
     authority.ends_with(']') || !authority.contains(':')
 }
 
-/// What else ends a URL in prose may stand in a password: better too much is left out than too
-/// little.
+/// Other characters that end a URL in prose may be part of a password: hiding too much is safer.
 fn ends_url(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '<' | '>')
 }
 
-/// What a certificate that was refused means, after the words of TLS: the names that it has for two
-/// common mistakes say nothing to whoever set up a private authority.
+/// The reason why a certificate was refused, with an explanation of two common TLS errors whose
+/// names are hard to understand.
 pub fn explained(reason: &str) -> String {
-    const CA_AS_SERVER: &str = "the server's certificate is a CA certificate (CA:TRUE), which is not taken for a \
-        server's: name this very certificate as ca_file where there is such an option, or make one with openssl \
+    const CA_AS_SERVER: &str = "the server's certificate is a CA certificate (CA:TRUE), which is not accepted as a \
+        server's: give this certificate as ca_file where there is such an option, or create one with openssl \
         req -x509 -addext basicConstraints=critical,CA:FALSE";
-    const UNKNOWN_ISSUER: &str = "the server's certificate comes from an authority that is not trusted here: name the \
+    const UNKNOWN_ISSUER: &str = "the server's certificate comes from an authority that is not trusted here: give the \
         PEM file of its certificate in SSL_CERT_FILE, or as ca_file where there is such an option";
     let meant = [("CaUsedAsEndEntity", CA_AS_SERVER), ("UnknownIssuer", UNKNOWN_ISSUER)];
     match meant.iter().find(|(name, _)| reason.contains(name)) {

@@ -1,4 +1,4 @@
-//! One call: the request, its tries, its answer.
+//! One call: the request, its retries, its answer.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::{ApiError, Error};
 
 /// The longest delay between two tries of a call.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(8);
-/// A `Retry-After` beyond this is told to the caller instead of waited for.
+/// A longer `Retry-After` is reported to the caller, not waited for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
-/// What stays as it is in a path's segment and in a query's value.
+/// The characters that are not escaped in a path's segment and in a query's value.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What all calls share.
+/// The settings of all calls.
 #[derive(Debug)]
 pub(crate) struct Transport {
     pub(crate) http: reqwest::Client,
@@ -31,7 +31,7 @@ pub(crate) struct Transport {
     pub(crate) retry_delay: Duration,
 }
 
-/// Text as one segment of a path: whatever it holds, it stays there.
+/// Text as one segment of a path, whatever characters it has.
 pub(crate) fn segment(text: impl Display) -> String {
     utf8_percent_encode(&text.to_string(), PLAIN).to_string()
 }
@@ -88,8 +88,9 @@ impl Call<'_> {
     }
 
     pub(crate) fn body(mut self, body: &impl Serialize) -> Result<Self, Error> {
-        let json = serde_json::to_vec(body)
-            .map_err(|error| Error::Configuration(format!("the request is no JSON: {error}")))?;
+        let json = serde_json::to_vec(body).map_err(|error| {
+            Error::Configuration(format!("the request cannot be encoded as JSON: {error}"))
+        })?;
         self.body = Some(json);
         Ok(self)
     }
@@ -100,14 +101,13 @@ impl Call<'_> {
         self
     }
 
-    /// Done twice it would do two things: tried again only where the service says that it did
-    /// nothing.
+    /// Not safe to repeat: retried only where the service says that it had no effect.
     pub(crate) fn unsafe_to_repeat(mut self) -> Self {
         self.repeatable = false;
         self
     }
 
-    /// Makes a creating call safe to repeat: the same key at every try, the caller's or a random
+    /// Makes a creating call safe to repeat: all tries have the same key, the caller's or a random
     /// one.
     pub(crate) fn idempotent(mut self, key: Option<String>) -> Self {
         self.idempotency_key = key.or_else(|| {
@@ -147,7 +147,7 @@ impl Call<'_> {
         })
     }
 
-    /// Nothing but success.
+    /// Only the success.
     pub(crate) async fn done(self) -> Result<(), Error> {
         self.bytes().await.map(drop)
     }
@@ -155,7 +155,7 @@ impl Call<'_> {
     async fn bytes(self) -> Result<bytes::Bytes, Error> {
         let mut attempt = 0;
         let mut renewed = false;
-        // Whether an earlier try may have done its work although nobody heard of it.
+        // Whether an earlier try may have taken effect although its answer was lost.
         let mut in_doubt = false;
         loop {
             let key = if self.public { None } else { Some(self.transport.key.get().await?) };
@@ -218,7 +218,7 @@ impl Call<'_> {
     }
 }
 
-/// What the service said instead of a success.
+/// The error of an answer that is not a success.
 pub(crate) async fn refusal(response: Response) -> ApiError {
     let status = response.status();
     let retry_after = retry_after(response.headers());
@@ -226,7 +226,7 @@ pub(crate) async fn refusal(response: Response) -> ApiError {
         response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let body: serde_json::Value = response.json().await.unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
-    let message = text("message").unwrap_or_else(|| said_nothing(status));
+    let message = text("message").unwrap_or_else(|| without_message(status));
     ApiError {
         status: status.as_u16(),
         code: text("code"),
@@ -240,15 +240,17 @@ pub(crate) async fn refusal(response: Response) -> ApiError {
     }
 }
 
-/// For an answer that is not the service's own.
-fn said_nothing(status: StatusCode) -> String {
+/// The message for an answer without one, which is not the service's.
+fn without_message(status: StatusCode) -> String {
     match status.as_u16() {
         code @ ..400 => {
-            format!("the service answered {code}, which is not followed: is the base URL right?")
+            format!(
+                "the service answered with the redirect {code}, which is not followed: is the base URL right?"
+            )
         }
         code @ 400..500 => {
-            format!("the service answered {code} and said nothing more: is the base URL right?")
+            format!("the service answered {code} without a message: is the base URL right?")
         }
-        code => format!("the service answered {code} and said nothing more"),
+        code => format!("the service answered {code} without a message"),
     }
 }

@@ -19,7 +19,7 @@ const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
 /// The shortest time between two fetches for unknown keys: tokens with made-up key names cost the
 /// service nothing.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
-/// How far the clocks of issuer and verifier may be apart, in seconds.
+/// The clock difference between issuer and verifier that is tolerated, in seconds.
 const LEEWAY_SECONDS: u64 = 5;
 
 /// Checks grant tokens by the service's public keys, without asking the service about each, and

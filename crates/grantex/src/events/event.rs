@@ -22,23 +22,23 @@ pub struct GrantexEvent {
     json: Box<str>,
 }
 
-/// An event, and where it stands; from [`Events::get`](super::Events::get).
+/// An event with its position; from [`Events::get`](super::Events::get).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PlacedEvent {
-    /// Its position in the log: 1, 2, 3, … without a gap.
+    /// Its position in the log: 1, 2, 3, … without gaps.
     pub position: u64,
     /// The event.
     pub event: GrantexEvent,
 }
 
-/// What an event says.
+/// An event's payload.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Payload {
-    /// Of a type that this version knows.
+    /// The payload of a type that this version knows.
     Known(EventData),
-    /// Of another type, or of a shape that this version does not know: as it came.
+    /// The JSON of a payload whose type or shape this version does not know.
     Unknown(Box<RawValue>),
 }
 

@@ -30,10 +30,10 @@ impl<'a> Events<'a> {
         Self { client }
     }
 
-    /// Events as they happen, or first from a place in the past. It connects when it is first
-    /// polled, reconnects by itself, goes on exactly where it was, and reads from the socket only
-    /// as fast as it is polled. It ends with an error where going on makes no sense (see
-    /// [`EventStream`]).
+    /// Events as they happen, after those since a point in the past if one is given. It connects
+    /// when it is first polled, reconnects by itself, resumes after the last event, and reads from
+    /// the socket only as fast as it is polled. It ends with an error where a reconnection cannot
+    /// help (see [`EventStream`]).
     ///
     /// ```no_run
     /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {
@@ -51,7 +51,7 @@ impl<'a> Events<'a> {
         EventStream::new(self.client.transport.clone(), options)
     }
 
-    /// Calls `handler` for each event, one at a time, on a task of its own. It ends when the
+    /// Calls `handler` for each event, one at a time, on its own task. It ends when the
     /// [`Subscription`] is dropped or cancelled, or with the stream's error.
     ///
     /// ```no_run
@@ -78,13 +78,14 @@ impl<'a> Events<'a> {
         Subscription { task }
     }
 
-    /// One page of the history, oldest first unless the parameters say otherwise. Its `next_cursor`
-    /// is `None` when the log held nothing more at the time of the answer.
+    /// One page of the history, oldest first unless
+    /// [`newest_first`](HistoryParams::newest_first) is set. Its `next_cursor` is `None` when the
+    /// log had no more events at the time of the answer.
     pub async fn list(&self, params: &HistoryParams) -> Result<Page<GrantexEvent>, Error> {
         page(self.client, params).await
     }
 
-    /// The history from a place on, page by page as it is taken, up to what is there now; with
+    /// The history up to now, page by page as it is taken; with
     /// [`newest_first`](HistoryParams::newest_first) backwards.
     pub fn all(
         &self,
@@ -103,9 +104,9 @@ impl<'a> Events<'a> {
         })
     }
 
-    /// One event, and where it stands in the log.
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is none,
-    /// [`ErrorKind::Gone`](crate::ErrorKind::Gone) when the log does not go back that far any more.
+    /// One event with its position in the log.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it does not exist,
+    /// [`ErrorKind::Gone`](crate::ErrorKind::Gone) if the log no longer reaches back that far.
     pub async fn get(&self, id: impl Display) -> Result<PlacedEvent, Error> {
         let call = self.client.transport.get(format!("/v1/events/{}", segment(id)));
         let found: grantex_types::api::events::PlacedEvent = call.json().await?;
@@ -115,7 +116,7 @@ impl<'a> Events<'a> {
         })
     }
 
-    /// A ticket that opens streams in a browser, where no header can be sent.
+    /// A ticket that opens streams in a browser, which cannot send an `Authorization` header.
     pub async fn create_ticket(&self, params: &TicketParams) -> Result<TicketResponse, Error> {
         let request: TicketRequest = params.clone().into();
         self.client.transport.post("/v1/events/tickets").body(&request)?.json().await
@@ -124,7 +125,7 @@ impl<'a> Events<'a> {
 
 async fn page(client: &Client, params: &HistoryParams) -> Result<Page<GrantexEvent>, Error> {
     let types = (!params.event_types.is_empty()).then(|| params.event_types.join(","));
-    // A cursor wins over a time.
+    // A cursor takes precedence over a time.
     let since = params.since.as_ref().filter(|_| params.after.is_none());
     let until = params.until.as_ref().filter(|_| params.before.is_none());
     let order = params.newest_first.then_some("desc");
@@ -154,8 +155,8 @@ impl Subscription {
         drop(self);
     }
 
-    /// Waits for its end: the stream's error, or nothing when the service closed a stream that was
-    /// told not to reconnect.
+    /// Waits for its end: the stream's error, or `Ok` when the service closed a stream that does
+    /// not reconnect.
     pub async fn join(mut self) -> Result<(), Error> {
         match (&mut self.task).await {
             Ok(result) => result,

@@ -9,7 +9,7 @@ use crate::Error;
 type OpenHook = Arc<dyn Fn() + Send + Sync>;
 type ReconnectHook = Arc<dyn Fn(&Reconnect) + Send + Sync>;
 
-/// What to stream, and how.
+/// Which events to stream, and how.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,17 +36,17 @@ pub struct StreamOptions {
     pub(crate) on_reconnect: Option<ReconnectHook>,
 }
 
-/// A stream has lost its connection and will try again.
+/// A stream has lost its connection and will reconnect.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Reconnect {
-    /// The number of this try since the last connection that worked, from 1.
+    /// The number of this attempt since the last working connection, from 1.
     pub attempt: u32,
-    /// How long it waits first.
+    /// The wait before it.
     pub delay: Duration,
     /// What ended the connection; `None` when the service ended it in order.
     pub reason: Option<Error>,
-    /// Where it will go on.
+    /// The event after which it resumes.
     pub last_event_id: Option<String>,
 }
 
@@ -92,13 +92,13 @@ impl StreamOptions {
         self
     }
 
-    /// From this time on (RFC 3339, inclusive); first what happened since, then live.
+    /// From this time on (RFC 3339, inclusive): first the history, then live.
     pub fn since(mut self, time: impl fmt::Display) -> Self {
         self.since = Some(time.to_string());
         self
     }
 
-    /// Right after this event; wins over `since`.
+    /// Starts right after this event; takes precedence over `since`.
     pub fn last_event_id(mut self, id: impl fmt::Display) -> Self {
         self.last_event_id = Some(id.to_string().trim().to_owned());
         self
@@ -110,7 +110,7 @@ impl StreamOptions {
         self
     }
 
-    /// Only events of grants that this principal gave.
+    /// Only events of this principal's grants.
     pub fn principal_id(mut self, id: impl fmt::Display) -> Self {
         self.principal_id = Some(id.to_string());
         self
@@ -129,21 +129,21 @@ impl StreamOptions {
         self
     }
 
-    /// The first reconnection waits a random part of this, each further one in a row of twice as
-    /// much; 1 s unless given. The service's own `retry:` field replaces it.
+    /// The first reconnection waits a random part of this; the limit doubles with each further one
+    /// in a row. 1 s unless given. The service's own `retry:` field replaces it.
     pub fn reconnect_delay(mut self, delay: Duration) -> Self {
         self.reconnect_delay = delay;
         self
     }
 
-    /// No reconnection waits longer, unless the service asks for it; 30 s unless given.
+    /// The longest wait, unless the service asks for a longer one; 30 s unless given.
     pub fn max_reconnect_delay(mut self, delay: Duration) -> Self {
         self.max_reconnect_delay = delay;
         self
     }
 
-    /// A connection on which nothing comes for so long is dead; 15 s unless given. The service is
-    /// never silent for 5 s. Time in which the stream is not polled does not count.
+    /// A connection that delivers nothing for this long is replaced; 15 s unless given. The service
+    /// sends something at least every 5 s. Time in which the stream is not polled does not count.
     pub fn silence_timeout(mut self, timeout: Duration) -> Self {
         self.silence_timeout = timeout;
         self
@@ -155,7 +155,7 @@ impl StreamOptions {
         self
     }
 
-    /// Called whenever a connection is open.
+    /// Called whenever a connection has been opened.
     pub fn on_open(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_open = Some(Arc::new(hook));
         self
@@ -179,21 +179,21 @@ pub struct HistoryParams {
     pub until: Option<String>,
     /// Only events of this agent's grants.
     pub agent_id: Option<String>,
-    /// Only events of grants that this principal gave.
+    /// Only events of this principal's grants.
     pub principal_id: Option<String>,
     /// Only events of this grant.
     pub grant_id: Option<String>,
     /// How many events a page holds at most.
     pub limit: Option<u32>,
-    /// Only what was committed after this event; wins over `since`.
+    /// Only what was committed after this event; takes precedence over `since`.
     pub after: Option<String>,
-    /// Only what was committed before this event; wins over `until`.
+    /// Only what was committed before this event; takes precedence over `until`.
     pub before: Option<String>,
-    /// The newest first. A page's `next_cursor` is then the next one's `before`.
+    /// Newest first. The `next_cursor` of a page is then the `before` of the next one.
     pub newest_first: bool,
 }
 
-/// What a ticket opens, and for how long.
+/// What a ticket allows to stream, and how long it lasts.
 #[derive(Debug, Clone, Default)]
 pub struct TicketParams {
     /// `15m` unless given, at most `24h`.
@@ -202,7 +202,7 @@ pub struct TicketParams {
     pub event_types: Vec<grantex_types::EventType>,
     /// Only events of this agent's grants.
     pub agent_id: Option<String>,
-    /// Only events of grants that this principal gave.
+    /// Only events of this principal's grants.
     pub principal_id: Option<String>,
     /// Only events of this grant.
     pub grant_id: Option<String>,

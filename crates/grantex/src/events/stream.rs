@@ -17,22 +17,22 @@ use crate::backoff::{delay, random};
 use crate::transport::{Transport, refusal};
 use crate::{ApiError, Error};
 
-/// The longest `Retry-After` that is waited for: beyond it the next try tells whether it still
-/// holds.
+/// The longest `Retry-After` that is waited for: after it the next attempt shows whether it still
+/// applies.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// The events of a log, in order, each once, across reconnections; see
 /// [`Events::stream`](super::Events::stream). Dropping it closes the connection.
 ///
-/// It ends with an error where a reconnection makes no sense:
+/// It ends with an error where a reconnection cannot help:
 ///
 /// | Error | Why |
 /// |---|---|
-/// | [`Error::Api`] with 400, 401, 403, 410 or another 4xx but 408 and 429 | the service will say the same again; with a key callback, 401 only for a key that is fresh |
-/// | [`Error::Ended`] | 204: whoever answers wants no reconnection |
-/// | [`Error::Protocol`] | what came is no event stream of this service |
+/// | [`Error::Api`] with 400, 401, 403, 410 or another 4xx except 408, 409 and 429 | the service would answer the same again; with a key callback, 401 only for a fresh key |
+/// | [`Error::Ended`] | 204: the server asked clients not to reconnect |
+/// | [`Error::Protocol`] | the answer is not an event stream of this service |
 ///
-/// Told not to reconnect, it ends with its connection: in order, or with what broke it.
+/// Without reconnection it ends with its connection: in order, or with the error that broke it.
 pub struct EventStream {
     state: State,
 }
@@ -51,7 +51,7 @@ enum State {
     Done,
 }
 
-/// How a try to get more ended: with something to look at, or for good.
+/// The result of reading more: there may be items, or the stream has ended.
 type Filled = Result<(), End>;
 
 enum End {
@@ -65,32 +65,30 @@ impl EventStream {
     }
 }
 
-/// What a stream does next, as [`EventStream::progress`] tells it.
+/// A step of a stream; from [`EventStream::progress`].
 #[derive(Debug, Clone)]
 pub enum Progress {
     /// An event.
     Event(GrantexEvent),
-    /// Nothing of interest lies up to this place, and a later stream can go on after it: where the
-    /// stream begins, and where the log moved past events that the filter hides.
+    /// All events up to this one are delivered or hidden by the filter, and a later stream can
+    /// resume after it: where the stream begins, and where the log moves past hidden events.
     Cursor(EventId),
 }
 
-/// An [`EventStream`] that also tells where it is; from [`EventStream::progress`].
+/// An [`EventStream`] that also gives its position; from [`EventStream::progress`].
 #[derive(Debug)]
 pub struct ProgressStream {
     stream: EventStream,
 }
 
 impl EventStream {
-    /// The same stream, which besides tells how far it is where there are no events: for a reader
-    /// that keeps its place durably, so that the place does not grow old while a filter hides what
-    /// happens.
+    /// The same stream, which also gives its position where there are no events: for a reader that
+    /// stores its cursor, so that the cursor advances while a filter hides events.
     ///
     /// ```no_run
-    /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> {
-    /// use futures_util::StreamExt as _;
-    /// use grantex::{Progress, StreamOptions};
-    /// let mut steps = client.events().stream(StreamOptions::new().event_types(["grant.revoked"])).progress();
+    /// # async fn example(client: grantex::Client) -> Result<(), grantex::Error> { use
+    /// futures_util::StreamExt as _; use grantex::{Progress, StreamOptions}; let mut steps =
+    /// client.events().stream(StreamOptions::new().event_types(["grant.revoked"])).progress();
     /// while let Some(step) = steps.next().await {
     ///     match step? {
     ///         Progress::Event(event) => println!("handle {event:?}, then keep {}", event.id),
@@ -157,16 +155,16 @@ impl EventStream {
     }
 }
 
-/// The reading end: its place in the log, and what it does about broken connections.
+/// Reads a stream: keeps its cursor, and replaces broken connections.
 struct Reader {
     transport: Arc<Transport>,
     options: StreamOptions,
     connection: Option<Connection>,
-    /// What the last bytes held and was not taken yet: never more than one read from the socket.
+    /// What was read and not delivered yet: never more than one read from the socket.
     items: VecDeque<Item>,
     /// The cursor for `Last-Event-ID`.
     cursor: Option<String>,
-    /// The last event that was handed on: nothing up to it is handed on again.
+    /// The last event that was delivered: nothing up to it is delivered again.
     last: Option<EventId>,
     base_delay: Duration,
     failures: u32,
@@ -177,7 +175,7 @@ struct Reader {
 struct Connection {
     response: Response,
     decoder: Decoder,
-    /// Set where the decoder met its limit; told after what came before.
+    /// Set when the decoder met its limit; reported after the items before it.
     broken: Option<Error>,
 }
 
@@ -207,7 +205,7 @@ impl Reader {
     fn next(&mut self) -> Option<Result<Progress, Error>> {
         while let Some(item) = self.items.pop_front() {
             match item {
-                // An empty id would make it forget where it was.
+                // An empty id would reset the cursor.
                 Item::Cursor(id) if id.is_empty() => {}
                 Item::Cursor(id) => {
                     let place = id.parse().ok();
@@ -316,7 +314,7 @@ impl Reader {
             .unwrap_or_default();
         if !kind.to_ascii_lowercase().starts_with("text/event-stream") {
             return Err(Broken::Final(Error::Protocol(format!(
-                "{} answers with {kind:?}, no event stream",
+                "{} answers with {kind:?}, which is not an event stream",
                 self.transport.base
             ))));
         }
@@ -357,7 +355,7 @@ impl Reader {
 
 fn refused(error: ApiError) -> Broken {
     let asked = error.retry_after;
-    // On a stream no 409 has a meaning; a proxy's may pass.
+    // The service sends no 409 on a stream; a proxy's may be temporary.
     if error.may_pass() {
         Broken::Passing(error.into(), asked)
     } else {

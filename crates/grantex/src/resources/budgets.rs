@@ -27,14 +27,14 @@ resource! { creating
 }
 
 impl Budgets<'_> {
-    /// Gives a grant its budget.
+    /// Allocates a budget to a grant.
     pub async fn allocate(self, request: &AllocateRequest) -> Result<Budget, Error> {
         let call =
             self.client.transport.post("/v1/budget/allocate").idempotent(self.idempotency_key);
         call.body(request)?.json().await
     }
 
-    /// Takes an amount, all or nothing. Tried again it is taken once: every try has the same
+    /// Debits an amount, all or nothing. Retries do not debit again: all tries have the same
     /// idempotency key.
     pub async fn debit(self, request: &DebitRequest) -> Result<DebitResponse, Error> {
         let call = self.client.transport.post("/v1/budget/debit").idempotent(self.idempotency_key);

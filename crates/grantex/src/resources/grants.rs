@@ -27,18 +27,18 @@ resource! { creating
     Grants
 }
 
-/// Which grants, and which page of them.
+/// A selection of grants, and a page of them.
 #[derive(Debug, Clone, Default)]
 pub struct GrantListParams {
     /// Only this agent's.
     pub agent_id: Option<String>,
-    /// Only those that this principal gave.
+    /// Only this principal's.
     pub principal_id: Option<String>,
-    /// Only those that stand so.
+    /// Only those with this status.
     pub status: Option<GrantStatus>,
-    /// How many at most.
+    /// The most items.
     pub limit: Option<u32>,
-    /// Only what comes after this grant.
+    /// Only grants after this one.
     pub after: Option<String>,
 }
 
@@ -65,21 +65,22 @@ impl Grants<'_> {
         self.client.transport.get(format!("/v1/grants/{}", segment(id))).json().await
     }
 
-    /// Revokes a grant and every one below it. [`ErrorKind::NotFound`](crate::ErrorKind::NotFound)
-    /// when there is none or it is revoked already.
+    /// Revokes a grant and every grant below it.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if it does not exist or is revoked
+    /// already.
     pub async fn revoke(self, id: impl Display) -> Result<(), Error> {
         self.client.transport.delete(format!("/v1/grants/{}", segment(id))).done().await
     }
 
-    /// Gives some of a grant's scopes to another agent.
+    /// Delegates scopes of a grant to another agent.
     pub async fn delegate(self, request: &DelegateRequest) -> Result<TokenResponse, Error> {
         let call =
             self.client.transport.post("/v1/grants/delegate").idempotent(self.idempotency_key);
         call.body(request)?.json().await
     }
 
-    /// Asks the service whether a token's grant is in force, and why not. Give the token, or a
-    /// [`VerifyRequest`] that also names the audience that you are.
+    /// Asks the service whether a token's grant is in force, and if not, why. Give the token, or a
+    /// [`VerifyRequest`] with the audience that you are.
     pub async fn verify(
         self,
         request: impl Into<VerifyRequest>,

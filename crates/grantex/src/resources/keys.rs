@@ -16,8 +16,8 @@ resource! {
 }
 
 impl Keys<'_> {
-    /// Makes another key. Its secret is shown this one time. Not tried again where it may have been
-    /// made.
+    /// Creates another key. Its secret is shown only once. The call is not retried where the key
+    /// may have been created.
     pub async fn create(self, name: impl Into<String>) -> Result<CreateKeyResponse, Error> {
         let request = CreateKeyRequest { name: name.into() };
         self.client.transport.post("/v1/keys").unsafe_to_repeat().body(&request)?.json().await
@@ -40,13 +40,13 @@ impl Keys<'_> {
         })
     }
 
-    /// Ends a key and its streams.
+    /// Revokes a key and ends its streams.
     pub async fn revoke(self, id: impl Display) -> Result<(), Error> {
         self.client.transport.delete(format!("/v1/keys/{}", segment(id))).done().await
     }
 
-    /// Replaces the key that makes this call. The old one is dead at once, so this is not tried
-    /// again where it may have happened: have a second key before you rotate one.
+    /// Replaces the key that makes this call. The old key stops working at once, so the call is not
+    /// retried where it may have taken effect: create a second key before you rotate one.
     pub async fn rotate(self) -> Result<RotateKeyResponse, Error> {
         self.client.transport.post("/v1/keys/rotate").unsafe_to_repeat().json().await
     }

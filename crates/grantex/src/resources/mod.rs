@@ -22,7 +22,7 @@ pub use tokens::Tokens;
 
 pub use crate::verify::OfflineParams;
 
-/// A resource: a borrowed client; `creating`, where its calls create or spend, with their
+/// A resource: a borrowed client; with `creating`, where its calls create or spend, also their
 /// idempotency key.
 macro_rules! resource {
     ($(#[$doc:meta])* $name:ident) => {

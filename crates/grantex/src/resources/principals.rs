@@ -27,14 +27,14 @@ resource! {
     PrincipalSessions
 }
 
-/// Which sessions, and which page of them.
+/// A selection of sessions, and a page of them.
 #[derive(Debug, Clone, Default)]
 pub struct PrincipalSessionListParams {
     /// Only this principal's.
     pub principal_id: Option<String>,
-    /// How many at most.
+    /// The most items.
     pub limit: Option<u32>,
-    /// Only what comes after this session.
+    /// Only sessions after this one.
     pub after: Option<String>,
 }
 

@@ -25,9 +25,8 @@ resource! { creating
 }
 
 impl Tokens<'_> {
-    /// Exchanges the code of an approved request for a grant and its first token. What does not
-    /// begin with [`CODE_PREFIX`] is no code: it is an [`Error::Configuration`], and no request is
-    /// made.
+    /// Exchanges the code of an approved request for a grant and its first token. A code that does
+    /// not begin with [`CODE_PREFIX`] is an [`Error::Configuration`] before a request is made.
     pub async fn exchange(self, request: &ExchangeRequest) -> Result<TokenResponse, Error> {
         if !request.code.starts_with(CODE_PREFIX) {
             return Err(Error::Configuration(format!(
@@ -44,13 +43,13 @@ impl Tokens<'_> {
             .await
     }
 
-    /// A new token of the same grant for a refresh token, which is good for one use.
+    /// A new token of the same grant for a refresh token, which can be used once.
     pub async fn refresh(self, request: &RefreshRequest) -> Result<TokenResponse, Error> {
         let call = self.client.transport.post("/v1/token/refresh").idempotent(self.idempotency_key);
         call.body(request)?.json().await
     }
 
-    /// Asks the service whether a token is in force: it sees revocations at once. Give the token
+    /// Asks the service whether a token is valid; it sees revocations at once. Give the token
     /// and compare `aud` of the answer yourself, or give a [`VerifyRequest`] with the audience that
     /// you are.
     pub async fn verify(
