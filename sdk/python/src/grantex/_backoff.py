@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""The wait before the next try."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Optional
 def delay(attempt: int, base: float, longest: float, random: float) -> float:
     """Exponential with full jitter, in seconds.
 
-    A random part of `base` doubled once for each failed attempt before, never beyond `longest`: many
-    clients that lost one service do not come back at once.
+    A random part of `base`, doubled for each failed attempt before, at most `longest`. So many clients
+    that lost one service do not all return at the same moment.
     """
     return min(base * 2.0 ** min(attempt, 31), longest) * random
 
 
 def retry_after(headers: Mapping[str, str]) -> Optional[float]:
-    """What `Retry-After` asks for, in seconds; it holds seconds, or a date."""
+    """The wait of `Retry-After`, which has seconds or a date, in seconds."""
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)

@@ -20,7 +20,7 @@ cost the service nothing.
 TYPES = ("at+jwt", "jwt")
 """An access token of RFC 9068, or the older type."""
 LEEWAY = 5.0
-"""How far the clocks of issuer and verifier may be apart, in seconds."""
+"""The clock difference between issuer and verifier that is tolerated, in seconds."""
 
 
 def key_id(token: str) -> str:

@@ -1,4 +1,4 @@
-"""What can go wrong."""
+"""Errors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any, Optional
 
 
 class GrantexError(Exception):
-    """Everything that this SDK raises. Copied or pickled it keeps its class, its text and its
-    fields.
-    """
+    """The base of all errors of this SDK. A copied or pickled one keeps its class, text and fields."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The constructors of some take other arguments than the text.
+        # Some constructors take other arguments than the text.
         return _restored, (type(self), self.args, self.__dict__)
 
 
@@ -25,35 +23,35 @@ def _restored(
 
 
 class ConfigurationError(GrantexError):
-    """The client was set up wrongly, or a call was given what cannot work."""
+    """A setting of the client or an argument of a call is invalid."""
 
 
 class ConnectionError(GrantexError):
-    """The connection could not be made, or broke."""
+    """The connection could not be opened, or it broke."""
 
 
 class TimeoutError(GrantexError):
-    """Nothing came in time."""
+    """The service did not answer in time."""
 
 
 class ProtocolError(GrantexError):
-    """What came is not what this service sends: is the base URL right?"""
+    """The answer is not one that this service sends: is the base URL right?"""
 
 
 class StreamEndedError(GrantexError):
-    """A 204 ended the stream: whoever answers wants no reconnection."""
+    """A 204 ended the stream: the server asked clients not to reconnect."""
 
     status = 204
 
     def __init__(self) -> None:
         super().__init__(
-            "the stream was ended with 204 and must not be opened again; "
-            "whatever answers there (a proxy?) says that it has no more"
+            "the stream ended with status 204, by which a server asks clients not to reconnect; "
+            "this service never sends it: is the base URL right, or does a proxy answer?"
         )
 
 
 class InvalidTokenError(GrantexError):
-    """A token that must not be accepted, and why."""
+    """A token is not valid, and must not be accepted; the text says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the token is not valid: {reason}")
@@ -61,7 +59,7 @@ class InvalidTokenError(GrantexError):
 
 @dataclass(frozen=True)
 class Refusal:
-    """What an answer that was no success said."""
+    """The fields of an error answer."""
 
     status: int
     code: Optional[str]
@@ -72,7 +70,7 @@ class Refusal:
 
 
 class ApiError(GrantexError):
-    """An answer that was no success. Its subclasses say by status what can be done about it.
+    """An error answer of the service. It has a subclass for each status that a program may handle.
 
     >>> try:
     ...     await client.grants.get(grant_id)
@@ -85,9 +83,9 @@ class ApiError(GrantexError):
     code: Optional[str]
     """The stable code, such as `NOT_FOUND`; `None` where the answer is not the service's own."""
     message: str
-    """What is wrong and what to do about it, in the service's own words."""
+    """What is wrong and what to do about it, as the service says it."""
     request_id: Optional[str]
-    """Names the answer in the service's log."""
+    """Identifies the request in the service's log."""
     retry_after: Optional[float]
     """How long the service asks to wait, in seconds."""
     oldest_event_id: Optional[str]
@@ -117,27 +115,27 @@ class UnauthorizedError(ApiError):
 
 
 class InsufficientBudgetError(ApiError):
-    """402: the budget does not hold the amount; nothing was taken."""
+    """402: the budget does not cover the amount; nothing was debited."""
 
 
 class ForbiddenError(ApiError):
-    """403: this caller may not."""
+    """403: the caller is not allowed to do this."""
 
 
 class NotFoundError(ApiError):
-    """404: there is no such thing, or it belongs to somebody else."""
+    """404: it does not exist, or it belongs to another developer."""
 
 
 class ConflictError(ApiError):
-    """409: it stands against what is there."""
+    """409: the request conflicts with the current state."""
 
 
 class GoneError(ApiError):
-    """410: it was there and is over; for a stream: the cursor is of no use."""
+    """410: it has ended; for a stream: the log no longer reaches back to the cursor."""
 
 
 class RateLimitedError(ApiError):
-    """429: wait, as `retry_after` says."""
+    """429: wait as long as `retry_after` says."""
 
 
 class ServerError(ApiError):
@@ -156,7 +154,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 _STREAM_HINTS = {
     401: "a stream needs a working API key; a client with a function as api_key renews it by itself",
-    410: "events may be missing: start again with `since`, or without a cursor, and read the state itself",
+    410: "events may be missing: read the current state, then start again with `since` or without a cursor",
 }
 
 
@@ -167,9 +165,7 @@ def api_error(refusal: Refusal, *, of_stream: bool = False) -> ApiError:
 
 
 def may_pass(error: ApiError) -> bool:
-    """Whether the same request may get another answer later; a 409 unless the service called it
-    final.
-    """
+    """Whether the same request may succeed later; a 409 unless the service said that it is final."""
     if error.status == 409:
         return error.code not in ("CONFLICT", "GRANT_INACTIVE")
     # A damaged event stays damaged.
@@ -177,5 +173,5 @@ def may_pass(error: ApiError) -> bool:
 
 
 def did_nothing(error: ApiError) -> bool:
-    """Whether the answer says that nothing was done."""
+    """Whether the answer says that the request had no effect."""
     return error.status == 429 or (error.status == 503 and error.code == "UNAVAILABLE")

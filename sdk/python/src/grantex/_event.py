@@ -55,12 +55,14 @@ class _Event:
     # Each has also `json`: its envelope as the service sent it, in which every number has all of
     # its digits.
     id: str
-    """Unique; increases strictly within the log. De-duplicate by it, resume from it."""
+    """Unique; increases strictly within the log. The key to de-duplicate by, and the cursor to resume
+    from.
+    """
 
 
 @dataclass
 class GrantCreatedEvent(_Event):
-    """A grant came to be: a consent was completed, or a grant delegated."""
+    """A grant was created: a consent was completed, or a grant delegated."""
 
     type: Literal["grant.created"]
     timestamp: str
@@ -90,7 +92,7 @@ class TokenIssuedEvent(_Event):
 
 @dataclass
 class BudgetThresholdEvent(_Event):
-    """A budget's use crossed 50 % or 80 %."""
+    """The use of a budget crossed 50 % or 80 %."""
 
     type: Literal["budget.threshold"]
     timestamp: str
@@ -110,7 +112,7 @@ class BudgetExhaustedEvent(_Event):
 
 @dataclass
 class UnknownEvent(_Event):
-    """An event of a type that this version does not know, as it came."""
+    """An event of a type that this version does not know."""
 
     type: str
     timestamp: str
@@ -126,7 +128,7 @@ GrantexEvent = Union[
     BudgetExhaustedEvent,
     UnknownEvent,
 ]
-"""An event: `id`, `type`, `timestamp`, `data`, and `json`, its envelope as it came.
+"""An event: `id`, `type`, `timestamp`, `data`, and `json`, its envelope as the service sent it.
 
 `isinstance(event, BudgetExhaustedEvent)` narrows `data` in every type checker. pyright narrows by a
 comparison of `type` too; mypy does not, because an `UnknownEvent` may have any type."""
@@ -140,7 +142,7 @@ _CLASSES: dict[str, Any] = {
 }
 
 
-# `json.loads` without its options, and without guessing the encoding.
+# `json.loads` without its options, and without a guess of the encoding.
 _decode = json.JSONDecoder().decode
 
 
@@ -150,7 +152,7 @@ def parse_event(text: bytes) -> GrantexEvent:
     try:
         envelope = _decode(read)
     except ValueError:
-        raise ProtocolError("an event is no JSON: is the base URL right?") from None
+        raise ProtocolError("an event is not JSON: is the base URL right?") from None
     return to_event(envelope, read)
 
 
@@ -163,10 +165,10 @@ def to_event(envelope: Any, text: str = "") -> GrantexEvent:
         )
     except (TypeError, KeyError):
         raise ProtocolError(
-            "an event lacks its id, type, createdAt or data: is the base URL right?"
+            "an event has no id, type, createdAt or data: is the base URL right?"
         ) from None
     if not isinstance(event.id, str):
-        raise ProtocolError("an event's id is no text: is the base URL right?")
+        raise ProtocolError("an event's id is not a string: is the base URL right?")
     found: GrantexEvent = event
     return found
 
@@ -194,13 +196,13 @@ def _place_of(text: str, name: str) -> int:
 
 
 def text_of(text: str, name: str) -> str:
-    """The value of a name in an object, as it came; `text` is JSON that has it."""
+    """The JSON of the value of a name in an object; `text` is JSON that has it."""
     at = _place_of(text, name)
     return text[at : _scan(text, at)[1]]
 
 
 def texts_of(text: str, name: str) -> list[str]:
-    """The items of a list in an object, as they came; `text` is JSON."""
+    """The JSON of each item of a list in an object; `text` is JSON."""
     found: list[str] = []
     at = _place_of(text, name)
     if not text.startswith("[", max(at, 0)):
@@ -216,15 +218,15 @@ def texts_of(text: str, name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class PlacedEvent:
-    """An event, and where it stands."""
+    """An event with its position."""
 
     position: int
-    """Its position in the log: 1, 2, 3, … without a gap."""
+    """Its position in the log: 1, 2, 3, … without gaps."""
     event: GrantexEvent
 
 
 def placed(body: Any, text: str) -> PlacedEvent:
-    """An event with its position, from the answer's JSON, read and as it came."""
+    """An event with its position, from the answer's JSON, parsed and as text."""
     try:
         position, event = body["position"], to_event(body["event"])
     except (TypeError, KeyError):
@@ -237,21 +239,21 @@ def placed(body: Any, text: str) -> PlacedEvent:
 
 @dataclass(frozen=True)
 class Reconnect:
-    """A stream has lost its connection and will try again."""
+    """A stream has lost its connection and will reconnect."""
 
     attempt: int
-    """The number of this try since the last connection that worked, from 1."""
+    """The number of this attempt since the last working connection, from 1."""
     delay: float
-    """How long it waits first, in seconds."""
+    """The wait before it, in seconds."""
     reason: Optional[GrantexError]
     """What ended the connection; `None` when the service ended it in order."""
     last_event_id: Optional[str]
-    """Where it will go on."""
+    """The event after which it resumes."""
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """What to stream, and how; the keyword arguments of `events.stream` and `events.subscribe`."""
+    """Which events to stream, and how; the keyword arguments of `events.stream` and `events.subscribe`."""
 
     event_types: Optional[list[str]] = None
     since: Optional[str] = None

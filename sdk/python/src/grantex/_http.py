@@ -1,7 +1,7 @@
-"""Proxies and certificates of the environment, asked for at the first call and for the service alone.
+"""Proxies and certificates of the environment, read at the first call and only for the service's host.
 
-The HTTP library reads all of it when a client is made, and fails on entries that do not concern the
-service.
+The HTTP library reads all of them when a client is created, and fails on entries that do not
+concern the service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 
 def transport_options(base_url: str) -> dict[str, Any]:
-    """How the service at this base URL is reached; raises `ConfigurationError` with what to change."""
+    """The transport's options for this base URL; raises `ConfigurationError` that says what to change."""
     verify: Any = False
     if base_url.lower().startswith("https:"):
         verify = _certificates()
@@ -73,7 +73,7 @@ def _proxy(base_url: str) -> Optional[str]:
 def _is_excepted(host: str, port: Optional[int], excepted: str) -> bool:
     """Whether `NO_PROXY` names the host: by itself, a domain above it, an address or a range of them.
 
-    An entry that cannot be read is passed over.
+    An entry that cannot be read is ignored.
     """
     try:
         address = ipaddress.ip_address(host)

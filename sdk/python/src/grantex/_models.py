@@ -1,4 +1,4 @@
-"""What the API answers with."""
+"""The answers of the API."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def _fields(model: Any) -> list[_Field]:
 
 @dataclass(frozen=True)
 class Model:
-    """An answer; its fields are the API's, in snake case. Fields that are new are passed over."""
+    """An answer; its fields are the API's, in snake case. Unknown fields are ignored."""
 
     @classmethod
     def from_json(cls: type[M], body: Any) -> M:
         """The answer from its JSON."""
         if not isinstance(body, Mapping):
-            raise ProtocolError(f"the answer is no {cls.__name__}: is the base URL right?")
+            raise ProtocolError(f"the answer is not a {cls.__name__}: is the base URL right?")
         values: dict[str, Any] = {}
         for name, wire, is_required, read in _fields(cls):
             value = body.get(wire)
@@ -66,7 +66,7 @@ class Model:
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as the API writes it, without what it left out."""
+        """The answer as the API writes it, without missing fields."""
         body: dict[str, Any] = {}
         for name, wire, is_required, _ in _fields(type(self)):
             value = getattr(self, name)
@@ -91,11 +91,11 @@ class Page(Generic[T]):
     """One page of a list."""
 
     items: list[T]
-    """What is on the page."""
+    """The items of the page."""
     next_cursor: Optional[str]
     """Where the next page starts (`after`); `None` on the last page."""
     total: Optional[int] = None
-    """How many there are in all, where the service counts them."""
+    """The number of all items, where the service counts them."""
 
 
 def page_of(body: Any, name: str, read: Callable[[Any], T]) -> Page[T]:
@@ -119,7 +119,7 @@ class Developer(Model):
 
 @dataclass(frozen=True)
 class SignupResponse(Model):
-    """A new developer with the first API key, which is shown this one time."""
+    """A new developer with the first API key, which is shown only once."""
 
     developer_id: str
     api_key: str = field(repr=False)
@@ -131,13 +131,13 @@ class SignupResponse(Model):
 
 @dataclass(frozen=True)
 class RequestedBudget:
-    """A budget that is asked for together with the access; `USD` unless said otherwise."""
+    """A budget that is requested together with the access; in `USD` unless given."""
 
     initial_budget: AmountInput
     currency: Optional[str] = None
 
     def to_json(self) -> dict[str, Any]:
-        """It as the API takes it."""
+        """The JSON for a request."""
         body = {"initialBudget": amount_text(self.initial_budget)}
         return body if self.currency is None else {**body, "currency": self.currency}
 
@@ -151,7 +151,7 @@ class NewScopeName:
     description: Optional[str] = None
 
     def to_json(self) -> dict[str, Any]:
-        """It as the API takes it."""
+        """The JSON for a request."""
         body = {"scope": self.scope, "name": self.name}
         return body if self.description is None else {**body, "description": self.description}
 
@@ -167,12 +167,12 @@ class ScopeName(Model):
 
 
 Names = list[ScopeName]
-"""Under a name of its own: a class with a method `list` has no other `list`."""
+"""For classes with a method called `list`."""
 
 
 @dataclass(frozen=True)
 class ApiKey(Model):
-    """An API key without its secret; `prefix` are its first characters."""
+    """An API key without its secret; `prefix` is the first characters of the secret."""
 
     key_id: str
     name: str
@@ -184,7 +184,7 @@ class ApiKey(Model):
 
 @dataclass(frozen=True)
 class CreatedKey(Model):
-    """A new API key; its secret is shown this one time."""
+    """A new API key; its secret is shown only once."""
 
     key_id: str
     name: str
@@ -203,7 +203,7 @@ class RotatedKey(Model):
 
 @dataclass(frozen=True)
 class Agent(Model):
-    """An agent. Its scopes describe what it usually asks for; they do not limit."""
+    """An agent. `scopes` are those that it usually asks for: a description, not a limit."""
 
     agent_id: str
     did: str
@@ -220,8 +220,8 @@ class Agent(Model):
 class AuthorizeResponse(Model):
     """An authorization request.
 
-    Whoever has the `consent_url` can decide: send it to the principal and nobody else. In a sandbox the
-    request is approved at once, and `code` is ready to be exchanged.
+    Anyone with the `consent_url` can decide: send it only to the principal. In a sandbox the request
+    is approved at once, and `code` can be exchanged.
     """
 
     auth_request_id: str
@@ -250,7 +250,7 @@ class Denial(Model):
 
 @dataclass(frozen=True)
 class TokenResponse(Model):
-    """A grant token (a signed JWT) with what comes with it; the refresh token is good for one use."""
+    """A grant token (a signed JWT) with its refresh token, which can be used once."""
 
     grant_token: str = field(repr=False)
     expires_at: str
@@ -261,7 +261,7 @@ class TokenResponse(Model):
 
 @dataclass(frozen=True)
 class TokenVerification(Model):
-    """Whether a token is in force, by the service's own knowledge; the rest only when it is."""
+    """Whether the service considers a token valid now; the other fields are set only if it does."""
 
     valid: bool
     grant_id: Optional[str] = None
@@ -270,17 +270,17 @@ class TokenVerification(Model):
     agent: Optional[str] = None
     expires_at: Optional[str] = None
     aud: Optional[str] = None
-    """Who the token is for, if it was asked for. Whoever is somebody else must not accept it."""
+    """The token's audience, if one was requested. Any other audience must refuse the token."""
 
 
 @dataclass(frozen=True)
 class Claims(Model):
     """The claims of a grant token, by their names in the token.
 
-    `sub` is the principal, `agt` the agent's DID, `dev` the developer, `scp` the scopes, `grnt` the grant;
-    `bdg` is what remained of the budget at a refresh. `client_id`, `scope`, `grant` (`urn:grantex:grant` in
-    the token) and `act` say in the words of RFC 9068 what the others say; tokens of older grants may lack
-    them.
+    `sub` is the principal, `agt` the agent's DID, `dev` the developer, `scp` the scopes, `grnt` the
+    grant; `bdg` is the amount that remained of the budget at a refresh. `client_id`, `scope`, `grant`
+    (`urn:grantex:grant` in the token) and `act` repeat other claims under the names of RFC 9068;
+    tokens of older grants may lack them.
     """
 
     iss: str
@@ -306,12 +306,12 @@ class Claims(Model):
 InactiveReason = Literal[
     "revoked", "expired", "not_found", "wrong_developer", "wrong_audience", "agent_suspended"
 ]
-"""Why a token or its grant is not in force; with `agent_suspended` it may be again."""
+"""Why a token or its grant is not in force; `agent_suspended` may be temporary."""
 
 
 @dataclass(frozen=True)
 class GrantVerification(Model):
-    """Whether a token's grant is in force: then with its claims, otherwise with the reason."""
+    """Whether a token's grant is in force: if so with its claims, otherwise with the reason."""
 
     active: bool
     claims: Optional[Claims] = field(default=None, metadata={"read": Claims.from_json})
@@ -354,7 +354,7 @@ class Budget(Model):
 
 @dataclass(frozen=True)
 class DebitResponse(Model):
-    """A debit that was done."""
+    """A completed debit."""
 
     remaining: Decimal = field(metadata=_EXACT)
     transaction_id: str

@@ -1,4 +1,4 @@
-"""What sending a call is made of, whether the caller waits or not."""
+"""The parts of a call that both clients share."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ._redact import redacted, redacted_url
 from ._version import VERSION
 
 DEFAULT_BASE_URL = "https://api.grantex.dev"
-"""Where the public service is; `base_url` or `GRANTEX_BASE_URL` name another one."""
+"""The public service's base URL; `base_url` or `GRANTEX_BASE_URL` set another one."""
 USER_AGENT = f"grantex-python/{VERSION}"
 CODE_PREFIX = "gxc_"
-"""What every authorization code begins with."""
+"""The prefix of every authorization code."""
 MAX_RETRY_DELAY = 8.0
 """The longest delay between two tries of a call, in seconds."""
 MAX_RETRY_AFTER = 60.0
-"""A `Retry-After` beyond this is told to the caller instead of waited for."""
+"""A longer `Retry-After` is reported to the caller, not waited for."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ def creating(path: str, body: dict[str, Any], idempotency_key: Optional[str]) ->
 
 
 def segment(text: str) -> str:
-    """Text as one segment of a path: whatever it holds, it stays there."""
+    """Text as one segment of a path, whatever characters it has."""
     return quote(text, safe="")
 
 
@@ -88,7 +88,7 @@ def types_text(event_types: Optional[list[str]]) -> Optional[str]:
 
 
 def check_code(code: str) -> str:
-    """The authorization code, if it can be one: what is not one is refused before it is sent."""
+    """The authorization code; raises `ConfigurationError` if it cannot be one."""
     # In an untyped program it may be the `None` of a request that waits for its principal.
     if not str(code).startswith(CODE_PREFIX):
         raise ConfigurationError(
@@ -99,16 +99,16 @@ def check_code(code: str) -> str:
 
 
 def check_key(key: str) -> str:
-    """The key, if it can be one."""
+    """The API key; raises `ConfigurationError` if it cannot be one."""
     if not re.fullmatch(r"[!-~]+", key):
         raise ConfigurationError(
-            "the API key is empty or holds a character that no key has: copy it again"
+            "the API key is empty or contains a character that no API key has: copy it again"
         )
     return key
 
 
 def check_base_url(base_url: Optional[str]) -> str:
-    """The base URL, the environment's or the public one."""
+    """The base URL: the given one, the environment's or the public service's."""
     url = base_url or os.environ.get("GRANTEX_BASE_URL") or DEFAULT_BASE_URL
     shown = f"the base URL {redacted_url(url)!r}"
     if not re.match(r"https?://[^/]", url, re.IGNORECASE):
@@ -120,18 +120,18 @@ def check_base_url(base_url: Optional[str]) -> str:
         raise ConfigurationError(f"{shown} is not an http or https URL") from None
     if has_credentials:
         raise ConfigurationError(
-            f"{shown} holds a user name or a password, which the service does not take: leave it out, "
+            f"{shown} contains a user name or a password, which the service does not accept: remove it, "
             "and give the API key as api_key or in GRANTEX_API_KEY"
         )
     if "?" in url or "#" in url:
         raise ConfigurationError(
-            f"{shown} holds a query or a fragment: give only the scheme, the host and a path"
+            f"{shown} contains a query or a fragment: give only the scheme, the host and a path"
         )
     return url.rstrip("/")
 
 
 def refusal(response: httpx.Response) -> Refusal:
-    """What the service said instead of a success."""
+    """The fields of an error answer."""
     try:
         body = response.json()
     except ValueError:
@@ -143,15 +143,18 @@ def refusal(response: httpx.Response) -> Refusal:
         return value if isinstance(value, str) else None
 
     status = response.status_code
-    nothing = f"the service answered {status} and said nothing more"
+    default = f"the service answered {status} without a message"
     if status < 500:
-        nothing += ": is the base URL right?"
+        default += ": is the base URL right?"
     if status < 400:
-        nothing = f"the service answered {status}, which is not followed: is the base URL right?"
+        default = (
+            f"the service answered with the redirect {status}, which is not followed: "
+            "is the base URL right?"
+        )
     return Refusal(
         status=status,
         code=text("code"),
-        message=text("message") or nothing,
+        message=text("message") or default,
         request_id=text("requestId") or response.headers.get("x-request-id"),
         retry_after=retry_after(response.headers),
         oldest_event_id=text("oldestEventId"),

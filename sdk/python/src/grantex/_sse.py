@@ -6,7 +6,7 @@ from typing import NamedTuple, Optional, Union
 
 _BOM = b"\xef\xbb\xbf"
 LONGEST_RETRY = 86_400_000
-"""A longer `retry:` counts as this: a day in milliseconds, which nobody waits for."""
+"""A longer `retry:` counts as this: a day in milliseconds."""
 
 
 class Message(NamedTuple):
@@ -31,23 +31,22 @@ class Retry(NamedTuple):
 
 
 class Comment(NamedTuple):
-    """A comment line: nothing but a sign of life."""
+    """A comment line, which only shows that the connection works."""
 
 
 Item = Union[Message, Cursor, Retry, Comment]
 
 
 class TooLong(Exception):
-    """The stream held a line or a message longer than the decoder's limit."""
+    """The stream has a line or a message that is longer than the decoder's limit."""
 
 
 class Decoder:
-    """Feed it the bytes as they come, cut anywhere.
+    """A decoder of bytes that may be cut anywhere.
 
-    As the WHATWG standard has it: one leading byte order mark is dropped; lines end in CRLF, LF or
-    CR; one space after the colon is dropped; an `id` with a NUL is ignored; `retry` is digits only;
-    an unfinished last block is never dispatched. The data of a message stays bytes: whoever reads
-    it decodes it.
+    By the WHATWG standard: one leading byte order mark is dropped; lines end in CRLF, LF or CR; one
+    space after the colon is dropped; an `id` with a NUL is ignored; `retry` is digits only; an
+    unfinished last block is never dispatched. The data of a message stays bytes.
     """
 
     def __init__(self, limit: int) -> None:

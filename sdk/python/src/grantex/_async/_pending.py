@@ -1,4 +1,4 @@
-"""Calls that were started and may be left alone."""
+"""Calls that were started and need not be awaited."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._runtime import Started
 
 
 class Pending:
-    """Holds them until they have ended."""
+    """Keeps them until they have ended."""
 
     def __init__(self) -> None:
         self._started: set[Started[None]] = set()
@@ -23,7 +23,7 @@ class Pending:
         return started
 
     async def wait(self) -> None:
-        """Waits for all of them; whether they failed is told elsewhere."""
+        """Waits for all of them; failures are reported elsewhere."""
         loop = asyncio.get_running_loop()
         while own := [started.task for started in self._started if started.task.get_loop() is loop]:
             await asyncio.wait(own)

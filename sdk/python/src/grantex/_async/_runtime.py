@@ -1,4 +1,4 @@
-"""What waiting is made of under asyncio."""
+"""Waiting under asyncio."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ _log = logging.getLogger("grantex")
 
 
 class PerLoop(Generic[T]):
-    """One of something for each event loop that uses a client: connections and locks belong to a
-    loop.
-    """
+    """A value for each event loop that uses a client: connections and locks belong to a loop."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """The running loop's own."""
+        """The value of the running loop, created on the first call."""
         loop = asyncio.get_running_loop()
         found = self._made.get(loop)
         if found is None:
@@ -40,12 +38,12 @@ class PerLoop(Generic[T]):
         return found
 
     def take(self) -> Optional[T]:
-        """The running loop's own, if there is one, for the last time."""
+        """Removes and returns the value of the running loop, if there is one."""
         return self._made.pop(asyncio.get_running_loop(), None)
 
 
 class Lock:
-    """A lock that is bound to a loop only when it is used: clients may be made before there is one."""
+    """A lock that is bound to a loop when it is used: clients may be created before there is a loop."""
 
     def __init__(self) -> None:
         self._locks = PerLoop(asyncio.Lock)
@@ -69,7 +67,7 @@ async def sleep(seconds: float) -> None:
 
 
 class Started(Awaitable[T]):
-    """Something that has begun: it goes on whether awaited or not.
+    """A call that has started, and continues whether it is awaited or not.
 
     A failure that nobody awaits is logged.
     """
@@ -89,7 +87,7 @@ class Started(Awaitable[T]):
 
 
 class Cancel:
-    """Whether a stream was ended."""
+    """The end of a stream."""
 
     is_set = False
 
@@ -102,7 +100,7 @@ class Cancel:
 
 
 async def next_chunk(chunks: AsyncIterator[bytes]) -> Optional[bytes]:
-    """What comes next; `None` at the end."""
+    """The next event; `None` at the end."""
     async for chunk in chunks:
         return chunk
     return None
@@ -113,11 +111,11 @@ class Over(Exception):
 
 
 class Reader(Protocol):
-    """The reading end of a stream, step by step."""
+    """A reader of a stream, step by step."""
 
     def pop(self) -> Optional[GrantexEvent]:
-        """The next event that was read; `None` where one more step is due. Raises what ended the
-        stream.
+        """The next event that was read; `None` if another step is needed. Raises the error that ended
+        the stream.
         """
 
     async def fill(self) -> None:
@@ -127,7 +125,7 @@ class Reader(Protocol):
         """Closes the connection."""
 
     def forget(self) -> None:
-        """Forgets the connection: the loop that it belonged to has ended."""
+        """Forgets the connection: its event loop has ended."""
 
 
 class AsyncEventStream(AsyncIterator[GrantexEvent]):
@@ -141,7 +139,7 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
     def __init__(self, reader: Reader, cancel: Cancel) -> None:
         self._reader = reader
         self._cancel = cancel
-        # One step is a task of its own, so that it outlives whoever waits for it.
+        # A step is a task of its own, so that it outlives a wait that is given up.
         self._step: Optional[asyncio.Task[None]] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
 
@@ -154,7 +152,7 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
         return event
 
     async def next(self, timeout: Optional[float] = None) -> Optional[GrantexEvent]:
-        """The next event; `None` where none comes within `timeout` seconds, and the stream goes on.
+        """The next event; `None` if none comes within `timeout` seconds, and the stream goes on.
 
         Raises `StopAsyncIteration` where the stream has ended.
 
@@ -169,7 +167,7 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
             left = None if deadline is None else deadline - loop.time()
             if left is not None and left <= 0 and self._step is not None and not self._step.done():
                 return None
-            # Unlike awaiting it, this leaves the step alone when the wait is given up.
+            # Unlike `await`, this does not cancel the step when the wait is cancelled.
             await asyncio.wait(
                 [self._begun(loop)], timeout=None if left is None else max(left, 0.0)
             )
@@ -183,7 +181,7 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
             raise StopAsyncIteration from None
 
     def _begun(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-        """The step that is on its way, or a new one."""
+        """The running step, or a new one."""
         if self._loop is not loop:
             if (
                 self._step is not None
@@ -192,7 +190,7 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
                 and self._loop.is_running()
             ):
                 raise ConfigurationError(
-                    "another event loop is reading this stream: give each loop a stream of its own"
+                    "another event loop is reading this stream: open a stream for each loop"
                 )
             if self._loop is not None:
                 self._reader.forget()
@@ -221,7 +219,7 @@ class AsyncEventStream(AsyncIterator[GrantexEvent]):
         await self.aclose()
 
     def __del__(self) -> None:
-        # Left in the middle, as by `break`: the loop closes the connection.
+        # The loop was left, for example by `break`: it closes the connection.
         loop = getattr(self, "_loop", None)
         if loop is None or self._cancel.is_set or loop.is_closed():
             return
@@ -249,7 +247,7 @@ def subscribe(
     handler: Handler,
     on_error: Optional[Callable[[Exception], None]],
 ) -> Callable[[], None]:
-    """Calls `handler` for each event in a task; returns what ends it."""
+    """Calls `handler` for each event in a task; returns the function that ends it."""
 
     def tell(error: Exception) -> None:
         if on_error is not None:
@@ -283,12 +281,12 @@ def subscribe(
     return unsubscribe
 
 
-# The loop itself holds tasks weakly.
+# The loop has only weak references to tasks.
 _running: set[asyncio.Future[None]] = set()
 
 
 class AsyncList(Generic[T]):
-    """A list that is asked for when it is used: awaited it is one page, iterated it is every item."""
+    """A list that is requested when it is used: `await` gives one page, `async for` every item."""
 
     def __init__(
         self, after: Optional[str], fetch: Callable[[Optional[str]], Coroutine[Any, Any, Page[T]]]

@@ -1,4 +1,4 @@
-"""The reading end of a stream."""
+"""Reading a stream."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from ._runtime import Cancel, Over, next_chunk
 from ._transport import AsyncTransport
 
 _MAX_RETRY_AFTER = 600.0
-"""The longest `Retry-After` that is waited for: beyond it the next try tells whether it still
-holds.
+"""The longest `Retry-After` that is waited for: after it the next attempt shows whether it still
+applies.
 """
 _EVENT_ID = re.compile(r"evt_[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 class _Broken(Exception):
-    """The connection is of no more use; the stream may be."""
+    """The connection has ended, and the stream may reconnect."""
 
     def __init__(self, reason: Optional[GrantexError] = None, asked: float = 0.0) -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ class _Connection:
 
 
 class AsyncReader:
-    """Its place in the log, and what it does about broken connections."""
+    """Reads a stream: keeps its cursor, and replaces broken connections."""
 
     def __init__(self, transport: AsyncTransport, options: StreamOptions, cancel: Cancel) -> None:
         self._transport = transport
@@ -61,7 +61,7 @@ class AsyncReader:
         self._cancel = cancel
         # For `Last-Event-ID`. It may come from a file, with the end of its line.
         self._cursor = options.last_event_id and options.last_event_id.strip()
-        # The last event that was handed on: nothing up to it is handed on again.
+        # The last event that was delivered: nothing up to it is delivered again.
         self._last = self._cursor
         self._base_delay = options.reconnect_delay
         self._failures = 0
@@ -70,15 +70,15 @@ class AsyncReader:
         self._connection: Optional[_Connection] = None
         # When to connect again.
         self._resume_at: Optional[float] = None
-        # What was read and not handed on yet: never more than one read from the socket.
+        # What was read and not delivered yet: never more than one read from the socket.
         self._events: deque[GrantexEvent] = deque()
-        # Told once the events are handed on.
+        # Raised once the events before it are delivered.
         self._is_over = False
         self._failure: Optional[Exception] = None
 
     def pop(self) -> Optional[GrantexEvent]:
-        """The next event that was read; `None` where one more step is due. Raises what ended the
-        stream.
+        """The next event that was read; `None` if another step is needed. Raises the error that ended
+        the stream.
         """
         if self._events:
             return self._events.popleft()
@@ -88,9 +88,9 @@ class AsyncReader:
         return None
 
     async def fill(self) -> None:
-        """One step: connects, reads once, or waits to connect again. What comes of it is for `pop`.
+        """One step: connects, reads once, or waits to reconnect. `pop` gives its result.
 
-        It may be cut off anywhere; the next one goes on after the last event that was read.
+        It may be cancelled at any point; the next one resumes after the last event that was read.
         """
         try:
             if self._cancel.is_set or self._transport.is_closed:
@@ -110,7 +110,7 @@ class AsyncReader:
             self._ended(error)
 
     def _ended(self, error: Exception) -> None:
-        """Settles what an error means: another try, or the end."""
+        """Decides what an error means: a reconnection or the end."""
         is_ended = self._cancel.is_set or self._transport.is_closed
         if isinstance(error, _Broken) and self._options.reconnect and not is_ended:
             wait = delay(
@@ -144,7 +144,7 @@ class AsyncReader:
         await self._drop()
 
     def forget(self) -> None:
-        """Forgets the connection: the loop that it belonged to has ended."""
+        """Forgets the connection: its event loop has ended."""
         self._connection = None
 
     async def _read(self, connection: _Connection) -> None:
@@ -162,20 +162,20 @@ class AsyncReader:
         except TooLong as error:
             raise ProtocolError(str(error)) from None
         finally:
-            # What came before a failure is handed on before it.
+            # Events before a failure are delivered before it.
             if items:
                 self._failures = 0
             for item in items:
                 self._take(item)
 
     def _take(self, item: Item) -> None:
-        # An empty id would make it forget where it was.
+        # An empty id would reset the cursor.
         if not isinstance(item, (Retry, Comment)) and item.id:
             self._cursor = item.id
         if isinstance(item, Message):
             event = parse_event(item.data)
-            # Ids of one form increase strictly within a log; of others only equality says
-            # something.
+            # Ids of this form increase strictly within a log; others can only be compared for
+            # equality.
             last = self._last
             if (
                 last is not None
@@ -199,7 +199,7 @@ class AsyncReader:
             "grantId": options.grant_id,
         }
         call = Call("GET", "/v1/events/stream", query)
-        # A compressed stream would come late.
+        # A compressed stream would be delayed.
         headers = {
             **call.headers(key),
             "accept": "text/event-stream",
@@ -228,13 +228,13 @@ class AsyncReader:
         return await self._open()
 
     async def _refused(self, response: httpx.Response, key: str) -> None:
-        """Raises what the answer means; returns where a fresh key may help."""
+        """Raises the error of an answer that is not a stream; returns where a fresh key may help."""
         if response.status_code == 204:
             raise StreamEndedError
         if response.status_code == 200:
             kind, base = response.headers.get("content-type", ""), self._transport.settings.base_url
             raise ProtocolError(
-                f"{base} answers with {kind!r}, no event stream: is the base URL right?"
+                f"{base} answers with {kind!r}, which is not an event stream: is the base URL right?"
             )
         try:
             await response.aread()
@@ -250,7 +250,7 @@ class AsyncReader:
 
     def _silent(self) -> _Broken:
         return _Broken(
-            TimeoutError(f"nothing came from the service within {self._options.silence_timeout} s")
+            TimeoutError(f"the service sent nothing for {self._options.silence_timeout} s")
         )
 
 

@@ -1,4 +1,4 @@
-"""One call: the request, its tries, its answer."""
+"""One call: the request, its retries, its answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ._runtime import KeyFunction, Lock, PerLoop, ask, sleep
 
 @dataclass(frozen=True)
 class Settings:
-    """What all calls share."""
+    """The settings of all calls."""
 
     base_url: str
     timeout: float
@@ -36,7 +36,7 @@ class Settings:
 
 
 class AsyncTransport:
-    """Sends calls: key, tries, time limits, errors."""
+    """Sends calls: API key, retries, time limits, errors."""
 
     def __init__(self, settings: Settings, api_key: Union[str, KeyFunction, None]) -> None:
         self.settings = settings
@@ -55,11 +55,9 @@ class AsyncTransport:
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The connections; raises `ConfigurationError` where the environment does not let them be
-        made.
-        """
+        """The connections; raises `ConfigurationError` for an invalid environment."""
         if self.is_closed:
-            raise ConfigurationError("the client is closed: make another one")
+            raise ConfigurationError("the client is closed: create another one")
         return self._clients.get()
 
     async def key(self) -> str:
@@ -76,7 +74,7 @@ class AsyncTransport:
             return self._asked
 
     def renew(self, refused: str) -> bool:
-        """Forgets `refused`, so that the function is asked again. `False` where there is none."""
+        """Forgets `refused`, so that the function is called again; `False` where there is none."""
         if self._api_key is None or isinstance(self._api_key, str):
             return False
         # Another call may have renewed it already.
@@ -85,32 +83,32 @@ class AsyncTransport:
         return True
 
     async def json(self, call: Call) -> Any:
-        """Sends a call, again where that is safe, and gives the answer's JSON."""
+        """Sends a call, with retries where that is safe, and gives the answer's JSON."""
         return (await self.json_and_text(call))[0]
 
     async def json_and_text(self, call: Call) -> tuple[Any, str]:
-        """The answer's JSON, read and as it came."""
+        """The answer's JSON, parsed and as text."""
         response = await self.send(call)
         try:
             return response.json(), response.text
         except ValueError:
             where = f"{self.settings.base_url}{call.path}"
             raise ProtocolError(
-                f"the answer of {where} is no JSON: is the base URL right?"
+                f"the answer of {where} is not JSON: is the base URL right?"
             ) from None
 
     async def done(self, call: Call) -> None:
-        """Sends a call of whose answer only the success counts."""
+        """Sends a call whose answer has no content."""
         try:
             await self.send(call)
         except _DoneBefore:
             return
 
     async def send(self, call: Call) -> httpx.Response:
-        """Sends a call, again where that is safe."""
+        """Sends a call, with retries where that is safe."""
         attempt = 0
         renewed = False
-        # Whether an earlier try may have done its work although nobody heard of it.
+        # Whether an earlier try may have taken effect although its answer was lost.
         in_doubt = False
         while True:
             key = None if call.is_public else await self.key()
@@ -149,7 +147,7 @@ class AsyncTransport:
             )
         except httpx.TimeoutException:
             limit = self.settings.timeout
-            raise TimeoutError(f"nothing came from the service within {limit} s") from None
+            raise TimeoutError(f"the service did not answer within {limit} s") from None
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise connection_error(self.settings.base_url, error) from error
         if not response.is_success:
@@ -165,4 +163,4 @@ class AsyncTransport:
 
 
 class _DoneBefore(GrantexError):
-    """A DELETE whose earlier try had done the work."""
+    """A DELETE whose earlier try took effect."""

@@ -37,15 +37,15 @@ class SyncGrantex:
     ...         print(event.type, event.data)
 
     Args:
-        api_key: the API key; `GRANTEX_API_KEY` unless given. A function is asked for it before the first
-            call, and again whenever the service refuses the key with 401.
-        base_url: where the service is; `GRANTEX_BASE_URL`, or `DEFAULT_BASE_URL`, unless given.
+        api_key: the API key; `GRANTEX_API_KEY` unless given. A function is called for it before the
+            first call, and again whenever the service refuses the key with 401.
+        base_url: the service's base URL; `GRANTEX_BASE_URL`, or `DEFAULT_BASE_URL`, unless given.
         timeout: how long a call may wait for a byte, in seconds. Streams have `silence_timeout`.
-        max_retries: how often a failed call is tried again where that is safe.
-        retry_delay: the delay before the first new try in seconds, doubled with each and with full
+        max_retries: how often a failed call is retried where that is safe.
+        retry_delay: the delay before the first retry in seconds, doubled with each and with full
             jitter.
-        developer_id: whose tokens `tokens.verify_offline` accepts; asked for once unless given.
-        issuer: the issuer that `tokens.verify_offline` demands; any unless given.
+        developer_id: the developer whose tokens `tokens.verify_offline` accepts; unless given, yours.
+        issuer: the issuer that `tokens.verify_offline` requires; any unless given.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class SyncGrantex:
         self.principal_sessions = SyncPrincipalSessions(self._transport)
         """Sessions in which principals see and revoke their own grants."""
         self.scope_names = SyncScopeNames(self._transport)
-        """What principals read for scopes."""
+        """Names of scopes, as principals read them."""
         self.tokens = SyncTokens(
             self._transport, SyncVerifier(self._transport, developer_id, issuer)
         )
@@ -101,7 +101,7 @@ class SyncGrantex:
         max_retries: int = 2,
         retry_delay: float = 0.5,
     ) -> SignupResponse:
-        """Makes a developer with a first API key, which is shown this one time. Needs no key."""
+        """Creates a developer with a first API key, which is shown only once. Needs no API key."""
         settings = Settings(check_base_url(base_url), timeout, max_retries, retry_delay)
         transport = SyncTransport(settings, None)
         body = {"name": name, "email": email, "mode": mode}
@@ -130,7 +130,7 @@ class SyncGrantex:
         budget: Optional[RequestedBudget] = None,
         idempotency_key: Optional[str] = None,
     ) -> AuthorizeResponse:
-        """Asks a principal for consent; with a sandbox key it is given at once.
+        """Asks a principal for consent; with a sandbox key the request is approved at once.
 
         The arguments are those of `authorizations.create`.
 

@@ -38,35 +38,37 @@ class SyncEvents:
         on_open: Optional[Callable[[], None]] = None,
         on_reconnect: Optional[Callable[[Reconnect], None]] = None,
     ) -> EventStream:
-        """Events as they happen, or first from a place in the past.
+        """Events as they happen, after those since a point in the past if one is given.
 
-        It reconnects by itself, goes on exactly where it was, and reads from the socket only as
+        It reconnects by itself, resumes after the last event, and reads from the socket only as
         fast as it is iterated. Leaving the loop closes the connection. A wait for the next event
-        that is given up (by a time limit, by cancelling the task) leaves the stream as it was;
-        `next(timeout)` is such a wait.
+        can be given up (by a time limit, by cancelling the task) without a loss: the stream goes
+        on. `next(timeout)` is such a wait.
 
-        It raises where going on makes no sense: an `ApiError` for 400, 401 (with a key function: only for a
-        key that is fresh), 403, 410 and other 4xx but 408 and 429; `StreamEndedError` for 204;
-        `ProtocolError` for what is no event stream of this service.
+        It raises where a reconnection cannot help: an `ApiError` for 400, 401 (with a key function:
+        only for a fresh key), 403, 410 and other 4xx except 408, 409 and 429; `StreamEndedError`
+        for 204; `ProtocolError` for anything that is not an event stream of this service.
 
         >>> for event in client.events.stream(event_types=["budget.exhausted"]):
         ...     client.grants.revoke(event.data["grantId"])
 
         Args:
             event_types: only these types; all of them when left out or empty.
-            since: from this time on (ISO 8601, inclusive): first what happened since, then live.
-            last_event_id: right after this event; wins over `since`.
+            since: from this time on (ISO 8601, inclusive): first the history, then live.
+            last_event_id: start right after this event; takes precedence over `since`.
             agent_id: only events of this agent's grants.
-            principal_id: only events of grants that this principal gave.
+            principal_id: only events of this principal's grants.
             grant_id: only events of this grant.
             reconnect: whether to reconnect. Without it the stream ends with its connection.
-            reconnect_delay: the first reconnection waits a random part of this (in seconds), each
-                further one in a row of twice as much. The service's own `retry:` field replaces it.
-            max_reconnect_delay: no reconnection waits longer, unless the service asks for it.
-            silence_timeout: a connection on which nothing comes for so long is dead. The service is
-                never silent for 5 s. Time in which the stream is not read does not count.
+            reconnect_delay: the first reconnection waits a random part of this (in seconds); the
+                limit doubles with each further one in a row. The service's own `retry:` field
+                replaces it.
+            max_reconnect_delay: the longest wait, unless the service asks for a longer one.
+            silence_timeout: a connection that delivers nothing for this long is replaced. The
+                service sends something at least every 5 s. Time in which the stream is not read
+                does not count.
             max_event_bytes: the longest event that is accepted.
-            on_open: called whenever a connection is open.
+            on_open: called whenever a connection has been opened.
             on_reconnect: called before each reconnection.
         """
         options = StreamOptions(
@@ -108,9 +110,10 @@ class SyncEvents:
     ) -> Callable[[], None]:
         """Calls `handler` for each event, one at a time, in the background.
 
-        Returns the function that ends the subscription and closes its connection at once. What the
-        handler raises goes to `on_error` and the subscription goes on; so does the error that ends
-        it for good. Without `on_error` they are logged. The other options are those of `stream`.
+        Returns the function that ends the subscription and closes its connection at once.
+        `on_error` is called with what the handler raises, after which the subscription goes on, and
+        with the error that ends the subscription. Without it they are logged. The other options
+        are those of `stream`.
 
         >>> unsubscribe = client.events.subscribe(lambda event: print(event.type, event.data))
         >>> unsubscribe()
@@ -140,7 +143,7 @@ class SyncEvents:
         return unsubscribe
 
     def unsubscribe_all(self) -> None:
-        """Ends all subscriptions; closing the client does."""
+        """Ends all subscriptions; closing the client does it too."""
         for unsubscribe in [*self._unsubscribe]:
             unsubscribe()
 
@@ -158,19 +161,20 @@ class SyncEvents:
         before: Optional[str] = None,
         newest_first: bool = False,
     ) -> SyncList[GrantexEvent]:
-        """The history, oldest first unless said otherwise, up to what is there now.
+        """The history up to now, oldest first unless `newest_first` is set.
 
         Args:
             event_types: only these types; all of them when left out or empty.
             since: from this time on (ISO 8601, inclusive).
             agent_id: only events of this agent's grants.
-            principal_id: only events of grants that this principal gave.
+            principal_id: only events of this principal's grants.
             grant_id: only events of this grant.
-            limit: how many events a page holds at most.
-            after: only what was committed after this event; wins over `since`.
+            limit: the most events of a page.
+            after: only what was committed after this event; takes precedence over `since`.
             until: before this time (ISO 8601, exclusive).
-            before: only what was committed before this event; wins over `until`.
-            newest_first: turns the order. A page's `next_cursor` is then the next one's `before`.
+            before: only what was committed before this event; takes precedence over `until`.
+            newest_first: reverses the order. The `next_cursor` of a page is then the `before` of
+                the next one.
         """
 
         def fetch(place: Optional[str]) -> Page[GrantexEvent]:
@@ -178,7 +182,7 @@ class SyncEvents:
             query = {
                 "types": types_text(event_types),
                 "order": "desc" if newest_first else None,
-                # A cursor wins over a time.
+                # A cursor takes precedence over a time.
                 "since": None if first else since,
                 "until": None if last else until,
                 "agentId": agent_id,
@@ -197,10 +201,10 @@ class SyncEvents:
         return SyncList(before if newest_first else after, fetch)
 
     def get(self, event_id: str) -> PlacedEvent:
-        """One event, and where it stands in the log.
+        """One event with its position in the log.
 
-        Raises `NotFoundError` when there is none, and `GoneError` when the log does not go back that far any
-        more.
+        Raises `NotFoundError` if it does not exist, and `GoneError` if the log no longer reaches
+        back that far.
         """
         call = Call("GET", f"/v1/events/{segment(event_id)}")
         return placed(*self._transport.json_and_text(call))
@@ -214,7 +218,7 @@ class SyncEvents:
         principal_id: Optional[str] = None,
         grant_id: Optional[str] = None,
     ) -> Ticket:
-        """A ticket that opens streams in a browser, where no header can be sent."""
+        """A ticket that opens streams in a browser, which cannot send an `Authorization` header."""
         body = {
             "expiresIn": expires_in,
             "types": event_types or None,

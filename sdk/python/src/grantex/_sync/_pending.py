@@ -13,4 +13,4 @@ class Pending:
         work()
 
     def wait(self) -> None:
-        """Nothing to wait for."""
+        """Returns at once: nothing is pending."""

@@ -58,7 +58,7 @@ class SyncAgents:
         scopes: Optional[Strings] = None,
         idempotency_key: Optional[str] = None,
     ) -> Agent:
-        """Registers an agent. Its scopes describe what it usually asks for; they do not limit."""
+        """Registers an agent. `scopes` are those that it usually asks for: a description, not a limit."""
         body = {"name": name, "description": description, "scopes": scopes}
         return Agent.from_json(self._transport.json(creating("/v1/agents", body, idempotency_key)))
 
@@ -145,16 +145,16 @@ class SyncAuthorizations:
 
         Args:
             agent_id: the agent that asks.
-            principal_id: your own name for the person who is asked.
-            scopes: what is asked for.
-            expires_in: how long the grant lasts from the consent on, such as `90m`; `24h` unless given.
+            principal_id: your own identifier of the person who is asked.
+            scopes: the requested scopes.
+            expires_in: how long the grant lasts after the consent, such as `90m`; `24h` unless given.
             redirect_uri: where the principal's browser goes after the decision.
-            state: handed back unchanged with the redirect.
-            audience: who the grant token is for.
-            code_challenge: PKCE: the base64url SHA-256 of a verifier that the exchange must show.
+            state: returned unchanged with the redirect.
+            audience: the grant token's audience.
+            code_challenge: PKCE: the base64url SHA-256 of the verifier that the exchange presents.
             code_challenge_method: `S256`, together with the challenge.
-            budget: what the grant may spend from the exchange on; the principal reads it on the
-                consent page.
+            budget: the budget that the grant has from the exchange on; the principal reads it on
+                the consent page.
             idempotency_key: the same key with the same request gives the first answer again, for 24
                 hours.
         """
@@ -198,7 +198,7 @@ class SyncBudgets:
         currency: Optional[str] = None,
         idempotency_key: Optional[str] = None,
     ) -> Budget:
-        """Gives a grant its budget; `USD` unless said otherwise."""
+        """Allocates a budget to a grant, in `USD` unless `currency` is given."""
         body = {
             "grantId": grant_id,
             "initialBudget": amount_text(initial_budget),
@@ -217,9 +217,9 @@ class SyncBudgets:
         metadata: Optional[dict[str, Any]] = None,
         idempotency_key: Optional[str] = None,
     ) -> DebitResponse:
-        """Takes an amount, all or nothing.
+        """Debits an amount, all or nothing.
 
-        Tried again it is taken once: every try has the same idempotency key.
+        Retries do not debit again: all tries have the same idempotency key.
         """
         body = {
             "grantId": grant_id,
@@ -295,9 +295,9 @@ class SyncGrants:
         return Grant.from_json(self._transport.json(Call("GET", f"/v1/grants/{segment(grant_id)}")))
 
     def revoke(self, grant_id: str) -> None:
-        """Revokes a grant and every one below it.
+        """Revokes a grant and every grant below it.
 
-        `NotFoundError` when there is no such grant or it is
+        Raises `NotFoundError` if the grant does not exist or is
         revoked already.
         """
         call = Call("DELETE", f"/v1/grants/{segment(grant_id)}")
@@ -312,7 +312,7 @@ class SyncGrants:
         expires_in: Optional[str] = None,
         idempotency_key: Optional[str] = None,
     ) -> TokenResponse:
-        """Gives some of a grant's scopes to another agent."""
+        """Delegates scopes of a grant to another agent."""
         body = {
             "parentGrantToken": parent_grant_token,
             "subAgentId": sub_agent_id,
@@ -323,8 +323,9 @@ class SyncGrants:
         return TokenResponse.from_json(self._transport.json(call))
 
     def verify(self, token: str, *, audience: Optional[str] = None) -> GrantVerification:
-        """Asks the service whether a token's grant is in force (for the audience, if given), and
-        why not.
+        """Asks the service whether a token's grant is in force, and if not, why.
+
+        With `audience`, also whether the token is for that audience.
         """
         call = Call("POST", "/v1/grants/verify", body={"token": token, "audience": audience})
         return GrantVerification.from_json(self._transport.json(call))
@@ -337,9 +338,9 @@ class SyncKeys:
         self._transport = transport
 
     def create(self, name: str) -> CreatedKey:
-        """Makes another key, whose secret is shown this one time.
+        """Creates another key, whose secret is shown only once.
 
-        It is not tried again where it may have been made.
+        The call is not retried where the key may have been created.
         """
         call = Call("POST", "/v1/keys", body={"name": name}, unsafe=True)
         return CreatedKey.from_json(self._transport.json(call))
@@ -354,14 +355,14 @@ class SyncKeys:
         return SyncList(after, fetch)
 
     def revoke(self, key_id: str) -> None:
-        """Ends a key and its streams."""
+        """Revokes a key and ends its streams."""
         self._transport.done(Call("DELETE", f"/v1/keys/{segment(key_id)}"))
 
     def rotate(self) -> RotatedKey:
         """Replaces the key that makes this call.
 
-        The old one is dead at once, so this is not tried again where it may have happened: have a
-        second key before you rotate one.
+        The old key stops working at once, so the call is not retried where it may have taken
+        effect: create a second key before you rotate one.
         """
         return RotatedKey.from_json(
             self._transport.json(Call("POST", "/v1/keys/rotate", unsafe=True))
@@ -416,13 +417,13 @@ class SyncPrincipalSessions:
 
 
 class SyncScopeNames:
-    """What principals read for scopes, on the consent page and on their own; `client.scope_names`."""
+    """Names of scopes, as principals read them; `client.scope_names`."""
 
     def __init__(self, transport: SyncTransport) -> None:
         self._transport = transport
 
     def set(self, scopes: Sequence[NewScopeName]) -> Names:
-        """Names scopes; those that are not among them keep their names.
+        """Names scopes; other scopes keep their names.
 
         >>> client.scope_names.set([NewScopeName("calendar:read", "Read your calendar")])
         """
@@ -431,12 +432,12 @@ class SyncScopeNames:
         return page_of(answer, "scopes", ScopeName.from_json).items
 
     def list(self) -> Names:
-        """All scopes that have a name; they are 500 at most."""
+        """All scopes that have a name, 500 at most."""
         answer = self._transport.json(Call("GET", "/v1/scopes"))
         return page_of(answer, "scopes", ScopeName.from_json).items
 
     def remove(self, scope: str) -> None:
-        """Takes a scope's name away. Grants do not change."""
+        """Removes a scope's name. Grants do not change."""
         self._transport.done(Call("DELETE", "/v1/scopes", {"scope": scope}))
 
 
@@ -457,7 +458,7 @@ class SyncTokens:
     ) -> TokenResponse:
         """Exchanges the code of an approved request for a grant and its first token.
 
-        What does not begin with `gxc_` is no code: it is a `ConfigurationError`, and no request is made.
+        A code that does not begin with `gxc_` raises `ConfigurationError` before a request is made.
 
         >>> token = client.tokens.exchange(code=code, agent_id=agent.agent_id)
         """
@@ -469,15 +470,15 @@ class SyncTokens:
     def refresh(
         self, *, refresh_token: str, agent_id: str, idempotency_key: Optional[str] = None
     ) -> TokenResponse:
-        """A new token of the same grant for a refresh token, which is good for one use."""
+        """A new token of the same grant for a refresh token, which can be used once."""
         body = {"refreshToken": refresh_token, "agentId": agent_id}
         call = creating("/v1/token/refresh", body, idempotency_key)
         return TokenResponse.from_json(self._transport.json(call))
 
     def verify(self, token: str, *, audience: Optional[str] = None) -> TokenVerification:
-        """Asks the service whether a token is in force: sees revocations at once.
+        """Asks the service whether a token is valid; it sees revocations at once.
 
-        Say who you are as `audience`, or compare `aud` of the answer yourself.
+        Give the `audience` that you are, or compare `aud` of the answer yourself.
         """
         call = Call("POST", "/v1/tokens/verify", body={"token": token, "audience": audience})
         return TokenVerification.from_json(self._transport.json(call))

@@ -1,4 +1,4 @@
-"""What waiting is made of in threads."""
+"""Waiting in threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger("grantex")
 
 
 class PerLoop(Generic[T]):
-    """One of something, made when it is first asked for; the name is that of the asynchronous client."""
+    """A value that is created when it is first used; named as in the asynchronous client."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -32,14 +32,14 @@ class PerLoop(Generic[T]):
         self._lock = threading.Lock()
 
     def get(self) -> T:
-        """It."""
+        """The value, created on the first call."""
         with self._lock:
             if self._made is None:
                 self._made = self._make()
             return self._made
 
     def take(self) -> Optional[T]:
-        """It, if it was made, for the last time."""
+        """Removes and returns the value, if there is one."""
         with self._lock:
             made, self._made = self._made, None
             return made
@@ -69,14 +69,14 @@ class Cancel:
         return self._event.is_set()
 
     def watch(self, response: Optional[httpx.Response]) -> None:
-        """Says which connection is to be ended."""
+        """Sets the connection to end."""
         with self._lock:
             self._response = response
             if self.is_set:
                 self._shut()
 
     def sleep(self, seconds: float) -> None:
-        """Waits, until it is ended."""
+        """Waits; returns early when the stream is ended."""
         self._event.wait(min(seconds, threading.TIMEOUT_MAX))
 
     def set(self) -> None:
@@ -91,13 +91,13 @@ class Cancel:
         )
         found = stream.get_extra_info("socket") if stream is not None else None
         if isinstance(found, socket.socket):
-            # Closed by its owner; whoever reads from it wakes now.
+            # Its owner has closed it, which has woken a reader.
             with contextlib.suppress(OSError):
                 found.shutdown(socket.SHUT_RDWR)
 
 
 def next_chunk(chunks: Iterator[bytes]) -> Optional[bytes]:
-    """What comes next; `None` at the end."""
+    """The next event; `None` at the end."""
     return next(chunks, None)
 
 
@@ -106,10 +106,10 @@ class Over(Exception):
 
 
 class Reader(Protocol):
-    """The reading end of a stream, step by step."""
+    """A reader of a stream, step by step."""
 
     def pop(self) -> Optional[GrantexEvent]:
-        """The next event that was read; `None` where one more step is due. Raises what ended the stream."""
+        """The next event that was read; `None` if another step is needed. Raises the error at the end."""
 
     def fill(self) -> None:
         """One step."""
@@ -129,8 +129,7 @@ class EventStream(Iterator[GrantexEvent]):
         self._reader = reader
         self._cancel = cancel
         self._turn = threading.Lock()
-        # Set when a step that runs in a thread of its own is done: it outlives whoever waits for
-        # it.
+        # Set when a step that runs in its own thread is done: it outlives a wait that is given up.
         self._step: Optional[threading.Event] = None
 
     def __next__(self) -> GrantexEvent:
@@ -139,7 +138,7 @@ class EventStream(Iterator[GrantexEvent]):
         return event
 
     def next(self, timeout: Optional[float] = None) -> Optional[GrantexEvent]:
-        """The next event; `None` where none comes within `timeout` seconds, and the stream goes on.
+        """The next event; `None` if none comes within `timeout` seconds, and the stream goes on.
 
         Raises `StopIteration` where the stream has ended.
 
@@ -173,7 +172,7 @@ class EventStream(Iterator[GrantexEvent]):
             raise StopIteration from None
 
     def _begun(self) -> threading.Event:
-        """The step that is on its way, or a new one."""
+        """The running step, or a new one."""
         if self._step is None:
             done, reader = threading.Event(), self._reader
 
@@ -196,8 +195,7 @@ class EventStream(Iterator[GrantexEvent]):
     def close(self) -> None:
         """Ends the stream."""
         self._cancel.set()
-        # Whoever is reading, a step's thread too, is woken from its socket and closes the
-        # connection itself.
+        # A thread that is reading is woken from its socket and closes the connection itself.
         if self._turn.acquire(blocking=False):
             try:
                 if self._step is None or self._step.is_set():
@@ -218,7 +216,7 @@ def as_stream(reader: Reader, cancel: Cancel) -> EventStream:
 def subscribe(
     events: EventStream, handler: Handler, on_error: Optional[Callable[[Exception], None]]
 ) -> Callable[[], None]:
-    """Calls `handler` for each event in a thread that does not keep the process; returns what ends it."""
+    """Calls `handler` for each event in a daemon thread; returns the function that ends it."""
 
     def tell(error: Exception) -> None:
         if on_error is not None:
@@ -243,7 +241,7 @@ def subscribe(
 
 
 class SyncList(Generic[T]):
-    """A list that is asked for when it is used: `page()` is one page, iterated it is every item."""
+    """A list that is requested when it is used: `page()` gives one page, `for` every item."""
 
     def __init__(self, after: Optional[str], fetch: Callable[[Optional[str]], Page[T]]) -> None:
         self._after = after

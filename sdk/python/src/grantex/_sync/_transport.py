@@ -1,6 +1,6 @@
 # Made by scripts/make_sync.py from _async/_transport.py: change that.
 
-"""One call: the request, its tries, its answer."""
+"""One call: the request, its retries, its answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ._runtime import KeyFunction, Lock, PerLoop, ask, sleep
 
 @dataclass(frozen=True)
 class Settings:
-    """What all calls share."""
+    """The settings of all calls."""
 
     base_url: str
     timeout: float
@@ -38,7 +38,7 @@ class Settings:
 
 
 class SyncTransport:
-    """Sends calls: key, tries, time limits, errors."""
+    """Sends calls: API key, retries, time limits, errors."""
 
     def __init__(self, settings: Settings, api_key: Union[str, KeyFunction, None]) -> None:
         self.settings = settings
@@ -57,11 +57,9 @@ class SyncTransport:
 
     @property
     def http(self) -> httpx.Client:
-        """The connections; raises `ConfigurationError` where the environment does not let them be
-        made.
-        """
+        """The connections; raises `ConfigurationError` for an invalid environment."""
         if self.is_closed:
-            raise ConfigurationError("the client is closed: make another one")
+            raise ConfigurationError("the client is closed: create another one")
         return self._clients.get()
 
     def key(self) -> str:
@@ -78,7 +76,7 @@ class SyncTransport:
             return self._asked
 
     def renew(self, refused: str) -> bool:
-        """Forgets `refused`, so that the function is asked again. `False` where there is none."""
+        """Forgets `refused`, so that the function is called again; `False` where there is none."""
         if self._api_key is None or isinstance(self._api_key, str):
             return False
         # Another call may have renewed it already.
@@ -87,32 +85,32 @@ class SyncTransport:
         return True
 
     def json(self, call: Call) -> Any:
-        """Sends a call, again where that is safe, and gives the answer's JSON."""
+        """Sends a call, with retries where that is safe, and gives the answer's JSON."""
         return (self.json_and_text(call))[0]
 
     def json_and_text(self, call: Call) -> tuple[Any, str]:
-        """The answer's JSON, read and as it came."""
+        """The answer's JSON, parsed and as text."""
         response = self.send(call)
         try:
             return response.json(), response.text
         except ValueError:
             where = f"{self.settings.base_url}{call.path}"
             raise ProtocolError(
-                f"the answer of {where} is no JSON: is the base URL right?"
+                f"the answer of {where} is not JSON: is the base URL right?"
             ) from None
 
     def done(self, call: Call) -> None:
-        """Sends a call of whose answer only the success counts."""
+        """Sends a call whose answer has no content."""
         try:
             self.send(call)
         except _DoneBefore:
             return
 
     def send(self, call: Call) -> httpx.Response:
-        """Sends a call, again where that is safe."""
+        """Sends a call, with retries where that is safe."""
         attempt = 0
         renewed = False
-        # Whether an earlier try may have done its work although nobody heard of it.
+        # Whether an earlier try may have taken effect although its answer was lost.
         in_doubt = False
         while True:
             key = None if call.is_public else self.key()
@@ -151,7 +149,7 @@ class SyncTransport:
             )
         except httpx.TimeoutException:
             limit = self.settings.timeout
-            raise TimeoutError(f"nothing came from the service within {limit} s") from None
+            raise TimeoutError(f"the service did not answer within {limit} s") from None
         except (httpx.RequestError, httpx.InvalidURL) as error:
             raise connection_error(self.settings.base_url, error) from error
         if not response.is_success:
@@ -167,4 +165,4 @@ class SyncTransport:
 
 
 class _DoneBefore(GrantexError):
-    """A DELETE whose earlier try had done the work."""
+    """A DELETE whose earlier try took effect."""
