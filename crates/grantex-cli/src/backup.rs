@@ -11,11 +11,11 @@ use grantex_store::sqlite;
 use crate::check::{self, DEFAULT_LARGEST_WAL};
 use crate::{CommandError, print};
 
-/// Copy a data directory, consistently, while the service runs
+/// Make a consistent copy of a data directory while the service runs
 ///
-/// The copy has the database as it was at one instant, and the keys. It is a data directory itself,
-/// and everything in it is checked as `grantex check` does: the command ends with 1 if anything is
-/// damaged. Restore it by serving a copy of it. It holds secrets, like the original.
+/// The copy holds the database as it was at one instant, and the keys. It is a data directory
+/// itself. The command checks everything in it as `grantex check` does, and exits with 1 if
+/// anything is damaged. To restore it, serve a copy of it. It holds secrets, like the original.
 #[derive(Args)]
 #[command(after_help = "Examples:
   grantex backup --data-dir ./grantex-data --to ./backups/$(date +%F)
@@ -24,10 +24,11 @@ pub(crate) struct Backup {
     /// The data directory to copy
     #[arg(long, env = "GRANTEX_DATA_DIR", default_value = "./grantex-data", value_name = "FOLDER")]
     data_dir: PathBuf,
-    /// The folder to make; it must not exist
+    /// The folder to create; it must not exist
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
-    /// Give up when the service's write-ahead log grows larger meanwhile, in bytes; 0 for no limit
+    /// Stop with an error if the service's write-ahead log grows beyond this many bytes meanwhile;
+    /// 0 for no limit
     #[arg(long, env = "GRANTEX_MAX_WAL", value_name = "BYTES", default_value_t = DEFAULT_LARGEST_WAL)]
     max_wal: u64,
 }
@@ -68,7 +69,8 @@ pub(crate) fn run(backup: &Backup) -> Result<(), CommandError> {
         return Ok(());
     }
     Err(format!(
-        "the copy {} is made, and {} things in it are damaged or missing, as in the original; keep an older backup",
+        "the copy {} is complete, but {} items in it are damaged or missing, as in the original; \
+         keep an older backup",
         target.display(),
         problems.len()
     )

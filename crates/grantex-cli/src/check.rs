@@ -15,26 +15,26 @@ use crate::{CommandError, print};
 /// minutes' worth at full speed, and not a full disk.
 pub(crate) const DEFAULT_LARGEST_WAL: u64 = 4 << 30;
 
-/// Look at everything that a data directory holds, and report what is damaged or missing
+/// Check everything in a data directory, and report what is damaged or missing
 ///
-/// It reads all of it: each page of the database, each event with its checksum and its place in the
-/// log, budgets against their debits, grants against what they were delegated from, the keys
-/// against what the database remembers of them, and how far the database is against its mark. It
-/// changes nothing, and the service can run meanwhile. It ends with 1 if anything is wrong.
+/// It checks each page of the database, each event's checksum and position, budgets against their
+/// debits, grants against the grants they were delegated from, the key files against their
+/// fingerprints in the database, and the database's sequence against its mark. It changes nothing,
+/// and the service may run meanwhile. It exits with 1 if anything is damaged or missing.
 #[derive(Args)]
 #[command(after_help = "Examples:
   grantex check                                       the data directory of the service here
   grantex check --data-dir ./backups/2026-03-01       a backup
   grantex check --data-dir ./grantex-data --json | jq '.problems[].place'")]
 pub(crate) struct Check {
-    /// The data directory to look at
+    /// The data directory to check
     #[arg(long, env = "GRANTEX_DATA_DIR", default_value = "./grantex-data", value_name = "FOLDER")]
     data_dir: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Pass over a table's pages when the service's write-ahead log grows larger meanwhile, in
-    /// bytes; 0 for no limit
+    /// Skip a table's pages if the service's write-ahead log grows beyond this many bytes
+    /// meanwhile; 0 for no limit
     #[arg(long, env = "GRANTEX_MAX_WAL", value_name = "BYTES", default_value_t = DEFAULT_LARGEST_WAL)]
     max_wal: u64,
 }
@@ -57,10 +57,9 @@ pub(crate) fn run(check: &Check) -> Result<(), CommandError> {
             ));
             Ok(())
         }
-        1 => Err("one thing is damaged or missing; a backup has it as it was".into()),
+        1 => Err("1 item is damaged or missing; restore it from a backup".into()),
         count => {
-            Err(format!("{count} things are damaged or missing; a backup has them as they were")
-                .into())
+            Err(format!("{count} items are damaged or missing; restore them from a backup").into())
         }
     }
 }

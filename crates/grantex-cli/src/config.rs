@@ -40,161 +40,166 @@ const TICKET_BURST_SECONDS: u32 = 10;
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Options {
-    /// Address or name to listen on, with a port; port 0 is any free one, and a name all that it
-    /// resolves to [default: 127.0.0.1:8080]
+    /// Address or host name to listen on, with a port. Port 0 takes any free port. A name stands
+    /// for every address that it resolves to [default: 127.0.0.1:8080]
     #[arg(long, env = "GRANTEX_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<Listen>,
-    /// Folder that holds everything; made if it is not there [default: ./grantex-data]
+    /// Data directory; created if it does not exist [default: ./grantex-data]
     #[arg(long, env = "GRANTEX_DATA_DIR", value_name = "FOLDER")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Base of the URLs that the service gives out, and its tokens' issuer; it may have a path,
-    /// which the proxy in front takes away [default: what is listened on]
+    /// Base of the service's public URLs, and the issuer of its tokens. It may have a path, which a
+    /// proxy in front must strip [default: the address it listens on]
     #[arg(long, env = "GRANTEX_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
-    /// PEM file with the TLS certificate chain; read again on SIGHUP
+    /// PEM file with the TLS certificate chain; reloaded on SIGHUP
     #[arg(long, env = "GRANTEX_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// PEM file with the TLS private key; read again on SIGHUP
+    /// PEM file with the TLS private key; reloaded on SIGHUP
     #[arg(long, env = "GRANTEX_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Whether anybody may sign up [default: true]
+    /// Whether signing up is allowed [default: true]
     #[arg(long, env = "GRANTEX_SIGNUP", value_name = "BOOL", value_parser = boolean)]
     signup: Option<bool>,
-    /// Allow consent through `/v1/consent/{id}` (JSON) as well as on the page [default: true]
+    /// Whether consent can be given through `/v1/consent/{id}` (JSON) as well as on the page
+    /// [default: true]
     #[arg(long, env = "GRANTEX_CONSENT_API", value_name = "BOOL", value_parser = boolean)]
     consent_api: Option<bool>,
-    /// Delegations in a row that are allowed, 1 to 10 [default: 3]
+    /// How many times in a row a grant can be delegated, 1 to 10 [default: 3]
     #[arg(long, env = "GRANTEX_DELEGATION_DEPTH", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=10))]
     delegation_depth: Option<u8>,
-    /// Longest life of a grant token; a refresh gives a new one until the grant ends [default: 24h]
+    /// Longest lifetime of a grant token; it can be refreshed until the grant ends [default: 24h]
     #[arg(long, env = "GRANTEX_TOKEN_LIFETIME", value_name = "DURATION", value_parser = lifetime)]
     token_lifetime: Option<Lifetime>,
-    /// Origin of web pages that may call the API; repeat it for more, `*` for any
+    /// Origins of web pages that may call the API, separated by commas; `*` for any
     #[arg(long, env = "GRANTEX_CORS_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Option<Vec<String>>,
-    /// Whether /metrics is on the main address too, for everybody who reaches it [default: false;
-    /// dev: true]
+    /// Whether the main address serves /metrics too, to every client that reaches it [default:
+    /// false; dev: true]
     #[arg(long, env = "GRANTEX_METRICS", value_name = "BOOL", value_parser = boolean)]
     metrics: Option<bool>,
-    /// Address of its own for /metrics
+    /// Separate address that serves /metrics
     #[arg(long, env = "GRANTEX_METRICS_LISTEN", value_name = "ADDRESS")]
     pub(crate) metrics_listen: Option<Listen>,
-    /// For how long browsers that came by TLS are to come by TLS only; 0s says nothing to them
-    /// [default: 365d]
+    /// For how long browsers that connected with TLS use only TLS (the max-age of
+    /// Strict-Transport-Security); 0s sends no such header [default: 365d]
     #[arg(long, env = "GRANTEX_HSTS", value_name = "DURATION", value_parser = whole_seconds)]
     #[serde(deserialize_with = "de_whole_seconds")]
     hsts: Option<Duration>,
-    /// Take client addresses from X-Forwarded-For: only behind a proxy that sets it [default:
-    /// false]
+    /// Whether client addresses are taken from X-Forwarded-For; use it only behind a proxy that
+    /// sets the header [default: false]
     #[arg(long, env = "GRANTEX_TRUST_FORWARDED_FOR", value_name = "BOOL", value_parser = boolean)]
     trust_forwarded_for: Option<bool>,
-    /// Requests a second for a developer, or for an address without a key; each further 4 KiB of a
-    /// body count as one more; 0 for no limit [default: 1000]
+    /// Requests per second for one developer, and for one address without a key. Every 4 KiB of a
+    /// body after the first count as a further request. 0 for no limit [default: 1000]
     #[arg(long, env = "GRANTEX_RATE_LIMIT", value_name = "N")]
     rate_limit: Option<u32>,
-    /// Requests that may come at once after a pause [default: 5000]
+    /// Size of a burst of requests, 1 or more [default: 5000]
     #[arg(long, env = "GRANTEX_RATE_BURST", value_name = "N")]
     rate_burst: Option<u32>,
-    /// Requests a second for one API key, besides; five times as many at once; 0 for no limit
-    /// [default: 0]
+    /// Requests per second for one API key, within those of its developer; a burst is five times as
+    /// many. 0 for no limit [default: 0]
     #[arg(long, env = "GRANTEX_KEY_RATE_LIMIT", value_name = "N")]
     key_rate_limit: Option<u32>,
-    /// Streams a second that one ticket may open; ten times as many at once; 0 for no limit
+    /// Streams per second that one ticket may open; a burst is ten times as many. 0 for no limit
     /// [default: 10]
     #[arg(long, env = "GRANTEX_TICKET_RATE_LIMIT", value_name = "N")]
     ticket_rate_limit: Option<u32>,
-    /// Signups a minute from one address; 0 for no limit [default: 60]
+    /// Signups per minute from one address; 0 for no limit [default: 60]
     #[arg(long, env = "GRANTEX_SIGNUP_RATE", value_name = "N")]
     signup_rate: Option<u32>,
-    /// Signups that may come at once from one address after a pause [default: 100]
+    /// Size of a burst of signups from one address, 1 or more [default: 100]
     #[arg(long, env = "GRANTEX_SIGNUP_BURST", value_name = "N")]
     signup_burst: Option<u32>,
-    /// Signups a minute in all; as many at once; 0 for no limit [default: 600]
+    /// Signups per minute from all addresses together; a burst is as many. 0 for no limit [default:
+    /// 600]
     #[arg(long, env = "GRANTEX_SIGNUP_RATE_IN_ALL", value_name = "N")]
     signup_rate_in_all: Option<u32>,
-    /// Keep events this long [default: 30d]
+    /// How long events are retained [default: 30d]
     #[arg(long, env = "GRANTEX_RETENTION_AGE", value_name = "DURATION", value_parser = lifetime)]
     retention_age: Option<Lifetime>,
-    /// Keep this many events a developer [default: 1000000]
+    /// How many events are retained for each developer [default: 1000000]
     #[arg(long, env = "GRANTEX_RETENTION_COUNT", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     retention_count: Option<u64>,
-    /// Keep grants, their requests, tokens and debits, and revoked keys this long after their end;
-    /// 0 for ever [default: 0]
+    /// How long grants with their requests, tokens and debits, and revoked keys, are retained after
+    /// they end; 0 keeps them for ever [default: 0]
     #[arg(long, env = "GRANTEX_HISTORY_AGE", value_name = "DURATION", value_parser = age)]
     #[serde(deserialize_with = "de_age")]
     history_age: Option<Age>,
-    /// Interval of keep-alive comments on an idle SSE stream, below 5s [default: 4s]
+    /// Interval of keep-alive comments on an idle SSE stream, at least 100ms and below 5s [default:
+    /// 4s]
     #[arg(long, env = "GRANTEX_KEEP_ALIVE", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     keep_alive: Option<Duration>,
-    /// Cut a reader that takes no bytes for this long [default: 30s]
+    /// How long a stream waits for a client that reads nothing before it is closed [default: 30s]
     #[arg(long, env = "GRANTEX_STALL_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     stall_timeout: Option<Duration>,
-    /// Agents a developer may have; 0 for no limit [default: 100000]
+    /// Maximum number of agents per developer; 0 for no limit [default: 100000]
     #[arg(long, env = "GRANTEX_MAX_AGENTS", value_name = "N")]
     max_agents: Option<u64>,
-    /// Grants in force a developer may have; 0 for no limit [default: 1000000]
+    /// Maximum number of grants in force per developer; 0 for no limit [default: 1000000]
     #[arg(long, env = "GRANTEX_MAX_GRANTS", value_name = "N")]
     max_grants: Option<u64>,
-    /// Working API keys a developer may have; 0 for no limit [default: 100]
+    /// Maximum number of working API keys per developer; 0 for no limit [default: 100]
     #[arg(long, env = "GRANTEX_MAX_API_KEYS", value_name = "N")]
     max_api_keys: Option<u32>,
-    /// About how many bytes a developer may have stored; 0 for no limit [default: 10737418240]
+    /// Approximate maximum of stored bytes per developer; 0 for no limit [default: 10737418240]
     #[arg(long, env = "GRANTEX_MAX_STORED_BYTES", value_name = "BYTES")]
     max_stored_bytes: Option<u64>,
-    /// Open streams a developer may have; 0 for no limit [default: 10000, at most half of all]
+    /// Maximum number of open streams per developer; 0 for no limit [default: 10000, at most half
+    /// of all]
     #[arg(long, env = "GRANTEX_MAX_STREAMS", value_name = "N")]
     pub(crate) max_streams: Option<usize>,
-    /// Open streams a developer may have by tickets; 0 for no limit [default: three quarters of
-    /// --max-streams]
+    /// Maximum number of open streams per developer that tickets opened; 0 for no limit [default:
+    /// three quarters of --max-streams]
     #[arg(long, env = "GRANTEX_MAX_TICKET_STREAMS", value_name = "N")]
     max_ticket_streams: Option<usize>,
-    /// Open streams one ticket may have; 0 for no limit [default: 32]
+    /// Maximum number of open streams per ticket; 0 for no limit [default: 32]
     #[arg(long, env = "GRANTEX_MAX_STREAMS_PER_TICKET", value_name = "N")]
     max_streams_per_ticket: Option<usize>,
-    /// Open streams in all; 0 for no limit but that of connections [default: seven eighths of the
-    /// connections]
+    /// Maximum number of open streams in all; 0 for no limit but that of connections [default:
+    /// seven eighths of the connections]
     #[arg(long, env = "GRANTEX_MAX_STREAMS_IN_ALL", value_name = "N")]
     pub(crate) max_streams_in_all: Option<usize>,
-    /// Connections in all, streams among them; 0 for as many as open files allow [default: 32768,
-    /// or what those allow]
+    /// Maximum number of connections, streams included; 0 for as many as the limit of open files
+    /// allows [default: 32768, or as many as that limit allows]
     #[arg(long, env = "GRANTEX_MAX_CONNECTIONS", value_name = "N")]
     pub(crate) max_connections: Option<usize>,
-    /// Connections from one address without a request that had an API key; 0 for no limit. Not
-    /// counted with --trust-forwarded-for [default: 1024, at most a quarter of all]
+    /// Maximum number of connections from one address that have not sent an API key; 0 for no
+    /// limit. Not applied with --trust-forwarded-for [default: 1024, at most a quarter of all]
     #[arg(long, env = "GRANTEX_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
     pub(crate) max_connections_per_address: Option<usize>,
-    /// Time for the head of a connection's first request, its TLS handshake included [default: 10s]
+    /// Time limit for the head of a connection's first request, TLS handshake included [default:
+    /// 10s]
     #[arg(long, env = "GRANTEX_FIRST_REQUEST_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     first_request_timeout: Option<Duration>,
-    /// Close a connection that has had no request for this long [default: 75s]
+    /// How long a connection may be idle before it is closed [default: 75s]
     #[arg(long, env = "GRANTEX_IDLE_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     idle_timeout: Option<Duration>,
-    /// Time for the body of a request [default: 10s]
+    /// Time limit for the body of a request [default: 10s]
     #[arg(long, env = "GRANTEX_BODY_TIMEOUT", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     body_timeout: Option<Duration>,
-    /// Memory for the bodies of all requests together, 4 MiB at least; 0 for no limit [default:
-    /// 67108864]
+    /// Memory for the bodies of all requests together, at least 4194304 bytes; 0 for no limit
+    /// [default: 67108864]
     #[arg(long, env = "GRANTEX_BODY_BYTES", value_name = "BYTES")]
     body_bytes: Option<usize>,
-    /// Requests of a developer that are worked on at once; 0 for no limit [default: 512]
+    /// Maximum number of requests in progress per developer; 0 for no limit [default: 512]
     #[arg(long, env = "GRANTEX_MAX_REQUESTS", value_name = "N")]
     max_requests: Option<usize>,
-    /// Bytes of recent events that all streams together keep ready in memory [default: 67108864]
+    /// Memory in bytes for recent events, shared by all streams [default: 67108864]
     #[arg(long, env = "GRANTEX_TAIL_BYTES", value_name = "BYTES")]
     tail_bytes: Option<usize>,
-    /// The longest that a shutdown takes; streams are ended spread over most of it [default: 5s]
+    /// Longest time that a shutdown takes; streams are closed gradually during it [default: 5s]
     #[arg(long, env = "GRANTEX_DRAIN", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "de_duration")]
     drain: Option<Duration>,
-    /// How log lines look [default: auto]
+    /// Format of log lines [default: auto]
     #[arg(long, env = "GRANTEX_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// What to log: error, warn, info, debug, or a filter [default: info]
+    /// Log level (error, warn, info, debug), or a filter such as grantex=debug [default: info]
     #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER")]
     log: Option<String>,
 }
@@ -202,11 +207,11 @@ pub(crate) struct Options {
 /// What an operator has to say expressly, for one start; so the configuration file has none of it.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Accept {
-    /// Start although key files are missing or are others than the database depends on: what they
-    /// signed, or what was derived from them, becomes invalid
+    /// Start although key files are missing or differ from those that the database depends on.
+    /// Everything that the missing keys signed or derived becomes invalid
     #[arg(long, env = "GRANTEX_ACCEPT_NEW_KEYS")]
     accept_new_keys: bool,
-    /// Start although the database has lost something: go on with what is there
+    /// Start although the database has lost committed data, and continue with what is left
     #[arg(long, env = "GRANTEX_ACCEPT_LOSS")]
     accept_loss: bool,
 }
@@ -375,7 +380,7 @@ impl Options {
             return Some(("delegation_depth", "must be 1 to 10".into()));
         }
         if self.keep_alive.is_some_and(|every| !KEEP_ALIVE.contains(&every)) {
-            let reason = "must be at least 100ms and below 5s: clients take 5 s of silence for a \
+            let reason = "must be at least 100ms and below 5s: clients treat 5 s of silence as a \
                           dead connection";
             return Some(("keep_alive", reason.into()));
         }

@@ -28,7 +28,7 @@ const LASTING_GRANTS: usize = 2_000;
 const LIFETIME: &str = "2h";
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// Goes on until it is dropped; a failed round is told, and another one begun.
+/// Runs until it is dropped. A failed round is logged, and the next one begins.
 pub(crate) async fn drive(client: Client, rate: f64) {
     let mut steps = interval(Duration::from_secs_f64(1.0 / rate));
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -45,7 +45,7 @@ pub(crate) async fn drive(client: Client, rate: f64) {
     for number in 0_usize.. {
         let round = Round { client: &client, agents: &agents, number };
         if let Err(error) = round.run(&mut steps, &mut lasting).await {
-            tracing::warn!(%error, "a round of the demo failed");
+            tracing::warn!(%error, "a round of the demo failed; the next one begins");
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
     }

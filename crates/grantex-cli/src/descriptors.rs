@@ -24,7 +24,8 @@ fn most_open_files() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, current = ?limit.current, "the limit of open files could not be raised");
+        tracing::warn!(%error, current = ?limit.current, "the limit of open files cannot be \
+            raised");
     }
     getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok())
 }
@@ -38,7 +39,8 @@ fn fit_into(
     if room < LEAST {
         let needed = RESERVED.saturating_add(LEAST);
         return Err(format!(
-            "only {} open files are allowed, and the service needs {needed}; raise the limit with `ulimit -n`",
+            "the limit of open files is {}, and the service needs {needed}; raise it with `ulimit \
+             -n`",
             room.saturating_add(RESERVED)
         )
         .into());
@@ -49,7 +51,8 @@ fn fit_into(
     if options.max_connections.is_some_and(|asked| asked > connections.most) {
         tracing::warn!(
             connections = connections.most,
-            "fewer connections than asked for: open files are limited"
+            "the limit of open files allows fewer connections than requested; raise it with \
+             `ulimit -n`"
         );
     }
     let share = |whole: usize, parts: usize| whole.checked_div(parts).unwrap_or_default();
@@ -115,6 +118,9 @@ mod tests {
         let options = Options::default();
         let mut settings = options.settings("127.0.0.1:8080").unwrap();
         let error = fit_into(&options, &mut settings, Some(100)).unwrap_err().to_string();
-        assert!(error.contains("only 100 open files") && error.contains("ulimit -n"), "{error}");
+        assert!(
+            error.contains("limit of open files is 100") && error.contains("ulimit -n"),
+            "{error}"
+        );
     }
 }

@@ -23,30 +23,30 @@ const KEY_FILE: &str = "dev-api-key";
 /// The file that keeps where the last start was reached.
 const BASE_FILE: &str = "dev-base-url";
 
-/// Try it: run the service with everything on, print an API key, and show events as they happen
+/// Try it: run the service with development settings, print an API key, and show events live
 #[derive(Args)]
 #[command(
-    after_help = "The data stays in the folder; the next start goes on with it and with the same key.
+    after_help = "The data directory is kept: the next start continues with its data and key.
 
 Examples:
   grantex dev
-  grantex dev --demo               with a made-up lifecycle that brings all five event types
+  grantex dev --demo               with sample events of all five types
   grantex dev --demo --rate 50     faster
   grantex dev --show-key           the key and the first steps again, from another terminal
   eval \"$(grantex dev --show-key)\" sets GRANTEX_BASE_URL and GRANTEX_API_KEY
   grantex dev --listen 127.0.0.1:9000 --data-dir /tmp/grantex"
 )]
 pub(crate) struct Dev {
-    /// Drive a realistic lifecycle through the public HTTP API
+    /// Create sample events through the public HTTP API
     #[arg(long)]
     demo: bool,
-    /// Steps a second of the demo
+    /// Steps per second of the demo
     #[arg(long, default_value_t = 4.0, value_name = "N", requires = "demo", value_parser = rate)]
     rate: f64,
-    /// Print the key and the first steps of the last start again, and end; also while it runs
+    /// Print the key and the first steps of the last start again, and exit; works while it runs
     #[arg(long, conflicts_with_all = ["demo", "json"])]
     show_key: bool,
-    /// Print each event's JSON on one line, instead of for people
+    /// Print each event as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub(crate) struct Dev {
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 1000.0 => Ok(rate),
-        _ => Err("expected steps a second, above 0 and at most 1000".into()),
+        _ => Err("expected a number of steps per second above 0 and at most 1000".into()),
     }
 }
 
@@ -165,8 +165,8 @@ fn welcome(base: &str, public: &str, key: &str, data_dir: &Path, demo: bool) {
         let style = if line.trim_start().starts_with('#') { dim } else { print::PLAIN };
         print::note_pieces(&[(style, &line)]);
     }
-    let more = if demo { "; the demo makes some" } else { "; try --demo to see some at once" };
-    print::note(format_args!("Events appear here as they happen{more}. Ctrl-C ends."));
+    let more = if demo { "; the demo creates some" } else { "; use --demo to create some" };
+    print::note(format_args!("Events appear here as they happen{more}. Press Ctrl-C to stop."));
     let folder = if data_dir == Path::new(DEFAULT_DATA_DIR) {
         String::new()
     } else {

@@ -12,13 +12,15 @@ use serde::Serialize;
 
 use crate::{CommandError, print};
 
-/// See and suspend the developers of a running service (for its operator, on its machine)
+/// List, suspend and resume the developers of a running service (for operators, on its machine)
 #[derive(Args)]
 #[command(
-    after_help = "The commands speak to the running service through a socket in its data directory, as its own user or root.
-A suspended developer's calls get 403 DEVELOPER_SUSPENDED and its streams end, within a second. Nothing is revoked:
-after a resume everything works again, except what expired meanwhile. The developer reads both
-in its audit trail.
+    after_help = "The commands use a socket in the data directory of the running service. Run
+them as the service's own user or as root.
+
+Within a second of a suspension, the developer's calls get 403 DEVELOPER_SUSPENDED and its streams
+end. Nothing is revoked: after it is resumed, everything that has not expired works again. The
+developer's audit trail shows both.
 
 Examples:
   grantex developers list
@@ -50,17 +52,18 @@ enum Command {
   grantex developers list
   grantex developers list --json | jq '.developers[] | select(.suspendedAt)'")]
     List,
-    /// Show one developer and what it has
+    /// Show one developer and what it stores
     #[command(after_help = "Example:\n  grantex developers show dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA")]
     Show {
         /// The developer's id
         id: DeveloperId,
     },
-    /// Stop a developer: its keys, tickets, sessions and consent links do not work, its streams end
+    /// Suspend a developer: its keys, tickets, sessions and consent links stop working, its streams
+    /// end
     #[command(after_help = "Example:
   grantex developers suspend dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA --reason \"leaked key, see ticket 123\"")]
     Suspend(Change),
-    /// Let a suspended developer go on
+    /// Resume a suspended developer
     #[command(after_help = "Example:\n  grantex developers resume dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA")]
     Resume(Change),
 }
@@ -69,7 +72,7 @@ enum Command {
 struct Change {
     /// The developer's id
     id: DeveloperId,
-    /// Why; the developer reads it in its audit trail
+    /// The reason, which the developer's audit trail shows
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -149,26 +152,29 @@ impl Developers {
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                 format!(
-                    "no service runs on the data directory {folder}; start it, or name its folder with --data-dir"
+                    "no service is running on the data directory {folder}; start it, or give its \
+                     directory as --data-dir"
                 )
             }
             ErrorKind::PermissionDenied => {
                 format!(
-                    "the service on {folder} answers only its own user and root; run this as one of them"
+                    "the service on {folder} accepts only its own user and root; run the command \
+                     as one of them"
                 )
             }
             ErrorKind::UnexpectedEof | ErrorKind::TimedOut => {
                 format!(
-                    "the service on {folder} did not answer; run this as its own user or root, and try again"
+                    "the service on {folder} closed the connection without an answer; run the \
+                     command as the service's own user or as root"
                 )
             }
-            _ => format!("the service on {folder} cannot be asked: {error}"),
+            _ => format!("the service on {folder} cannot be reached: {error}"),
         }
     }
 }
 
 fn unexpected() -> CommandError {
-    "the service gave an unknown answer; use a grantex of its version".into()
+    "the service's answer is not understood; use a `grantex` of the service's version".into()
 }
 
 fn state(developer: &DeveloperRow) -> String {

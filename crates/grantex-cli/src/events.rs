@@ -31,20 +31,20 @@ pub(crate) struct Events {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print events as they happen; reconnects and resumes by itself
+    /// Print events as they happen; reconnects and resumes automatically
     ///
-    /// On a terminal a line has the names of agents instead of ids, the local time, and fits the
-    /// width. Elsewhere, as in a pipe, it has whole ids and UTC.
+    /// On a terminal, lines show the names of agents, local time and the end of each event's id,
+    /// and fit the width. In a pipe or a file they have whole ids and UTC.
     #[command(after_help = "Examples:
   grantex events tail --types budget.threshold,budget.exhausted
-  grantex events tail --since 5m                        first the last five minutes, then live
+  grantex events tail --since 5m                        the last five minutes first, then live
   grantex events tail --after evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA
   grantex events tail --grant grnt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA --json")]
     Tail(Selection),
-    /// Print the history, the newest event first, and end
+    /// Print past events, newest first
     ///
-    /// On a terminal a line has the names of agents instead of ids, the local time, and fits the
-    /// width. Elsewhere, as in a pipe, it has whole ids and UTC.
+    /// On a terminal, lines show the names of agents, local time and the end of each event's id,
+    /// and fit the width. In a pipe or a file they have whole ids and UTC.
     #[command(after_help = "Examples:
   grantex events list --limit 20
   grantex events list --since yesterday --until 14:00
@@ -63,7 +63,7 @@ enum Command {
     Show {
         /// The event's id, or its last 6 or more characters, as lists on a terminal show them
         id: String,
-        /// Print its JSON on one line
+        /// Print it as one line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -71,17 +71,17 @@ enum Command {
 
 #[derive(Args)]
 struct Part {
-    /// The oldest event first
+    /// Print the oldest event first
     #[arg(long)]
     oldest: bool,
-    /// Before this time, in the same forms
+    /// Only events before this time, in the same formats as --since
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
-    #[arg(long_help = format!("Before this time: {}", when::FORMS))]
+    #[arg(long_help = format!("Only events before this time: {}", when::FORMS))]
     until: Option<Timestamp>,
-    /// Before this event
+    /// Only events before this one (its id)
     #[arg(long, value_name = "EVENT", conflicts_with = "until")]
     before: Option<String>,
-    /// End after this many events
+    /// Print at most this many events
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -100,14 +100,14 @@ struct Selection {
     /// Only events of this grant
     #[arg(long, value_name = "ID")]
     grant: Option<String>,
-    /// From this time on: 5m (ago), 14:00, yesterday, RFC 3339; --help says more
+    /// Only events from this time on: 5m (ago), 14:00, yesterday, RFC 3339; see --help
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
-    #[arg(long_help = format!("From this time on: {}", when::FORMS))]
+    #[arg(long_help = format!("Only events from this time on: {}", when::FORMS))]
     since: Option<Timestamp>,
-    /// After this event
+    /// Only events after this one (its id)
     #[arg(long, value_name = "EVENT", conflicts_with = "since")]
     after: Option<String>,
-    /// Print each event's JSON on one line
+    /// Print each event as one line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -200,9 +200,9 @@ fn past_damage(error: Error, is_backwards: bool) -> CommandError {
         return error.into();
     };
     let way = match (is_backwards, &answer.resume_before, &answer.resume_after) {
-        (true, Some(id), _) => format!("go on past it with --before {id}"),
+        (true, Some(id), _) => format!("to continue with the events before it, use --before {id}"),
         (true, None, _) => "no older event can be read".to_owned(),
-        (false, _, Some(id)) => format!("go on past it with --after {id}"),
+        (false, _, Some(id)) => format!("to continue with the events after it, use --after {id}"),
         (false, _, None) => return error.into(),
     };
     format!("{error}; {way}").into()
@@ -240,7 +240,7 @@ impl Outage {
             if lost.was_open.load(Ordering::Relaxed) {
                 print::note(format_args!("connection lost ({reason}); reconnecting"));
             } else {
-                print::note(format_args!("no connection ({reason}); trying again"));
+                print::note(format_args!("not connected ({reason}); retrying"));
             }
         })
     }
@@ -307,7 +307,7 @@ async fn list(client: &Client, selection: &Selection, part: &Part) -> Result<(),
         lines.print(event.json()).await;
     }
     if is_empty {
-        print::note("no events");
+        print::note("no events match");
     }
     Ok(())
 }
@@ -363,8 +363,9 @@ async fn ending_with(client: &Client, text: &str) -> Result<EventId, CommandErro
              `grantex events list --json` prints"
         )
         .into()),
-        [one, other, ..] => {
-            Err(format!("more than one id ends with {end}, such as {one} and {other}").into())
-        }
+        [one, other, ..] => Err(format!(
+            "more than one id ends with {end}, such as {one} and {other}; give more characters"
+        )
+        .into()),
     }
 }

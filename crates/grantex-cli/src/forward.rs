@@ -27,23 +27,23 @@ use crate::logging::LogFormat;
   api_key = \"${GRANTEX_API_KEY}\"       # ${file:secrets/key} reads a file beside this one; $${ is ${
   ca_file = \"./ca.pem\"                # the service's private authority; default: the system's
   state_dir = \"./forward-state\"
-  since = \"2026-01-01T00:00:00Z\"       # without a checkpoint; default: from now on
+  since = \"2026-01-01T00:00:00Z\"       # start of destinations without a checkpoint; default: now
   listen = \"127.0.0.1:9464\"            # /healthz, /readyz, /metrics; default: none
 
   [[destination]]
-  name = \"audit\"                       # unique; keys the checkpoint
+  name = \"audit\"                       # unique; names the checkpoint
   type = \"file\"                        # datadog, splunk, s3, bigquery, kafka, webhook
   types = [\"grant.revoked\"]            # optional filter
   path = \"./audit.ndjson\"
 
-docs/destinations.md has every option. SIGTERM and Ctrl-C deliver what was read, within
-a time limit, and end; SIGHUP reads the configuration again.
+docs/destinations.md lists every option. SIGTERM and Ctrl-C stop the forwarder after it has
+delivered the events that it has read, within a time limit. SIGHUP reloads the configuration.
 
 Examples:
   grantex forward --config forward.toml
-  grantex forward check                    is everything reachable, and are the credentials right?
-  grantex forward status                   how far is each destination?
-  grantex forward dead-letters list        what was not taken, and why?"
+  grantex forward check                    check connections and credentials
+  grantex forward status                   show the progress of each destination
+  grantex forward dead-letters list        list refused events with the reasons"
 )]
 pub(crate) struct Forward {
     /// The configuration file
@@ -55,7 +55,7 @@ pub(crate) struct Forward {
         global = true
     )]
     config: PathBuf,
-    /// How log lines look
+    /// Format of log lines
     #[arg(
         long,
         env = "GRANTEX_LOG_FORMAT",
@@ -64,7 +64,7 @@ pub(crate) struct Forward {
         default_value = "auto"
     )]
     log_format: LogFormat,
-    /// What to log: error, warn, info, debug, or a filter
+    /// Log level (error, warn, info, debug), or a filter such as grantex_destinations=debug
     #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER", default_value = "info,krafka=warn")]
     log: String,
     #[command(subcommand)]
@@ -73,26 +73,26 @@ pub(crate) struct Forward {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Validate the configuration and reach the service and every destination, without sending
+    /// Check the configuration, and connect to the service and to every destination without sending
     /// events
     #[command(after_help = "Examples:
   grantex forward check
   grantex forward check --json | jq 'select(.ok | not)'")]
     Check {
-        /// One JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Show how far each destination is
+    /// Show the progress of each destination
     #[command(after_help = "Examples:
   grantex forward status
   grantex forward status --json | jq 'select(.lagSeconds > 60)'")]
     Status {
-        /// One JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// See and decide about the events that a destination would not take
+    /// List, retry and drop the events that a destination refused
     DeadLetters(dead_letters::DeadLetters),
 }
 

@@ -19,7 +19,7 @@ use crate::{CommandError, print};
 /// Manage API keys and signing keys
 #[derive(Args)]
 #[command(after_help = "Examples:
-  grantex keys signup \"Acme\" --email dev@acme.example   a developer with a first key
+  grantex keys signup \"Acme\" --email dev@acme.example   creates a developer with a first key
   export GRANTEX_API_KEY=gx_live_…
   grantex keys list
   grantex keys create ci
@@ -37,7 +37,7 @@ pub(crate) struct Keys {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sign up: a new developer with a first API key
+    /// Sign up: create a developer with a first API key
     Signup(NewDeveloper),
     /// List the developer's API keys
     List,
@@ -46,15 +46,15 @@ enum Command {
         /// What it is for
         name: String,
     },
-    /// Revoke an API key; streams that it opened end within a second
+    /// Revoke an API key; streams opened with it end within a second
     Revoke {
         /// The key's id
         id: String,
     },
-    /// Replace the API key that makes the call
+    /// Replace the API key that the command uses
     Rotate,
-    /// Make a developer directly in a data directory, while no service uses it: where signup is
-    /// switched off
+    /// Create a developer directly in a data directory, where signup is switched off; no service
+    /// may be running on it
     #[command(after_help = "Examples:
   grantex keys bootstrap \"Acme\" --data-dir /var/lib/grantex
   grantex keys bootstrap \"Acme\" --data-dir /var/lib/grantex --create   before the first start")]
@@ -63,12 +63,12 @@ enum Command {
         developer: NewDeveloper,
         #[command(flatten)]
         data: Data,
-        /// Begin a new service there if the folder holds none
+        /// Create the data directory's database if it has none
         #[arg(long)]
         create: bool,
     },
-    /// Make a new signing key; a running service uses it after SIGHUP, and tokens signed before
-    /// stay valid
+    /// Create a new signing key; a running service uses it after SIGHUP. Tokens that the previous
+    /// key signed stay valid
     RotateSigning(Data),
 }
 
@@ -76,10 +76,10 @@ enum Command {
 struct NewDeveloper {
     /// The developer's name
     name: String,
-    /// An address to reach them
+    /// The developer's email address
     #[arg(long)]
     email: Option<String>,
-    /// Sandbox mode: consent is given at once, for trying things out
+    /// Create a sandbox developer, for whom consent is given automatically
     #[arg(long)]
     sandbox: bool,
 }
@@ -128,7 +128,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
             }
             print::line(made.key_id);
             print::line(made.api_key);
-            print::note("the API key is shown this one time: store it now");
+            print::note("the API key is shown only once: store it now");
             Ok(())
         }
         Command::Revoke { id } => Ok(target.client()?.keys().revoke(id).await?),
@@ -139,14 +139,15 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
             }
             print::line(made.api_key);
             print::note(
-                "the API key is shown this one time: store it now; the one before has ended",
+                "the API key is shown only once: store it now. The previous key has been revoked",
             );
             Ok(())
         }
         Command::Bootstrap { developer, data, create } => {
             if !create && !data.data_dir.join(FILE_NAME).is_file() {
                 return Err(format!(
-                    "{} holds no database of grantex; check --data-dir, or add --create to begin a new service there",
+                    "{} has no Grantex database; correct --data-dir, or create one there with \
+                     --create",
                     data.data_dir.display()
                 )
                 .into());
@@ -161,7 +162,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
         Command::RotateSigning(data) => {
             if !data.data_dir.join(grantex_server::SIGNING_KEYS_FOLDER).is_dir() {
                 return Err(format!(
-                    "{} is not a data directory of grantex",
+                    "{} is not a Grantex data directory; correct --data-dir",
                     data.data_dir.display()
                 )
                 .into());
@@ -172,7 +173,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
             }
             print::line(kid);
             print::note(
-                "send SIGHUP to the running service, or restart it, to sign with the new key",
+                "to sign with the new key, send SIGHUP to the running service or restart it",
             );
             Ok(())
         }
@@ -185,6 +186,6 @@ fn show_developer(made: &SignupResponse, json: bool) -> Result<(), CommandError>
     }
     print::line(made.developer_id);
     print::line(&made.api_key);
-    print::note("the API key is shown this one time: store it now");
+    print::note("the API key is shown only once: store it now");
     Ok(())
 }

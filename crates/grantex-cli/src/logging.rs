@@ -19,11 +19,11 @@ use crate::{CommandError, print};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
-    /// For people on a terminal, JSON otherwise
+    /// `text` on a terminal, `json` otherwise
     Auto,
-    /// For people
+    /// One line of text per record
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 

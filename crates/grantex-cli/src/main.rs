@@ -46,10 +46,10 @@ type CommandError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Parser)]
 #[command(name = "grantex", version, propagate_version = true, max_term_width = 110)]
 #[command(after_help = "Examples:
-  grantex dev --demo                       try it: everything on, with a made-up lifecycle
-  grantex serve --data-dir ./grantex-data  run it
+  grantex dev --demo                       try it with development settings and sample events
+  grantex serve --data-dir ./grantex-data  run the service
   grantex events tail --types grant.revoked,budget.exhausted
-  grantex forward --config forward.toml    deliver events to where you need them
+  grantex forward --config forward.toml    deliver events to other systems
   grantex <command> --help                 more examples of each command")]
 struct Cli {
     #[command(subcommand)]
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), CommandError> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
-        .map_err(|_| "the cryptography provider is installed twice")?;
+        .map_err(|_| "a cryptography provider is already installed")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {

@@ -30,7 +30,7 @@ pub(crate) fn plain(message: &str) -> String {
         .replace("invalid type: sequence", "invalid type: a list")
         .replace("expected a map", "expected a table, such as { name = \"…\" }")
         .replace("invalid type: map", "invalid type: a table")
-        .replace("expected a string", "expected a text in quotes")
+        .replace("expected a string", "expected a string in quotes")
         .replace("expected usize", "expected a whole number")
         .replace("expected u64", "expected a whole number")
         .replace("expected a boolean", "expected true or false");

@@ -6,8 +6,7 @@ use clap::Args;
 
 use crate::CommandError;
 
-/// Deliver events to where you need them (not in this binary: build it with `cargo build
-/// --release`)
+/// Deliver events to other systems (not in this binary: build it with `cargo build --release`)
 #[derive(Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Forward {
@@ -19,8 +18,9 @@ pub(crate) struct Forward {
 #[expect(clippy::unused_async, reason = "the same call as in a binary that has it")]
 pub(crate) async fn run(forward: Forward) -> Result<(), CommandError> {
     drop(forward.arguments);
-    Err("this binary was built without `forward`, to be quick to try; `cargo build --release` builds \
-         target/release/grantex with everything"
+    Err("this binary was built without `forward`; `cargo build --release` builds \
+        target/release/grantex \
+         with it"
         .into())
 }
 

@@ -84,7 +84,7 @@ fn finish(written: io::Result<()>) {
     if error.kind() == io::ErrorKind::BrokenPipe {
         std::process::exit(0);
     }
-    fail(&format_args!("standard output cannot be written: {error}"));
+    fail(&format_args!("cannot write to standard output: {error}"));
     std::process::exit(1);
 }
 

@@ -16,7 +16,7 @@ use crate::mistake::line_at;
 use crate::target::Target;
 use crate::{CommandError, print};
 
-/// Name scopes for the people who read them on the consent page
+/// Give scopes the names that principals read on the consent page
 #[derive(Args)]
 #[command(after_help = "Examples:
   export GRANTEX_API_KEY=gx_live_…
@@ -36,10 +36,10 @@ pub(crate) struct Scopes {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Name a scope, or all those of a file
-    #[command(after_help = "A file has the JSON that `grantex scopes list --json` prints:
+    /// Name a scope, or all scopes in a file
+    #[command(after_help = "The file has the format that `grantex scopes list --json` prints:
   {\"scopes\": [{\"scope\": \"calendar:read\", \"name\": \"Read your calendar\", \"description\": \"Titles and times\"}]}
-Scopes that it does not list keep their names.
+Scopes that are not in the file keep their names.
 
 Examples:
   grantex scopes set https://api.example/auth/calendar.readonly \"Read your calendar\"
@@ -48,7 +48,7 @@ Examples:
     /// List the scopes that have a name
     #[command(after_help = "Example:\n  grantex scopes list --json | jq -r '.scopes[].scope'")]
     List,
-    /// Take a scope's name away; grants do not change
+    /// Remove a scope's name; grants do not change
     #[command(after_help = "Example:\n  grantex scopes remove calendar:read")]
     Remove {
         /// The scope
@@ -61,9 +61,9 @@ struct Set {
     /// The scope
     #[arg(required_unless_present = "file", requires = "name")]
     scope: Option<String>,
-    /// What it allows, in a few words that follow "it may"
+    /// What the scope allows, as the words that follow "it may"
     name: Option<String>,
-    /// More about it
+    /// A longer description
     #[arg(long, value_name = "TEXT", requires = "scope")]
     description: Option<String>,
     /// Name the scopes of this JSON file; `-` reads standard input
@@ -149,11 +149,10 @@ async fn name(client: &Client, names: Vec<NewScopeName>) -> Result<Vec<ScopeName
         let request = NameScopesRequest { scopes: scopes.to_vec() };
         let set = client.scope_names().set(&request).await.map_err(|error| match all.len() {
             0 => CommandError::from(error),
-            done => format!(
-                "the first {done} of {} scopes have their names; then: {error}",
-                names.len()
-            )
-            .into(),
+            done => {
+                format!("{done} of {} scopes were named before this error: {error}", names.len())
+                    .into()
+            }
         })?;
         all.extend(set);
     }

@@ -12,8 +12,9 @@ use crate::{CommandError, logging};
 /// Run the service
 #[derive(Args)]
 #[command(
-    after_help = "Flags win over environment variables, which win over the configuration file.
-SIGTERM and Ctrl-C end it in good order; SIGHUP reads certificates and signing keys again.
+    after_help = "Flags take precedence over environment variables, which take precedence over the
+configuration file. SIGTERM and Ctrl-C shut the service down in order; SIGHUP reloads certificates and
+signing keys.
 
 Examples:
   grantex serve
@@ -22,8 +23,8 @@ Examples:
   grantex serve --config /etc/grantex.toml --log-format json"
 )]
 pub(crate) struct Serve {
-    /// Configuration file (TOML): the same options, with underscores; docs/grantex.toml has them
-    /// all
+    /// Configuration file (TOML) with the same options, spelled with underscores; docs/grantex.toml
+    /// lists all of them
     #[arg(long, env = "GRANTEX_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]

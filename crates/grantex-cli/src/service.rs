@@ -44,7 +44,8 @@ impl Service {
         descriptors::fit(options, &mut settings)?;
         let base = settings.public_base.clone();
         if options.public_url.is_none() && address.ip().is_unspecified() {
-            tracing::warn!(%base, "nobody can reach this base of links and tokens; set --public-url");
+            tracing::warn!(%base, "clients on other machines cannot reach this base of links and \
+                tokens; set --public-url");
         }
         let tls = Tls::default();
         crate::tls::load(options, &tls)?;
@@ -78,7 +79,8 @@ impl Service {
         match OperatorSocket::bind(data_dir.path()) {
             Ok(socket) => drop(tokio::spawn(socket.serve(Arc::clone(&app)))),
             Err(error) => {
-                tracing::warn!(%error, "no socket for operators: `grantex developers` does not work for this service");
+                tracing::warn!(%error, "the socket for operators cannot be created; `grantex \
+                    developers` does not work with this service");
             }
         }
         let mut tasks = Vec::new();
@@ -142,16 +144,18 @@ fn reload_on_hangup(mut hangup: Signal, options: Options, tls: Tls, app: Arc<App
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             match crate::tls::load(&options, &tls) {
-                Ok(true) => tracing::info!("the TLS certificate was read again"),
+                Ok(true) => tracing::info!("TLS certificate reloaded"),
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(%error, "the TLS files are not usable; the ones before stay in force");
+                    tracing::error!(%error, "the TLS files were not reloaded; the previous ones \
+                        stay in force");
                 }
             }
             match app.reload_signing_keys() {
-                Ok(kid) => tracing::info!(%kid, "the signing keys were read again"),
+                Ok(kid) => tracing::info!(%kid, "signing keys reloaded"),
                 Err(error) => {
-                    tracing::error!(%error, "the signing keys are not usable; the ones before stay in force");
+                    tracing::error!(%error, "the signing keys were not reloaded; the previous \
+                        ones stay in force");
                 }
             }
         }

@@ -17,7 +17,7 @@ pub(crate) struct Target {
         global = true
     )]
     url: String,
-    /// The API key; better in the environment, where other users do not see it
+    /// The API key; prefer the environment variable, which other users cannot see
     #[arg(
         long,
         env = "GRANTEX_API_KEY",
@@ -33,7 +33,7 @@ impl Target {
     pub(crate) fn client(&self) -> Result<Client, CommandError> {
         match &self.api_key {
             Some(key) => client(&self.url, Some(key)),
-            None => Err("no API key: set GRANTEX_API_KEY, or give --api-key".into()),
+            None => Err("no API key: set GRANTEX_API_KEY or use --api-key".into()),
         }
     }
 

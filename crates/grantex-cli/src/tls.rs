@@ -24,7 +24,8 @@ pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, CommandError> {
     if chain.first().is_some_and(is_authority) {
         tracing::warn!(
             file = %certificate.display(),
-            "the server's certificate is a CA certificate (CA:TRUE): some clients refuse it as a server's; make it with \
+            "the server's certificate is a CA certificate (CA:TRUE): some clients refuse it as a \
+             server's; create it with \
              openssl req -x509 -addext basicConstraints=critical,CA:FALSE"
         );
     }

@@ -5,7 +5,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::{ToSpan as _, Zoned};
 
 /// How `--help` describes a time.
-pub(crate) const FORMS: &str = "5m (that long ago: s, m, h or d), 14:00 (the last time it was), \
+pub(crate) const FORMS: &str = "5m (ago; s, m, h or d), 14:00 (the most recent), \
      today, yesterday (from midnight), 2026-03-01, \"2026-03-01 14:00\" or RFC 3339. Clock times and \
      days are those of the local time zone";
 

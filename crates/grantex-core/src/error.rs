@@ -54,14 +54,14 @@ impl Error {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Nothing was written and it may work later: disk full, read-only, busy, restarting.
-    #[error("the store cannot be used now: {0}")]
+    #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// More commands wait than the store accepts; nothing was written.
-    #[error("the store has more work waiting than it accepts")]
+    #[error("the store is overloaded")]
     Overloaded,
     /// Another writer changed what the work depends on, so that it cannot be kept. A store runs work
     /// again by itself where that may help; whoever gets this can only try again later.
-    #[error("another change came in between")]
+    #[error("the command conflicted with a concurrent change")]
     Conflict {
         /// Whether the same work may succeed when it runs again.
         may_retry: bool,

@@ -97,7 +97,7 @@ async fn advance_cascades(app: &App) {
 async fn maintain(app: &App) {
     loop {
         if let Err(error) = maintain_once(app).await {
-            tracing::warn!(error = %error.message, "maintenance did not finish; it is tried again");
+            tracing::warn!(error = %error.message, "maintenance failed; it is retried");
         }
         tokio::time::sleep(MAINTENANCE_INTERVAL).await;
     }
@@ -167,7 +167,7 @@ where
             Ok(0) => return Ok(rows),
             Ok(done) => rows = rows.saturating_add(done),
             Err(error) if error.code == ErrorCode::InternalError => {
-                tracing::warn!(name, "a part of maintenance did not work; it is tried again");
+                tracing::warn!(name, "a part of maintenance failed; it is retried");
                 return Ok(rows);
             }
             Err(error) => return Err(error),

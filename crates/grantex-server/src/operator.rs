@@ -184,7 +184,7 @@ impl OperatorSocket {
             let (stream, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "the operators' socket could not accept a connection");
+                    tracing::warn!(%error, "the operators' socket cannot accept a connection");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     continue;
                 }
@@ -205,7 +205,7 @@ impl OperatorSocket {
 impl Drop for OperatorSocket {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(%error, "the operators' socket could not be removed");
+            tracing::debug!(%error, "the operators' socket cannot be removed");
         }
     }
 }
@@ -223,7 +223,8 @@ async fn exchange(app: &App, stream: UnixStream, owner: u32) -> io::Result<()> {
         Err(error) => OperatorAnswer::Refused {
             code: ErrorCode::BadRequest,
             message: format!(
-                "the service does not know this request ({error}); use a grantex of its version"
+                "the service does not know this request ({error}); use a `grantex` of the \
+                 service's version"
             ),
         },
     };
@@ -326,7 +327,8 @@ impl Address {
         let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
         if !short.exists() {
             return Err(io::Error::other(format!(
-                "the path {} is longer than the {LONGEST_PATH} bytes that a socket's address has; use a shorter data directory",
+                "the path {} is longer than {LONGEST_PATH} bytes, the longest path of a socket; \
+                 use a data directory with a shorter path",
                 path.display()
             )));
         }

@@ -18,7 +18,8 @@ pub struct DataDir {
 pub enum DataDirError {
     /// Another process has it.
     #[error(
-        "the data directory {path} is in use by another grantex process{}; stop that one or choose another --data-dir",
+        "the data directory {path} is in use by another grantex process{}; stop that process or \
+         choose another --data-dir",
         .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     )]
     InUse {
@@ -59,7 +60,8 @@ fn warn_of_other_writers(place: &Path) {
         && found.mode() & GROUP_OR_OTHERS_WRITE != 0
     {
         let (path, mode) = (place.display(), format!("{:03o}", found.mode() & 0o777));
-        tracing::warn!(%path, mode, "others than its owner can write here; if they should not: chmod go-w");
+        tracing::warn!(%path, mode, "users other than its owner can write to the data directory; \
+            to prevent it, run chmod go-w on it");
     }
 }
 

@@ -84,13 +84,13 @@ pub enum ParseAmountError {
     #[error("expected a decimal amount such as 12.5 or \"12.50\"")]
     Malformed,
     /// Below zero.
-    #[error("an amount cannot be negative")]
+    #[error("an amount must not be negative")]
     Negative,
     /// More than four decimal places.
-    #[error("an amount has at most four decimal places")]
+    #[error("an amount must have at most four decimal places")]
     TooPrecise,
     /// Above [`Amount::MAX`].
-    #[error("an amount is at most 99999999999.9999")]
+    #[error("an amount must be at most 99999999999.9999")]
     TooLarge,
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::EventId;
 
-/// What went wrong, in a form that programs may rely on: a code never changes its meaning.
+/// What went wrong, for programs. The meaning of a code is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -101,12 +101,12 @@ pub struct ErrorBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub oldest_event_id: Option<EventId>,
-    /// With `EVENT_DAMAGED`: the cursor that leads past what is damaged, if there is one.
+    /// With `EVENT_DAMAGED`: the cursor that leads past the damaged events, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub resume_after: Option<EventId>,
-    /// With `EVENT_DAMAGED` where the newest come first: what to read on `before`, if anything can
-    /// be read there.
+    /// With `EVENT_DAMAGED` and newest first: the `before` that leads past the damaged events, if
+    /// older events can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub resume_before: Option<EventId>,

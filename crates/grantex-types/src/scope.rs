@@ -31,10 +31,10 @@ pub enum ScopesError {
     #[error("a scope must not be blank")]
     Blank,
     /// Longer than [`LONGEST_SCOPE`].
-    #[error("a scope is at most {LONGEST_SCOPE} characters long")]
+    #[error("a scope must be at most {LONGEST_SCOPE} characters long")]
     TooLong,
     /// No scope-token of RFC 6749 §3.3.
-    #[error("a scope is made of visible ASCII characters, without quote and backslash")]
+    #[error("a scope must consist of visible ASCII characters without quote and backslash")]
     NotAToken,
 }
 

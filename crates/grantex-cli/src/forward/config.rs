@@ -73,16 +73,22 @@ impl Config {
             let definition = Definition::parse(options.clone())
                 .map_err(|error| wrong(error.key.as_deref().unwrap_or_default(), error.message))?;
             if !seen.insert(definition.name().to_owned()) {
-                return Err(
-                    wrong("name", "there is another destination of this name".into()).into()
-                );
+                return Err(wrong(
+                    "name",
+                    "another destination has this name; names must be unique".into(),
+                )
+                .into());
             }
             // Each truncates what it finds behind its own checkpoint: two would cut each other's
             // events.
             if let Some(path) = file_path(options)
                 && !files.insert(path)
             {
-                return Err(wrong("path", "another destination writes this file".into()).into());
+                return Err(wrong(
+                    "path",
+                    "another destination writes to this file; give each its own".into(),
+                )
+                .into());
             }
         }
         Ok(config)
@@ -96,10 +102,18 @@ impl Config {
         }
         let keys = Keys::deserialize(&Value::Object(file.values.clone()))?;
         let Some(api_key) = keys.api_key else {
-            return Err(file.mistake("api_key", "is missing").into());
+            return Err(file
+                .mistake(
+                    "api_key",
+                    "is missing; set it, for example to \
+                \"${GRANTEX_API_KEY}\"",
+                )
+                .into());
         };
         if keys.destination.is_empty() {
-            return Err(file.mistake("", "there is no [[destination]]").into());
+            return Err(file
+                .mistake("", "the file has no [[destination]]; add at least one")
+                .into());
         }
         let config = Self {
             url: keys.url.unwrap_or_else(|| DEFAULT_URL.to_owned()),
@@ -253,22 +267,25 @@ mod tests {
         for (text, said) in [
             (
                 "api_key = \"${GRANTEX_NO_SUCH}\"",
-                "line 1: api_key: the environment has no GRANTEX_NO_SUCH",
+                "line 1: api_key: the environment variable GRANTEX_NO_SUCH is not set",
             ),
             ("\napi_key = \"${file:/no/such}\"", "line 2: api_key: /no/such: "),
-            ("api_key = \"${X\"", "line 1: api_key: a `${` without"),
-            (key, "there is no [[destination]]"),
-            (&format!("{key}{file}{file}"), "line 7: name: destination \"a\": there is another"),
+            ("api_key = \"${X\"", "line 1: api_key: a `${` has no closing `}`"),
+            (key, "the file has no [[destination]]; add at least one"),
+            (
+                &format!("{key}{file}{file}"),
+                "line 7: name: destination \"a\": another destination has this name",
+            ),
             (
                 &format!("{key}{file}{}", file.replace("\"a\"", "\"b\"")),
-                "path: destination \"b\": another destination writes this file",
+                "path: destination \"b\": another destination writes to this file",
             ),
             (
                 &format!("{key}stat_dir = \"x\"\n{file}"),
                 "line 2: stat_dir: unknown field `stat_dir`, expected",
             ),
             (file, "api_key: is missing"),
-            (&format!("api_key = 5\n{file}"), "line 1: api_key: expected a text in quotes"),
+            (&format!("api_key = 5\n{file}"), "line 1: api_key: expected a string in quotes"),
             (
                 &format!("api_key = \"a b\"\n{file}"),
                 "line 1: api_key: the API key is empty or holds",

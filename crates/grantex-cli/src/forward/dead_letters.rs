@@ -16,7 +16,7 @@ use crate::{CommandError, print};
 /// How long `retry` waits for a forwarder that runs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// See and decide about the events that a destination would not take
+/// List, retry and drop the events that a destination refused
 #[derive(Args)]
 #[command(after_help = "Examples:
   grantex forward dead-letters list
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
   grantex forward dead-letters retry 7 8
   grantex forward dead-letters retry --all --destination siem
   grantex forward dead-letters drop 7
-  grantex forward dead-letters set-aside hook   what it refuses from its first event on becomes dead letters")]
+  grantex forward dead-letters set-aside hook   let refused events become dead letters")]
 pub(super) struct DeadLetters {
     #[command(subcommand)]
     command: Command,
@@ -33,29 +33,30 @@ pub(super) struct DeadLetters {
 
 #[derive(Subcommand)]
 enum Command {
-    /// One line for each
+    /// List dead letters
     List {
-        /// Only this destination's
+        /// Only those of this destination
         #[arg(long, value_name = "NAME")]
         destination: Option<String>,
-        /// One JSON object a line, with the whole event
+        /// Print one JSON object per line, with the whole event
         #[arg(long)]
         json: bool,
     },
-    /// One of them, with its event and the answer of the destination
+    /// Show one dead letter with its event and the destination's answer
     Show {
-        /// Its number, as `list` tells
+        /// Its number in `list`
         number: i64,
     },
-    /// Send them again
+    /// Send dead letters again
     Retry(Which),
-    /// Forget them
+    /// Delete dead letters
     Drop(Which),
-    /// Make dead letters of what a destination refuses although it has accepted nothing yet
+    /// Let refused events become dead letters although the destination has not accepted any event
+    /// yet
     ///
-    /// Until a destination has accepted an event with its present configuration, a refusal may come
-    /// from another server, and makes no dead letter. This command confirms that the destination
-    /// itself refuses.
+    /// Until a destination has accepted an event with its current configuration, a refusal may come
+    /// from another server at its address. The forwarder then retries and creates no dead letter.
+    /// This command confirms that the destination itself refuses.
     SetAside {
         /// The destination's name
         destination: String,
@@ -64,13 +65,13 @@ enum Command {
 
 #[derive(Args)]
 struct Which {
-    /// Their numbers, as `list` tells
+    /// Their numbers in `list`
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NUMBER")]
     numbers: Vec<i64>,
-    /// All of them
+    /// All dead letters
     #[arg(long)]
     all: bool,
-    /// Only this destination's
+    /// Only those of this destination
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
 }
@@ -99,7 +100,7 @@ pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Command
             };
             definition.believe(&state).await?;
             print::line(format_args!(
-                "what {destination} refuses becomes dead letters from now on"
+                "events that {destination} refuses become dead letters from now on"
             ));
             Ok(())
         }
@@ -111,7 +112,7 @@ async fn list(state: &State, destination: Option<String>, json: bool) -> Result<
         .dead_letters(grantex_destinations::DeadLetters { destination, numbers: Vec::new() })
         .await?;
     if !json && letters.is_empty() {
-        print::line("there are none");
+        print::line("no dead letters");
     }
     for letter in letters {
         if json {
@@ -119,7 +120,7 @@ async fn list(state: &State, destination: Option<String>, json: bool) -> Result<
         } else {
             let (at, again) = (
                 Timestamp::from_millis(letter.at_ms),
-                if letter.is_waiting { ", waits to be sent again" } else { "" },
+                if letter.is_waiting { ", waiting to be sent again" } else { "" },
             );
             print::line(format_args!(
                 "{:>6}  {at}  {}  {}  {}{again}",
@@ -173,7 +174,7 @@ async fn retry(state: &State, which: &Which) -> Result<(), CommandError> {
     state.retry_dead_letters(&numbers).await?;
     let runs = state.reports().await?.iter().any(|(_, report)| is_fresh(report));
     if !runs || numbers.is_empty() {
-        print::line(format_args!("{} will be sent when the forwarder runs", numbers.len()));
+        print::line(format_args!("{} will be sent again when the forwarder runs", numbers.len()));
         return Ok(());
     }
     let begun = Instant::now();

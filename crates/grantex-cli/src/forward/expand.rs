@@ -19,7 +19,7 @@ pub(super) fn expand(text: &str, folder: &Path) -> Result<String, String> {
             continue;
         }
         let Some((name, after)) = after.split_once('}') else {
-            return Err("a `${` without its `}`; write `$${` for `${` itself".into());
+            return Err("a `${` has no closing `}`; write `$${` for a literal `${`".into());
         };
         match name.strip_prefix("file:") {
             Some(path) => {
@@ -29,8 +29,12 @@ pub(super) fn expand(text: &str, folder: &Path) -> Result<String, String> {
                 out.push_str(content.trim_end());
             }
             None => {
-                let missing =
-                    |_| format!("the environment has no {name}; write `$${{` for `${{` itself");
+                let missing = |_| {
+                    format!(
+                        "the environment variable {name} is not set; write `$${{` for a \
+                        literal `${{`"
+                    )
+                };
                 out.push_str(&std::env::var(name).map_err(missing)?);
             }
         }

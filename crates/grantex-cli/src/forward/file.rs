@@ -23,9 +23,7 @@ impl File {
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    "; `grantex forward --help` shows one to begin with"
-                }
+                std::io::ErrorKind::NotFound => "; `grantex forward --help` shows an example",
                 _ => "",
             };
             format!("{}: {error}{hint}", path.display())
@@ -87,7 +85,10 @@ impl File {
             }
             DeValue::Integer(integer) => {
                 let integer = i64::from_str_radix(integer.as_str(), integer.radix());
-                number(integer.ok().map(Number::from), "expected a number of 64 bits")
+                number(
+                    integer.ok().map(Number::from),
+                    "expected a whole number that fits in 64 bits",
+                )
             }
             DeValue::Float(float) => {
                 let float = float.as_str().parse().ok().and_then(Number::from_f64);
@@ -97,7 +98,7 @@ impl File {
             // TOML has times of its own; what they are to be is said where they are read.
             DeValue::Datetime(time) if at.ends_with("since") => Ok(Value::String(time.to_string())),
             DeValue::Datetime(time) => {
-                Err(format!("the time {time} is none of its values; a text stands in quotes"))
+                Err(format!("expected another type than the time {time}; write a string in quotes"))
             }
             DeValue::Table(table) => return Ok(Value::Object(self.table(at, table, text)?)),
             DeValue::Array(values) => {

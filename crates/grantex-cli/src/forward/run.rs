@@ -80,7 +80,8 @@ fn reload_on_hangup(
         while hangup.recv().await.is_some() {
             match Config::load(&path) {
                 Err(error) => {
-                    tracing::error!(%error, "the configuration is not usable; the one before stays in force");
+                    tracing::error!(%error, "the configuration was not reloaded; the previous one \
+                        stays in force");
                 }
                 Ok(new) => {
                     apply(&current, &new, &source, &key).await;
@@ -95,7 +96,8 @@ async fn apply(current: &Config, new: &Config, source: &EventSource, key: &Key) 
     key.set(&new.api_key);
     if !current.starts_like(new) {
         tracing::warn!(
-            "url, ca_file, state_dir, since, filters, listen and stop_limit_ms take effect with a restart only"
+            "url, ca_file, state_dir, since, filters, listen and stop_limit_ms take effect only \
+             after a restart"
         );
     }
     let (before, after) = (by_name(current), by_name(new));
@@ -115,5 +117,5 @@ async fn apply(current: &Config, new: &Config, source: &EventSource, key: &Key) 
             tracing::error!(destination = name, %error, "the destination cannot be started");
         }
     }
-    tracing::info!(changed, "the configuration was read again");
+    tracing::info!(changed, "configuration reloaded");
 }

@@ -78,7 +78,7 @@ pub(super) async fn run(path: &Path, json: bool) -> Result<(), CommandError> {
         let filter = definition.delivery().filter(config.filter())?;
         let waiting = match checkpoint {
             Some(checkpoint) => count(&client, &filter, checkpoint).await,
-            None => Err("there is no position yet".into()),
+            None => Err("the destination has no position yet".into()),
         };
         let mut status = describe(name, definition.kind(), checkpoint, &report.unwrap_or_default());
         match waiting {

@@ -59,7 +59,7 @@ pub(super) async fn serve(
         let router = router.clone();
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "health and metrics are not served any more");
+                tracing::error!(%error, "the server of health and metrics has ended");
             }
         });
     }

@@ -319,7 +319,7 @@ async fn operators_suspend_and_resume_while_the_service_runs() {
         command
     };
     let without = command(&["list"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&without.stderr).contains("no service runs"));
+    assert!(String::from_utf8_lossy(&without.stderr).contains("no service is running"));
 
     let server = Server::start(&data, &[]);
     let client = server.sandbox().await;

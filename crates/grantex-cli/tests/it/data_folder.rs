@@ -176,7 +176,7 @@ async fn keys_that_are_missing_or_others_are_not_made_anew() {
     refused(folder.path(), &[&["master.key", "is missing", "refresh tokens"][..], backup].concat());
     assert!(!master.exists(), "none was made");
     fs::copy(other.path().join("master.key"), &master).unwrap();
-    refused(folder.path(), &[&["master.key", "another key"][..], backup].concat());
+    refused(folder.path(), &[&["master.key", "is not the key"][..], backup].concat());
     fs::write(&master, &kept).unwrap();
 
     let keys = folder.path().join("signing-keys");
@@ -192,7 +192,7 @@ async fn keys_that_are_missing_or_others_are_not_made_anew() {
     fs::copy(pem.path(), keys.join(pem.file_name())).unwrap();
     Server::start(folder.path(), &["--public-url", "http://same.example"]);
     fs::copy(theirs.path(), keys.join(pem.file_name())).unwrap();
-    refused(folder.path(), &[&[".pem", "another key"][..], backup].concat());
+    refused(folder.path(), &[&[".pem", "is not the key"][..], backup].concat());
     fs::remove_dir_all(&keys).unwrap();
 
     // Expressly, and then for good.
@@ -326,11 +326,11 @@ const DAMAGE: [(&str, &str, &str); 10] = [
     ("event", "position 5 is missing", "DELETE FROM events WHERE position = 5"),
     (
         "log",
-        "outside of the log",
+        "outside the log",
         "INSERT INTO events SELECT developer_id, 999, id, created_at, kind, grant_id, agent_id, principal_id, envelope, checksum FROM events WHERE position = 1",
     ),
-    ("budget", "the debits take", "UPDATE transactions SET amount = amount + 1"),
-    ("budget", "debits are there", "UPDATE budgets SET debits = debits + 1"),
+    ("budget", "the debits add up to", "UPDATE transactions SET amount = amount + 1"),
+    ("budget", "debits exist", "UPDATE budgets SET debits = debits + 1"),
     (
         "grant",
         "is missing",
@@ -346,7 +346,7 @@ const DAMAGE: [(&str, &str, &str); 10] = [
         "has scopes that",
         "UPDATE grants SET scopes = '[\"zzz\"]' WHERE parent_id IS NOT NULL AND revoked_at IS NULL",
     ),
-    ("grant", "a cascade would pass it over", "DELETE FROM grant_ancestry"),
+    ("grant", "a cascade would miss it", "DELETE FROM grant_ancestry"),
     ("row", "is missing", "PRAGMA foreign_keys = OFF; DELETE FROM developers"),
 ];
 

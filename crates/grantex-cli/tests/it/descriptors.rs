@@ -56,7 +56,7 @@ async fn silent_sockets_keep_nobody_out() {
         assert_eq!(client.post("/v1/agents", &json!({"name": "x"})).await.unwrap().0, 201);
     }
     drop(silent);
-    let warnings = logged(&process, "a limit was reached");
+    let warnings = logged(&process, "limit reached");
     assert!((1..=3).contains(&warnings), "{warnings} warnings: {:#?}", process.err.all());
     assert_eq!(logged(&process, "could not be accepted"), 0);
 }

@@ -39,7 +39,7 @@ async fn a_tail_says_how_many_events_it_caught_up_with() {
     tail.err.wait_count(3);
     let mut command = grantex(&["events", "tail", "--since", "1h", "--url", &server.base]);
     let early = Process::start(command.env("GRANTEX_API_KEY", &client.key));
-    early.err.wait_for("no connection");
+    early.err.wait_for("not connected");
     let _server = Server::start_at(&address, folder.path(), &[]);
     tail.err.wait_for("connected again, no event was missed");
     early.out.wait_count(8);
@@ -70,7 +70,7 @@ async fn where_an_event_is_damaged_a_command_says_how_to_go_on() {
         let ended = events(arguments).output().unwrap();
         let told = String::from_utf8(ended.stderr).unwrap();
         assert!(!ended.status.success() && told.contains("EVENT_DAMAGED"), "{told}");
-        let place = told.split(&format!("go on past it with {option} ")).nth(1).expect(&told);
+        let place = told.split(&format!("use {option} ")).nth(1).expect(&told);
         (String::from_utf8(ended.stdout).unwrap(), place.trim().to_owned())
     };
     let positions = |printed: &str| -> Vec<usize> {

@@ -34,7 +34,7 @@ async fn while_nothing_can_be_written_reads_and_streams_go_on() {
     }
     let (status, ready) = client.get("/readyz").await.unwrap();
     assert_eq!(status, 503);
-    assert!(ready["reasons"][0].as_str().unwrap().contains("writing"), "{ready}");
+    assert!(ready["reasons"][0].as_str().unwrap().contains("writes fail"), "{ready}");
     assert_eq!(client.get("/healthz").await.unwrap().0, 200);
     assert_eq!(client.log().await, before);
     stream.chunk().await.unwrap().expect("the stream goes on");

@@ -196,16 +196,16 @@ async fn mistakes_in_the_tls_files_name_the_file_and_the_reason() {
     server.process.err.wait_for("the server's certificate is a CA certificate");
     fs::write(path("authority.pem"), "").unwrap();
     server.process.signal("-HUP");
-    let failed = server.process.err.wait_for("the TLS files are not usable");
+    let failed = server.process.err.wait_for("the TLS files were not reloaded");
     assert!(
         failed.contains("authority.pem") && failed.contains("holds no PEM certificate"),
         "{failed}"
     );
-    server.process.err.wait_for("the signing keys were read again");
-    assert!(!server.process.err.all().join("\n").contains("certificate was read again"));
+    server.process.err.wait_for("signing keys reloaded");
+    assert!(!server.process.err.all().join("\n").contains("certificate reloaded"));
     fs::write(path("authority.pem"), authority.pem()).unwrap();
     server.process.signal("-HUP");
-    server.process.err.wait_for("the TLS certificate was read again");
+    server.process.err.wait_for("TLS certificate reloaded");
     server.process.signal("-TERM");
     assert!(server.process.wait());
 }

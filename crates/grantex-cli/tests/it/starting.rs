@@ -163,7 +163,7 @@ fn a_hangup_ends_dev_and_not_a_service() {
 
     let mut server = Server::start(&folder.path().join("serve"), &[]);
     server.process.signal("-HUP");
-    server.process.err.wait_for("were read again");
+    server.process.err.wait_for("signing keys reloaded");
     server.process.signal("-TERM");
     assert!(server.process.wait());
 }

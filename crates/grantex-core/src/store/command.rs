@@ -223,7 +223,8 @@ where
                 (Err(error), _) => Err(error.into()),
                 (Ok(()), Some(result)) => result,
                 (Ok(()), None) => {
-                    Err(StoreError::Internal("the command did not run".into()).into())
+                    Err(StoreError::Internal("the store ended before the command ran".into())
+                        .into())
                 }
             };
             // A caller that is gone needs no answer.

@@ -64,7 +64,9 @@ pub fn update(
 ) -> Result<Agent> {
     let UpdateAgentRequest { name, description, scopes, status } = request;
     if name.is_none() && description.is_none() && scopes.is_none() && status.is_none() {
-        return Err(Error::bad_request("give at least one of name, description, scopes, status"));
+        return Err(Error::bad_request(
+            "send at least one of name, description, scopes and status",
+        ));
     }
     let mut agent = get(tx, caller, id)?;
     if let Some(name) = name {

@@ -27,7 +27,7 @@ pub fn allocate(tx: &mut dyn Tx, caller: &Caller, request: &AllocateRequest) -> 
     let currency = currency(request.currency.as_deref())?;
     let grant = active_grant(tx, caller, &request.grant_id)?;
     if tx.budget(caller.developer_id, grant.id)?.is_some() {
-        return Err(Error::refused(ErrorCode::Conflict, "this grant has a budget already"));
+        return Err(Error::refused(ErrorCode::Conflict, "this grant already has a budget"));
     }
     if let Some(root) = root_of(tx, &grant)?
         && let Some(request) = tx.request_of_grant(caller.developer_id, root)?
@@ -110,7 +110,7 @@ pub fn debit(tx: &mut dyn Tx, caller: &Caller, request: &DebitRequest) -> Result
         return Err(Error::refused(
             ErrorCode::InsufficientBudget,
             format!(
-                "the budget holds {}, less than {}; nothing was taken",
+                "the budget has {} left, less than {}; nothing was debited",
                 budget.remaining_budget, request.amount
             ),
         ));

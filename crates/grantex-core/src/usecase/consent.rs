@@ -111,7 +111,7 @@ pub fn pending(store: &dyn Read, id: AuthRequestId) -> Result<(AuthRequest, Agen
     operators::require_active(store, request.developer_id)?;
     let agent = store
         .agent(request.developer_id, request.agent_id)?
-        .ok_or_else(|| gone("the agent that asked no longer exists"))?;
+        .ok_or_else(|| gone("the agent of this request no longer exists"))?;
     Ok((request, agent))
 }
 
@@ -188,12 +188,12 @@ pub fn decided_alike(
     Ok(store.auth_request(id)?.filter(|request| request.status == decision))
 }
 
-/// The principal's yes.
+/// Approves the request as the principal.
 pub fn approve(tx: &mut dyn Tx, id: AuthRequestId) -> Result<AuthRequest> {
     decide(tx, id, ConsentStatus::Approved)
 }
 
-/// The principal's no.
+/// Denies the request as the principal.
 pub fn deny(tx: &mut dyn Tx, id: AuthRequestId) -> Result<AuthRequest> {
     decide(tx, id, ConsentStatus::Denied)
 }
@@ -210,7 +210,7 @@ pub fn decide_for_sandbox(
     if caller.mode == Mode::Live {
         return Err(Error::refused(
             ErrorCode::ConsentRequired,
-            "only the principal can decide; send them the consentUrl",
+            "only the principal can decide; send the consentUrl to them",
         ));
     }
     decide(tx, request.id, decision)
@@ -226,7 +226,7 @@ fn decide(tx: &mut dyn Tx, id: AuthRequestId, decision: ConsentStatus) -> Result
 
 fn require_pending(store: &dyn Read, request: &AuthRequest) -> Result<()> {
     if request.status != ConsentStatus::Pending {
-        return Err(gone("this request was decided already"));
+        return Err(gone("this request has already been decided"));
     }
     if request.expires_at <= store.now() {
         return Err(gone("this request has expired; ask the application to start again"));

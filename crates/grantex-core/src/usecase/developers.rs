@@ -32,7 +32,7 @@ pub fn sign_up(
     {
         return Err(Error::refused(
             ErrorCode::Conflict,
-            "a developer with this email exists already",
+            "a developer with this email already exists",
         ));
     }
     let now = tx.now();

@@ -69,7 +69,8 @@ pub fn locate_stop(store: &dyn Read, developer: DeveloperId, stop: Stop) -> Resu
                 store,
                 developer,
                 ErrorCode::EventUnknown,
-                "this log never had an event with this id; read from the newest one, or with `until`",
+                "this log has never had an event with this id; read from the newest event, or use \
+                 `until`",
             )),
         },
     }
@@ -80,7 +81,7 @@ pub fn locate_stop(store: &dyn Read, developer: DeveloperId, stop: Stop) -> Resu
 pub fn find(store: &dyn Read, developer: DeveloperId, id: EventId) -> Result<StoredEvent> {
     let bounds = store.log_bounds(developer)?;
     if bounds.trimmed > 0 && id <= bounds.trimmed_id {
-        let message = "events with such an old id are no longer retained";
+        let message = "events as old as this id are no longer retained";
         return Err(gone(store, developer, ErrorCode::EventsExpired, message));
     }
     let Some(position) = store.position_of(developer, id)? else {
@@ -122,12 +123,14 @@ fn after(store: &dyn Read, developer: DeveloperId, bounds: &Bounds, id: EventId)
     let (code, message) = if id < bounds.trimmed_id {
         (
             ErrorCode::EventsExpired,
-            "events after this id are no longer retained; start from the oldest one, or with `since`",
+            "events after this id are no longer retained; start from the oldest event, or use \
+             `since`",
         )
     } else {
         (
             ErrorCode::EventUnknown,
-            "this log never had an event with this id; start from the oldest one, or with `since`",
+            "this log has never had an event with this id; start from the oldest event, or use \
+             `since`",
         )
     };
     Err(gone(store, developer, code, message))

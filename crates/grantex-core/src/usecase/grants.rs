@@ -41,7 +41,7 @@ pub fn revoke(tx: &mut dyn Tx, developer: DeveloperId, id: GrantId, by: RevokedB
     if !grant.is_active(now) {
         return Err(Error::refused(
             ErrorCode::NotFound,
-            "the grant was revoked already or has expired",
+            "the grant has already been revoked or has expired",
         ));
     }
     cascade::revoke_grant(tx, &grant, by)
@@ -149,7 +149,7 @@ pub fn delegate(
     if depth > depth_limit {
         return Err(Error::refused(
             ErrorCode::DelegationDepthExceeded,
-            format!("a grant can be delegated {depth_limit} times in a row, and this one was"),
+            format!("a grant can be delegated {depth_limit} times in a row, and this one has been"),
         ));
     }
 

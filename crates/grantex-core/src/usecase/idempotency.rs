@@ -51,7 +51,8 @@ where
         if kept.body_hash != key.body_hash {
             return Err(Error::refused(
                 ErrorCode::Conflict,
-                "this Idempotency-Key was used with another body; use a new key for a new request",
+                "this Idempotency-Key was used with a different body; use a new key for a new \
+                 request",
             ));
         }
         return serde_json::from_slice(&kept.outcome)

@@ -73,6 +73,6 @@ pub(super) fn require_active(store: &dyn Read, id: DeveloperId) -> Result<()> {
 pub fn suspended() -> Error {
     Error::refused(
         ErrorCode::DeveloperSuspended,
-        "the operator of this service has suspended this developer; ask the operator",
+        "the operator of this service has suspended this developer; contact the operator",
     )
 }

@@ -81,7 +81,9 @@ pub fn is_full(store: &dyn Read, developer: DeveloperId, quotas: &Quotas) -> Res
 /// What whoever wants to store something for a developer whose rows take as much as they may gets.
 pub fn full() -> Error {
     refused(
-        "this developer stores as much as the operator allows; ask the operator for more".into(),
+        "this developer has reached the storage limit that the operator set; ask the operator for \
+         more"
+            .into(),
     )
 }
 
@@ -92,7 +94,8 @@ fn is_reached(count: u64, most: u64) -> bool {
 fn require(count: u64, most: u64, what: &str, remedy: &str) -> Result<()> {
     if is_reached(count, most) {
         return Err(refused(format!(
-            "this developer has {count} {what}, the most that the operator allows; {remedy}, or ask the operator for more"
+            "this developer has {count} {what}, the maximum that the operator allows; {remedy}, \
+             or ask the operator for more"
         )));
     }
     Ok(())

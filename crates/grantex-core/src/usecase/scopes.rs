@@ -37,7 +37,7 @@ pub fn name(
         let name = checked(new, tx.now())?;
         if !seen.insert(name.scope.clone()) {
             return Err(Error::bad_request(format!(
-                "scopes has {} twice; name it once",
+                "scopes lists {} twice; list it once",
                 name.scope
             )));
         }
@@ -57,7 +57,7 @@ pub fn name(
         return Err(Error::refused(
             ErrorCode::QuotaExceeded,
             format!(
-                "a developer can name {MOST_NAMED} scopes; remove the names of some that you no longer use"
+                "a developer can name {MOST_NAMED} scopes; remove names that you no longer use"
             ),
         ));
     }

@@ -133,8 +133,8 @@ pub fn exchange(
     }
     if request.code_challenge != shown.challenge {
         return Err(Error::bad_request(match (&request.code_challenge, &shown.challenge) {
-            (Some(_), None) => "codeVerifier is missing: the request had a codeChallenge",
-            (None, _) => "codeVerifier is not expected: the request had no codeChallenge",
+            (Some(_), None) => "codeVerifier is missing; the request had a codeChallenge",
+            (None, _) => "codeVerifier must be left out: the request had no codeChallenge",
             _ => "the codeVerifier does not match the codeChallenge of the request",
         }));
     }
@@ -187,7 +187,7 @@ pub(super) fn create_grant(
     quotas::require_room_for_grant(tx, grant.developer_id, quotas)?;
     if grant.scopes.json_bytes() > LARGEST_SCOPES {
         return Err(Error::bad_request(format!(
-            "the scopes must take at most {LARGEST_SCOPES} bytes in all; name fewer"
+            "the scopes must take at most {LARGEST_SCOPES} bytes together; ask for fewer"
         )));
     }
     tx.insert_grant(grant)?;
@@ -430,7 +430,7 @@ pub fn revoke_needs(id: TokenId) -> Needs {
     [Need::Token(id)].into()
 }
 
-/// Ends one token; its grant stays. Doing it twice is fine.
+/// Revokes one token. Its grant stays in force. Doing it twice is fine.
 pub fn revoke(tx: &mut dyn Tx, caller: &Caller, id: TokenId) -> Result<()> {
     let token = tx.token(caller.developer_id, id)?.ok_or_else(|| Error::not_found("token"))?;
     if token.revoked_at.is_none() {

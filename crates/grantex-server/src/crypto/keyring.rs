@@ -26,7 +26,9 @@ pub enum KeyError {
     File(#[from] KeyFileError),
     /// Files are missing, or are not those that the database depends on.
     #[error(
-        "{}. Restore what is named from a backup of this data directory (`grantex backup` copies it), with mode 600; to go on with other keys, start once with --accept-new-keys: then {}",
+        "{}. Restore these files from a backup of this data directory (`grantex backup` includes \
+         them), with mode 600. To continue with other keys, start once with --accept-new-keys: \
+         then {}",
         list(.0, |wrong| format!("{} {}", wrong.path.display(), wrong.what)),
         list(.0, |wrong| wrong.consequence.to_owned())
     )]
@@ -47,10 +49,12 @@ pub struct WrongKey {
 
 impl WrongKey {
     const MISSING: &'static str = "is missing, and the database depends on it";
-    const ANOTHER: &'static str = "is another key than the one that the database depends on";
+    const ANOTHER: &'static str = "is not the key that the database depends on";
 
     fn master(data_dir: &Path, what: &'static str) -> Self {
-        let consequence = "codes, refresh tokens, stream tickets and principals' sessions that were given out become invalid, and answers repeated for an Idempotency-Key hold other secrets";
+        let consequence = "codes, refresh tokens, stream tickets and principals' sessions issued \
+            so far become invalid, and answers repeated for an Idempotency-Key have different \
+            secrets";
         Self { path: data_dir.join(MASTER_KEY_FILE), what, consequence }
     }
 
@@ -155,7 +159,8 @@ pub async fn load_keys(
         return Err(KeyError::Wrong(wrong));
     }
     for WrongKey { path, what, consequence } in &wrong {
-        tracing::warn!(path = %path.display(), "the key {what}; the service goes on without it, as it was asked to: {consequence}");
+        tracing::warn!(path = %path.display(), "the key {what}; the service continues without it \
+            because of --accept-new-keys: {consequence}");
     }
     let secrets = Secrets::load(data_dir)?;
     let signing = SigningKeys::load(data_dir, clock)?;

@@ -176,7 +176,8 @@ pub(super) fn read_private(path: &Path) -> std::io::Result<Vec<u8>> {
     let mode = fs::metadata(path)?.mode() & 0o777;
     if mode & OTHERS != 0 {
         return Err(std::io::Error::other(format!(
-            "others than its owner can use it (mode {mode:03o}); run `chmod 600 {}`, and replace the key if somebody may have read it",
+            "users other than its owner can access it (mode {mode:03o}); run `chmod 600 {}`, and \
+             replace the key if it may have been read",
             path.display()
         )));
     }

@@ -168,7 +168,7 @@ pub fn rotate(data_dir: &Path, clock: &dyn Clock) -> Result<String, KeyFileError
     let kid = TokenId::from_parts(clock.now().millis(), SystemRng.bits()).to_string();
     let kid = kid.trim_start_matches(TokenId::PREFIX).to_owned();
     let path = folder.join(format!("{kid}.pem"));
-    let failed = |_| KeyFileError::new(&path, "no RSA key could be made");
+    let failed = |_| KeyFileError::new(&path, "an RSA key cannot be generated");
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
     write_private(&path, pem(der.as_ref()).as_bytes())?;
@@ -185,7 +185,8 @@ fn belongs_to_its_folder(path: &Path, folder: &Path) -> Result<(), KeyFileError>
     }
     fs::remove_file(path).map_err(failed)?;
     let detail = format!(
-        "its folder belongs to user {owner}, who could not read it; run this as that user: sudo -u '#{owner}' …"
+        "its folder belongs to user {owner}, who could not read the new key; run the command as \
+         that user: sudo -u '#{owner}' …"
     );
     Err(KeyFileError::new(path, detail))
 }
@@ -235,8 +236,7 @@ fn read_folder(folder: &Path) -> Result<Keys, KeyFileError> {
         by_kid.insert(kid, read_key(&path)?);
     }
     let current = by_kid.keys().next_back().cloned();
-    let current =
-        current.ok_or_else(|| KeyFileError::new(folder, "there is no signing key in it"))?;
+    let current = current.ok_or_else(|| KeyFileError::new(folder, "it has no signing key"))?;
     Ok(Keys { by_kid, current })
 }
 
@@ -244,7 +244,8 @@ fn read_key(path: &Path) -> Result<Key, KeyFileError> {
     let failed = |detail: String| KeyFileError::new(path, detail);
     let no_key = |error: &dyn std::fmt::Display| {
         failed(format!(
-            "it holds no RSA private key ({error}); restore it from a backup, or remove it: a start then says whether it is needed"
+            "it has no RSA private key ({error}); restore it from a backup, or remove it: the \
+             next start reports whether it is needed"
         ))
     };
     let bytes = read_private(path).map_err(|error| failed(error.to_string()))?;

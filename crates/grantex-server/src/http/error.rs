@@ -133,7 +133,7 @@ impl From<Error> for ApiError {
             .retry_after(1),
             Error::Store(StoreError::Conflict { .. }) => Self::new(
                 ErrorCode::Unavailable,
-                "another change came in between; nothing was changed, try again",
+                "the request conflicted with a concurrent change; nothing was changed, try again",
             )
             .retry_after(1),
             // Logged once, where the damage was found.

@@ -16,16 +16,20 @@ pub fn allowed_origin(text: &str) -> Result<String, String> {
     let never = |why: &str| format!("no browser sends the origin {text:?}: {why}");
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) if !scheme.is_empty() => (scheme.to_ascii_lowercase(), rest),
-        _ => return Err(never(&format!("it needs a scheme, {:?}", format!("https://{text}")))),
+        _ => {
+            return Err(never(&format!("it has no scheme; write {:?}", format!("https://{text}"))));
+        }
     };
     if rest.contains('*') {
         return Err(never(
-            "name each origin by itself, such as \"https://app.example.com\", or allow any with \"*\"",
+            "list each origin, such as \"https://app.example.com\", or allow every origin with \
+             \"*\"",
         ));
     }
     let url = Url::parse(text).map_err(|error| {
         never(&format!(
-            "{error}; it is a scheme, a host and perhaps a port, such as \"https://app.example.com\""
+            "{error}; an origin is a scheme, a host and optionally a port, such as \
+             \"https://app.example.com\""
         ))
     })?;
     let origin = url.origin();
@@ -43,7 +47,7 @@ pub fn allowed_origin(text: &str) -> Result<String, String> {
         || !url.username().is_empty()
         || url.password().is_some();
     if has_more {
-        Err(never(&format!("it is only scheme, host and port, {sent:?}")))
+        Err(never(&format!("an origin has only scheme, host and port; write {sent:?}")))
     } else {
         Ok(sent)
     }

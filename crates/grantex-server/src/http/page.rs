@@ -62,13 +62,15 @@ impl ListQuery {
         let offset = passed_over.ok_or_else(|| ApiError::bad_request("page must be at least 1"))?;
         if offset > FURTHEST_BY_NUMBER {
             return Err(ApiError::bad_request(format!(
-                "page and pageSize reach the first {FURTHEST_BY_NUMBER} items; to read on, give the `nextCursor` \
+                "page and pageSize reach only the first {FURTHEST_BY_NUMBER} items; to read \
+                 further, send the `nextCursor` \
                  of the page before as `after`"
             )));
         }
         let after = self.after.as_deref().map(str::parse).transpose();
-        let after = after
-            .map_err(|_| ApiError::bad_request("after must be the nextCursor of a page before"))?;
+        let after = after.map_err(|_| {
+            ApiError::bad_request("after must be the nextCursor of an earlier page")
+        })?;
         Ok(Page { after, offset: u64::from(offset), limit: size.saturating_add(1) })
     }
 }

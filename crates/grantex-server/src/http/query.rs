@@ -106,9 +106,9 @@ fn decoded(part: &str) -> Option<String> {
 fn unknown(name: &str, known: &[&str]) -> ApiError {
     let shown: String = name.chars().take(SHOWN_CHARS).collect();
     let meant = nearest(&shown, known.iter().copied());
-    let meant = meant.map_or(".".to_owned(), |name| format!("; did you mean {name}?"));
+    let meant = meant.map_or(String::new(), |name| format!("; did you mean {name}?"));
     ApiError::bad_request(format!(
-        "there is no query parameter {shown:?}{meant} There are {}",
+        "unknown query parameter {shown:?}{meant} (known: {})",
         known.join(", ")
     ))
 }

@@ -30,7 +30,7 @@ impl LimitLog {
     pub(crate) fn reached(&self, effect: &str) {
         metrics::counter!("grantex_limits_reached_total", "limit" => self.limit).increment(1);
         if let Some(times) = self.due(Instant::now()) {
-            tracing::warn!(limit = self.limit, times, "a limit was reached: {effect}");
+            tracing::warn!(limit = self.limit, times, "limit reached: {effect}");
         }
     }
 

@@ -76,6 +76,6 @@ pub(crate) fn prepare(stream: &TcpStream, stall_timeout: Duration) {
         Ok(())
     };
     if let Err(error) = set() {
-        tracing::debug!(%error, "a socket option could not be set");
+        tracing::debug!(%error, "a socket option cannot be set");
     }
 }

@@ -57,9 +57,9 @@ impl<S> StallGuard<S> {
         metrics::counter!("grantex_readers_cut_total", "at" => "socket").increment(1);
         tracing::info!(
             seconds = limit.as_secs_f64(),
-            "a connection was closed: its client accepted no bytes"
+            "a connection was closed because its client read nothing"
         );
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client accepts no bytes")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads nothing")))
     }
 }
 

@@ -43,7 +43,9 @@ pub(crate) async fn read(
     let read = tokio::time::timeout(app.settings.requests.body_timeout, reading.read(body));
     let read = match read.await {
         Ok(read) => read,
-        Err(_) => Err(ApiError::bad_request("the body did not arrive in time")),
+        Err(_) => Err(ApiError::bad_request(
+            "the body did not arrive within the time limit; send it again",
+        )),
     };
     if let Some(admitted) = parts.extensions.get::<Admitted>() {
         match &read {

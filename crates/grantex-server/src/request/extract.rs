@@ -45,7 +45,7 @@ impl FromRequestParts<Arc<App>> for Auth {
         }
         let caller = caller.ok_or_else(|| {
             ApiError::unauthorized(
-                "give a working API key in the header `Authorization: Bearer gx_live_…`",
+                "send a valid API key in the header `Authorization: Bearer gx_live_…`",
             )
         })?;
         account.note(app.memory.rates.developer.take(caller.developer_id, Instant::now()))?;

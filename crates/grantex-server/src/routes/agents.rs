@@ -50,7 +50,7 @@ async fn create(
 }
 
 /// List agents
-#[utoipa::path(get, path = "/v1/agents", tag = "Agents", params(ListQuery, ("after" = Option<AgentId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+#[utoipa::path(get, path = "/v1/agents", tag = "Agents", params(ListQuery, ("after" = Option<AgentId>, Query, description = "Only items after this one: the `nextCursor` of the previous page")),
     responses((status = 200, description = "The agents", body = AgentList)))]
 async fn list(
     Auth(caller): Auth,
@@ -77,8 +77,8 @@ async fn get(
 
 /// Update an agent
 ///
-/// Changes the fields that are given, at least one. A suspended agent gets no further grants and
-/// tokens until it is active again.
+/// Changes the fields that are given, at least one. A suspended agent gets no new grants or tokens
+/// until it is active again.
 #[utoipa::path(patch, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
     request_body = UpdateAgentRequest,
     responses((status = 200, description = "The agent", body = Agent)))]
@@ -113,7 +113,7 @@ async fn update_by_post(
 
 /// Delete an agent
 ///
-/// Also revokes its grants and everything delegated from them, each with its event.
+/// Also revokes its grants and all grants delegated from them, each with its own event.
 #[utoipa::path(delete, path = "/v1/agents/{id}", tag = "Agents", params(("id" = AgentId, Path, description = "The agent")),
     responses((status = 204, description = "Deleted")))]
 async fn delete(

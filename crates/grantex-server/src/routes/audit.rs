@@ -22,9 +22,9 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Read the audit trail
 ///
-/// Who changed what outside the event log, newest first: API keys, principals' sessions, and what
-/// the operator of the service did to this developer.
-#[utoipa::path(get, path = "/v1/audit/entries", tag = "Developers", params(ListQuery, ("after" = Option<AuditId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+/// Changes that the event log does not have, newest first: to API keys, principals' sessions and
+/// names of scopes, and by the operator of the service.
+#[utoipa::path(get, path = "/v1/audit/entries", tag = "Developers", params(ListQuery, ("after" = Option<AuditId>, Query, description = "Only items after this one: the `nextCursor` of the previous page")),
     responses((status = 200, description = "The entries", body = AuditEntryList)))]
 async fn list(
     Auth(caller): Auth,

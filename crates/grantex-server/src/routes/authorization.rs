@@ -43,9 +43,9 @@ struct Authorized {
 
 /// Request authorization
 ///
-/// Asks a principal for consent. Send them the `consentUrl`: whoever has this link can decide, so
-/// send it to nobody else. With a sandbox key the request is approved at once and the answer has
-/// the `code`.
+/// Asks a principal for consent. Send the `consentUrl` to the principal only: anyone who has this
+/// link can decide. With a sandbox key the request is approved immediately and the response has the
+/// `code`.
 #[utoipa::path(post, path = "/v1/authorize", tag = "Authorization", request_body = AuthorizeRequest,
     responses((status = 201, description = "The request", body = AuthorizeResponse)))]
 async fn authorize(
@@ -77,10 +77,11 @@ async fn authorize(
 
 /// Show a consent request
 ///
-/// What the principal is asked. The id is the principal's credential, so there is no API key.
+/// The request as the principal sees it. The id is the principal's credential; the call needs no
+/// API key.
 #[utoipa::path(get, path = "/v1/consent/{id}", tag = "Consent", security(()),
     params(("id" = AuthRequestId, Path, description = "The authorization request")),
-    responses((status = 200, description = "What is asked", body = ConsentRequest)))]
+    responses((status = 200, description = "The request", body = ConsentRequest)))]
 async fn show(
     _: Public,
     State(app): State<Arc<App>>,
@@ -115,7 +116,7 @@ async fn show(
 
 /// Approve
 ///
-/// The principal's yes.
+/// Approves the request as the principal.
 #[utoipa::path(post, path = "/v1/consent/{id}/approve", tag = "Consent", security(()),
     params(("id" = AuthRequestId, Path, description = "The authorization request")),
     responses((status = 200, description = "Approved", body = ApproveResponse)))]
@@ -135,7 +136,7 @@ async fn approve(
 
 /// Deny
 ///
-/// The principal's no.
+/// Denies the request as the principal.
 #[utoipa::path(post, path = "/v1/consent/{id}/deny", tag = "Consent", security(()),
     params(("id" = AuthRequestId, Path, description = "The authorization request")),
     responses((status = 200, description = "Denied", body = DenyResponse)))]
@@ -155,7 +156,7 @@ async fn deny(
 
 /// Approve in sandbox mode
 ///
-/// Only with a sandbox key: consent is the principal's.
+/// Only with a sandbox key. With a live key only the principal can decide.
 #[utoipa::path(post, path = "/v1/authorize/{id}/approve", tag = "Authorization",
     params(("id" = AuthRequestId, Path, description = "The authorization request")),
     responses((status = 200, description = "Approved", body = ApproveResponse)))]
@@ -175,7 +176,7 @@ async fn approve_in_sandbox(
 
 /// Deny in sandbox mode
 ///
-/// Only with a sandbox key: consent is the principal's.
+/// Only with a sandbox key. With a live key only the principal can decide.
 #[utoipa::path(post, path = "/v1/authorize/{id}/deny", tag = "Authorization",
     params(("id" = AuthRequestId, Path, description = "The authorization request")),
     responses((status = 200, description = "Denied", body = DenyResponse)))]
@@ -199,7 +200,7 @@ fn require_public_api(app: &App) -> ApiResult<()> {
     }
     Err(ApiError::new(
         ErrorCode::Forbidden,
-        "consent is given on the consent page; this door is switched off",
+        "consent through the API is switched off; it is given on the consent page",
     ))
 }
 

@@ -32,8 +32,9 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Allocate a budget
 ///
-/// Gives a grant a budget, once. A grant that was passed on from one whose budget the principal
-/// consented to gets none (403 `FORBIDDEN`): debit what it spends to that budget.
+/// Gives a grant its budget; a grant can have one. A grant delegated from one whose budget the
+/// principal consented to gets none of its own (403 `FORBIDDEN`): debit what it spends from that
+/// budget.
 #[utoipa::path(post, path = "/v1/budget/allocate", tag = "Budgets", request_body = AllocateRequest,
     responses((status = 201, description = "The budget", body = Budget)))]
 async fn allocate(
@@ -56,10 +57,10 @@ async fn allocate(
 
 /// Debit a budget
 ///
-/// Takes the amount, all of it or nothing. Crossing 50 % or 80 % of use, and using all of it, are
-/// events. Send an `Idempotency-Key`, so that a retry does not take the amount again.
+/// Debits the whole amount or nothing. An event is written when 50 %, 80 % or all of the budget is
+/// used. Send an `Idempotency-Key`, so that a retry does not debit the amount twice.
 #[utoipa::path(post, path = "/v1/budget/debit", tag = "Budgets", request_body = DebitRequest,
-    responses((status = 200, description = "What is left", body = DebitResponse)))]
+    responses((status = 200, description = "The remaining budget", body = DebitResponse)))]
 async fn debit(
     Storing(caller): Storing,
     State(app): State<Arc<App>>,
@@ -92,7 +93,9 @@ async fn balance(
 
 /// List a grant's debits
 #[utoipa::path(get, path = "/v1/budget/transactions/{grantId}", tag = "Budgets",
-    params(("grantId" = GrantId, Path, description = "The grant"), ListQuery, ("after" = Option<TransactionId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+    params(("grantId" = GrantId, Path, description = "The \
+        grant"), ListQuery, ("after" = Option<TransactionId>, Query, description = "Only items \
+        after this one: the `nextCursor` of the previous page")),
     responses((status = 200, description = "The debits", body = TransactionList)))]
 async fn transactions(
     Auth(caller): Auth,
@@ -111,7 +114,7 @@ async fn transactions(
 }
 
 /// List budgets
-#[utoipa::path(get, path = "/v1/budget/allocations", tag = "Budgets", params(ListQuery, ("after" = Option<BudgetId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+#[utoipa::path(get, path = "/v1/budget/allocations", tag = "Budgets", params(ListQuery, ("after" = Option<BudgetId>, Query, description = "Only items after this one: the `nextCursor` of the previous page")),
     responses((status = 200, description = "The budgets", body = BudgetList)))]
 async fn list(
     Auth(caller): Auth,

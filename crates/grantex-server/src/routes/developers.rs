@@ -37,8 +37,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Sign up
 ///
-/// Makes a developer with a first API key. The key is shown this one time. Signups have a rate
-/// limit of their own, for each address and in all.
+/// Creates a developer with a first API key. The key is shown only once. Signups have their own
+/// rate limits, per address and in total.
 #[utoipa::path(post, path = "/v1/signup", tag = "Developers", security(()), request_body = SignupRequest,
     responses((status = 201, description = "The developer, with the key", body = SignupResponse)))]
 async fn sign_up(
@@ -49,7 +49,7 @@ async fn sign_up(
     if !app.settings.signup {
         return Err(ApiError::new(
             ErrorCode::Forbidden,
-            "signup is switched off; ask the operator for a key",
+            "signing up is switched off; ask the operator for an API key",
         ));
     }
     app.memory.rates.take_signup(from, Instant::now())?;
@@ -68,8 +68,8 @@ async fn me(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<D
 
 /// Rotate the calling key
 ///
-/// Puts a new key in the place of the one that makes this call, which is dead at once; so are the
-/// streams that it opened.
+/// Replaces the key that makes this call. The old key stops working immediately, and the streams
+/// opened with it end.
 #[utoipa::path(post, path = "/v1/keys/rotate", tag = "Developers",
     responses((status = 200, description = "The new key", body = RotateKeyResponse)))]
 async fn rotate_key(
@@ -87,9 +87,9 @@ async fn rotate_key(
 
 /// List keys
 ///
-/// The developer's keys, revoked ones included for as long as the service keeps history, without
-/// their secrets.
-#[utoipa::path(get, path = "/v1/keys", tag = "Developers", params(ListQuery, ("after" = Option<KeyId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+/// The developer's keys without their secrets. Revoked keys are included while the service retains
+/// them.
+#[utoipa::path(get, path = "/v1/keys", tag = "Developers", params(ListQuery, ("after" = Option<KeyId>, Query, description = "Only items after this one: the `nextCursor` of the previous page")),
     responses((status = 200, description = "The keys", body = KeyList)))]
 async fn list_keys(
     Auth(caller): Auth,
@@ -106,7 +106,7 @@ async fn list_keys(
 
 /// Create a key
 ///
-/// Adds a key of the developer's mode. Its secret is shown this one time.
+/// Creates a key with the developer's mode. Its secret is shown only once.
 #[utoipa::path(post, path = "/v1/keys", tag = "Developers", request_body = CreateKeyRequest,
     responses((status = 201, description = "The key, with its secret", body = CreateKeyResponse)))]
 async fn create_key(
@@ -133,7 +133,7 @@ async fn create_key(
 
 /// Revoke a key
 ///
-/// Ends a key at once; the streams that it opened end within a second.
+/// Revokes a key immediately. The streams opened with it end within a second.
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "Developers", params(("id" = KeyId, Path, description = "The key")),
     responses((status = 204, description = "Revoked")))]
 async fn revoke_key(

@@ -54,13 +54,14 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 struct StreamQuery {
-    /// Replay from this time on (RFC 3339, inclusive), then go on live.
+    /// Replay from this time on (RFC 3339, inclusive), then continue live.
     #[param(value_type = Option<Timestamp>)]
     since: Option<String>,
-    /// Go on after this event; wins over `since`. The `Last-Event-ID` header wins over this.
+    /// Resume after this event; takes precedence over `since`. The `Last-Event-ID` header takes
+    /// precedence over this parameter.
     #[param(value_type = Option<EventId>)]
     last_event_id: Option<String>,
-    /// A stream ticket, instead of an API key in the header.
+    /// A stream ticket, as an alternative to an API key in the header.
     ticket: Option<String>,
 }
 
@@ -128,7 +129,7 @@ impl FromRequestParts<Arc<App>> for Opener {
         Public::from_request_parts(parts, app).await?;
         let (ticket, opened) = Ticket::read(&app.secrets, &ticket, app.clock.now()).ok_or_else(|| {
             ApiError::unauthorized(
-                "the ticket is invalid or has expired; get a new one and go on with lastEventId",
+                "the ticket is invalid or has expired; get a new one and resume with lastEventId",
             )
         })?;
         // Its own bucket and not the developer's: whoever has a ticket takes nothing from the
@@ -147,13 +148,13 @@ impl FromRequestParts<Arc<App>> for Opener {
 /// Stream events (SSE)
 ///
 /// A Server-Sent Events stream of the developer's log. It starts with the next event, or in the
-/// past with `since` or `Last-Event-ID`, and flows from history into live without a gap. Each event
-/// is one block with its `id:` and its envelope on one `data:` line. An idle stream sends a comment
-/// every few seconds. A stream that comes to an event that is damaged in the store ends before it,
-/// with a comment that names the position; opening it there again is a 500 `EVENT_DAMAGED`, whose
-/// `resumeAfter` is the `lastEventId` that leads past it.
+/// past with `since` or `Last-Event-ID`, and continues from history to live events without a gap.
+/// Each event is one block with its `id:` and its envelope on one `data:` line. An idle stream
+/// sends a comment every few seconds. A stream that reaches an event that is damaged in the store
+/// ends before it, with a comment that has its position. Opening the stream there again is a 500
+/// `EVENT_DAMAGED`, whose `resumeAfter` is the `lastEventId` that leads past it.
 #[utoipa::path(get, path = "/v1/events/stream", tag = "Events", params(FilterQuery, StreamQuery,
-        ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
+        ("Last-Event-ID" = Option<EventId>, Header, description = "Resume after this event")),
     security(("apiKey" = []), ("ticket" = [])),
     responses((status = 200, description = "The stream", content_type = "text/event-stream", body = String)))]
 async fn stream(
@@ -170,12 +171,12 @@ async fn stream(
 
 /// Stream events (WebSocket)
 ///
-/// The same stream, one envelope per text message. The client may send `{"types":[…]}` to change
-/// its filter. Close codes: 1001 the service restarts, 1008 the API key was revoked, 1013 the
-/// client was too slow, 4401 the ticket has expired, 4403 the developer is suspended, 4500 the next
-/// event is damaged. Reconnect with `lastEventId`.
+/// The same stream with one envelope per text message. The client may send `{"types":[…]}` to
+/// change its filter. Close codes: 1001 the service restarts, 1008 the API key was revoked, 1013
+/// the client was too slow, 4401 the ticket has expired, 4403 the developer is suspended, 4500 the
+/// next event is damaged. To resume, reconnect with `lastEventId`.
 #[utoipa::path(get, path = "/v1/events/ws", tag = "Events", params(FilterQuery, StreamQuery,
-        ("Last-Event-ID" = Option<EventId>, Header, description = "Go on after this event")),
+        ("Last-Event-ID" = Option<EventId>, Header, description = "Resume after this event")),
     security(("apiKey" = []), ("ticket" = [])),
     responses((status = 101, description = "The stream")))]
 async fn websocket(
@@ -187,7 +188,10 @@ async fn websocket(
     parts: Parts,
 ) -> ApiResult<Response> {
     let upgrade = upgrade.map_err(|rejection| {
-        ApiError::bad_request(format!("this is a WebSocket endpoint: {}", rejection.body_text()))
+        ApiError::bad_request(format!(
+            "this endpoint accepts only WebSocket requests: {}",
+            rejection.body_text()
+        ))
     })?;
     check_websocket_key(&parts.headers)?;
     let subscriber = open(&app, &opener, &filter, &query, &parts, Transport::WebSocket).await?;
@@ -203,7 +207,7 @@ fn check_websocket_key(headers: &HeaderMap) -> ApiResult<()> {
     if decoded.is_some_and(|key| key.len() == 16) && keys.next().is_none() {
         return Ok(());
     }
-    Err(ApiError::bad_request("Sec-WebSocket-Key must be there once: 16 bytes in Base64"))
+    Err(ApiError::bad_request("send exactly one Sec-WebSocket-Key header: 16 bytes in Base64"))
 }
 
 async fn open(
@@ -255,11 +259,11 @@ async fn open(
 
 /// Create a stream ticket
 ///
-/// For browsers, whose `EventSource` cannot send a header: open a stream with `?ticket=`. The
-/// ticket can only read, is bound to the filters given here, and ends with the API key that made
-/// it. It is checked whenever a stream is opened, reconnections included, and its streams end when
-/// it does; then get a new one and go on with `lastEventId`. A ticket has a cap of open streams and
-/// a rate of its own.
+/// For browsers, whose `EventSource` cannot send a header: open a stream with `?ticket=`. A ticket
+/// can only read, is bound to the filters given here, and ends with the API key that created it. It
+/// is checked each time a stream is opened, and its streams end when it expires. Then get a new one
+/// and resume with `lastEventId`. A ticket has its own limits of open streams and of streams opened
+/// per second.
 #[utoipa::path(post, path = "/v1/events/tickets", tag = "Events", request_body(content = TicketRequest, description = "Lifetime and filters, all optional"),
     responses((status = 201, description = "The ticket", body = TicketResponse)))]
 async fn create_ticket(

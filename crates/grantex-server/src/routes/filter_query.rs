@@ -14,7 +14,7 @@ use grantex_core::usecase::filter::EventFilter;
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct FilterQuery {
-    /// Only these event types, separated by commas; all of them when left out or empty.
+    /// Only these event types, separated by commas; all types when left out or empty.
     #[param(
         pattern = r"^((grant\.created|grant\.revoked|token\.issued|budget\.threshold|budget\.exhausted)(,(grant\.created|grant\.revoked|token\.issued|budget\.threshold|budget\.exhausted)){0,4})?$"
     )]

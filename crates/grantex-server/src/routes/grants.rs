@@ -55,9 +55,10 @@ impl Known for GrantQuery {
 
 /// List grants
 ///
-/// One call looks at 10,000 grants at most, however many of them the filter hides: a page may be
-/// short, or empty, and still have a `nextCursor`. The list ends where there is none.
-#[utoipa::path(get, path = "/v1/grants", tag = "Grants", params(GrantQuery, ListQuery, ("after" = Option<GrantId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+/// One call examines at most 10,000 grants, including those that the filter hides. A page may
+/// therefore be short or empty and still have a `nextCursor`. The list ends with the page that has
+/// none.
+#[utoipa::path(get, path = "/v1/grants", tag = "Grants", params(GrantQuery, ListQuery, ("after" = Option<GrantId>, Query, description = "Only items after this one: the `nextCursor` of the previous page")),
     responses((status = 200, description = "The grants", body = GrantList)))]
 async fn list(
     Auth(caller): Auth,
@@ -96,9 +97,9 @@ async fn get(
 
 /// Revoke a grant
 ///
-/// With everything delegated from it, each with its own `grant.revoked`, parents before children.
-/// All of them are inactive when the answer comes. So are the events of up to 1,000 below it
-/// written; those of more follow.
+/// Revokes the grant and all grants delegated from it, each with its own `grant.revoked` event,
+/// parents before children. All of them are inactive when the response arrives. The events of up to
+/// 1,000 grants below it are written by then; beyond that number they follow.
 #[utoipa::path(delete, path = "/v1/grants/{id}", tag = "Grants", params(("id" = GrantId, Path, description = "The grant")),
     responses((status = 204, description = "Revoked")))]
 async fn revoke(
@@ -115,7 +116,7 @@ async fn revoke(
 
 /// Delegate a grant
 ///
-/// Gives another agent some of a grant's scopes. The new grant ends with its parent at the latest.
+/// Gives another agent some of a grant's scopes. The new grant ends no later than its parent.
 #[utoipa::path(post, path = "/v1/grants/delegate", tag = "Grants", request_body = DelegateRequest,
     responses((status = 201, description = "A token of the new grant", body = TokenResponse)))]
 async fn delegate(

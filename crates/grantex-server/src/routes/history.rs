@@ -46,7 +46,7 @@ enum ListOrder {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 struct HistoryQuery {
-    /// `asc` for the oldest first, as unless given; `desc` for the newest first.
+    /// `asc` (default) for the oldest first, `desc` for the newest first.
     #[param(inline)]
     order: Option<ListOrder>,
     /// Only events from this time on (RFC 3339, inclusive).
@@ -55,13 +55,13 @@ struct HistoryQuery {
     /// Only events before this time (RFC 3339, exclusive).
     #[param(value_type = Option<Timestamp>)]
     until: Option<String>,
-    /// Only events that were committed after this one; wins over `since`.
+    /// Only events that were committed after this one; takes precedence over `since`.
     #[param(value_type = Option<EventId>)]
     after: Option<String>,
-    /// Only events that were committed before this one; wins over `until`.
+    /// Only events that were committed before this one; takes precedence over `until`.
     #[param(value_type = Option<EventId>)]
     before: Option<String>,
-    /// Most events to return.
+    /// Maximum number of events to return.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
@@ -119,12 +119,12 @@ fn raw(envelope: Vec<u8>) -> grantex_core::Result<Box<RawValue>> {
 
 /// Read the history
 ///
-/// Pages through the developer's log: the same events as on the streams, oldest first unless
-/// `order=desc` asks for the newest first. `after`, `before`, `since` and `until` mean the same in
-/// both orders; read on with the `nextCursor` as `after`, or as `before` with `order=desc`. A page
-/// ends before an event that is damaged in the store; the page that would begin with it is a 500
-/// `EVENT_DAMAGED` that names its position, and whose `resumeAfter` (`resumeBefore` with
-/// `order=desc`) leads past it.
+/// Pages through the developer's log: the same events as on the streams, oldest first, or newest
+/// first with `order=desc`. `after`, `before`, `since` and `until` mean the same in both orders.
+/// For the next page, send the `nextCursor` as `after`, or as `before` with `order=desc`. A page
+/// ends before an event that is damaged in the store. The page that would begin with it is a 500
+/// `EVENT_DAMAGED`: it has the event's position, and the cursor that leads past it (`resumeAfter`,
+/// or `resumeBefore` with `order=desc`).
 #[utoipa::path(get, path = "/v1/events", tag = "Events", params(FilterQuery, HistoryQuery),
     responses((status = 200, description = "The events", body = EventList)))]
 async fn list(
@@ -141,9 +141,8 @@ async fn list(
 
 /// Get an event
 ///
-/// 404 for an event that this log does not have. 410 `EVENTS_EXPIRED` for an id so old that its
-/// event, if there was one, is no longer retained. 500 `EVENT_DAMAGED` for one that is damaged in
-/// the store.
+/// 404 if the log does not have the event. 410 `EVENTS_EXPIRED` if events as old as the id are no
+/// longer retained. 500 `EVENT_DAMAGED` if the event is damaged in the store.
 #[utoipa::path(get, path = "/v1/events/{id}", tag = "Events",
     params(("id" = EventId, Path, description = "The event")),
     responses((status = 200, description = "The event and its position", body = PlacedEvent)))]

@@ -13,21 +13,23 @@ static JSON: LazyLock<String> = LazyLock::new(|| document().to_pretty_json().unw
 #[openapi(
     info(
         title = "Grantex",
-        description = "The authorization service for AI agents whose every state change is a durable event.\n\nAuthenticate with `Authorization: Bearer <API key>`. Every answer has an `x-request-id`. Every error has the same body; its `code` never changes its meaning. Send an `Idempotency-Key` with a POST that creates or spends, and a retry gets the first answer again for 24 hours.",
+        description = "The authorization service for AI agents whose every state change is a \
+            durable event.\n\nAuthenticate with `Authorization: Bearer <API key>`. Every response \
+            has an `x-request-id`. All errors have the same body, whose `code` has a stable meaning. With an `Idempotency-Key`, a retried POST that creates or spends gets the first response again for 24 hours.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(ErrorBody)),
     security(("apiKey" = [])),
     tags(
         (name = "Developers", description = "Developers and their API keys"),
-        (name = "Agents", description = "Who acts"),
-        (name = "Authorization", description = "Asking a principal for consent"),
+        (name = "Agents", description = "The agents that act for principals"),
+        (name = "Authorization", description = "Requests for a principal's consent"),
         (name = "Consent", description = "The principal's decision"),
-        (name = "Scopes", description = "Names of scopes, as principals read them"),
+        (name = "Scopes", description = "Names of scopes that principals read"),
         (name = "Tokens", description = "Grant tokens: exchange, refresh, verify, revoke"),
-        (name = "Grants", description = "What was consented to, and delegation"),
-        (name = "Principals", description = "What principals see and do themselves"),
-        (name = "Budgets", description = "What a grant may spend"),
+        (name = "Grants", description = "Grants, and their delegation"),
+        (name = "Principals", description = "Calls of principals, and their sessions"),
+        (name = "Budgets", description = "Budgets of grants, and debits"),
         (name = "Events", description = "Streams, history and tickets"),
         (name = "Operations", description = "Health and keys"),
     )
@@ -54,7 +56,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     }
     // Every operation answers errors alike.
     let error = ResponseBuilder::new()
-        .description("An error; its `code` says which")
+        .description("An error, identified by its `code`")
         .content("application/json", Content::new(Some(Ref::from_schema_name("ErrorBody"))))
         .build();
     for item in document.paths.paths.values_mut() {

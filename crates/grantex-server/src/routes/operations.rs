@@ -48,7 +48,7 @@ struct Health {
     status: &'static str,
     /// The service's version.
     version: &'static str,
-    /// What is wrong, if something is.
+    /// The problems found, if any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }
@@ -61,19 +61,20 @@ impl Health {
 
 /// Is the process alive
 #[utoipa::path(get, path = "/healthz", tag = "Operations", security(()),
-    responses((status = 200, description = "It is", body = Health)))]
+    responses((status = 200, description = "The process is alive", body = Health)))]
 async fn healthz() -> Body<Health> {
     Body(Health::new("healthy", Vec::new()))
 }
 
 /// Is the service ready
 ///
-/// 503 while it shuts down, cannot write, has finished no write for 10 s although some wait, or has
-/// a clock more than 10 s behind its log. 200 with
-/// `degraded` once damaged events were found: all else works, and taking the service out of use
-/// would help nobody.
+/// 503 while the service shuts down, cannot write, has waiting writes but has finished none for 10
+/// s, or has a clock more than 10 s behind its log. 200 with `degraded` after damaged events were
+/// found: everything else works.
 #[utoipa::path(get, path = "/readyz", tag = "Operations", security(()),
-    responses((status = 200, description = "It is", body = Health), (status = 503, description = "It is not", body = Health)))]
+    responses((status = 200, description = "The service is \
+        ready", body = Health), (status = 503, description = "The service is not \
+        ready", body = Health)))]
 async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     let store = app.store.health();
     let mut reasons = Vec::new();
@@ -82,7 +83,7 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     }
     // Why stands in the log: anybody can read this, and the reason names paths.
     if store.write_error.is_some() {
-        reasons.push("writing does not work; the log says why".to_owned());
+        reasons.push("writes fail; the log has the reason".to_owned());
     }
     if store.stalled_for > STALL_LIMIT {
         let seconds = store.stalled_for.as_secs();
@@ -98,14 +99,14 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
     if store.damaged_events == 0 {
         return (StatusCode::OK, Body(Health::new("healthy", reasons)));
     }
-    let damage = format!("{} events are damaged; `grantex check` says which", store.damaged_events);
+    let damage = format!("{} events are damaged; `grantex check` lists them", store.damaged_events);
     (StatusCode::OK, Body(Health::new("degraded", vec![damage])))
 }
 
 /// Public keys
 ///
-/// The keys that verify grant tokens, as a JSON Web Key Set: the one that signs now, and older
-/// ones while a token of theirs can still be in force.
+/// The public keys that verify grant tokens, as a JSON Web Key Set: the current signing key, and
+/// older ones while a token that they signed can still be valid.
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "Operations", security(()),
     responses((status = 200, description = "The key set", body = Object)))]
 async fn jwks(State(app): State<Arc<App>>) -> Response {
@@ -114,7 +115,8 @@ async fn jwks(State(app): State<Arc<App>>) -> Response {
 
 /// Server metadata
 ///
-/// As far as this service is an OAuth 2.0 authorization server (RFC 8414).
+/// Authorization server metadata (RFC 8414), for the parts of OAuth 2.0 that this service
+/// implements.
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server", tag = "Operations", security(()),
     responses((status = 200, description = "The metadata", body = Object)))]
 async fn discovery(State(app): State<Arc<App>>) -> Body<serde_json::Value> {

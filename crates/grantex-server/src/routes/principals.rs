@@ -107,18 +107,19 @@ impl FromRequestParts<Arc<App>> for Principal {
         Public::from_request_parts(parts, app).await?;
         match bearer(&parts.headers) {
             Some(token) => Self::load(app, token).await,
-            None => {
-                Err(ApiError::unauthorized("give a session token in `Authorization: Bearer gxs_…`"))
-            }
+            None => Err(ApiError::unauthorized(
+                "send a session token in the header `Authorization: Bearer gxs_…`",
+            )),
         }
     }
 }
 
 /// Open a principal's session
 ///
-/// For a principal whom the developer has authenticated: a token, and a page, with which they see
-/// and revoke their own grants. Whoever has them has the session. It ends with its time, with the
-/// API key that opened it, when the principal signs out, or when the developer ends it.
+/// Opens a session for a principal whom the developer has authenticated. With its token or its page
+/// the principal sees and revokes their own grants. Both are credentials: anyone who has one can
+/// use the session. It ends when it expires, when the API key that opened it is revoked, when the
+/// principal signs out, or when the developer ends it.
 #[utoipa::path(post, path = "/v1/principal-sessions", tag = "Principals", request_body = PrincipalSessionRequest,
     responses((status = 201, description = "The session", body = PrincipalSessionResponse)))]
 async fn create_session(
@@ -170,9 +171,9 @@ impl Known for SessionQuery {
 
 /// List principals' sessions
 ///
-/// The sessions that were not ended and whose time is not over, without their tokens. One whose API
-/// key was revoked does not work, though it is listed until its time is over.
-#[utoipa::path(get, path = "/v1/principal-sessions", tag = "Principals", params(SessionQuery, ListQuery, ("after" = Option<SessionId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+/// The sessions that have neither ended nor expired, without their tokens. A session whose API key
+/// was revoked does not work, but is listed until it expires.
+#[utoipa::path(get, path = "/v1/principal-sessions", tag = "Principals", params(SessionQuery, ListQuery, ("after" = Option<SessionId>, Query, description = "Only items after this one: the `nextCursor` of the previous page")),
     responses((status = 200, description = "The sessions", body = PrincipalSessionList)))]
 async fn list_sessions(
     Auth(caller): Auth,
@@ -192,7 +193,7 @@ async fn list_sessions(
 
 /// End a principal's session
 ///
-/// Its token and its page do not work from then on.
+/// The session's token and its page stop working.
 #[utoipa::path(delete, path = "/v1/principal-sessions/{id}", tag = "Principals",
     params(("id" = SessionId, Path, description = "The session")),
     responses((status = 204, description = "Ended")))]
@@ -224,7 +225,7 @@ impl Known for PrincipalQuery {
 
 /// End all sessions of a principal
 ///
-/// Those that are open now; having none is no error.
+/// Ends the sessions that are open now. It is not an error if there are none.
 #[utoipa::path(delete, path = "/v1/principal-sessions", tag = "Principals", params(PrincipalQuery),
     responses((status = 204, description = "Ended")))]
 async fn end_sessions(
@@ -244,8 +245,8 @@ async fn end_sessions(
 
 /// List my grants
 ///
-/// With a session token: the grants that the principal gave.
-#[utoipa::path(get, path = "/v1/principal/grants", tag = "Principals", params(ListQuery, ("after" = Option<GrantId>, Query, description = "Only items after this one: the `nextCursor` of the page before")),
+/// The grants that the principal of the session token gave.
+#[utoipa::path(get, path = "/v1/principal/grants", tag = "Principals", params(ListQuery, ("after" = Option<GrantId>, Query, description = "Only items after this one: the `nextCursor` of the previous page")),
     security(("principalSession" = [])),
     responses((status = 200, description = "The grants", body = PrincipalGrants)))]
 async fn list_grants(
@@ -268,7 +269,7 @@ async fn list_grants(
 
 /// Revoke my grant
 ///
-/// With a session token. The event says `principal`.
+/// Revokes a grant of the principal of the session token. The event's `revokedBy` is `principal`.
 #[utoipa::path(delete, path = "/v1/principal/grants/{id}", tag = "Principals",
     params(("id" = GrantId, Path, description = "The grant")), security(("principalSession" = [])),
     responses((status = 204, description = "Revoked")))]
@@ -283,7 +284,7 @@ async fn revoke_grant(
 
 /// Sign out
 ///
-/// Ends the session whose token makes the call.
+/// Ends the session whose token the call uses.
 #[utoipa::path(delete, path = "/v1/principal/session", tag = "Principals", security(("principalSession" = [])),
     responses((status = 204, description = "Ended")))]
 async fn sign_out(principal: Principal, State(app): State<Arc<App>>) -> ApiResult<StatusCode> {

@@ -24,10 +24,10 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 
 /// Name scopes
 ///
-/// What principals read for a scope on the consent page and on their own page; the scope itself
-/// stands below it in small print. Scopes that the request does not list keep their names. A
-/// developer can name 500 scopes, and one call 100. Each change has an entry in the audit trail. A
-/// new name applies to requests and grants that exist already.
+/// Sets the names that principals read on the consent page and on their own page, above the scope
+/// itself. Scopes that the request does not list keep their names. A developer can name 500 scopes,
+/// and one call 100. Each change has an entry in the audit trail. A new name also applies to
+/// existing requests and grants.
 #[utoipa::path(put, path = "/v1/scopes", tag = "Scopes", request_body = NameScopesRequest,
     responses((status = 200, description = "The scopes of the request, with their names", body = ScopeNameList)))]
 async fn name(
@@ -45,7 +45,7 @@ async fn name(
 
 /// List named scopes
 ///
-/// All scopes that have a name; they are 500 at most.
+/// All scopes that have a name, at most 500.
 #[utoipa::path(get, path = "/v1/scopes", tag = "Scopes",
     responses((status = 200, description = "The scopes", body = ScopeNameList)))]
 async fn list(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body<ScopeNameList>> {
@@ -58,7 +58,7 @@ async fn list(Auth(caller): Auth, State(app): State<Arc<App>>) -> ApiResult<Body
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ScopeQuery {
-    /// The scope, percent-encoded: a parameter, since scopes may have slashes.
+    /// The scope, percent-encoded.
     #[param(min_length = 1, max_length = 256)]
     scope: String,
 }
@@ -69,7 +69,7 @@ impl Known for ScopeQuery {
 
 /// Remove a scope's name
 ///
-/// Principals read words that are made of the scope itself from then on. Grants do not change.
+/// From then on principals read a text derived from the scope itself. Grants do not change.
 #[utoipa::path(delete, path = "/v1/scopes", tag = "Scopes", params(ScopeQuery),
     responses((status = 204, description = "Removed")))]
 async fn remove(

@@ -37,13 +37,13 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 /// Exchange a code
 ///
 /// Turns an approved request into a grant with its first token: `grant.created`, then
-/// `token.issued`. One code makes one grant; a failed try burns nothing. A code used again, with
-/// the agent and verifier that made it good, is refused and revokes the grant that it became with
-/// everything delegated from it, since two have the code. The same request under the same
-/// idempotency key is no use again: it gets the first answer.
+/// `token.issued`. One code makes one grant; a failed attempt does not use it up. A second use of a
+/// code, with the right agent and verifier, is refused and revokes its grant and all grants
+/// delegated from it, because more than one party has the code. A retry with the same idempotency
+/// key is not a second use: it gets the first response.
 ///
-/// The token lives for 24 h unless the operator chose otherwise, and ends with its grant at the
-/// latest. The refresh token works until the grant ends.
+/// The token is valid for 24 h unless the operator configured another lifetime, and no longer than
+/// its grant. The refresh token works until the grant ends.
 #[utoipa::path(post, path = "/v1/token", tag = "Tokens", request_body = ExchangeRequest,
     responses((status = 201, description = "The token", body = TokenResponse)))]
 async fn exchange(
@@ -90,10 +90,10 @@ where
 
 /// Refresh
 ///
-/// Spends a refresh token for a new token of the same grant. A refresh token works once: its use
-/// again is refused, and more than 30 s later it also revokes the grant with everything delegated
-/// from it, since two have the secret. The same request under the same idempotency key is no use
-/// again: it gets the first answer.
+/// Exchanges a refresh token for a new token of the same grant. A refresh token works once. A
+/// second use is refused, and more than 30 s later it also revokes the grant and all grants
+/// delegated from it, because more than one party has the secret. A retry with the same idempotency
+/// key is not a second use: it gets the first response.
 #[utoipa::path(post, path = "/v1/token/refresh", tag = "Tokens", request_body = RefreshRequest,
     responses((status = 201, description = "The token", body = TokenResponse)))]
 async fn refresh(
@@ -117,13 +117,13 @@ async fn refresh(
 
 /// Verify a token
 ///
-/// Checks signature, time, token, grant and everything above the grant: each agent of the chain has
-/// to be active. Says whom the token is for (`aud`): compare it with who you are, or give
-/// `audience`.
+/// Checks the signature and lifetime, the token, its grant, and all grants above it; each agent of
+/// the chain must be active. The response has the token's audience (`aud`): compare it with your
+/// own, or send `audience`.
 ///
-/// Whoever verifies tokens without this call, with the public keys, must check `iss`, `exp`, `dev`
-/// and `aud`: one key set signs the tokens of all developers, so a good signature alone does not
-/// say that a token is yours.
+/// A program that verifies tokens offline, with the public keys, must check `iss`, `exp`, `dev` and
+/// `aud`: one key set signs the tokens of all developers, so a valid signature alone does not mean
+/// that a token is meant for it.
 #[utoipa::path(post, path = "/v1/tokens/verify", tag = "Tokens", request_body = VerifyRequest,
     responses((status = 200, description = "Whether it is valid", body = VerifyTokenResponse)))]
 async fn verify(
@@ -157,8 +157,8 @@ async fn verify(
 
 /// Verify a grant by its token
 ///
-/// Like verifying the token; says why, if it is not in force. With `agent_suspended` it may be in
-/// force again later.
+/// Like `POST /v1/tokens/verify`, with the reason if the token or its grant is not in force.
+/// `agent_suspended` may be temporary.
 #[utoipa::path(post, path = "/v1/grants/verify", tag = "Grants", request_body = VerifyRequest,
     responses((status = 200, description = "Whether it is active", body = VerifyGrantResponse)))]
 async fn verify_grant(
@@ -181,7 +181,7 @@ async fn verify_grant(
 
 /// Revoke a token
 ///
-/// Ends one token; its grant stays.
+/// Revokes one token. Its grant stays in force.
 #[utoipa::path(post, path = "/v1/tokens/revoke", tag = "Tokens", request_body = RevokeTokenRequest,
     responses((status = 204, description = "Revoked")))]
 async fn revoke(

@@ -130,14 +130,18 @@ async fn serve_on(
     drop(listeners);
     connections.close();
     let (drain, streams) = (app.settings.streams.drain, &app.memory.streams);
-    tracing::info!(streams = streams.count(), "shutting down: streams are being ended");
+    tracing::info!(streams = streams.count(), "shutting down: closing streams");
     ending.cancel();
     let ended = async {
         streams.drain(part(drain, ENDING)).await;
         connections.wait().await;
     };
     if tokio::time::timeout(part(drain, CUTTING), ended).await.is_err() {
-        tracing::warn!(connections = connections.len(), "connections were cut at shutdown");
+        tracing::warn!(
+            connections = connections.len(),
+            "connections were closed before their \
+            answers were complete because the shutdown took too long"
+        );
         cutting.cancel();
         streams.cut_all();
         connections.wait().await;

@@ -15,7 +15,7 @@ impl Threads {
         if let Err(error) = &built {
             tracing::warn!(
                 %error,
-                "threads for streams cannot be started: streams share the threads of requests"
+                "the threads of streams cannot be started; streams share the threads of requests"
             );
         }
         Self(built.ok())

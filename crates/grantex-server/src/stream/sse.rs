@@ -53,10 +53,11 @@ async fn follow<S: Duplex>(mut pipe: Box<Pipe<S>>) -> io::Result<()> {
             Wakeup::End(reason) => {
                 match reason {
                     EndReason::Damaged(position) => pipe.push_comment(&format!(
-                        "EVENT_DAMAGED at position {position}; reconnect to learn how to go on"
+                        "EVENT_DAMAGED at position {position}; reconnect to get the cursor that \
+                         leads past it"
                     )),
                     EndReason::TicketExpired => pipe.push_comment(
-                        "the ticket has expired; get another and go on with lastEventId",
+                        "the ticket has expired; get a new one and resume with lastEventId",
                     ),
                     _ => {}
                 }

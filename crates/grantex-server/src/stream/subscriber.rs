@@ -247,7 +247,7 @@ impl Subscriber {
                 return Err(EndReason::Damaged(damage.first));
             }
             Err(error) => {
-                tracing::warn!(%error, "a stream could not read the log; it tries again");
+                tracing::warn!(%error, "a stream cannot read the log; it retries");
                 tokio::time::sleep(STORE_PAUSE).await;
             }
             Ok(chunks) => match chunks.first() {

@@ -167,7 +167,10 @@ impl Terms {
                     Err(reason) => return Some(CloseFrame { code: close_code::INVALID, reason }),
                 },
                 Some(Message::Binary) => {
-                    return Some(CloseFrame::new(close_code::UNSUPPORTED, "send text"));
+                    return Some(CloseFrame::new(
+                        close_code::UNSUPPORTED,
+                        "send text messages only",
+                    ));
                 }
                 Some(Message::Ping(payload)) => pipe.outlet.push(ws_frame::pong(&payload)),
                 Some(Message::Close(code)) => {
@@ -209,13 +212,16 @@ impl From<EndReason> for CloseFrame {
             EndReason::Damaged(position) => Self {
                 code: DAMAGED,
                 reason: format!(
-                    "the event at position {position} is damaged; reconnect to learn how to go on"
+                    "the event at position {position} is damaged; reconnect to get the cursor \
+                     that leads past it"
                 ),
             },
-            EndReason::Trimmed => Self::new(TRIMMED, "undelivered events are no longer retained"),
+            EndReason::Trimmed => {
+                Self::new(TRIMMED, "events that were not delivered yet are no longer retained")
+            }
             EndReason::KeyRevoked => Self::new(close_code::POLICY, "the API key was revoked"),
             EndReason::TicketExpired => {
-                Self::new(TICKET_EXPIRED, "the ticket has expired; get another and go on")
+                Self::new(TICKET_EXPIRED, "the ticket has expired; get a new one and resume")
             }
             EndReason::Suspended => {
                 Self::new(SUSPENDED, "the operator has suspended this developer")

@@ -139,7 +139,7 @@ async fn half_a_form_ends_in_time_and_many_stay_within_the_budget() {
     for socket in sockets {
         let answer = rest(socket).await;
         match answer.split(' ').nth(1) {
-            Some("400") if answer.contains("did not arrive in time") => late += 1,
+            Some("400") if answer.contains("did not arrive within the time limit") => late += 1,
             Some("503") if answer.contains("\r\nretry-after: 1\r\n") => refused += 1,
             _ => panic!("{answer}"),
         }

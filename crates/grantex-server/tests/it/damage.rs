@@ -167,6 +167,6 @@ async fn it_is_counted_and_the_service_says_that_it_is_degraded() {
     client.get(&format!("/v1/events?after={cursor}")).await.refused(500, "EVENT_DAMAGED");
     let degraded = ready().await;
     assert_eq!(degraded["status"], "degraded");
-    assert_eq!(degraded["reasons"], json!(["2 events are damaged; `grantex check` says which"]));
+    assert_eq!(degraded["reasons"], json!(["2 events are damaged; `grantex check` lists them"]));
     assert!(METRICS.render().contains("grantex_damaged_events_total"));
 }

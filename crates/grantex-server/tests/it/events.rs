@@ -207,7 +207,7 @@ async fn a_parameter_that_a_list_does_not_know_is_refused_with_the_nearest_name(
     for query in ["=1", "x=1", "colour=blue"] {
         let told = client.get(&format!("/v1/keys?{query}")).await.refused(400, "BAD_REQUEST");
         assert!(
-            told.contains("There are limit") && !told.contains("did you mean"),
+            told.contains("(known: limit") && !told.contains("did you mean"),
             "{query}: {told}"
         );
     }

@@ -178,7 +178,7 @@ async fn streams_end_with_their_ticket() {
     let last = text.lines().rfind(|line| !line.is_empty());
     assert_eq!(
         last,
-        Some(": the ticket has expired; get another and go on with lastEventId"),
+        Some(": the ticket has expired; get a new one and resume with lastEventId"),
         "{text}"
     );
     client.token(&client.agent().await).await;

@@ -17,14 +17,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// There is no database to copy.
-    #[error("there is no database in {0}; is it the right --data-dir?")]
+    #[error("{0} has no database; check --data-dir")]
     NothingThere(PathBuf),
     /// The database cannot be opened.
     #[error(transparent)]
     Open(#[from] open::OpenError),
     /// The service writes more meanwhile than there should be in its write-ahead log.
     #[error(
-        "while the copy was made, the service's write-ahead log grew beyond {0} bytes, so the copy was given up; try again when less is written, or allow more with --max-wal"
+        "the service's write-ahead log grew beyond {0} bytes during the copy, so the copy was \
+         stopped; try again when fewer writes happen, or raise --max-wal"
     )]
     TooMuchWritten(u64),
     /// The copy cannot be written.

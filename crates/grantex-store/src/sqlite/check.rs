@@ -45,14 +45,15 @@ pub enum Found {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// There is no database.
-    #[error("there is no database in {0}; is it the right --data-dir?")]
+    #[error("{0} has no database; check --data-dir")]
     NothingThere(PathBuf),
     /// It cannot be opened, or is of another release.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// It was written by an older release.
     #[error(
-        "{0} was written by an older version of grantex; start this version on it once, and check it then"
+        "{0} was written by an older version of Grantex; start this version on it once, then \
+         check it"
     )]
     Older(PathBuf),
 }
@@ -172,7 +173,9 @@ impl Checker<'_> {
                 Ok(Err(error)) => self.unreadable(&table, &error, sink),
                 Err(_) => {
                     let place = format!("{} {table}", self.path.display());
-                    let detail = "its pages were not checked, since the service wrote more meanwhile than --max-wal allows; check a backup instead".to_owned();
+                    let detail = "its pages were not checked because the service's write-ahead \
+                        log grew beyond --max-wal; check a backup instead"
+                        .to_owned();
                     sink(Found::Problem(Problem { kind: "page", place, detail }));
                 }
             }

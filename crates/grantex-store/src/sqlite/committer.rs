@@ -227,7 +227,8 @@ impl Writer {
         let stopped = connect(&self.path, &mut self.connection)
             .and_then(|connection| self.upkeep.stop(connection));
         if let Err(error) = stopped {
-            tracing::warn!(%error, "the database could not be closed in good order: keep grantex.db-wal with it");
+            tracing::warn!(%error, "the database was not closed completely; keep grantex.db-wal \
+                with it");
         }
     }
 
@@ -250,12 +251,13 @@ impl Writer {
         match outcome {
             Ok(()) => {
                 if write_error.take().is_some() {
-                    tracing::info!("writing works again");
+                    tracing::info!("writes succeed again");
                 }
             }
             Err(error) => {
                 if write_error.is_none() {
-                    tracing::error!(%error, "writing does not work; reads and streams go on, and writing is tried again");
+                    tracing::error!(%error, "writes fail; reads and streams continue, and a probe \
+                        row is written every 500 ms until it succeeds");
                 }
                 *write_error = Some(error.to_string());
             }
@@ -315,7 +317,7 @@ fn run_in_savepoint(
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.run(&mut unit)));
     // SQLite may have rolled back everything by itself (full disk, I/O error).
     if connection.is_autocommit() {
-        return Err(StoreError::Unavailable("the database gave up the transaction".into()));
+        return Err(StoreError::Unavailable("the database rolled the transaction back".into()));
     }
     let verdict = ran.unwrap_or(Verdict::Undo);
     if verdict == Verdict::Keep {
@@ -340,7 +342,7 @@ fn report(slow: &[(&'static str, Duration)]) {
         tracing::warn!(
             use_case,
             milliseconds = took.as_millis(),
-            "a command held the writer for long"
+            "a command held the writer for more than 50 ms"
         );
         metrics::counter!("grantex_slow_commands_total", "use_case" => *use_case).increment(1);
     }

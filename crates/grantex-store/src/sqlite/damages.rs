@@ -28,7 +28,8 @@ impl Damages {
         drop(known);
         if fresh > 0 {
             metrics::counter!("grantex_damaged_events_total").increment(fresh as u64);
-            tracing::error!(%developer, first = damage.first, last = damage.last, "events of a log are damaged; grantex check says more");
+            tracing::error!(%developer, first = damage.first, last = damage.last, "events of a \
+                log are damaged; `grantex check` lists all damage");
         }
     }
 

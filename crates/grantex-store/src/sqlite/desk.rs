@@ -44,7 +44,7 @@ impl Desk {
         let mut state = self.state.lock();
         if !state.is_open {
             drop(state);
-            return query(Err(StoreError::Unavailable("the readers have ended".into())));
+            return query(Err(StoreError::Unavailable("the store is closed for reads".into())));
         }
         let refused = state.queue.push(scope.developer(), query);
         self.wake(&mut state);

@@ -129,5 +129,5 @@ impl Inbox {
 }
 
 pub(super) fn ended() -> StoreError {
-    StoreError::Unavailable("the writer has ended".into())
+    StoreError::Unavailable("the store is closed for writes".into())
 }

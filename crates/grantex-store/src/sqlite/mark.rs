@@ -151,7 +151,7 @@ impl Drop for Marks {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the marks' thread panicked");
+            tracing::error!("the thread that writes the mark panicked");
         }
     }
 }
@@ -169,7 +169,8 @@ fn write_marks(dir: &Path, marks: &Receiver<Mark>) {
                 break;
             };
             if !failing {
-                tracing::warn!(%error, "the mark beside the database cannot be written: what a crash would lose from here on may go unnoticed");
+                tracing::warn!(%error, "the mark beside the database cannot be written; data that \
+                    a crash loses from now on may go unnoticed");
             }
             failing = true;
             match marks.recv_timeout(PAUSE) {
@@ -194,7 +195,8 @@ pub(super) fn check(dir: &Path, loss: Loss) -> Result<u64, OpenError> {
         Loss::Accept => {
             tracing::warn!(
                 detail,
-                "the database lost something; the service goes on without it, as it was asked to"
+                "the database has lost committed data; the service continues without it because \
+                 of --accept-loss"
             );
             Ok(next)
         }
@@ -227,27 +229,31 @@ pub(super) fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>)
             let name = dir.join(MARK_FILE);
             (!found.stopped && found.sequence > 0).then(|| {
                 format!(
-                    "it was not stopped in good order, and {}, which remembers how far it was, is missing or cannot be read: whether anything is missing cannot be known",
+                    "the service was not stopped normally, and {}, which records how far the \
+                     database was, is missing or unreadable; it cannot be determined whether data \
+                     is missing",
                     name.display()
                 )
             })
         }
         (Some(mark), None) => Some(format!(
-            "it is gone or empty; at {} it had {} events",
+            "the file is missing or empty; at {} it had {} events",
             mark.at, mark.progress.events
         )),
         (Some(mark), Some(found)) if mark.progress.identity != found.identity => Some(format!(
-            "it is another database than the one that was here at {} with {} events",
+            "it is not the database that was here at {} with {} events",
             mark.at, mark.progress.events
         )),
         (Some(mark), Some(found)) if found.sequence < mark.progress.sequence => {
             Some(match mark.progress.events.saturating_sub(found.events) {
                 0 => format!(
-                    "no event is missing, but what else was committed until {} is, such as API keys, agents and debits",
+                    "no event is missing, but other data committed before {} is, such as API \
+                     keys, agents and debits",
                     mark.at
                 ),
                 lost => format!(
-                    "at {} it had {} events and now has {}: {lost} events are missing, and what else was committed with them",
+                    "at {} it had {} events and now has {}: {lost} events are missing, with other \
+                     data that was committed with them",
                     mark.at, mark.progress.events, found.events
                 ),
             })

@@ -29,7 +29,9 @@ const CHECKED_WHOLE: u64 = 1 << 30;
 pub enum OpenError {
     /// The file is not what was written.
     #[error(
-        "the database {path} is damaged: {detail}. Nothing was changed. Restore the data directory from a backup (grantex backup), or move the file away to start empty"
+        "the database {path} is damaged: {detail}. Nothing was changed. Restore the data \
+         directory from a backup (made by `grantex backup`), or move the file away to start with \
+         an empty database"
     )]
     Damaged {
         /// The file.
@@ -38,14 +40,16 @@ pub enum OpenError {
         detail: String,
     },
     /// The file is a SQLite database of something else.
-    #[error("{path} is a SQLite database, but not one of grantex; choose another --data-dir")]
+    #[error("{path} is a SQLite database of another program; choose another --data-dir")]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// The file is whole, and less than there was, or something else.
     #[error(
-        "the database {path} is not what this service had: {detail}. Nothing was changed. Restore the data directory from a backup into an empty folder, with all its files, or find the grantex.db-wal that belongs to it; to go on with what is there, and lose the rest for good, start once with --accept-loss"
+        "the database {path} has lost committed data: {detail}. Nothing was changed. Restore the \
+         data directory with all its files from a backup into an empty folder, or find the \
+         grantex.db-wal that belongs to the database. To continue with what is left, and lose the rest for good, start once with --accept-loss"
     )]
     Lost {
         /// The file.
@@ -55,7 +59,8 @@ pub enum OpenError {
     },
     /// The file was written by a later version.
     #[error(
-        "{path} was written by a newer version of grantex (its schema is {version}, this one knows {known}); use that version or a newer one"
+        "{path} was written by a newer version of Grantex (its schema is {version}, this version \
+         knows {known}); use that version or a newer one"
     )]
     Newer {
         /// The file.
@@ -176,7 +181,8 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenErro
     } else {
         tracing::info!(
             bytes = size,
-            "the database is large: its pages are checked as they are used"
+            "the database is too large to check at the start; its pages are checked when they are \
+             read"
         );
     }
     // Each log must reach from just after what was trimmed to its head.

@@ -92,7 +92,7 @@ impl Readers {
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(LONG_NICENESS) {
-        tracing::warn!(%error, "the priority of long reads could not be lowered");
+        tracing::warn!(%error, "the priority of long reads cannot be lowered");
     }
 }
 
@@ -125,7 +125,7 @@ impl Reader {
             match answered {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "a reader's connection failed and is opened again");
+                    tracing::warn!(%error, "a reader's connection failed; it is reopened");
                     self.connection = None;
                 }
                 Err(_) => {

@@ -137,7 +137,8 @@ impl Upkeep {
             self.crowded_at = (!made_room).then(Instant::now);
             if !made_room {
                 tracing::debug!(
-                    "the write-ahead log cannot be begun anew now; another process may read the database"
+                    "the write-ahead log cannot be restarted; another process may be reading the \
+                     database"
                 );
             }
             self.wal_bytes();
@@ -157,7 +158,8 @@ impl Upkeep {
         drop(closed);
         if !is_folded {
             tracing::warn!(
-                "another process reads the database: grantex.db-wal is still a part of it"
+                "another process is reading the database, so grantex.db-wal still belongs to it; \
+                 copy both files together"
             );
         }
         self.wal_bytes();

@@ -140,7 +140,7 @@ fn a_database_that_is_gone_empty_or_another_is_noticed() {
     let (harness, _) = running(folder.path());
     drop(harness);
     let copy = crash(folder.path(), &[MARK_FILE]);
-    is_lost(copy.path(), "gone or empty");
+    is_lost(copy.path(), "missing or empty");
     let copy = crash(folder.path(), &[MARK_FILE]);
     fs::write(copy.path().join(FILE_NAME), "").unwrap();
     is_lost(copy.path(), "300 events");
@@ -149,7 +149,7 @@ fn a_database_that_is_gone_empty_or_another_is_noticed() {
     drop(running(other.path()));
     let copy = crash(folder.path(), &[FILE_NAME, MARK_FILE]);
     fs::copy(other.path().join(FILE_NAME), copy.path().join(FILE_NAME)).unwrap();
-    is_lost(copy.path(), "another database");
+    is_lost(copy.path(), "is not the database that was here");
 
     // Half of the file: its pages say so by themselves.
     let copy = crash(folder.path(), &[FILE_NAME, MARK_FILE]);
@@ -177,10 +177,10 @@ fn without_a_mark_only_a_database_that_was_stopped_is_known_to_be_whole() {
     let folder = tempfile::tempdir().unwrap();
     let (harness, _) = running(folder.path());
     let copy = crash(folder.path(), &[FILE_NAME, WAL]);
-    is_lost(copy.path(), "cannot be known");
+    is_lost(copy.path(), "cannot be determined");
     let copy = crash(folder.path(), &[FILE_NAME, WAL]);
     fs::write(copy.path().join(MARK_FILE), "{\"database\":\"00").unwrap();
-    is_lost(copy.path(), "cannot be known");
+    is_lost(copy.path(), "cannot be determined");
     drop(harness);
     let copy = crash(folder.path(), &[FILE_NAME]);
     drop(reopen(copy.path()).unwrap());

@@ -20,12 +20,11 @@ bodies! {
     /// `POST /v1/agents`
     #[derive(Default)]
     pub struct CreateAgentRequest {
-        /// The agent's name, as principals will read it: with a visible character, and without
-        /// invisible characters and those that change the direction of text.
+        /// The agent's name, shown to principals: with at least one visible character, and without
+        /// invisible or direction-changing characters.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Calendar assistant"))]
         pub name: String,
-        /// What it does, as principals will read it; without invisible characters and those that
-        /// change the direction of text.
+        /// What it does, shown to principals; without invisible or direction-changing characters.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 2000, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"))]
         pub description: Option<String>,

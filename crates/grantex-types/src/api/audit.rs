@@ -28,8 +28,8 @@ bodies! {
     pub struct Actor {
         /// What kind of party.
         pub kind: ActorKind,
-        /// Which one: the API key's id, the principal's id, the operator's user; `null` for the
-        /// service itself.
+        /// Identifies the party: the API key's id, the principal's id, the operator's user; `null`
+        /// for the service itself.
         pub id: Option<String>,
     }
 

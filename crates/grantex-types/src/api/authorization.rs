@@ -34,8 +34,8 @@ bodies! {
         /// The agent that asks.
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
-        /// Who is asked: the developer's own name for the person. It is shown to them, so it is
-        /// without invisible characters and those that change the direction of text.
+        /// The person who is asked, as the developer identifies them. It is shown to them and must
+        /// not have invisible or direction-changing characters.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "user-123"))]
         pub principal_id: String,
         /// What is asked for.
@@ -50,7 +50,7 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 2048, pattern = r"^https?://[!$%&()*+\-.0-9:=A-Z\[\]_a-z~]+([/?][!$%&()*+,\-./0-9:=?@A-Z\[\]_a-z~]*)?$", example = "https://app.example/callback"))]
         pub redirect_uri: Option<String>,
-        /// Handed back unchanged with the redirect.
+        /// Returned unchanged with the redirect.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
         pub state: Option<String>,
@@ -58,7 +58,7 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1024, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"))]
         pub audience: Option<String>,
-        /// PKCE: the base64url SHA-256 of a verifier that the exchange must show.
+        /// PKCE: the base64url SHA-256 of the verifier that the exchange must send.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(min_length = 43, max_length = 43, pattern = r"^[A-Za-z0-9_-]{43}$"))]
         pub code_challenge: Option<String>,
@@ -76,10 +76,10 @@ bodies! {
     /// A budget that is asked for together with the access.
     #[derive(Default)]
     pub struct RequestedBudget {
-        /// How much, above zero, at most four decimals.
+        /// The amount, above zero, with at most four decimals.
         #[cfg_attr(feature = "openapi", schema(value_type = super::budgets::AmountInput))]
         pub initial_budget: Amount,
-        /// Three upper-case letters; `USD` unless given.
+        /// Three upper-case letters; default `USD`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Z]{3}$", example = "USD"))]
         pub currency: Option<String>,
@@ -89,7 +89,8 @@ bodies! {
     pub struct AuthorizeResponse {
         /// The request's id.
         pub auth_request_id: AuthRequestId,
-        /// Where the principal decides. Whoever has this link can decide: send it to nobody else.
+        /// The page where the principal decides. Anyone who has this link can decide: send it to
+        /// the principal only.
         pub consent_url: String,
         /// Until when the principal can decide.
         pub expires_at: Timestamp,
@@ -135,7 +136,7 @@ bodies! {
         pub budget: Option<AskedBudget>,
         /// Until when the principal can decide.
         pub expires_at: Timestamp,
-        /// Always `pending` here: a decided request is gone.
+        /// Always `pending`: a decided request is a 410.
         pub status: ConsentStatus,
     }
 
@@ -143,7 +144,7 @@ bodies! {
     pub struct ApproveResponse {
         /// The code to exchange for a grant. It begins with `gxc_`.
         pub code: String,
-        /// Where to go next, if the request said.
+        /// The request's redirect URI, if it had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub redirect_uri: Option<String>,
@@ -155,7 +156,7 @@ bodies! {
 
     /// The answer to a denial.
     pub struct DenyResponse {
-        /// Where to go next, if the request said.
+        /// The request's redirect URI, if it had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub redirect_uri: Option<String>,

@@ -42,10 +42,10 @@ bodies! {
         /// The grant that may spend.
         #[cfg_attr(feature = "openapi", schema(value_type = GrantId))]
         pub grant_id: String,
-        /// How much, above zero, at most four decimals.
+        /// The amount, above zero, with at most four decimals.
         #[cfg_attr(feature = "openapi", schema(value_type = AmountInput))]
         pub initial_budget: Amount,
-        /// Three upper-case letters; `USD` unless given.
+        /// Three upper-case letters; default `USD`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Z]{3}$", example = "USD"))]
         pub currency: Option<String>,
@@ -85,14 +85,14 @@ bodies! {
         /// The grant that spends.
         #[cfg_attr(feature = "openapi", schema(value_type = GrantId))]
         pub grant_id: String,
-        /// How much, above zero, at most four decimals.
+        /// The amount, above zero, with at most four decimals.
         #[cfg_attr(feature = "openapi", schema(value_type = AmountInput))]
         pub amount: Amount,
         /// What for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 1024, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$"))]
         pub description: Option<String>,
-        /// Anything the developer wants to keep with the debit: an object of at most 8 KiB.
+        /// Metadata to store with the debit: an object of at most 8 KiB.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         pub metadata: Option<Box<RawValue>>,
@@ -118,9 +118,9 @@ bodies! {
         pub allocation_id: BudgetId,
         /// How much.
         pub amount: Amount,
-        /// What for, if it was said.
+        /// The debit's description, if it has one.
         pub description: Option<String>,
-        /// What the developer kept with it.
+        /// The metadata that the developer stored with it.
         #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         pub metadata: Option<Box<RawValue>>,
         /// When.
@@ -131,7 +131,7 @@ bodies! {
     pub struct TransactionList {
         /// Newest first.
         pub transactions: Vec<Transaction>,
-        /// How many there are in all.
+        /// The total number.
         pub total: u64,
         /// Where the next page starts (`after`); `null` on the last page.
         pub next_cursor: Option<TransactionId>,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::bodies;
 use crate::{DeveloperId, KeyId, Timestamp};
 
-/// Whether consent is the principal's, or given at once for trying things out.
+/// Whether the principal gives consent (`live`), or it is given automatically (`sandbox`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -34,7 +34,7 @@ bodies! {
         /// The developer's name.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Acme"))]
         pub name: String,
-        /// An address to reach the developer; no other developer may have it.
+        /// The developer's email address; each can be used by one developer only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(min_length = 3, max_length = 320, pattern = r"^[^@\s\u0000-\u001f\u007f-\u009f]+@[^@\s\u0000-\u001f\u007f-\u009f]+$", example = "dev@acme.example"))]
         pub email: Option<String>,
@@ -75,9 +75,9 @@ bodies! {
 
     /// The answer to `POST /v1/keys/rotate`: the only time the new key is shown.
     pub struct RotateKeyResponse {
-        /// The new API key; the one that made the call is dead.
+        /// The new API key. The one that made the call no longer works.
         pub api_key: String,
-        /// When the keys changed places.
+        /// When the key was replaced.
         pub rotated_at: Timestamp,
     }
 

@@ -8,7 +8,7 @@ use crate::{EventId, EventType, Timestamp};
 bodies! {
     /// `GET /v1/events`
     pub struct EventList {
-        /// In log order, oldest first unless asked for otherwise; each exactly as it was streamed.
+        /// The events in the order asked for, each exactly as it was streamed.
         #[cfg_attr(feature = "openapi", schema(value_type = Vec<EventEnvelope>))]
         pub events: Vec<Box<RawValue>>,
         /// The position of each of `events` in the log: 1, 2, 3, … without a gap.
@@ -18,11 +18,11 @@ bodies! {
         /// Where to read on (`after`; `before` with `order=desc`), also past events that the filter
         /// hid; `null` when the log held nothing more at the time of the answer.
         pub next_cursor: Option<EventId>,
-        /// The position of the oldest event that is retained; one above `head` while there is none.
+        /// The position of the oldest event that is retained; `head` + 1 if there is none.
         #[serde(default)]
         #[cfg_attr(feature = "openapi", schema(required = true))]
         pub oldest: u64,
-        /// The position of the newest event; 0 while there never was one.
+        /// The position of the newest event; 0 if there has never been one.
         #[serde(default)]
         #[cfg_attr(feature = "openapi", schema(required = true))]
         pub head: u64,
@@ -54,11 +54,11 @@ bodies! {
     #[derive(Default)]
     #[serde(deny_unknown_fields)]
     pub struct TicketRequest {
-        /// How long the ticket opens streams: `15m` unless given, at most `24h`.
+        /// How long the ticket is valid; default `15m`, at most `24h`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$", example = "15m"))]
         pub expires_in: Option<String>,
-        /// Only these types; all of them when left out or empty.
+        /// Only these types; all types when left out or empty.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub types: Option<Vec<EventType>>,
         /// Only grants of this agent.
@@ -77,9 +77,9 @@ bodies! {
 
     /// The answer to `POST /v1/events/tickets`.
     pub struct TicketResponse {
-        /// For the `ticket` parameter of both streams.
+        /// The value of the `ticket` parameter of both streams.
         pub ticket: String,
-        /// Until when it opens streams. Streams that are open then end.
+        /// When the ticket expires. Its open streams end then.
         pub expires_at: Timestamp,
     }
 }

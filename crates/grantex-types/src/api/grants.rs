@@ -33,15 +33,15 @@ bodies! {
         pub scopes: Scopes,
         /// Whether it is in force.
         pub status: GrantStatus,
-        /// When it came to be.
+        /// When it was issued.
         pub issued_at: Timestamp,
         /// When it ends.
         pub expires_at: Timestamp,
-        /// When it was revoked, if it was.
+        /// When it was revoked, if so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub revoked_at: Option<Timestamp>,
-        /// The grant it was delegated from, if it was.
+        /// The grant it was delegated from, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub parent_grant_id: Option<GrantId>,
@@ -80,7 +80,7 @@ bodies! {
         /// The principal who will see and revoke their own grants.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "user-123"))]
         pub principal_id: String,
-        /// How long the session lasts; `1h` unless given, at most `24h`.
+        /// How long the session lasts; default `1h`, at most `24h`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, pattern = "^(([1-9][0-9]{0,3}|[1-7][0-9]{4}|8[0-5][0-9]{3}|86[0-3][0-9]{2}|86400)s|([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|1d)$", example = "1h"))]
         pub expires_in: Option<String>,
@@ -90,10 +90,11 @@ bodies! {
     pub struct PrincipalSessionResponse {
         /// The session's id, with which it can be ended.
         pub session_id: SessionId,
-        /// Bearer token for the principal's own calls.
+        /// The bearer token for the principal's own calls.
         pub session_token: String,
-        /// A page that shows the same to the principal. Whoever has this link has the session. The
-        /// page keeps the token in a cookie, so that it does not stay in the browser's address.
+        /// The page on which the principal sees and revokes their grants. Anyone who has this link
+        /// has the session. The page moves the token into a cookie, so that it does not stay in the
+        /// browser's address.
         pub dashboard_url: String,
         /// When the session ends.
         pub expires_at: Timestamp,
@@ -105,11 +106,11 @@ bodies! {
         pub session_id: SessionId,
         /// The principal.
         pub principal_id: String,
-        /// The API key that opened it, and with which it ends.
+        /// The API key that opened it. The session ends when the key is revoked.
         pub key_id: KeyId,
         /// When it was opened.
         pub created_at: Timestamp,
-        /// When it ends at the latest.
+        /// When it expires.
         pub expires_at: Timestamp,
     }
 

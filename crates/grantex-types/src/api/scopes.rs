@@ -9,11 +9,11 @@ bodies! {
     pub struct ScopeName {
         /// The scope, as requests and tokens have it.
         pub scope: String,
-        /// What it allows, in a few words.
+        /// What it allows, as the words that follow "it may".
         pub name: String,
-        /// More about it; may be empty.
+        /// A longer description; may be empty.
         pub description: String,
-        /// When it was named so.
+        /// When it was given this name.
         pub updated_at: Timestamp,
     }
 
@@ -23,11 +23,11 @@ bodies! {
         /// The scope: visible ASCII characters without quote and backslash.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!#-\[\]-~]+$", example = "https://api.example/auth/calendar.readonly"))]
         pub scope: String,
-        /// What it allows, in a few words that follow "it may": with a visible character, and
-        /// without invisible characters and those that change the direction of text.
+        /// What it allows, as the words that follow "it may": with at least one visible character,
+        /// and without invisible or direction-changing characters.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$", example = "Read your calendar"))]
         pub name: String,
-        /// More about it, with the same characters and line breaks; empty unless given.
+        /// A longer description, with the same characters and line breaks; empty by default.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(max_length = 300, pattern = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$", example = "Titles, times and places of your appointments"))]
         pub description: Option<String>,

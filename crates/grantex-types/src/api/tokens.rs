@@ -15,7 +15,7 @@ bodies! {
         /// The agent that the request was made for.
         #[cfg_attr(feature = "openapi", schema(value_type = crate::AgentId))]
         pub agent_id: String,
-        /// PKCE: the verifier whose hash the request named.
+        /// PKCE: the verifier of the request's challenge.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(min_length = 43, max_length = 128, pattern = r"^[A-Za-z0-9._~-]{43,128}$"))]
         pub code_verifier: Option<String>,
@@ -39,7 +39,7 @@ bodies! {
         pub expires_at: Timestamp,
         /// What it allows.
         pub scopes: Scopes,
-        /// Good for one refresh.
+        /// The refresh token, valid for one refresh.
         pub refresh_token: String,
         /// The grant behind it.
         pub grant_id: GrantId,
@@ -50,14 +50,14 @@ bodies! {
     pub struct VerifyRequest {
         /// The JWT.
         pub token: String,
-        /// Who asks: a token that is not for this audience is not valid.
+        /// The audience of the program that verifies: a token for another audience is not valid.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub audience: Option<String>,
     }
 
-    /// The answer to `POST /v1/tokens/verify`; only `valid` when it is not.
+    /// The answer to `POST /v1/tokens/verify`; an invalid token has only `valid`.
     pub struct VerifyTokenResponse {
-        /// Whether signature, time, token, grant and developer are all right.
+        /// Whether the signature, the lifetime, the token, the grant and the developer are valid.
         pub valid: bool,
         /// The grant behind the token.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub expires_at: Option<Timestamp>,
-        /// Who the token is for, if the request said. Whoever is somebody else must not accept it.
+        /// Who the token is for, if the request named an audience. Nobody else must accept it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub aud: Option<String>,
@@ -93,7 +93,7 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub claims: Option<Claims>,
-        /// When not: why.
+        /// When not active: the reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub reason: Option<InactiveReason>,
@@ -108,9 +108,9 @@ bodies! {
     }
 
     /// The claims of a grant token: an access token of RFC 9068. `client_id`, `scope`,
-    /// `urn:grantex:grant` and `act` say in the standards' words what `agt`, `dev`, `scp`, `grnt`
-    /// and the `parent…` ones say; they are absent from tokens of older grants whose scopes OAuth
-    /// cannot write.
+    /// `urn:grantex:grant` and `act` have the standards' names for what `agt`, `dev`, `scp`, `grnt`
+    /// and the `parent…` claims hold. Tokens of older grants whose scopes OAuth cannot represent do
+    /// not have them.
     pub struct Claims {
         /// The issuer: the service's public base URL.
         pub iss: String,
@@ -132,7 +132,7 @@ bodies! {
         /// Ends at, in seconds since 1970.
         #[cfg_attr(feature = "openapi", schema(minimum = 0))]
         pub exp: u64,
-        /// Who the token is for, if the request said.
+        /// Who the token is for, if the request named an audience.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub aud: Option<String>,
@@ -148,7 +148,7 @@ bodies! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub delegation_depth: Option<u8>,
-        /// After a refresh of a grant with a budget: what remained.
+        /// After a refresh of a grant with a budget: the remaining amount.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(nullable = false))]
         pub bdg: Option<AmountNumber>,
@@ -191,13 +191,13 @@ pub struct GrantClaim {
     pub delegation_depth: Option<u8>,
 }
 
-/// Who acted, as RFC 8693 §4.1 has it: the last one outermost.
+/// Who acted, as in RFC 8693 §4.1: the most recent actor is outermost.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ActingAgent {
     /// The agent's decentralised identifier.
     pub sub: String,
-    /// The one before, of the same form.
+    /// The previous actor, in the same form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(nullable = false, no_recursion))]
     pub act: Option<Box<Self>>,

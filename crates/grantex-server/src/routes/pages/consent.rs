@@ -60,7 +60,7 @@ impl Known for ConsentQuery {
 }
 
 fn parse_id(text: &str) -> ApiResult<AuthRequestId> {
-    let message = "there is no such request; the link is incomplete or wrong";
+    let message = "this link is incomplete or wrong: there is no such request";
     text.parse().map_err(|_| ApiError::new(ErrorCode::NotFound, message))
 }
 

@@ -59,7 +59,7 @@ impl FromRequestParts<Arc<App>> for Visitor {
         Public::from_request_parts(parts, app).await?;
         let token = cookie(&parts.headers).ok_or_else(|| {
             ApiError::unauthorized(
-                "this browser has no session; open the link from the application again",
+                "this browser has no session; open the link in the application again",
             )
         })?;
         Ok(Self(Principal::load(app, token).await?))

@@ -48,7 +48,7 @@ impl Checker<'_> {
             sink(Found::Problem(Problem { kind, place: developer(id), detail }));
         };
         let Ok(bytes) = <[u8; 16]>::try_from(id) else {
-            return report("is no developer's id".into(), "log", sink);
+            return report("is not a developer id".into(), "log", sink);
         };
         let owner = DeveloperId::from_bytes(bytes);
         let mut place = Place { position: 0, id: EventId::ZERO, created_at: Timestamp::EPOCH };
@@ -127,7 +127,7 @@ impl Checker<'_> {
                 {
                     problems.push((
                         "log",
-                        format!("its head is not its last event, at position {position}"),
+                        format!("its head differs from its last event, at position {position}"),
                     ));
                 }
             }
@@ -152,7 +152,7 @@ fn beyond(
         |row| row.get(0),
     )?;
     if outside > 0 {
-        problems.push(("log", format!("{outside} events lie outside of the log's bounds")));
+        problems.push(("log", format!("{outside} events are outside the log's bounds")));
     }
     Ok(())
 }

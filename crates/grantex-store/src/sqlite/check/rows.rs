@@ -32,14 +32,14 @@ impl Checker<'_> {
                 Some((
                     "budget",
                     format!(
-                        "{} of {} remain, but the debits take {}",
+                        "{} of {} remain, but the debits add up to {}",
                         amount(remaining),
                         amount(initial),
                         amount(taken)
                     ),
                 ))
             } else if debits != found {
-                Some(("budget", format!("{found} of its {debits} debits are there")))
+                Some(("budget", format!("only {found} of its {debits} debits exist")))
             } else {
                 None
             })
@@ -85,9 +85,9 @@ impl Checker<'_> {
             } else if row.get::<_, bool>("outlives")? {
                 "it ends after the grant that it was delegated from"
             } else if row.get::<_, bool>("exceeds")? {
-                "it has scopes that the grant it was delegated from has not"
+                "it has scopes that the grant it was delegated from does not have"
             } else if row.get::<_, i64>("above")? != depth {
-                "the grants above it are not all known, so that a cascade would pass it over"
+                "not all grants above it exist, so a cascade would miss it"
             } else {
                 return Ok(None);
             };
@@ -152,7 +152,7 @@ impl Checker<'_> {
         match found {
             Ok(rows) => {
                 for (table, parent) in rows {
-                    let detail = format!("a row refers to one of {parent} that is missing");
+                    let detail = format!("a row refers to a row of {parent} that is missing");
                     sink(Found::Problem(Problem { kind: "row", place: table, detail }));
                 }
             }
