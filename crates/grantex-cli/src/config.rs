@@ -199,7 +199,7 @@ pub(crate) struct Options {
     /// Format of log lines [default: auto]
     #[arg(long, env = "GRANTEX_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// Log level (error, warn, info, debug), or a filter such as grantex=debug [default: info]
+    /// Log level (error, warn, info, debug), or a filter such as `grantex=debug` [default: info]
     #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER")]
     log: Option<String>,
 }

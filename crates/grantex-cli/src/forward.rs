@@ -64,7 +64,7 @@ pub(crate) struct Forward {
         default_value = "auto"
     )]
     log_format: LogFormat,
-    /// Log level (error, warn, info, debug), or a filter such as grantex_destinations=debug
+    /// Log level (error, warn, info, debug), or a filter such as `grantex_destinations=debug`
     #[arg(long, env = "GRANTEX_LOG", value_name = "FILTER", default_value = "info,krafka=warn")]
     log: String,
     #[command(subcommand)]
