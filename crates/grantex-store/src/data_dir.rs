@@ -54,7 +54,7 @@ pub(crate) fn give_to_owner(file: &File, folder: &Path) -> std::io::Result<()> {
 
 /// Who can write here can replace the keys and the data. That is no reason to refuse: volumes of
 /// containers belong to a group that may write.
-fn warn_of_other_writers(place: &Path) {
+pub(crate) fn warn_of_other_writers(place: &Path) {
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     if let Ok(found) = fs::metadata(place)
         && found.mode() & GROUP_OR_OTHERS_WRITE != 0
@@ -75,10 +75,8 @@ impl DataDir {
             LockError::Io(source) => io(source),
         })?;
         give_to_owner(lock.file(), path).map_err(io)?;
-        let dir = Self { path: path.to_owned(), _lock: lock };
-        warn_of_other_writers(&dir.path);
-        dir.warn_of_other_writers(crate::sqlite::FILE_NAME);
-        Ok(dir)
+        warn_of_other_writers(path);
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// Logs a warning where others than its owner may write the file or folder `name` in the

@@ -1,5 +1,35 @@
 import { SourceError } from './errors.js';
-import type { Addon } from './native.js';
+
+/**
+ * The function that the native half calls: `call(kind, id, destination, payload)`. Calls with an id
+ * above 0 must be completed.
+ */
+export type Call = (kind: string, id: number, destination: string, payload: string) => void;
+
+/** The native half: see `native/src/lib.rs`. All options, outcomes and figures are JSON. */
+export interface NativeSource {
+  addBuiltin(name: string, kind: string, options: string): void;
+  addCustom(name: string, hasFlush: boolean, hasClose: boolean, options: string): void;
+  start(): void;
+  stop(): void;
+  /** Waits for its last thread, after the `ended` call. */
+  join(): void;
+  /**
+   * This and the next two are answered by `call("answer", id, …)`, unless the source ends before.
+   */
+  deadLetters(id: number): void;
+  redeliver(id: number, numbers: number[], waitMs: number): void;
+  dropDeadLetters(id: number, numbers: number[]): void;
+  /** Frees a source that was not started. */
+  discard(): void;
+  complete(id: number, outcome: string): void;
+  stats(): string;
+}
+
+/** The addon's exports. */
+export interface Addon {
+  NativeSource: new (options: string, asksForKey: boolean, call: Call) => NativeSource;
+}
 
 /** The native half for this platform: from this package, or from the platform's own package. */
 export function loadAddon(): Addon {

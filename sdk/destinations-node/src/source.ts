@@ -1,3 +1,4 @@
+import type { NativeSource } from './binding.js';
 import type { BatchInfo, DeliveryOptions, EventDestination } from './destination.js';
 import { BuiltinDestination } from './destinations.js';
 import {
@@ -10,7 +11,7 @@ import {
   toSourceError,
 } from './errors.js';
 import type { EventEnvelope } from './event.js';
-import { encode, makeNativeSource, type NativeSource, type Outcome, translated } from './native.js';
+import { encode, makeNativeSource, type Outcome, translated } from './native.js';
 import type {
   DestinationStats,
   EventSourceOptions,

@@ -7,8 +7,9 @@ use grantex_types::{AuditId, DeveloperId, Timestamp};
 use rusqlite::Row;
 
 use super::read::NEWEST;
-use super::unit_of_work::{UnitOfWork, int, time, unreadable};
+use super::unit_of_work::UnitOfWork;
 use super::usage::{AUDIT_SIZE, ROW, text};
+use super::values::{int, time, unreadable};
 
 impl UnitOfWork<'_> {
     pub(super) fn read_audit(

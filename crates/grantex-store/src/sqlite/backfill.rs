@@ -5,7 +5,8 @@ use grantex_core::store::StoreResult;
 use grantex_types::DeveloperId;
 
 use super::checksum::{AFTER_WITH_SUBJECTS, Sums};
-use super::unit_of_work::{UnitOfWork, int, is_damage, store_error, uint};
+use super::unit_of_work::UnitOfWork;
+use super::values::{int, is_damage, store_error, uint};
 
 impl UnitOfWork<'_> {
     /// See [`Tx::sum_events`](grantex_core::store::Tx::sum_events).

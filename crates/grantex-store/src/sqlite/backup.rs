@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{FILE_NAME, mark, open};
+use super::open::FILE_NAME;
+use super::{mark, open};
 
 /// How often it is looked how large the write-ahead log has become.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

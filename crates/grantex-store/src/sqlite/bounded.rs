@@ -56,7 +56,7 @@ const LIVE: u32 = 50;
 impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(super::FILE_NAME);
+        let path = folder.path().join(super::open::FILE_NAME);
         let mut connection = open::writer(&path).unwrap();
         schema::migrate(&mut connection, &path).unwrap();
         let now = Timestamp::from_millis(1_772_366_400_000);

@@ -8,7 +8,8 @@ use grantex_core::store::{Change, Reach, StoreResult};
 use grantex_types::{AgentId, DeveloperId, GrantId, Timestamp};
 use rusqlite::{Row, named_params};
 
-use super::unit_of_work::{UnitOfWork, int, time, uint};
+use super::unit_of_work::UnitOfWork;
+use super::values::{int, time, uint};
 
 /// When the oldest unfinished cascade made the grant `g` inactive, or NULL. Costs one look into an
 /// empty index while the developer has no such cascade, and otherwise a look for each grant above.

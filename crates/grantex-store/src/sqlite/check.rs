@@ -15,9 +15,10 @@ use rusqlite::Connection;
 
 use super::backup::while_wal_is_small;
 use super::damages::Damages;
+use super::open::FILE_NAME;
 use super::open::{self, OpenError, describe};
 use super::unit_of_work::UnitOfWork;
-use super::{FILE_NAME, mark, schema};
+use super::{mark, schema};
 
 /// Something that is damaged or missing.
 #[derive(Debug, Clone, PartialEq, Eq)]

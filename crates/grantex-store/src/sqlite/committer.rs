@@ -13,14 +13,15 @@ use grantex_core::store::{
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
+use super::common::{Common, Environment};
 use super::damages::Damages;
 use super::inbox::{Inbox, Next, ended};
 use super::mark::Progress;
 use super::open::{self, OpenError};
-use super::unit_of_work::{Effects, UnitOfWork, Writing, int, store_error};
+use super::unit_of_work::{Effects, UnitOfWork, Writing};
 use super::usage::Gathering;
+use super::values::{int, store_error};
 use super::wal::Upkeep;
-use super::{Common, Environment};
 
 /// Commands that share one commit at most: bounds what a failed commit fails with it.
 const BATCH: usize = 256;

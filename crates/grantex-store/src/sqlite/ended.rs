@@ -4,8 +4,9 @@ use grantex_core::store::{Ended, StoreResult};
 use grantex_types::{DeveloperId, GrantId, Timestamp};
 
 use super::cascade::LIVE;
-use super::unit_of_work::{UnitOfWork, int, optional_time};
+use super::unit_of_work::UnitOfWork;
 use super::usage::{ANSWER_SIZE, DEBIT_SIZE, GRANT_SIZE, REQUEST_SIZE, ROW_SIZE};
+use super::values::{int, optional_time};
 
 /// A grant that ended: revoked, or put aside as expired. Spelled as its index is.
 const ENDED: &str = "(revoked_at IS NOT NULL OR lapsed = 1) AND coalesce(revoked_at, expires_at)";

@@ -9,7 +9,8 @@ use rusqlite::types::ToSql;
 use super::cascade::{COVERED_AT, LIVE};
 use super::read::{GRANT_COLUMNS, NEWEST};
 use super::rows::grant;
-use super::unit_of_work::{UnitOfWork, int, store_error};
+use super::unit_of_work::UnitOfWork;
+use super::values::{int, store_error};
 
 impl UnitOfWork<'_> {
     pub(super) fn list_grants(

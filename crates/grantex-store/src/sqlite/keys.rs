@@ -3,7 +3,8 @@
 use grantex_core::store::StoreResult;
 use grantex_types::Timestamp;
 
-use super::unit_of_work::{UnitOfWork, int};
+use super::unit_of_work::UnitOfWork;
+use super::values::int;
 
 impl UnitOfWork<'_> {
     pub(super) fn read_fingerprint(&self, name: &str) -> StoreResult<Option<Vec<u8>>> {

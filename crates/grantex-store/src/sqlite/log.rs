@@ -6,8 +6,9 @@ use grantex_core::store::{Order, Read as _, Scan, StoreResult, Tx as _};
 use grantex_types::{DeveloperId, Event, EventData, EventId};
 
 use super::checksum::{AFTER, AFTER_WITH_SUBJECTS, BEFORE, BEFORE_WITH_SUBJECTS, Sums};
-use super::unit_of_work::{UnitOfWork, int, is_damage, store_error, time, uint};
+use super::unit_of_work::UnitOfWork;
 use super::usage::{EVENT_SIZE, ROW};
+use super::values::{int, is_damage, store_error, time, uint};
 
 impl UnitOfWork<'_> {
     pub(super) fn read_bounds(&self, developer: DeveloperId) -> StoreResult<Bounds> {

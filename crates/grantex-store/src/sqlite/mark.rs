@@ -19,9 +19,9 @@ use grantex_types::Timestamp;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::open::{self, Loss, OpenError, describe};
-use super::unit_of_work::{int, store_error, time, uint};
-use super::{FILE_NAME, schema};
+use super::open::{self, FILE_NAME, Loss, OpenError, describe};
+use super::schema;
+use super::values::{int, store_error, time, uint};
 use crate::data_dir::give_to_owner;
 
 /// The mark's file name inside the data directory.

@@ -9,6 +9,9 @@ use crate::data_dir::give_to_owner;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+/// The database's file name inside the data directory.
+pub const FILE_NAME: &str = "grantex.db";
+
 /// Prepared statements kept per connection: more than the store has different ones.
 const STATEMENTS: usize = 256;
 /// The writer's page cache, in KiB: the pages that some thousand active grants change again and

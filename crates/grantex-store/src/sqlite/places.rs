@@ -7,7 +7,8 @@ use grantex_core::store::StoreResult;
 use grantex_types::{DeveloperId, EventId, Timestamp};
 
 use super::checksum::{AT, Sums};
-use super::unit_of_work::{UnitOfWork, int, is_damage, store_error};
+use super::unit_of_work::UnitOfWork;
+use super::values::{int, is_damage, store_error};
 
 /// Damaged events in a row that are passed over: some megabytes of a disk, and some ten
 /// milliseconds.

@@ -9,7 +9,7 @@ use grantex_core::StoreError;
 use grantex_core::store::StoreResult;
 use rusqlite::Connection;
 
-use super::unit_of_work::store_error;
+use super::values::store_error;
 
 /// Tables that may be gone through: they have a row for each signing key that is still needed, a
 /// handful.

@@ -17,7 +17,8 @@ use super::cascade::COVERED_AT;
 use super::rows::{
     agent, agent_change, api_key, auth_request, budget, grant, issue_method, tenant, transaction,
 };
-use super::unit_of_work::{UnitOfWork, int, optional_time, time, uint};
+use super::unit_of_work::UnitOfWork;
+use super::values::{int, optional_time, time, uint};
 
 pub(super) const GRANT_COLUMNS: &str =
     "g.id, g.developer_id, g.agent_id, g.principal_id, g.scopes, g.audience, g.issued_at,

@@ -10,10 +10,11 @@ use grantex_core::env::Clock;
 use grantex_core::store::{Query, QueryKind, Scope, StoreResult};
 use rusqlite::Connection;
 
-use super::Common;
+use super::common::Common;
 use super::desk::Desk;
 use super::open::{self, OpenError};
-use super::unit_of_work::{UnitOfWork, store_error};
+use super::unit_of_work::UnitOfWork;
+use super::values::store_error;
 
 /// Threads for each kind of query. Reading is mostly from the page cache, so a thread a core keeps
 /// the cores busy; with three, one developer has two of them, as many as the smallest machines have

@@ -15,7 +15,7 @@ use grantex_types::{
 };
 use rusqlite::Row;
 
-use super::unit_of_work::{optional_time, time, uint, unreadable};
+use super::values::{optional_time, time, uint, unreadable};
 
 pub(super) fn mode_code(mode: Mode) -> u8 {
     match mode {

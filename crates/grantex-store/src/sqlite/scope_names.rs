@@ -5,8 +5,9 @@ use grantex_core::store::StoreResult;
 use grantex_types::DeveloperId;
 use rusqlite::Row;
 
-use super::unit_of_work::{UnitOfWork, int, time, uint};
+use super::unit_of_work::UnitOfWork;
 use super::usage::{ROW, SCOPE_NAME_SIZE, text};
+use super::values::{int, time, uint};
 
 impl UnitOfWork<'_> {
     pub(super) fn read_scope_name(

@@ -6,8 +6,9 @@ use grantex_types::{DeveloperId, KeyId, SessionId, Timestamp};
 use rusqlite::{Row, named_params};
 
 use super::read::NEWEST;
-use super::unit_of_work::{UnitOfWork, int, time};
+use super::unit_of_work::UnitOfWork;
 use super::usage::ROW_SIZE;
+use super::values::{int, time};
 
 impl UnitOfWork<'_> {
     pub(super) fn read_session(

@@ -12,7 +12,8 @@ use grantex_core::store::StoreResult;
 use grantex_types::{DeveloperId, EventId};
 use rusqlite::{Connection, Params};
 
-use super::unit_of_work::{UnitOfWork, int, store_error, uint};
+use super::unit_of_work::UnitOfWork;
+use super::values::{int, store_error, uint};
 
 /// What a row takes besides its texts: ids, times, numbers, and its places in indexes. Rounded, and
 /// each beside the SQL that says the same of a row that goes.

@@ -10,10 +10,11 @@ use grantex_core::env::Clock;
 use grantex_core::store::StoreResult;
 use rusqlite::Connection;
 
+use super::common::Common;
 use super::mark::{Mark, Marks, Progress};
+use super::open::FILE_NAME;
 use super::open::OpenError;
-use super::unit_of_work::store_error;
-use super::{Common, FILE_NAME};
+use super::values::store_error;
 
 /// The write-ahead log grows no further while the readers of this process overlap. A commit alone
 /// may exceed it, and so does a long snapshot of another process, such as a backup's: then it is as

@@ -15,8 +15,9 @@ use grantex_types::{
 use super::rows::{
     agent_change_code, agent_status_code, consent_code, issue_method_code, mode_code,
 };
-use super::unit_of_work::{UnitOfWork, int, uint};
+use super::unit_of_work::UnitOfWork;
 use super::usage::{AGENT_SIZE, GRANT_ROW, ROW, maybe, text};
+use super::values::{int, uint};
 
 fn scopes_json(scopes: &Scopes) -> StoreResult<String> {
     serde_json::to_string(scopes).map_err(|error| StoreError::Internal(format!("scopes: {error}")))

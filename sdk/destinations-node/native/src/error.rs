@@ -3,7 +3,7 @@
 use grantex_destinations::{ConfigError, PipelineError, SourceError};
 use serde::Serialize;
 
-use crate::options::camel_case;
+use crate::names::camel_case;
 
 /// What the TypeScript half makes an error of.
 #[derive(Debug, Serialize)]

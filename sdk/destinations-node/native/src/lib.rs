@@ -18,6 +18,7 @@ mod calls;
 mod custom;
 mod error;
 mod log;
+mod names;
 mod observe;
 mod options;
 mod runner;

@@ -65,7 +65,7 @@ struct Fields {
 
 impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
-        self.others.insert(crate::options::camel_case(field.name()), value);
+        self.others.insert(crate::names::camel_case(field.name()), value);
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::calls::{Calls, Outcome};
 use crate::error::NativeError;
+use crate::names::{camel_case, snake_case};
 use crate::observe::ObserverBridge;
 
 #[derive(Deserialize)]
@@ -139,33 +140,4 @@ fn read<T: for<'de> Deserialize<'de>>(options: Map<String, Value>) -> Result<T, 
     }
     T::deserialize(Value::Object(options))
         .map_err(|error| ConfigError::whole(error.to_string()).into())
-}
-
-/// `hec_url` as `hecUrl`.
-pub(crate) fn camel_case(name: &str) -> String {
-    let mut camel = String::with_capacity(name.len());
-    let mut is_start = false;
-    for letter in name.chars() {
-        match letter {
-            '_' => is_start = true,
-            letter if is_start => {
-                camel.push(letter.to_ascii_uppercase());
-                is_start = false;
-            }
-            letter => camel.push(letter),
-        }
-    }
-    camel
-}
-
-/// `hecUrl` as `hec_url`.
-fn snake_case(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len().saturating_add(4));
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() {
-            snake.push('_');
-        }
-        snake.push(letter.to_ascii_lowercase());
-    }
-    snake
 }

@@ -4,7 +4,7 @@ use grantex_core::log::{Bounds, Position};
 use grantex_types::{DeveloperId, EventId, Timestamp};
 
 use super::super::checksum::{AFTER_WITH_SUBJECTS, Sums, agrees};
-use super::super::unit_of_work::{int, is_damage, uint};
+use super::super::values::{int, is_damage, uint};
 use super::{Checker, Found, Problem, Sink, developer};
 
 /// Events of one snapshot: some ten milliseconds.
@@ -176,7 +176,7 @@ fn bounds(connection: &rusqlite::Connection, owner: DeveloperId) -> rusqlite::Re
     Ok(Bounds {
         head: uint(row, "head")?,
         head_id: EventId::from_bytes(row.get("head_id")?),
-        head_at: super::super::unit_of_work::time(row, "head_at")?,
+        head_at: super::super::values::time(row, "head_at")?,
         trimmed: uint(row, "trimmed")?,
         trimmed_id: EventId::from_bytes(row.get("trimmed_id")?),
     })

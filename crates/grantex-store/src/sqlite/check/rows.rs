@@ -3,7 +3,7 @@
 use grantex_types::{Amount, GrantId};
 use rusqlite::Row;
 
-use super::super::unit_of_work::int;
+use super::super::values::int;
 use super::{Checker, Found, Problem, Sink, developer};
 
 /// Rows of one snapshot: some ten milliseconds, unless a budget has very many debits.
