@@ -1,4 +1,4 @@
-//! A developer made without HTTP: for services whose signup is switched off.
+//! Creating a developer without HTTP: for services whose signup is closed.
 
 use grantex_core::Result;
 use grantex_core::model::Actor;
@@ -8,7 +8,7 @@ use grantex_types::api::developers::{SignupRequest, SignupResponse};
 
 use crate::crypto::new_api_key;
 
-/// Makes a developer with a first key, as `POST /v1/signup` does. `by` stands in the audit trail.
+/// Creates a developer with its first key, as `POST /v1/signup` does. The audit trail names `by`.
 pub async fn bootstrap(
     store: &dyn Store,
     request: SignupRequest,

@@ -121,8 +121,8 @@ impl<G: Eq + Hash, K, V> State<G, K, V> {
         self.groups.get(group).copied().unwrap_or_default()
     }
 
-    /// Begins a new generation of a group. If there would be more groups than rows may be, it clears
-    /// all groups instead, and returns `None`.
+    /// Begins a new generation of a group. If there would be more groups than rows may be, it
+    /// clears all groups instead, and returns `None`.
     fn change(&mut self, group: G, most: usize) -> Option<&mut Group> {
         if self.groups.len() >= most && !self.groups.contains_key(&group) {
             self.rows.clear();

@@ -1,5 +1,5 @@
-//! What the service keeps in memory beside the store. The wiring makes it and gives it to the store,
-//! as the listener of its commits, and to the service.
+//! What the service keeps in memory beside the store. The wiring makes it and gives it to the
+//! store, as the listener of its commits, and to the service.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! What the operator asks of a running service: a Unix socket in the data folder, one request and
-//! one answer a connection, each a line of JSON.
+//! The operator's requests to a running service: a Unix socket in the data directory, with one
+//! request and one answer per connection, each a line of JSON.
 //!
-//! The socket's mode is 0600, and whoever connects must be the service's own user or root: the same
-//! who could read the database.
+//! The socket's mode is 0600, and the client must be the service's own user or root: the users who
+//! could read the database too.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -28,19 +28,19 @@ use crate::http::error::ApiResult;
 
 /// The socket's file name inside the data directory.
 pub const FILE_NAME: &str = "operator.sock";
-/// The longest path of a socket that every system takes: macOS has room for 104 bytes with the NUL,
-/// Linux for 108.
+/// The longest path of a socket that all systems accept: 104 bytes with the NUL on macOS, 108 on
+/// Linux.
 const LONGEST_PATH: usize = 103;
 /// Longer than any request.
 const LONGEST_REQUEST: u64 = 8 << 10;
-/// Operators at once: one, and some scripts.
+/// Connections at once: an operator and some scripts.
 const MOST_CONNECTIONS: usize = 8;
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Developers in one answer.
 const PAGE: u32 = 500;
 
-/// What an operator asks.
+/// A request of the operator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum OperatorRequest {
@@ -49,19 +49,19 @@ pub enum OperatorRequest {
         /// The last of the page before.
         after: Option<DeveloperId>,
     },
-    /// One developer with what it has.
+    /// One developer with its usage.
     Show {
         /// Which one.
         developer_id: DeveloperId,
     },
-    /// Stop a developer.
+    /// Suspend a developer.
     Suspend {
         /// Which one.
         developer_id: DeveloperId,
         /// Why; the developer can read it later.
         reason: Option<String>,
     },
-    /// Let a developer go on.
+    /// End a developer's suspension.
     Resume {
         /// Which one.
         developer_id: DeveloperId,
@@ -70,7 +70,7 @@ pub enum OperatorRequest {
     },
 }
 
-/// What the service answers.
+/// The service's answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum OperatorAnswer {
@@ -78,12 +78,12 @@ pub enum OperatorAnswer {
     Developers {
         /// Newest first.
         developers: Vec<DeveloperRow>,
-        /// Where to go on; `None` at the end.
+        /// The `after` of the next page; `None` at the end.
         next_cursor: Option<DeveloperId>,
     },
     /// One developer.
     Developer(DeveloperDetail),
-    /// It was not done.
+    /// The request was refused.
     Refused {
         /// The API's code for it.
         code: ErrorCode,
@@ -110,7 +110,7 @@ pub struct DeveloperRow {
     pub suspended_at: Option<Timestamp>,
 }
 
-/// A developer with what it has.
+/// A developer with its usage.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeveloperDetail {
@@ -119,13 +119,13 @@ pub struct DeveloperDetail {
     pub developer: DeveloperRow,
     /// Streams that are open now.
     pub open_streams: usize,
-    /// Events that are retained.
+    /// Retained events.
     pub events: u64,
-    /// Agents that were not deleted.
+    /// Agents that are not deleted.
     pub agents: u64,
     /// Grants in force, and those that expired within the last minute.
     pub grants: u64,
-    /// About how many bytes its rows take.
+    /// Approximate size of its rows in bytes.
     pub bytes: u64,
 }
 
@@ -143,7 +143,7 @@ impl From<Tenant> for DeveloperRow {
     }
 }
 
-/// The listening socket; its file goes with it.
+/// The listening socket. Dropping it removes its file.
 pub struct OperatorSocket {
     listener: UnixListener,
     path: PathBuf,
@@ -155,7 +155,7 @@ impl OperatorSocket {
     /// Listens in a data directory that this process has locked.
     pub fn bind(data_dir: &Path) -> io::Result<Self> {
         let path = data_dir.join(FILE_NAME);
-        // Whoever holds the lock knows that nobody listens there any more.
+        // The data directory is locked, so no process listens on an old socket.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -193,8 +193,8 @@ impl OperatorSocket {
             tokio::spawn(async move {
                 match tokio::time::timeout(PATIENCE, exchange(&app, stream, owner)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, "an operator's connection failed"),
-                    Err(_) => tracing::debug!("an operator's connection took too long"),
+                    Ok(Err(error)) => tracing::debug!(%error, "an operator connection failed"),
+                    Err(_) => tracing::debug!("an operator connection took too long"),
                 }
                 drop(place);
             });
@@ -292,7 +292,7 @@ async fn detail(app: &App, id: DeveloperId) -> ApiResult<OperatorAnswer> {
     }))
 }
 
-/// Asks the service that runs on a data directory.
+/// Sends a request to the service that runs on a data directory.
 pub async fn ask_service(data_dir: &Path, request: &OperatorRequest) -> io::Result<OperatorAnswer> {
     let asked = async {
         let address = Address::of(data_dir)?;
@@ -309,10 +309,10 @@ pub async fn ask_service(data_dir: &Path, request: &OperatorRequest) -> io::Resu
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-/// A path of the socket that fits into an address.
+/// A path of the socket that is short enough for an address.
 struct Address {
     path: PathBuf,
-    /// Keeps a path through it usable.
+    /// Keeps a path through this folder valid.
     _folder: Option<File>,
 }
 
@@ -322,7 +322,7 @@ impl Address {
         if path.as_os_str().as_bytes().len() <= LONGEST_PATH {
             return Ok(Self { path, _folder: None });
         }
-        // The same folder, by a short name.
+        // The same folder, by a shorter path.
         let folder = File::open(data_dir)?;
         let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string());
         if !short.exists() {

@@ -14,9 +14,9 @@ use crate::app::App;
 use crate::http::error::ApiResult;
 
 /// Half of the age that copies in memory reach at most (30 s): rows, the key set, and what streams
-/// know of their keys and of their log's head. Notices of commits in this process are not lost, so a
-/// shorter period would only cost queries: in each period, one for each row that is used and one for
-/// each developer with streams.
+/// know of their keys and of their log's head. Notices of commits in this process are not lost, so
+/// a shorter period would only cost queries: in each period, one for each row that is used and one
+/// for each developer with streams.
 const PERIOD: Duration = Duration::from_secs(15);
 /// Developers whose streams one query checks: some milliseconds.
 const STREAMS_PAGE: usize = 256;
@@ -26,7 +26,10 @@ pub(crate) async fn run(app: &App) {
     loop {
         app.memory.age();
         if let Err(error) = refresh(app).await {
-            tracing::warn!(error = %error.message, "the memory could not be compared with the store; it is tried again in 15 s");
+            tracing::warn!(
+                error = %error.message,
+                "the memory could not be compared with the store; it is tried again in 15 s"
+            );
         }
         tokio::time::sleep(PERIOD).await;
     }
@@ -37,11 +40,11 @@ async fn refresh(app: &App) -> ApiResult<()> {
     let streams = Arc::clone(&app.memory.streams);
     for page in streams.developers().chunks(STREAMS_PAGE) {
         let asked: Vec<_> = page.iter().map(|id| (*id, streams.keys_of(*id))).collect();
-        let standings = app.read_long(Scope::Global, move |store| {
-            let standing = |(id, keys)| Ok(Standing::read(store, id, keys)?);
-            asked.into_iter().map(standing).collect::<grantex_core::Result<Vec<_>>>()
+        let read = app.read_long(Scope::Global, move |store| {
+            let facts = |(id, keys)| Ok(StreamFacts::read(store, id, keys)?);
+            asked.into_iter().map(facts).collect::<grantex_core::Result<Vec<_>>>()
         });
-        for Standing { developer, head, is_suspended, ended } in standings.await? {
+        for StreamFacts { developer, head, is_suspended, ended } in read.await? {
             streams.reaches(developer, head);
             if is_suspended {
                 streams.suspend(developer);
@@ -55,7 +58,7 @@ async fn refresh(app: &App) -> ApiResult<()> {
 }
 
 /// What a developer's streams have to know.
-struct Standing {
+struct StreamFacts {
     developer: DeveloperId,
     /// How far its log reaches.
     head: Position,
@@ -64,7 +67,7 @@ struct Standing {
     ended: Vec<KeyId>,
 }
 
-impl Standing {
+impl StreamFacts {
     fn read(
         store: &dyn Read,
         developer: DeveloperId,

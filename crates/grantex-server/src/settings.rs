@@ -1,4 +1,4 @@
-//! What an operator can set, with the defaults that suit one machine.
+//! The operator's settings, with defaults that suit one machine.
 
 use std::time::Duration;
 
@@ -14,37 +14,38 @@ use grantex_types::Lifetime;
     reason = "each is an independent switch of the operator's"
 )]
 pub struct Settings {
-    /// The base of every URL that the service gives out, and the tokens' issuer. Never taken from
-    /// a request's Host header, which a caller can choose.
+    /// The base of every URL that the service gives out, and the issuer of tokens. Never taken from
+    /// a request's Host header, which the client chooses.
     pub public_base: String,
-    /// Whether anybody may sign up.
+    /// Whether signup is open.
     pub signup: bool,
-    /// Whether consent can be given through the public JSON door besides the page.
+    /// Whether consent can also be given through the public JSON routes, besides the page.
     pub public_consent_api: bool,
-    /// How often a grant can be delegated in a row, 1 to 10.
+    /// How many delegations a chain may have, 1 to 10.
     pub delegation_depth: u8,
-    /// How long a grant token lives at most: what leaks works no longer than this, and a signing
-    /// key that was replaced leaves the key set after it.
+    /// The longest lifetime of a grant token: a leaked token works no longer than this, and a
+    /// signing key that was replaced leaves the key set after it.
     pub token_lifetime: Lifetime,
     /// Browsers' origins that may call the API; `*` for any.
     pub cors_origins: Vec<String>,
-    /// Whether `/metrics` is served on the main address, to everybody who reaches it.
+    /// Whether `/metrics` is served on the main address, to every client that reaches it.
     pub serve_metrics: bool,
     /// Whether the client's address is the last one in `X-Forwarded-For`: only behind a proxy
     /// that sets it.
     pub trust_forwarded_for: bool,
-    /// For how long browsers that came by TLS are to come by TLS only; zero says nothing to them.
+    /// How long browsers that used TLS have to use TLS only (`Strict-Transport-Security`); zero
+    /// sends no such header.
     pub hsts: Duration,
-    /// How often requests may come.
+    /// The rate limits.
     pub rates: Rates,
-    /// What requests may take of what all share.
+    /// The limits on what requests share.
     pub requests: RequestSettings,
-    /// What connections may.
+    /// The limits on connections.
     pub connections: ConnectionSettings,
     /// How much of each log is kept.
     pub retention: Retention,
-    /// How long the history of what ended is kept: requests that became grants, grants, their
-    /// tokens and debits, revoked keys. `None` for ever.
+    /// How long ended objects are kept: requests that became grants, grants, their tokens and
+    /// debits, revoked keys. `None` for ever.
     pub history_age: Option<Lifetime>,
     /// How much one developer may have.
     pub quotas: Quotas,
@@ -52,37 +53,37 @@ pub struct Settings {
     pub streams: StreamSettings,
 }
 
-/// How often something may happen: at once so often after a pause, then at this rate.
+/// A rate limit: a burst after a pause, then a rate.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
-    /// How often a second; 0 switches the limit off.
+    /// Times per second; 0 switches the limit off.
     pub per_second: f64,
-    /// How often at once.
+    /// Times at once.
     pub burst: u32,
 }
 
 impl Rate {
-    /// So often a minute, and as often at once as in a minute.
+    /// A rate per minute, with a minute's worth as the burst.
     pub fn a_minute(count: u32) -> Self {
         Self { per_second: f64::from(count) / 60.0, burst: count }
     }
 }
 
-/// How often requests may come.
+/// The rate limits.
 #[derive(Debug, Clone)]
 pub struct Rates {
     /// Requests of one developer, with whichever of their keys.
     pub developer: Rate,
-    /// Requests with one API key, besides: so that one of a developer's programs leaves room for
-    /// the others.
+    /// Requests with one API key, as an additional limit: one of a developer's programs then leaves
+    /// room for the others.
     pub key: Rate,
     /// Requests without an API key from one address. An IPv6 network of 64 bits counts as one.
     pub address: Rate,
     /// Streams opened with one ticket: a page's reconnections fit, and they take nothing from the
     /// developer's own requests.
     pub ticket: Rate,
-    /// Developers that may sign up from one address: each is rows that stay, and a tenant of its
-    /// own to all limits by tenant.
+    /// Developers that may sign up from one address: each takes rows that stay, and is a tenant of
+    /// its own for all limits by tenant.
     pub signup_address: Rate,
     /// Developers that may sign up in all.
     pub signup: Rate,
@@ -122,10 +123,10 @@ pub(crate) fn unless_off(most: usize) -> usize {
     if most == 0 { usize::MAX } else { most }
 }
 
-/// What requests may take of what all share.
+/// The limits on what requests share.
 #[derive(Debug, Clone)]
 pub struct RequestSettings {
-    /// Requests of one developer that are worked on at once: an eighth of what the writer's queue
+    /// Requests of one developer that are handled at once: an eighth of what the writer's queue
     /// holds, so that one tenant's burst leaves room for the others'. 0 for no limit.
     pub most_at_once: usize,
     /// Memory for the bodies of all requests together; 0 for no limit.
@@ -144,18 +145,18 @@ impl Default for RequestSettings {
     }
 }
 
-/// What connections may take.
+/// The limits on connections.
 #[derive(Debug, Clone)]
 pub struct ConnectionSettings {
-    /// Connections in all, streams among them; 0 for no limit. The descriptors that the process may
-    /// have bound it too.
+    /// Connections in all, streams among them; 0 for no limit. The process's limit of open files
+    /// bounds them too.
     pub most: usize,
-    /// Connections from one address without a request that had an API key; 0 for no limit.
+    /// Connections from one address that have had no request with an API key; 0 for no limit.
     pub most_per_address: usize,
     /// How long a client may take to send the head of its first request, a TLS handshake included.
     pub first_request: Duration,
-    /// How long a connection may be idle between two requests, and take for the head of the next:
-    /// clients keep theirs for about a minute.
+    /// How long a connection may be idle between two requests, including the head of the next one:
+    /// clients keep idle connections for about a minute.
     pub idle: Duration,
 }
 
@@ -170,31 +171,30 @@ impl Default for ConnectionSettings {
     }
 }
 
-/// What concerns streams.
+/// The settings of streams.
 #[derive(Debug, Clone)]
 pub struct StreamSettings {
     /// How long an SSE stream may be silent. Clients take 5 s of silence for a dead connection.
     pub keep_alive: Duration,
-    /// After how long without an event a WebSocket is pinged.
+    /// The time without an event after which a WebSocket is pinged.
     pub ping: Duration,
-    /// How long a reader may refuse to take bytes before it is cut.
+    /// How long a client may accept no bytes before its connection is closed.
     pub stall_timeout: Duration,
-    /// Streams that one developer may have open: a bound on what one tenant can take of the
-    /// sockets and the memory that all share. 0 for no limit.
+    /// Streams that one developer may have open. It bounds the sockets and the memory that one
+    /// tenant takes. 0 for no limit.
     pub most_per_developer: usize,
-    /// Of these, those that tickets may have opened: the rest is reserved for API keys, whatever
-    /// the browsers do that hold tickets. Three quarters, unless set.
+    /// How many of these tickets may have opened. The rest is reserved for API keys. Three
+    /// quarters, unless set.
     pub most_by_tickets: Option<usize>,
-    /// Streams that one ticket may have open: more than one person's pages.
+    /// Streams that one ticket may have open: more than the pages of one person.
     pub most_per_ticket: usize,
-    /// Streams that may be open in all; 0 for no limit. What is left of the connections is for
-    /// requests.
+    /// Streams that may be open in all; 0 for no limit. The remaining connections are for requests.
     pub most: usize,
     /// Bytes that all tails together may hold.
     pub tail_bytes: usize,
-    /// The longest that a shutdown takes, below the ten seconds that container runtimes wait. Open
-    /// streams are ended spread over most of it, so that their clients do not all reconnect at
-    /// once.
+    /// The longest time that a shutdown takes, below the 10 s that container runtimes wait. The
+    /// ends of open streams are spread over most of it, so that their clients do not all reconnect
+    /// at once.
     pub drain: Duration,
 }
 

@@ -72,7 +72,8 @@ fn describe() {
     describe_counter!("grantex_events_trimmed_total", "Events removed by retention");
     describe_counter!(
         "grantex_readers_cut_total",
-        "Clients that were disconnected because they accepted no bytes: at the WebSocket, with a close frame; at the socket, without one (a WebSocket may count at both)"
+        "Clients that were disconnected because they accepted no bytes: at the WebSocket, with a \
+         close frame; at the socket, without one (a WebSocket may count at both)"
     );
     describe_counter!(
         "grantex_damaged_events_total",
@@ -88,7 +89,8 @@ fn describe() {
     );
     describe_counter!(
         "grantex_limits_reached_total",
-        "Limits of the whole service that were reached: connections, connections_of_address, streams, body_bytes, descriptors"
+        "Limits of the whole service that were reached: connections, connections_of_address, \
+         streams, body_bytes, descriptors"
     );
     describe_gauge!("grantex_connections_open", "Open connections, streams among them");
     describe_gauge!("grantex_body_bytes", "Memory that is reserved for request bodies");

@@ -89,8 +89,8 @@ mod tests {
             ("https://", "https://app.example.com"),
             ("", "https://"),
         ] {
-            let told = allowed_origin(text).unwrap_err();
-            assert!(told.contains(instead), "{text}: {told}");
+            let error = allowed_origin(text).unwrap_err();
+            assert!(error.contains(instead), "{text}: {error}");
         }
     }
 

@@ -11,8 +11,8 @@ use super::query::Known;
 
 const LARGEST_PAGE: u32 = 200;
 const DEFAULT_PAGE: u32 = 100;
-/// Rows that a page by number may skip: reading such a page costs reading all rows before it. A page
-/// by cursor costs the same everywhere.
+/// Rows that a page by number may skip: reading such a page costs reading all rows before it. A
+/// page by cursor costs the same everywhere.
 const FURTHEST_BY_NUMBER: u32 = 10_000;
 
 /// Which part of a list to return: from a cursor, or by page number.
@@ -40,7 +40,8 @@ impl Known for ListQuery {
 }
 
 impl ListQuery {
-    /// The requested page of the store, with one row more, which shows whether there is a next page.
+    /// The requested page of the store, with one row more, which shows whether there is a next
+    /// page.
     pub(crate) fn page<Id: FromStr>(&self) -> ApiResult<Page<Id>> {
         self.page_of(DEFAULT_PAGE)
     }

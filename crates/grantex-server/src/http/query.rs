@@ -33,7 +33,7 @@ impl<T: Known, S: Send + Sync> FromRequestParts<S> for Params<T> {
 /// Query parameters of a list. Unknown names are refused: a misspelt filter would show everything.
 pub(crate) struct ListParams<T>(pub(crate) T);
 
-impl<T: Selection, S: Send + Sync> FromRequestParts<S> for ListParams<T> {
+impl<T: QueryParts, S: Send + Sync> FromRequestParts<S> for ListParams<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
@@ -49,13 +49,13 @@ impl<T: Selection, S: Send + Sync> FromRequestParts<S> for ListParams<T> {
 }
 
 /// The parameters of a list: one struct, or two.
-pub(crate) trait Selection: Sized {
+pub(crate) trait QueryParts: Sized {
     fn names() -> Vec<&'static str>;
 
     fn read(uri: &Uri) -> ApiResult<Self>;
 }
 
-impl<T: Known> Selection for T {
+impl<T: Known> QueryParts for T {
     fn names() -> Vec<&'static str> {
         Self::NAMES.to_vec()
     }
@@ -65,7 +65,7 @@ impl<T: Known> Selection for T {
     }
 }
 
-impl<A: Known, B: Known> Selection for (A, B) {
+impl<A: Known, B: Known> QueryParts for (A, B) {
     fn names() -> Vec<&'static str> {
         [A::NAMES, B::NAMES].concat()
     }

@@ -191,7 +191,7 @@ mod tests {
             buckets.take(MOST_BUCKETS + 3, later).unwrap().is_err(),
             "those without room share one"
         );
-        assert!(buckets.take(7, later).unwrap().is_ok(), "whoever has one keeps it");
+        assert!(buckets.take(7, later).unwrap().is_ok(), "a key that has one keeps it");
         assert_eq!(buckets.state.lock().by_key.len(), MOST_BUCKETS);
         let much_later = start + Duration::from_secs(3600);
         assert_eq!(buckets.take(MOST_BUCKETS, much_later).unwrap().unwrap().remaining, 2);

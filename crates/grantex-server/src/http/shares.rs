@@ -1,5 +1,5 @@
-//! What all requests share, and each developer's share of it: concurrent requests, memory for bodies,
-//! and turns at heavy work. Clients without an API key have one share together.
+//! What all requests share, and each developer's share of it: concurrent requests, memory for
+//! bodies, and turns at heavy work. Clients without an API key have one share together.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

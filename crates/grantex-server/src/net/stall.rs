@@ -14,7 +14,7 @@ use super::socket::Socket;
 
 /// A socket that fails once its peer has accepted no byte for some time while bytes were waiting.
 ///
-/// The limit sits below HTTP, because nobody polls a response's body while the socket is stalled.
+/// The limit sits below HTTP, because a response's body is not polled while the socket is stalled.
 pub(crate) struct StallGuard<S> {
     inner: S,
     admission: Admission,

@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the routes.
+//! The OpenAPI document, generated from the routes.
 
 use std::sync::LazyLock;
 
@@ -54,7 +54,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         let ticket = ApiKeyValue::with_description("ticket", "A stream ticket");
         components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
     }
-    // Every operation answers errors alike.
+    // Every operation has the same error response.
     let error = ResponseBuilder::new()
         .description("An error, identified by its `code`")
         .content("application/json", Content::new(Some(Ref::from_schema_name("ErrorBody"))))
@@ -66,7 +66,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
             operation.responses.responses.insert("default".into(), RefOr::T(error.clone()));
         }
     }
-    // The one body that may be left out.
+    // The only optional body.
     let tickets =
         document.paths.paths.get_mut("/v1/events/tickets").and_then(|item| item.post.as_mut());
     if let Some(RefOr::T(body)) = tickets.and_then(|operation| operation.request_body.as_mut()) {
@@ -75,7 +75,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document
 }
 
-/// The document as JSON, made once.
+/// The document as JSON, generated once.
 pub(crate) fn json() -> &'static str {
     &JSON
 }

@@ -16,8 +16,8 @@ const LARGEST_CHUNK: usize = 64 << 10;
 /// Bytes of most events' blocks, approximately.
 const USUAL_BLOCK: usize = 256;
 
-/// Consecutive events of one log as blocks of Server-Sent Events, one after the other in one buffer.
-/// Their WebSocket messages lie in another buffer, made from the envelopes in the blocks.
+/// Consecutive events of one log as blocks of Server-Sent Events, one after the other in one
+/// buffer. Their WebSocket messages lie in another buffer, made from the envelopes in the blocks.
 #[derive(Debug)]
 pub(super) struct Chunk {
     first: Position,
@@ -93,8 +93,8 @@ impl Chunk {
         self.size
     }
 
-    /// Whether to join the next chunk to this one. If the next is not smaller, an event is copied no
-    /// more often than a chunk can double.
+    /// Whether to join the next chunk to this one. If the next is not smaller, an event is copied
+    /// no more often than a chunk can double.
     pub(super) fn should_join(&self, next: &Self) -> bool {
         let (length, next_length) = (self.bytes.len(), next.bytes.len());
         length <= next_length

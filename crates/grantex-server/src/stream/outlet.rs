@@ -106,8 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Outlet<S> {
         result
     }
 
-    /// Removes `written` bytes from the pieces, beginning with piece `sent`. Returns how many pieces
-    /// are sent then.
+    /// Removes `written` bytes from the pieces, beginning with piece `sent`. Returns how many
+    /// pieces are sent then.
     fn advance(&mut self, mut sent: usize, mut written: usize) -> usize {
         while let Some(piece) = self.waiting.get_mut(sent) {
             if piece.len() > written {

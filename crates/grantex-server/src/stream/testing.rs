@@ -58,7 +58,7 @@ impl Log {
         log
     }
 
-    /// An empty log whose commits nobody publishes.
+    /// An empty log whose commits are not published.
     pub(super) fn without_notices() -> Self {
         Self::new(Arc::new(()), Arc::new(Hub::new(&StreamSettings::default())))
     }

@@ -1,4 +1,5 @@
-//! What all pages share: the style sheet, the policy, errors, forms, and texts of amounts and times.
+//! What all pages share: the style sheet, the policy, errors, forms, and texts of amounts and
+//! times.
 
 use std::sync::{Arc, LazyLock};
 
@@ -70,7 +71,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for PageForm<T> {
 
 #[derive(Template)]
 #[template(path = "message.html")]
-struct Message<'a> {
+struct MessagePage<'a> {
     title: &'a str,
     text: &'a str,
     code: Option<&'a str>,
@@ -79,7 +80,7 @@ struct Message<'a> {
 
 /// A page that says one thing, with a code that the reader may need.
 pub(super) fn message(title: &str, text: &str, code: Option<&str>) -> Response {
-    page(&Message { title, text, code, style: STYLE }, None)
+    page(&MessagePage { title, text, code, style: STYLE }, None)
 }
 
 /// Renders a page. Its forms may lead to this service and, through it, to `form_target`.
