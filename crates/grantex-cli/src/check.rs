@@ -73,7 +73,7 @@ pub(crate) fn look(
 ) -> Result<Vec<Problem>, CommandError> {
     let mut report = Report { is_quiet, ..Report::default() };
     let keys = |store: &dyn grantex_core::store::Read| {
-        let wrong = grantex_server::wrong_keys(store, data_dir);
+        let wrong = grantex_server::wrong_keys(store, &grantex_server::KeyFolder::new(data_dir));
         let wrong = wrong.unwrap_or_else(|error| vec![error.to_string()]);
         let place = data_dir.display().to_string();
         wrong

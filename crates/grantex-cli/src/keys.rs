@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use grantex::ListParams;
 use grantex::api::developers::{ApiKey, KeyList, Mode, SignupRequest, SignupResponse};
 use grantex_core::model::Actor;
-use grantex_server::SystemClock;
+use grantex_server::{KeyFolder, SystemClock};
 use grantex_store::DataDir;
 use grantex_store::sqlite::{FILE_NAME, Loss};
 
@@ -167,7 +167,8 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
                 )
                 .into());
             }
-            let kid = grantex_server::rotate_signing_key(&data.data_dir, &SystemClock)?;
+            let kid =
+                grantex_server::rotate_signing_key(&KeyFolder::new(&data.data_dir), &SystemClock)?;
             if json {
                 return print::pretty(&serde_json::json!({ "kid": kid }));
             }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use grantex_core::store::Listener;
-use grantex_server::{App, Jobs, Memory, OperatorSocket, Parts, SystemClock, SystemRng, Tls};
+use grantex_server::{
+    App, Jobs, KeyFolder, Memory, OperatorSocket, Parts, SystemClock, SystemRng, Tls,
+};
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, Loss, SqliteStore};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,7 +60,7 @@ impl Service {
         let store = open_store(data_dir.path(), Arc::clone(&memory) as _, accept.loss())?;
         let (secrets, signing) = grantex_server::load_keys(
             store.as_ref(),
-            data_dir.path(),
+            Arc::new(KeyFolder::new(data_dir.path())),
             clock.as_ref(),
             accept.new_keys(),
         )
@@ -71,6 +73,7 @@ impl Service {
             clock,
             secrets,
             signing,
+            leases: data_dir.leases(),
             memory,
             prometheus: Some(prometheus),
             shutdown: shutdown.clone(),

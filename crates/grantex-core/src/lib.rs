@@ -9,6 +9,7 @@
 
 pub mod env;
 pub mod error;
+pub mod lease;
 pub mod log;
 pub mod model;
 pub mod store;

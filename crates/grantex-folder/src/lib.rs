@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 /// The file that is locked. It holds the process id of whoever has the lock, for people.
-const LOCK_FILE: &str = "lock";
+pub const LOCK_FILE: &str = "lock";
 
 /// The right to use a folder alone, for as long as the value lives. The operating system keeps the
 /// lock and ends it with the process, however the process ends.

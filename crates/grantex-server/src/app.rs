@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use grantex_core::env::Clock;
+use grantex_core::lease::Leases;
 use grantex_core::model::Caller;
 use grantex_core::store::{self, Needs, QueryKind, Read, Scope, Store, Tx};
 use grantex_core::usecase::operators;
@@ -28,6 +29,7 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) secrets: Secrets,
     pub(crate) signing: Arc<SigningKeys>,
+    pub(crate) leases: Arc<dyn Leases>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) prometheus: Option<PrometheusHandle>,
     pub(crate) shutdown: CancellationToken,
@@ -45,6 +47,8 @@ pub struct Parts {
     pub secrets: Secrets,
     /// The keys that sign tokens.
     pub signing: SigningKeys,
+    /// Who does the service's own work.
+    pub leases: Arc<dyn Leases>,
     /// What is kept in memory.
     pub memory: Arc<Memory>,
     /// What `/metrics` shows.
@@ -56,14 +60,24 @@ pub struct Parts {
 impl App {
     /// Puts the service together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { settings, store, clock, secrets, signing, memory, prometheus, shutdown } =
-            parts;
+        let Parts {
+            settings,
+            store,
+            clock,
+            secrets,
+            signing,
+            leases,
+            memory,
+            prometheus,
+            shutdown,
+        } = parts;
         Arc::new(Self {
             settings,
             store,
             clock,
             secrets,
             signing: Arc::new(signing),
+            leases,
             memory,
             prometheus,
             shutdown,
@@ -195,11 +209,10 @@ impl App {
     /// tokens that it signed have expired.
     pub(crate) async fn refresh_jwks(&self) -> ApiResult<()> {
         let current = self.signing.current_kid();
-        let now = self.clock.now();
         let kids = self.signing.kids();
         let needed = self
             .read(Scope::Global, move |store| {
-                let mut needed = Vec::new();
+                let (now, mut needed) = (store.now(), Vec::new());
                 for kid in kids {
                     if kid == current
                         || store.signatures_expire_at(&kid)?.is_some_and(|end| end > now)

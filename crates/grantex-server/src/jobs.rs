@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use grantex_core::lease::Lease;
 use grantex_core::store::{Needs, Scope, Tx};
 use grantex_core::usecase::{cascade, maintenance, quotas};
 use grantex_types::{DeveloperId, ErrorCode};
@@ -24,6 +25,9 @@ const SUMMED_ROWS: u32 = 200;
 const SLICE_TIME: Duration = Duration::from_millis(5);
 /// How long to wait when the store cannot be written.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How often the lease of a job is asked for while another process has it: what it did not finish is
+/// late by so much.
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
 /// How often the metrics recorder tidies up its histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 const DEVELOPERS_PAGE: u32 = 256;
@@ -68,8 +72,12 @@ enum Job {
 impl Job {
     async fn run(self, app: &App) {
         match self {
-            Self::Cascades => advance_cascades(app).await,
-            Self::Maintenance => maintain(app).await,
+            Self::Cascades => loop {
+                advance_cascades(app, lease(app, "cascades").await.as_mut()).await;
+            },
+            Self::Maintenance => loop {
+                maintain(app, lease(app, "maintenance").await.as_mut()).await;
+            },
             Self::Refresh => refresh::run(app).await,
             Self::Upkeep => upkeep(app).await,
             Self::CutEnded => app.memory.streams.cut_ended().await,
@@ -78,10 +86,20 @@ impl Job {
     }
 }
 
-/// Works off large cascades, also those that a crash interrupted.
-async fn advance_cascades(app: &App) {
-    let mut last: Option<DeveloperId> = None;
+/// Waits until this process has the lease of a job.
+async fn lease(app: &App, job: &'static str) -> Box<dyn Lease> {
     loop {
+        if let Some(lease) = app.leases.acquire(job) {
+            return lease;
+        }
+        tokio::time::sleep(LEASE_PAUSE).await;
+    }
+}
+
+/// Works off large cascades, also those that a crash interrupted.
+async fn advance_cascades(app: &App, lease: &mut dyn Lease) {
+    let mut last: Option<DeveloperId> = None;
+    while lease.renew() {
         let slice = move |tx: &mut dyn Tx| {
             let started = Instant::now();
             cascade::advance(tx, last, &|| started.elapsed() < SLICE_TIME)
@@ -94,20 +112,21 @@ async fn advance_cascades(app: &App) {
     }
 }
 
-async fn maintain(app: &App) {
-    loop {
-        if let Err(error) = maintain_once(app).await {
+async fn maintain(app: &App, lease: &mut dyn Lease) {
+    while lease.renew() {
+        if let Err(error) = maintain_once(app, lease).await {
             tracing::warn!(error = %error.message, "maintenance failed; it is retried");
         }
         tokio::time::sleep(MAINTENANCE_INTERVAL).await;
     }
 }
 
-async fn maintain_once(app: &App) -> ApiResult<()> {
+async fn maintain_once(app: &App, lease: &mut dyn Lease) -> ApiResult<()> {
     let (retention, history_age) = (app.settings.retention, app.settings.history_age);
-    work_off(app, Scope::Global, "sum_events", |tx| Ok(tx.sum_events(SUMMED_ROWS)?)).await?;
-    work_off(app, Scope::Global, "tidy_tree", |tx| Ok(tx.tidy_tree(MAINTENANCE_ROWS)?)).await?;
-    work_off(app, Scope::Global, "purge", move |tx| {
+    work_off(app, lease, Scope::Global, "sum_events", |tx| Ok(tx.sum_events(SUMMED_ROWS)?)).await?;
+    work_off(app, lease, Scope::Global, "tidy_tree", |tx| Ok(tx.tidy_tree(MAINTENANCE_ROWS)?))
+        .await?;
+    work_off(app, lease, Scope::Global, "purge", move |tx| {
         maintenance::purge(tx, history_age, MAINTENANCE_ROWS)
     })
     .await?;
@@ -136,14 +155,14 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
             let trim = move |tx: &mut dyn Tx| {
                 maintenance::trim(tx, developer, retention, MAINTENANCE_ROWS)
             };
-            let trimmed = work_off(app, developer.into(), "trim_log", trim).await?;
+            let trimmed = work_off(app, lease, developer.into(), "trim_log", trim).await?;
             metrics::counter!("grantex_events_trimmed_total").increment(trimmed);
         }
         for developer in grants {
             let tend = move |tx: &mut dyn Tx| {
                 maintenance::tend_grants(tx, developer, history_age, MAINTENANCE_ROWS)
             };
-            work_off(app, developer.into(), "tend_grants", tend).await?;
+            work_off(app, lease, developer.into(), "tend_grants", tend).await?;
         }
         full.extend(filled);
         if last.is_none() {
@@ -154,15 +173,21 @@ async fn maintain_once(app: &App) -> ApiResult<()> {
     }
 }
 
-/// Does slices until one finds nothing to do. Returns how many rows they did. What fails at a
+/// Does slices until one finds nothing to do, or the lease is lost. Returns how many rows they did. What fails at a
 /// defect, of a row that is damaged say, is left for the next time, and keeps nothing else from
 /// being done.
-async fn work_off<F>(app: &App, scope: Scope, name: &'static str, slice: F) -> ApiResult<u64>
+async fn work_off<F>(
+    app: &App,
+    lease: &mut dyn Lease,
+    scope: Scope,
+    name: &'static str,
+    slice: F,
+) -> ApiResult<u64>
 where
     F: Fn(&mut dyn Tx) -> grantex_core::Result<u64> + Copy + Send + 'static,
 {
     let mut rows: u64 = 0;
-    loop {
+    while lease.renew() {
         match app.write(scope, Needs::NONE, name, slice).await {
             Ok(0) => return Ok(rows),
             Ok(done) => rows = rows.saturating_add(done),
@@ -173,6 +198,7 @@ where
             Err(error) => return Err(error),
         }
     }
+    Ok(rows)
 }
 
 async fn upkeep(app: &App) {

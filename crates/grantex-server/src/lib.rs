@@ -29,8 +29,9 @@ pub use app::{App, Parts};
 pub use bootstrap::bootstrap;
 pub use clock::SystemClock;
 pub use crypto::{
-    KeyError, KeyFileError, MASTER_KEY_FILE, NewKeys, SIGNING_KEYS_FOLDER, Secrets, SigningKeys,
-    SystemRng, load_keys, rotate as rotate_signing_key, wrong_keys,
+    KeyError, KeyFileError, KeyFolder, KeyRing, MASTER_KEY_FILE, MasterKey, NewKeys,
+    SIGNING_KEYS_FOLDER, Secrets, SigningKeys, SystemRng, load_keys, rotate as rotate_signing_key,
+    wrong_keys,
 };
 pub use grantex_core::usecase::quotas::Quotas;
 pub use http::origin::allowed_origin;

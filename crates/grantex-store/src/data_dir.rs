@@ -3,14 +3,18 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use grantex_core::lease::Leases;
 use grantex_folder::{Lock, LockError};
+
+use crate::folder_leases::FolderLeases;
 
 /// A data directory that this process alone uses, for as long as the value lives.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: Lock,
+    lock: Arc<Lock>,
 }
 
 /// Why a data directory cannot be used.
@@ -66,6 +70,11 @@ pub(crate) fn warn_of_other_writers(place: &Path) {
 }
 
 impl DataDir {
+    /// The leases of the jobs that belong to its data.
+    pub fn leases(&self) -> Arc<dyn Leases> {
+        Arc::new(FolderLeases::new(&self.path, &self.lock))
+    }
+
     /// Makes the directory if it does not exist (readable by its owner only) and locks it. The lock
     /// ends with the process, however it ends.
     pub fn lock(path: &Path) -> Result<Self, DataDirError> {
@@ -76,7 +85,7 @@ impl DataDir {
         })?;
         give_to_owner(lock.file(), path).map_err(io)?;
         warn_of_other_writers(path);
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock: Arc::new(lock) })
     }
 
     /// Logs a warning where others than its owner may write the file or folder `name` in the

@@ -6,6 +6,7 @@
 
 pub mod data_dir;
 mod fair_queue;
+mod folder_leases;
 pub mod sqlite;
 #[cfg(feature = "suite")]
 pub mod suite;

@@ -1,12 +1,14 @@
-//! The keys of a data directory, and whether they are those that its database depends on.
+//! The keys of a ring, and whether they are those that the database depends on.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use grantex_core::env::Clock;
 use grantex_core::store::{self, Needs, QueryKind, Read, Scope, Store, StoreResult};
 
-use super::secrets::{KeyFileError, MASTER_KEY_FILE, Secrets};
+use super::ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, signing_name};
+use super::secrets::Secrets;
 use super::signing::{self, SigningKeys};
 
 /// What to do about key files that are missing or others than those that the database depends on.
@@ -51,16 +53,16 @@ impl WrongKey {
     const MISSING: &'static str = "is missing, and the database depends on it";
     const ANOTHER: &'static str = "is not the key that the database depends on";
 
-    fn master(data_dir: &Path, what: &'static str) -> Self {
+    fn master(ring: &dyn KeyRing, what: &'static str) -> Self {
         let consequence = "codes, refresh tokens, stream tickets and principals' sessions issued \
             so far become invalid, and answers repeated for an Idempotency-Key have different \
             secrets";
-        Self { path: data_dir.join(MASTER_KEY_FILE), what, consequence }
+        Self { path: ring.locate(MASTER_KEY_FILE), what, consequence }
     }
 
-    fn signing(data_dir: &Path, kid: &str, what: &'static str) -> Self {
+    fn signing(ring: &dyn KeyRing, kid: &str, what: &'static str) -> Self {
         let consequence = "the grant tokens that it signed become invalid";
-        Self { path: data_dir.join(signing_name(kid)), what, consequence }
+        Self { path: ring.locate(&signing_name(kid)), what, consequence }
     }
 }
 
@@ -69,11 +71,6 @@ fn list(wrong: &[WrongKey], text: impl Fn(&WrongKey) -> String) -> String {
     let mut texts: Vec<String> = wrong.iter().map(text).collect();
     texts.dedup();
     texts.join("; ")
-}
-
-/// A signing key's file inside the data directory.
-fn signing_name(kid: &str) -> String {
-    format!("{}/{kid}.pem", signing::SIGNING_KEYS_FOLDER)
 }
 
 /// What the database says of the keys it depends on.
@@ -106,27 +103,27 @@ struct Found {
 }
 
 impl Found {
-    fn read(data_dir: &Path) -> Result<Self, KeyFileError> {
-        let master = Secrets::read(data_dir)?.map(|secrets| secrets.fingerprint());
-        Ok(Self { master, signing: signing::fingerprints(data_dir)? })
+    fn read(ring: &dyn KeyRing) -> Result<Self, KeyFileError> {
+        let master = ring.master_key()?.map(|key| Secrets::new(&key).fingerprint());
+        Ok(Self { master, signing: signing::fingerprints(ring)? })
     }
 
-    fn wrong(&self, expected: &Expected, data_dir: &Path) -> Vec<WrongKey> {
+    fn wrong(&self, expected: &Expected, ring: &dyn KeyRing) -> Vec<WrongKey> {
         let mut wrong = Vec::new();
         match (&self.master, &expected.master) {
             (None, _) if expected.needs_master => {
-                wrong.push(WrongKey::master(data_dir, WrongKey::MISSING));
+                wrong.push(WrongKey::master(ring, WrongKey::MISSING));
             }
             (Some(found), Some(master)) if found != master => {
-                wrong.push(WrongKey::master(data_dir, WrongKey::ANOTHER));
+                wrong.push(WrongKey::master(ring, WrongKey::ANOTHER));
             }
             _ => {}
         }
         for (kid, fingerprint) in &expected.signing {
             match (self.signing.get(kid), fingerprint) {
-                (None, _) => wrong.push(WrongKey::signing(data_dir, kid, WrongKey::MISSING)),
+                (None, _) => wrong.push(WrongKey::signing(ring, kid, WrongKey::MISSING)),
                 (Some(found), Some(fingerprint)) if found != fingerprint => {
-                    wrong.push(WrongKey::signing(data_dir, kid, WrongKey::ANOTHER));
+                    wrong.push(WrongKey::signing(ring, kid, WrongKey::ANOTHER));
                 }
                 _ => {}
             }
@@ -135,26 +132,26 @@ impl Found {
     }
 }
 
-/// Which key files of a data directory are not those that its database depends on, in words.
-pub fn wrong_keys(store: &dyn Read, data_dir: &Path) -> Result<Vec<String>, KeyError> {
+/// Which keys of a ring are not those that the database depends on, in words.
+pub fn wrong_keys(store: &dyn Read, ring: &dyn KeyRing) -> Result<Vec<String>, KeyError> {
     let expected = Expected::read(store).map_err(grantex_core::Error::from)?;
-    let wrong = Found::read(data_dir)?.wrong(&expected, data_dir);
+    let wrong = Found::read(ring)?.wrong(&expected, ring);
     Ok(wrong.iter().map(|wrong| format!("{} {}", wrong.path.display(), wrong.what)).collect())
 }
 
-/// Reads the keys of a data directory, or makes them where its database depends on none, and has
+/// Reads the keys of a ring, or makes them where the database depends on none, and has
 /// the database remember what they are.
 pub async fn load_keys(
     store: &dyn Store,
-    data_dir: &Path,
+    ring: Arc<dyn KeyRing>,
     clock: &dyn Clock,
     new_keys: NewKeys,
 ) -> Result<(Secrets, SigningKeys), KeyError> {
     let expected =
         store::read(store, Scope::Global, QueryKind::Point, |store| Ok(Expected::read(store)?))
             .await?;
-    let found = Found::read(data_dir)?;
-    let wrong = found.wrong(&expected, data_dir);
+    let found = Found::read(ring.as_ref())?;
+    let wrong = found.wrong(&expected, ring.as_ref());
     if new_keys == NewKeys::Refuse && !wrong.is_empty() {
         return Err(KeyError::Wrong(wrong));
     }
@@ -162,11 +159,13 @@ pub async fn load_keys(
         tracing::warn!(path = %path.display(), "the key {what}; the service continues without it \
             because of --accept-new-keys: {consequence}");
     }
-    let secrets = Secrets::load(data_dir)?;
-    let signing = SigningKeys::load(data_dir, clock)?;
+    let secrets = Secrets::load(ring.as_ref())?;
+    let signing = SigningKeys::load(Arc::clone(&ring), clock)?;
 
-    let found =
-        Found { master: Some(secrets.fingerprint()), signing: signing::fingerprints(data_dir)? };
+    let found = Found {
+        master: Some(secrets.fingerprint()),
+        signing: signing::fingerprints(ring.as_ref())?,
+    };
     let gone: Vec<String> =
         expected.signing.keys().filter(|kid| !found.signing.contains_key(*kid)).cloned().collect();
     let known = |kid: &String, print: &Vec<u8>| {

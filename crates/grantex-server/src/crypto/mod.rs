@@ -1,6 +1,8 @@
 //! Everything secret: hashes, derived secrets, signed texts, and the keys that sign tokens.
 
+mod folder;
 mod keyring;
+mod ring;
 mod secrets;
 mod signing;
 
@@ -10,9 +12,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantex_core::env::Rng;
 use grantex_types::api::developers::Mode;
 
+pub use folder::KeyFolder;
 pub use keyring::{KeyError, NewKeys, load_keys, wrong_keys};
-pub use secrets::{KeyFileError, MASTER_KEY_FILE, Secrets};
-pub use signing::{SIGNING_KEYS_FOLDER, SigningKeys, rotate};
+pub use ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, MasterKey, SIGNING_KEYS_FOLDER};
+pub use secrets::Secrets;
+pub use signing::{SigningKeys, rotate};
 
 /// Characters of an API key that are kept in the clear, to tell keys apart.
 const SHOWN_CHARS: usize = 14;

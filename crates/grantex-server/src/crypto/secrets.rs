@@ -1,39 +1,15 @@
 //! Secrets that are derived, and texts that are signed, with one master key.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
-use std::path::{Path, PathBuf};
-
 use aws_lc_rs::hmac;
 use grantex_types::api::authorization::CODE_PREFIX;
 use grantex_types::{AuthRequestId, RefreshId, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, MasterKey};
 use super::{base64url, from_base64url, random};
 
-/// The master key's file name inside the data directory.
-pub const MASTER_KEY_FILE: &str = "master.key";
-/// What others than a key file's owner may do with it, as bits of its mode: nothing.
-const OTHERS: u32 = 0o077;
 const ULID_CHARS: usize = 26;
-
-/// A key file that cannot be read or made.
-#[derive(Debug, thiserror::Error)]
-#[error("the key file {path} cannot be used: {detail}")]
-pub struct KeyFileError {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub detail: String,
-}
-
-impl KeyFileError {
-    pub(super) fn new(path: &Path, detail: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), detail: detail.into() }
-    }
-}
 
 /// The master key. Codes and refresh tokens are derived from their public ids with it, so that no
 /// database row or log holds one; stream tickets and principals' sessions are signed with it, so
@@ -43,31 +19,19 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Reads the master key of a data directory, or makes it at first.
-    pub fn load(data_dir: &Path) -> Result<Self, KeyFileError> {
-        if let Some(there) = Self::read(data_dir)? {
-            return Ok(there);
+    /// Reads the master key, or makes it at first.
+    pub fn load(ring: &dyn KeyRing) -> Result<Self, KeyFileError> {
+        if let Some(key) = ring.master_key()? {
+            return Ok(Self::new(&key));
         }
-        let fresh = random::<32>();
-        write_private(&data_dir.join(MASTER_KEY_FILE), &fresh)?;
-        Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &fresh) })
+        let fresh = random();
+        ring.put_master_key(&fresh)?;
+        Ok(Self::new(&fresh))
     }
 
-    /// Reads the master key of a data directory, if it has one.
-    pub(super) fn read(data_dir: &Path) -> Result<Option<Self>, KeyFileError> {
-        let path = data_dir.join(MASTER_KEY_FILE);
-        let bytes = match read_private(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(KeyFileError::new(&path, error.to_string())),
-        };
-        if bytes.len() != 32 {
-            return Err(KeyFileError::new(
-                &path,
-                "it must hold 32 bytes; restore it from a backup",
-            ));
-        }
-        Ok(Some(Self { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes) }))
+    /// What is derived and signed with this key.
+    pub(super) fn new(key: &MasterKey) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
     /// What the key is recognized by; nothing of it can be learned from this.
@@ -171,65 +135,21 @@ struct Signed<T> {
     content: T,
 }
 
-/// Reads a file that only its owner can read.
-pub(super) fn read_private(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mode = fs::metadata(path)?.mode() & 0o777;
-    if mode & OTHERS != 0 {
-        return Err(std::io::Error::other(format!(
-            "users other than its owner can access it (mode {mode:03o}); run `chmod 600 {}`, and \
-             replace the key if it may have been read",
-            path.display()
-        )));
-    }
-    fs::read(path)
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
-    let fresh = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(bytes)?;
-        give_to_owner(&file, path.parent())?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        // The rename itself must survive a crash too.
-        if let Some(folder) = path.parent() {
-            fs::File::open(folder)?.sync_all()?;
-        }
-        Ok(())
-    };
-    write().map_err(|error| KeyFileError::new(path, error.to_string()))
-}
-
-/// An administrator may make a key for a service that runs as another user, who has to be able to
-/// read it.
-fn give_to_owner(file: &fs::File, folder: Option<&Path>) -> std::io::Result<()> {
-    let Some(folder) = folder else { return Ok(()) };
-    let (owner, own) = (fs::metadata(folder)?, file.metadata()?);
-    if owner.uid() == own.uid() {
-        return Ok(());
-    }
-    match fchown(file, Some(owner.uid()), Some(owner.gid())) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
-        given => given,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::KeyFolder;
 
     #[test]
     fn derived_secrets_come_back_and_forgeries_do_not() {
         let folder = tempfile::tempdir().unwrap();
-        let secrets = Secrets::load(folder.path()).unwrap();
+        let ring = KeyFolder::new(folder.path());
+        let secrets = Secrets::load(&ring).unwrap();
         let id = AuthRequestId::from_parts(1, 2);
         let code = secrets.code(id);
         assert_eq!(secrets.read_code(&code), Some(id));
         assert_eq!(
-            Secrets::load(folder.path()).unwrap().read_code(&code),
+            Secrets::load(&ring).unwrap().read_code(&code),
             Some(id),
             "it survives a restart"
         );
@@ -249,7 +169,8 @@ mod tests {
     #[test]
     fn signed_texts_end() {
         let folder = tempfile::tempdir().unwrap();
-        let secrets = Secrets::load(folder.path()).unwrap();
+        let ring = KeyFolder::new(folder.path());
+        let secrets = Secrets::load(&ring).unwrap();
         let text = secrets.sign("gxt_", "hello".to_owned(), Timestamp::from_millis(1000));
         let read = |at| secrets.read_signed::<String>("gxt_", &text, Timestamp::from_millis(at));
         assert_eq!(read(999).as_deref(), Some("hello"));

@@ -1,33 +1,24 @@
-//! The RSA keys that sign grant tokens: one PEM file each, the newest one signs.
+//! The RSA keys that sign grant tokens: the newest one signs.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use grantex_core::env::{Clock, Rng};
 use grantex_types::TokenId;
 use grantex_types::api::tokens::Claims;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use parking_lot::RwLock;
 
-use super::secrets::{KeyFileError, read_private, write_private};
+use super::ring::{KeyFileError, KeyRing, SIGNING_KEYS_FOLDER, signing_name};
 use super::{SystemRng, base64url, sha256};
 
-/// The folder of the keys inside the data directory.
-pub const SIGNING_KEYS_FOLDER: &str = "signing-keys";
-const PEM_LINE_CHARS: usize = 64;
-
-/// The signing keys of a data directory, and which of them are published.
+/// The signing keys of a ring, and which of them are published.
 pub struct SigningKeys {
-    folder: PathBuf,
+    ring: Arc<dyn KeyRing>,
     keys: RwLock<Arc<Keys>>,
     published: RwLock<KeySet>,
 }
@@ -53,28 +44,21 @@ struct Key {
 
 impl SigningKeys {
     /// Reads the keys, or makes the first one.
-    pub fn load(data_dir: &Path, clock: &dyn Clock) -> Result<Self, KeyFileError> {
-        let folder = data_dir.join(SIGNING_KEYS_FOLDER);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| KeyFileError::new(&folder, error.to_string()))?;
-        if pem_files(&folder)?.is_empty() {
-            rotate(data_dir, clock)?;
+    pub fn load(ring: Arc<dyn KeyRing>, clock: &dyn Clock) -> Result<Self, KeyFileError> {
+        if ring.signing_keys()?.is_empty() {
+            rotate(ring.as_ref(), clock)?;
         }
-        let keys = RwLock::new(Arc::new(read_folder(&folder)?));
+        let keys = RwLock::new(Arc::new(read(ring.as_ref())?));
         let none = KeySet { kids: Vec::new(), json: "".into() };
-        let signing = Self { folder, keys, published: RwLock::new(none) };
+        let signing = Self { ring, keys, published: RwLock::new(none) };
         // All of them until the store is asked which are needed, which the service does at once.
         signing.publish(signing.kids());
         Ok(signing)
     }
 
-    /// Reads the folder again, after [`rotate`]. Returns the key that signs now.
+    /// Reads the ring again, after [`rotate`]. Returns the key that signs now.
     pub fn reload(&self) -> Result<String, KeyFileError> {
-        let fresh = read_folder(&self.folder)?;
-        *self.keys.write() = Arc::new(fresh);
+        *self.keys.write() = Arc::new(read(self.ring.as_ref())?);
         // The new key is published at once, and a key that has left the set does not come back.
         let published = self.published.read().kids.clone();
         self.publish(published);
@@ -162,101 +146,85 @@ impl SigningKeys {
 }
 
 /// Makes a new key, which signs from the next [`SigningKeys::load`] or `reload` on. What the
-/// older ones signed stays valid. Returns its kid.
-pub fn rotate(data_dir: &Path, clock: &dyn Clock) -> Result<String, KeyFileError> {
-    let folder = data_dir.join(SIGNING_KEYS_FOLDER);
-    let kid = TokenId::from_parts(clock.now().millis(), SystemRng.bits()).to_string();
+/// older ones signed stays valid. Returns its kid, which is above all others whatever the clock
+/// says: the last key of a ring signs.
+pub fn rotate(ring: &dyn KeyRing, clock: &dyn Clock) -> Result<String, KeyFileError> {
+    let newest = ring.signing_keys()?.into_keys().filter_map(|kid| token_id(&kid)).max();
+    let after_newest = newest.map_or(0, |id| id.millis().saturating_add(1));
+    let millis = clock.now().millis().max(after_newest);
+    let kid = TokenId::from_parts(millis, SystemRng.bits()).to_string();
     let kid = kid.trim_start_matches(TokenId::PREFIX).to_owned();
-    let path = folder.join(format!("{kid}.pem"));
-    let failed = |_| KeyFileError::new(&path, "an RSA key cannot be generated");
+    let failed =
+        |_| KeyFileError::new(&ring.locate(&signing_name(&kid)), "an RSA key cannot be generated");
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
-    write_private(&path, pem(der.as_ref()).as_bytes())?;
-    belongs_to_its_folder(&path, &folder)?;
+    ring.add_signing_key(&kid, der.as_ref())?;
     Ok(kid)
 }
 
-/// A key that the service's user cannot read would keep the service from starting again.
-fn belongs_to_its_folder(path: &Path, folder: &Path) -> Result<(), KeyFileError> {
-    let failed = |error: std::io::Error| KeyFileError::new(path, error.to_string());
-    let owner = fs::metadata(folder).map_err(failed)?.uid();
-    if fs::metadata(path).map_err(failed)?.uid() == owner {
-        return Ok(());
-    }
-    fs::remove_file(path).map_err(failed)?;
-    let detail = format!(
-        "its folder belongs to user {owner}, who could not read the new key; run the command as \
-         that user: sudo -u '#{owner}' …"
-    );
-    Err(KeyFileError::new(path, detail))
+/// The id that a kid was made from.
+fn token_id(kid: &str) -> Option<TokenId> {
+    format!("{}{kid}", TokenId::PREFIX).parse().ok()
 }
 
-/// What the keys of a data directory are recognized by: hashes of their public halves, by kid.
-pub(super) fn fingerprints(data_dir: &Path) -> Result<BTreeMap<String, Vec<u8>>, KeyFileError> {
-    let folder = data_dir.join(SIGNING_KEYS_FOLDER);
-    if !folder.exists() || pem_files(&folder)?.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let keys = read_folder(&folder)?.by_kid;
-    Ok(keys.into_iter().map(|(kid, key)| (kid, sha256(key.modulus.as_bytes()).to_vec())).collect())
+/// What the keys of a ring are recognized by: hashes of their public halves, by kid.
+pub(super) fn fingerprints(ring: &dyn KeyRing) -> Result<BTreeMap<String, Vec<u8>>, KeyFileError> {
+    let keys = read_all(ring)?.into_iter();
+    Ok(keys.map(|(kid, key)| (kid, sha256(key.modulus.as_bytes()).to_vec())).collect())
 }
 
-fn pem(der: &[u8]) -> String {
-    let body = STANDARD.encode(der);
-    let mut text = String::from("-----BEGIN PRIVATE KEY-----\n");
-    for (index, character) in body.chars().enumerate() {
-        if index > 0 && index.is_multiple_of(PEM_LINE_CHARS) {
-            text.push('\n');
-        }
-        text.push(character);
-    }
-    text.push_str("\n-----END PRIVATE KEY-----\n");
-    text
+fn read_all(ring: &dyn KeyRing) -> Result<BTreeMap<String, Key>, KeyFileError> {
+    let keys = ring.signing_keys()?.into_iter();
+    keys.map(|(kid, pkcs8)| {
+        let key = Key::read(&pkcs8)
+            .map_err(|error| KeyFileError::no_key(&ring.locate(&signing_name(&kid)), &error))?;
+        Ok((kid, key))
+    })
+    .collect()
 }
 
-fn pem_files(folder: &Path) -> Result<Vec<PathBuf>, KeyFileError> {
-    let entries =
-        fs::read_dir(folder).map_err(|error| KeyFileError::new(folder, error.to_string()))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| KeyFileError::new(folder, error.to_string()))?.path();
-        if path.extension().is_some_and(|extension| extension == "pem") {
-            files.push(path);
-        }
-    }
-    Ok(files)
-}
-
-fn read_folder(folder: &Path) -> Result<Keys, KeyFileError> {
-    let mut by_kid = BTreeMap::new();
-    for path in pem_files(folder)? {
-        let Some(kid) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else {
-            continue;
-        };
-        by_kid.insert(kid, read_key(&path)?);
-    }
-    let current = by_kid.keys().next_back().cloned();
-    let current = current.ok_or_else(|| KeyFileError::new(folder, "it has no signing key"))?;
+fn read(ring: &dyn KeyRing) -> Result<Keys, KeyFileError> {
+    let by_kid = read_all(ring)?;
+    let current = by_kid.keys().next_back().cloned().ok_or_else(|| {
+        KeyFileError::new(&ring.locate(SIGNING_KEYS_FOLDER), "it has no signing key")
+    })?;
     Ok(Keys { by_kid, current })
 }
 
-fn read_key(path: &Path) -> Result<Key, KeyFileError> {
-    let failed = |detail: String| KeyFileError::new(path, detail);
-    let no_key = |error: &dyn std::fmt::Display| {
-        failed(format!(
-            "it has no RSA private key ({error}); restore it from a backup, or remove it: the \
-             next start reports whether it is needed"
-        ))
-    };
-    let bytes = read_private(path).map_err(|error| failed(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| no_key(&error))?;
-    let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
-    let der = STANDARD.decode(body).map_err(|error| no_key(&error))?;
-    let pair = KeyPair::from_pkcs8(&der).map_err(|error| no_key(&error))?;
-    let public = pair.public_key();
-    let modulus = base64url(public.modulus().big_endian_without_leading_zero());
-    let exponent = base64url(public.exponent().big_endian_without_leading_zero());
-    let decoding = DecodingKey::from_rsa_components(&modulus, &exponent)
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(Key { pair, decoding, modulus, exponent })
+impl Key {
+    fn read(pkcs8: &[u8]) -> Result<Self, Box<dyn std::error::Error>> {
+        let pair = KeyPair::from_pkcs8(pkcs8)?;
+        let public = pair.public_key();
+        let modulus = base64url(public.modulus().big_endian_without_leading_zero());
+        let exponent = base64url(public.exponent().big_endian_without_leading_zero());
+        let decoding = DecodingKey::from_rsa_components(&modulus, &exponent)?;
+        Ok(Self { pair, decoding, modulus, exponent })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use grantex_types::Timestamp;
+
+    use super::*;
+    use crate::crypto::KeyFolder;
+
+    struct At(u64);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(self.0)
+        }
+    }
+
+    #[test]
+    fn a_rotation_signs_also_when_the_clock_went_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let ring = Arc::new(KeyFolder::new(folder.path()));
+        let keys = SigningKeys::load(Arc::clone(&ring) as _, &At(2000)).unwrap();
+        let first = keys.current_kid();
+        let second = rotate(ring.as_ref(), &At(1000)).unwrap();
+        assert_eq!(keys.reload().unwrap(), second);
+        assert_eq!((keys.current_kid(), keys.kids()), (second.clone(), vec![first, second]));
+    }
 }

@@ -11,8 +11,8 @@ use grantex_core::env::Clock;
 use grantex_core::store::{self, Scope, Tx};
 use grantex_server::operator::{OperatorAnswer, OperatorRequest, ask_service};
 use grantex_server::{
-    App, Jobs, Memory, NewKeys, OperatorSocket, Parts, Settings, SystemClock, SystemRng, Tls,
-    load_keys,
+    App, Jobs, KeyFolder, Memory, NewKeys, OperatorSocket, Parts, Settings, SystemClock, SystemRng,
+    Tls, load_keys,
 };
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
@@ -106,16 +106,21 @@ impl Service {
         };
         let store = Arc::new(SqliteStore::open(data_dir.path(), &environment).unwrap());
         self.shutdown = CancellationToken::new();
-        let (secrets, signing) =
-            load_keys(store.as_ref(), data_dir.path(), self.clock.as_ref(), NewKeys::Refuse)
-                .await
-                .unwrap();
+        let (secrets, signing) = load_keys(
+            store.as_ref(),
+            Arc::new(KeyFolder::new(data_dir.path())),
+            self.clock.as_ref(),
+            NewKeys::Refuse,
+        )
+        .await
+        .unwrap();
         let app = App::new(Parts {
             settings: self.settings.clone(),
             store: store.clone(),
             clock: self.clock.clone(),
             secrets,
             signing,
+            leases: data_dir.leases(),
             memory,
             prometheus: None,
             shutdown: self.shutdown.clone(),

@@ -200,7 +200,9 @@ async fn older_grants_keep_their_scopes_and_their_tokens_their_form() {
             Ok(refresh.id)
         })
         .await;
-    let secret = grantex_server::Secrets::load(service.folder()).unwrap().refresh_token(older);
+    let secret = grantex_server::Secrets::load(&grantex_server::KeyFolder::new(service.folder()))
+        .unwrap()
+        .refresh_token(older);
     let token = Token::read(&refresh(&client, &agent, &secret).await.ok(201));
     let delegate = |scopes: &[&str]| json!({"parentGrantToken": token.jwt, "subAgentId": helper, "scopes": scopes});
     let below = client.post("/v1/grants/delegate", &delegate(&["read all"])).await.ok(201);
@@ -228,7 +230,11 @@ async fn rotated_signing_keys_leave_old_tokens_valid() {
     let client = service.sandbox().await;
     let agent = client.agent().await;
     let old = client.token(&agent).await;
-    grantex_server::rotate_signing_key(service.folder(), service.clock.as_ref()).unwrap();
+    grantex_server::rotate_signing_key(
+        &grantex_server::KeyFolder::new(service.folder()),
+        service.clock.as_ref(),
+    )
+    .unwrap();
     service.restart().await;
     let new = client.token(&agent).await;
     assert_ne!(old.jwt.split('.').next(), new.jwt.split('.').next(), "another kid");
@@ -389,7 +395,11 @@ async fn a_signing_key_leaves_when_nothing_it_signed_can_be_valid() {
     let client = service.sandbox().await;
     let agent = client.agent().await;
     let old = client.token_for(&agent, "user-1", &["a"], "365d").await;
-    grantex_server::rotate_signing_key(service.folder(), service.clock.as_ref()).unwrap();
+    grantex_server::rotate_signing_key(
+        &grantex_server::KeyFolder::new(service.folder()),
+        service.clock.as_ref(),
+    )
+    .unwrap();
     service.restart().await;
     let keys = |service: &Service| {
         let reader = service.anonymous();
