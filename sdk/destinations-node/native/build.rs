@@ -1,4 +1,4 @@
-//! Tells the linker what an addon needs.
+//! Sets the linker options of an addon.
 
 fn main() {
     napi_build::setup();

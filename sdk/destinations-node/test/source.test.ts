@@ -64,7 +64,7 @@ test('start rejects an invalid configuration, with the destination and the optio
     ],
     [
       { state_dir: '/tmp/x' },
-      /^state_dir: no option is named so; is it `stateDir`\?$/,
+      /^state_dir: there is no such option; did you mean `stateDir`\?$/,
       'state_dir',
     ],
     [{ url: 'not a url' }, /not a url/, undefined],
@@ -156,7 +156,7 @@ test('a destination of your own has delivery options, but no format', async () =
   source.addDestination(new Memory(), { format: 'ocsf' } as object);
   assert.match(
     (await refusal(source)).message,
-    /^destination "memory": format: a destination of your own gets the events/,
+    /^destination "memory": format: does not apply to a destination of your own/,
   );
 });
 

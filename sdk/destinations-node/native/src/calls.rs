@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-/// Calls that wait for the event loop, at most. A destination has `concurrency` batches on their
-/// way, so that only log records and failures can be so many, of an event loop that stands still;
-/// they are dropped. What must arrive waits instead.
+/// The most calls that wait for the event loop. A destination has only `concurrency` batches in
+/// flight, so only log records and failures can reach the limit, while the event loop is blocked;
+/// they are dropped. Calls that must arrive wait instead.
 const MAX_QUEUED_CALLS: usize = 4096;
 
 type Arguments = FnArgs<(String, u32, String, String)>;
@@ -33,11 +33,11 @@ struct Waiting {
     calls: HashMap<u32, oneshot::Sender<Outcome>>,
 }
 
-/// What JavaScript made of a call.
+/// The outcome of a call into JavaScript.
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum Outcome {
-    /// It returned, or its promise was fulfilled; with a value where one was asked for.
+    /// It returned, or its promise was fulfilled; with a value where one was requested.
     Done { value: Option<String> },
     /// It threw, or its promise was rejected.
     Failed { message: String, retry_after_ms: Option<u64> },
@@ -54,34 +54,34 @@ impl Calls {
         Ok(Self { callback: Mutex::new(Some(Arc::new(callback))), waiting: Mutex::default() })
     }
 
-    /// Says something that must arrive, if that has to wait for the event loop: the last notice of
-    /// an event.
+    /// Makes a call that must arrive, and waits for the event loop if necessary: the only notice of
+    /// a dead letter.
     pub(crate) fn insist(&self, kind: &str, destination: &str, payload: String) {
         self.send(kind, 0, destination, payload, ThreadsafeFunctionCallMode::Blocking);
     }
 
-    /// Says something that needs no answer.
+    /// Makes a call that needs no answer.
     pub(crate) fn notify(&self, kind: &str, destination: &str, payload: String) {
         self.send(kind, 0, destination, payload, ThreadsafeFunctionCallMode::NonBlocking);
     }
 
-    /// Answers what JavaScript has asked under this id.
+    /// Answers the question that JavaScript asked with this id.
     pub(crate) fn answer(&self, id: u32, payload: String) {
         self.send("answer", id, "", payload, ThreadsafeFunctionCallMode::Blocking);
     }
 
-    /// Says that the source has ended, and lets the event loop go: the last call.
+    /// Reports that the source has ended, and releases the event loop: the last call.
     pub(crate) fn end(&self, payload: String) {
         self.send("ended", 0, "", payload, ThreadsafeFunctionCallMode::Blocking);
         self.close();
     }
 
-    /// Lets the event loop go.
+    /// Releases the event loop.
     pub(crate) fn close(&self) {
         drop(self.callback.lock().take());
     }
 
-    /// Asks for something and waits for what becomes of it. Dropping the future forgets the call.
+    /// Makes a call and waits for its outcome. Dropping the future forgets the call.
     pub(crate) async fn ask(
         &self,
         kind: &str,
@@ -92,7 +92,7 @@ impl Calls {
         let id = self.waiting.lock().add(sender);
         let _forgotten = Forget { calls: self, id };
         if !self.send(kind, id, destination, payload, ThreadsafeFunctionCallMode::NonBlocking) {
-            return Err(SendError::retry("the event loop does not take calls now"));
+            return Err(SendError::retry("the event loop accepts no calls now"));
         }
         outcome.await.map_err(|_| SendError::retry("the JavaScript environment has ended"))
     }
@@ -103,7 +103,7 @@ impl Calls {
             message: format!("its outcome cannot be read: {error}"),
             retry_after_ms: None,
         });
-        // Nobody waits any more where stopping has cut the call.
+        // A stop may have given up the wait.
         let _ = sender.send(outcome);
     }
 
@@ -126,7 +126,7 @@ impl Waiting {
     fn add(&mut self, sender: oneshot::Sender<Outcome>) -> u32 {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
-            // A call may wait for as long as it takes four thousand million others to come and go.
+            // Ids repeat after 2^32 calls; an id that is still in use is skipped.
             if !self.calls.contains_key(&self.last_id) {
                 self.calls.insert(self.last_id, sender);
                 return self.last_id;
@@ -154,8 +154,7 @@ impl Outcome {
             Self::Failed { message, retry_after_ms } => {
                 Err(SendError::Retry { message, after: retry_after_ms.map(Duration::from_millis) })
             }
-            // Whoever wrote the destination knows which events it means: those that it names, or
-            // all.
+            // The destination names the events that it rejects, or rejects all.
             Self::Rejected { message, events: Some(named), others_delivered } => {
                 let events = named.into_iter().map(|index| (index, message.clone())).collect();
                 Err(SendError::EventsRejected { events, others_delivered })

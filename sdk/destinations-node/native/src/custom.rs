@@ -6,7 +6,7 @@ use grantex_destinations::{Batch, EventDestination, SendError};
 
 use crate::calls::Calls;
 
-/// Which of the methods that may be missing there are.
+/// Which optional methods the destination has.
 #[derive(Clone, Copy)]
 pub(crate) struct Methods {
     pub(crate) has_flush: bool,
@@ -40,7 +40,7 @@ impl EventDestination for Custom {
 
     async fn flush(&self) -> Result<(), SendError> {
         if self.methods.has_flush {
-            // Which events it is about is not said here: flushing rejects none.
+            // A flush cannot reject events.
             return self.ask("flush", String::new(), 0).await;
         }
         Ok(())
@@ -54,7 +54,7 @@ impl EventDestination for Custom {
     }
 }
 
-/// One text for the whole batch: a call costs more than what it carries.
+/// One text for the whole batch: a call costs more than its payload.
 fn payload(batch: &Batch) -> String {
     let texts = batch.events().iter().map(|event| event.json().len().saturating_add(1));
     let mut payload = String::with_capacity(texts.sum::<usize>().saturating_add(64));

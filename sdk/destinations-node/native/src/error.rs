@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::names::camel_case;
 
-/// What the TypeScript half makes an error of.
+/// An error for the TypeScript half.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NativeError {
@@ -22,18 +22,18 @@ impl NativeError {
         Self { code, message, destination: None, option: None }
     }
 
-    /// What is wrong with the option of this name.
+    /// An invalid value of the option of this name.
     pub(crate) fn option(name: &str, message: impl Into<String>) -> Self {
         Self::from(ConfigError::value(name, message))
     }
 
-    /// There is no option of this name, but perhaps there is one of the other.
+    /// An unknown option, with the name of a similar one.
     pub(crate) fn no_option(name: String, similar: &str) -> Self {
-        let message = format!("no option is named so; is it `{similar}`?");
+        let message = format!("there is no such option; did you mean `{similar}`?");
         Self { option: Some(name), ..Self::new("invalid_config", message) }
     }
 
-    /// The same, said of this destination.
+    /// The same error, about this destination.
     pub(crate) fn of(self, destination: &str) -> Self {
         Self { destination: Some(destination.to_owned()), ..self }
     }
@@ -88,7 +88,7 @@ impl From<NativeError> for napi::Error {
     }
 }
 
-/// Names of options stand in backticks in messages.
+/// Messages have names of options in backticks.
 fn in_camel_case(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     for (index, part) in message.split('`').enumerate() {

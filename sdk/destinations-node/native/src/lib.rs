@@ -1,11 +1,11 @@
 //! The native half of `@grantex/destinations`: a Node-API addon around [`grantex_destinations`].
 //!
-//! The TypeScript half is the package's face. Between the two there is one class, [`NativeSource`],
-//! and one JavaScript function that it calls for everything that comes from this side: batches for
-//! destinations written in JavaScript, log records, failures, dead letters, and at last that the
-//! source has ended. All other values that pass are JSON texts.
+//! The TypeScript half is the package's interface. Between the two there is one class,
+//! [`NativeSource`], and one JavaScript function, which it calls with batches for destinations
+//! written in JavaScript, log records, failures, dead letters, and at last with the end of the
+//! source. All other values are passed as JSON texts.
 //!
-//! Each source has a thread and a runtime of its own, which are gone when it has ended.
+//! Each source has its own thread and runtime, which end with it.
 
 #![allow(
     unsafe_code,
@@ -37,11 +37,11 @@ use crate::custom::{Custom, Methods};
 use crate::error::NativeError;
 use crate::runner::Runner;
 
-/// How often it is looked whether dead letters were delivered: a pipeline takes them up once a
-/// second or so.
+/// How often the state is checked for delivered dead letters: a pipeline takes them up about once a
+/// second.
 const REDELIVERY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A source of events and what it delivers to.
+/// A source of events, with its destinations.
 #[napi]
 pub struct NativeSource {
     calls: Arc<Calls>,
@@ -50,10 +50,10 @@ pub struct NativeSource {
 
 #[napi]
 impl NativeSource {
-    /// Makes a source that does nothing yet. Throws an error whose message is a `NativeError` in
+    /// Makes a source that is not started. Throws an error whose message is a `NativeError` in
     /// JSON.
     ///
-    /// `options` are the source's as JSON, without the API key if it is to be asked for; `call` is
+    /// `options` are the source's as JSON, without the API key if a function gives it; `call` is
     /// called as `call(kind, id, destination, payload)`.
     #[napi(constructor)]
     pub fn new(
@@ -92,20 +92,20 @@ impl NativeSource {
         Ok(self.runner.add(|source| add(source).map_err(|error| error.of(&name).into()))?)
     }
 
-    /// Starts it. When it has ended, `call("ended", …)` is the last call there is; `join` is to
-    /// follow.
+    /// Starts it. When it has ended, `call("ended", …)` is the last call; then `join` must be
+    /// called.
     #[napi]
     pub fn start(&self) {
         self.runner.start();
     }
 
-    /// Waits for what is left of its thread after the last call: microseconds.
+    /// Waits for the end of its thread after the last call: microseconds.
     #[napi]
     pub fn join(&self) {
         self.runner.join();
     }
 
-    /// Asks it to end in order.
+    /// Stops it in order.
     #[napi]
     pub fn stop(&self) {
         self.runner.stop();
@@ -121,8 +121,8 @@ impl NativeSource {
         });
     }
 
-    /// Sends dead letters again; the answer, once none waits any more or `wait_ms` have passed, are
-    /// the counts.
+    /// Delivers dead letters again. The answer has the counts, and comes when none waits any more
+    /// or `wait_ms` have passed.
     #[napi]
     pub fn redeliver(&self, id: u32, numbers: Vec<i64>, wait_ms: u32) {
         let limit = Duration::from_millis(wait_ms.into());
@@ -139,7 +139,7 @@ impl NativeSource {
         });
     }
 
-    /// Forgets dead letters.
+    /// Deletes dead letters.
     #[napi]
     pub fn drop_dead_letters(&self, id: u32, numbers: Vec<i64>) {
         self.ask_state(id, |state| async move {
@@ -147,14 +147,14 @@ impl NativeSource {
         });
     }
 
-    /// Gives up what it holds, of a source that is not started.
+    /// Frees a source that was not started.
     #[napi]
     pub fn discard(&self) {
         self.calls.close();
         self.runner.discard();
     }
 
-    /// What became of the call with this id, as JSON.
+    /// Receives the outcome of the call with this id, as JSON.
     #[napi]
     pub fn complete(&self, id: u32, outcome: String) {
         self.calls.complete(id, &outcome);
@@ -168,7 +168,7 @@ impl NativeSource {
 }
 
 impl NativeSource {
-    /// Answers with what becomes of `ask`, a value in JSON. Without an answer the source has ended.
+    /// Answers with the result of `ask`, a value in JSON. A source that has ended does not answer.
     fn ask_state<F>(&self, id: u32, ask: impl FnOnce(State) -> F)
     where
         F: Future<Output = Result<String, StateError>> + Send + 'static,

@@ -11,7 +11,7 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 use crate::calls::Calls;
 
-/// Where everything goes that is logged while this is the default.
+/// The dispatch of everything that is logged while it is the default.
 pub(crate) fn dispatch(calls: &Arc<Calls>) -> Dispatch {
     Dispatch::new(Records { calls: Arc::downgrade(calls) })
 }
@@ -22,7 +22,7 @@ struct Records {
 
 impl Subscriber for Records {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // What the libraries underneath log is about themselves.
+        // Records of other libraries are left out.
         *metadata.level() <= Level::INFO
             && metadata.is_event()
             && metadata.target().starts_with("grantex")

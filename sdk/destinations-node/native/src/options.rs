@@ -1,4 +1,4 @@
-//! Options as JavaScript has them: in camel case, as JSON.
+//! Options of JavaScript: JSON with names in camel case.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,15 +88,15 @@ pub(crate) fn source(
 async fn ask_for_key(calls: Arc<Calls>) -> Result<String, String> {
     match calls.ask("key", "", String::new()).await.map_err(|error| error.to_string())? {
         Outcome::Done { value: Some(key) } => Ok(key),
-        Outcome::Done { value: None } => Err("apiKey() gave no text".to_owned()),
+        Outcome::Done { value: None } => Err("apiKey() did not return a string".to_owned()),
         Outcome::Failed { message, .. } | Outcome::Rejected { message, .. } => Err(message),
     }
 }
 
-/// Options with their names as Rust has them.
+/// Options with names in snake case.
 pub(crate) fn in_snake_case(options: &str) -> Result<Map<String, Value>, NativeError> {
     let options: Map<String, Value> = serde_json::from_str(options).map_err(|error| {
-        NativeError::from(ConfigError::whole(format!("the options are no object: {error}")))
+        NativeError::from(ConfigError::whole(format!("the options are not an object: {error}")))
     })?;
     let named = |(name, value): (String, Value)| {
         let rust = snake_case(&name);
@@ -124,7 +124,7 @@ pub(crate) fn definition(
 pub(crate) fn delivery(options: Map<String, Value>) -> Result<DeliveryOptions, NativeError> {
     let delivery: DeliveryOptions = read(options)?;
     if delivery.format.is_some() {
-        let message = "a destination of your own gets the events themselves; leave it out";
+        let message = "does not apply to a destination of your own, which receives the events themselves; leave it out";
         return Err(NativeError::option("format", message));
     }
     Ok(delivery)
@@ -132,7 +132,7 @@ pub(crate) fn delivery(options: Map<String, Value>) -> Result<DeliveryOptions, N
 
 fn read<T: for<'de> Deserialize<'de>>(options: Map<String, Value>) -> Result<T, NativeError> {
     for (name, value) in &options {
-        // One at a time tells which one is wrong.
+        // One at a time, to find the invalid one.
         let alone = Value::Object(std::iter::once((name.clone(), value.clone())).collect());
         if let Err(error) = T::deserialize(alone) {
             return Err(NativeError::option(name, error.to_string()));

@@ -17,25 +17,25 @@ use crate::error::NativeError;
 use crate::observe::Stats;
 use crate::{log, options};
 
-/// Threads that deliver, beside the one that watches over them: delivering is waiting, mostly, and
-/// one that compresses does not hold up another destination.
+/// Threads that deliver, beside the source's main thread. Delivery is mostly waiting; with two, a
+/// destination that compresses does not delay another.
 const WORKERS: usize = 2;
 
-/// How long the work that cannot be interrupted may take at the end: a write to the state, a name
-/// that is looked up.
+/// How long work that cannot be interrupted may take at the end: a write to the state, a DNS
+/// lookup.
 const LAST_WORK: Duration = Duration::from_secs(2);
 
 pub(crate) struct Runner {
     calls: Arc<Calls>,
     dispatch: Dispatch,
-    /// Until it has ended; the state's folder is free when nobody has it any more.
+    /// Set until it has ended. The state folder is released with its last owner.
     source: Arc<Mutex<Option<EventSource>>>,
-    /// Until it is started.
+    /// Set until it is started.
     runtime: Mutex<Option<Runtime>>,
     handle: tokio::runtime::Handle,
-    /// The JavaScript environment has gone away.
+    /// The JavaScript environment has ended.
     abandoned: CancellationToken,
-    /// The thread, and what gives an error when it has ended.
+    /// The thread, and a receiver that fails when the thread has ended.
     thread: Mutex<Option<(JoinHandle<()>, mpsc::Receiver<()>)>>,
 }
 
@@ -65,7 +65,7 @@ impl Runner {
         })
     }
 
-    /// Lets `add` make and add a destination, within the runtime that some are made for.
+    /// Lets `add` make and add a destination within the runtime, which some destinations need.
     pub(crate) fn add(
         &self,
         add: impl FnOnce(&EventSource) -> Result<(), NativeError>,
@@ -128,7 +128,7 @@ impl Runner {
         self.handle.spawn(work);
     }
 
-    /// Gives up a source that is not started: its runtime, its state.
+    /// Frees a source that was not started: its runtime, its state.
     pub(crate) fn discard(&self) {
         if let Some(runtime) = self.runtime.lock().take() {
             drop(self.source.lock().take());
@@ -138,13 +138,13 @@ impl Runner {
 }
 
 impl Drop for Runner {
-    /// The JavaScript object is gone: long after the end, or with the whole environment – a worker
-    /// that is terminated –, and then nothing of the source may stay behind.
+    /// The JavaScript object is freed: after the end of the source, or with the whole environment,
+    /// such as a terminated worker. Nothing of the source may be left then.
     fn drop(&mut self) {
         self.abandoned.cancel();
         self.discard();
         if let Some((thread, ended)) = self.thread.lock().take() {
-            // Nothing is ever sent: it is the thread's end that is heard, or the time that is over.
+            // Nothing is sent on it: this waits for the thread's end, with a time limit.
             let result = ended.recv_timeout(LAST_WORK.saturating_mul(2));
             if result == Err(mpsc::RecvTimeoutError::Disconnected) {
                 let _ = thread.join();
