@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::{CommandError, print};
 
-/// What a service writes while its database is read in one piece stays in its write-ahead log: some
-/// minutes' worth at full speed, and not a full disk.
+/// What a service writes while its database is read stays in its write-ahead log: enough for some
+/// minutes at full speed, and too little to fill a disk.
 pub(crate) const DEFAULT_LARGEST_WAL: u64 = 4 << 30;
 
 /// Check everything in a data directory, and report what is damaged or missing
@@ -64,8 +64,7 @@ pub(crate) fn run(check: &Check) -> Result<(), CommandError> {
     }
 }
 
-/// Looks at everything, shows how far it is on a terminal, and prints each problem unless
-/// `is_quiet`.
+/// Checks everything, shows progress on a terminal, and prints each problem unless `is_quiet`.
 pub(crate) fn look(
     data_dir: &Path,
     max_wal: u64,
@@ -90,7 +89,7 @@ pub(crate) fn look(
 struct Report {
     is_quiet: bool,
     problems: Vec<Problem>,
-    /// What it looks at now, as far as somebody watches.
+    /// What it checks now, for a terminal.
     looking: Option<String>,
 }
 
@@ -116,7 +115,7 @@ impl Report {
         }
     }
 
-    /// One line that is written over, on a terminal only.
+    /// One line that is overwritten, on a terminal only.
     fn progress(&mut self, what: String, rows: Option<u64>) {
         if std::io::stderr().is_terminal() {
             let rows = rows.map_or(String::new(), |rows| format!(": {rows}"));
@@ -125,7 +124,7 @@ impl Report {
         }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     fn clear(&self) {
         if self.looking.is_some() {
             print::over("");

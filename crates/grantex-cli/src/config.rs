@@ -204,7 +204,7 @@ pub(crate) struct Options {
     log: Option<String>,
 }
 
-/// What an operator has to say expressly, for one start; so the configuration file has none of it.
+/// What an operator must confirm for each start, so it cannot be set in the configuration file.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Accept {
     /// Start although key files are missing or differ from those that the database depends on.
@@ -226,7 +226,7 @@ impl Accept {
     }
 }
 
-/// The spellings of other programs too.
+/// Accepts the spellings of other programs too.
 fn boolean(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -294,7 +294,7 @@ macro_rules! prefer {
 }
 
 impl Options {
-    /// These options, with those of a file where these are silent.
+    /// These options, completed with those of a file.
     pub(crate) fn over_file(self, file: Option<&Path>) -> Result<Self, CommandError> {
         let Some(path) = file else { return Ok(self) };
         let below = file::read(path)?;
@@ -328,13 +328,13 @@ impl Options {
         self.log.as_deref().unwrap_or(DEFAULT_LOG)
     }
 
-    /// Sets what to log unless something was asked for.
+    /// Sets what to log unless an option does.
     pub(crate) fn default_log(&mut self, filter: &str, format: LogFormat) {
         self.log.get_or_insert_with(|| filter.to_owned());
         self.log_format.get_or_insert(format);
     }
 
-    /// Shows metrics on the main address unless it was said whether to.
+    /// Serves metrics on the main address unless an option says whether to.
     pub(crate) fn default_metrics(&mut self) {
         self.metrics.get_or_insert(true);
     }

@@ -71,9 +71,9 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// One principal's grant from consent to a spent budget, part of which goes to another agent
-    /// and, every other time, is taken back; then the end of the oldest of the lasting grants, if
-    /// there are enough. Every step makes at least one event, and two rounds make all five types.
+    /// One principal's grant from consent to a spent budget. A part of it is delegated to another
+    /// agent and, every other time, revoked. Then the oldest of the lasting grants is revoked, if
+    /// there are enough. Every step writes at least one event, and two rounds write all five types.
     async fn run(
         &self,
         steps: &mut Interval,

@@ -9,17 +9,17 @@ use crate::config::Options;
 /// Open files that are not connections: the store's, the log's, the listeners', a backup's, and
 /// spare connections for health checks. A running service has some forty besides its connections.
 const RESERVED: usize = 96;
-/// Fewer connections than this are of no use.
+/// The fewest connections that a service is useful with.
 const LEAST: usize = 32;
 
-/// Takes as many open files as the system allows, and sets the limits of connections and streams
-/// below them.
+/// Raises the limit of open files as far as the system allows, and sets the limits of connections
+/// and streams below it.
 pub(crate) fn fit(options: &Options, settings: &mut Settings) -> Result<(), CommandError> {
     fit_into(options, settings, most_open_files())
 }
 
-/// A shell allows a process some thousand open files, where each stream is one: takes what the
-/// system allows at most.
+/// Raises the limit of open files to the maximum that the system allows: shells allow about a
+/// thousand, and each stream needs one.
 fn most_open_files() -> Option<usize> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -116,7 +116,7 @@ async fn development_key(base: &str, data_dir: &Path) -> Result<String, CommandE
     Ok(made.api_key)
 }
 
-/// Writes a line into a file that only its owner can read.
+/// Writes a line to a file that only its owner can read.
 fn write_private(path: &Path, line: &str) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
@@ -127,7 +127,8 @@ fn write_private(path: &Path, line: &str) -> std::io::Result<()> {
     writeln!(file, "{line}")
 }
 
-/// Prints the variables to standard output, where a shell can read them, and the rest beside it.
+/// Prints the variables to standard output, where a shell can read them, and the rest to standard
+/// error.
 fn show_key(data_dir: &Path) -> Result<(), CommandError> {
     let read = |name: &str| {
         let kept = std::fs::read_to_string(data_dir.join(name))?;

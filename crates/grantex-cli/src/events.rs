@@ -193,7 +193,7 @@ pub(crate) async fn run(events: Events) -> Result<(), CommandError> {
     }
 }
 
-/// Says how to go on where an event is damaged.
+/// Adds to the error of a damaged event how to continue.
 fn past_damage(error: Error, is_backwards: bool) -> CommandError {
     let Some(answer) = error.api().filter(|answer| answer.code.as_deref() == Some("EVENT_DAMAGED"))
     else {
@@ -208,19 +208,19 @@ fn past_damage(error: Error, is_backwards: bool) -> CommandError {
     format!("{error}; {way}").into()
 }
 
-/// What there is to say about the connection of a tail.
+/// The state of a tail's connection.
 #[derive(Default)]
 struct Outage {
-    /// It was lost, and what was missed meanwhile has not all come yet.
+    /// The connection was lost, and not all missed events have arrived yet.
     is_on: AtomicBool,
-    /// There was a connection before.
+    /// There has been a connection.
     was_open: AtomicBool,
     /// A connection is open again.
     opened: Notify,
 }
 
 impl Outage {
-    /// The options of a stream that says here how it is.
+    /// The options of a stream that reports its state here.
     fn watch(self: &Arc<Self>, options: StreamOptions) -> StreamOptions {
         let (lost, open) = (Arc::clone(self), Arc::clone(self));
         let options = options.on_open(move || {
@@ -260,7 +260,7 @@ async fn tail(client: &Client, selection: &Selection) -> Result<(), Error> {
     let mut lines = Lines::new(client, selection.form(Form::Live));
     let outage = Arc::new(Outage::default());
     let mut steps = client.events().stream(outage.watch(selection.stream())).progress();
-    // How far the stream is, and with what event it has caught up after an outage.
+    // The stream's cursor, and the last event that was missed in an outage.
     let (mut place, mut newest) = (None, None);
     let mut caught_up: usize = 0;
     loop {

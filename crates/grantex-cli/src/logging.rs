@@ -27,7 +27,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What to log; fails on a filter that is none.
+/// What to log; fails on an invalid filter.
 pub(crate) fn filter(text: &str) -> Result<Targets, CommandError> {
     text.parse::<Targets>()
         .map_err(|error| format!("the log filter {text:?} is not valid: {error}").into())
@@ -69,7 +69,7 @@ pub(crate) fn start(format: LogFormat, text: &str) -> Result<(), CommandError> {
     started.map_err(|error| format!("logging cannot be started: {error}").into())
 }
 
-/// Escapes each line that is written to it whole, as a log's record is. JSON stays the same JSON.
+/// Escapes each line that is written to it as a whole, as log records are. JSON keeps its meaning.
 struct EscapingLines<W>(W);
 
 impl<W: Write> Write for EscapingLines<W> {

@@ -1,5 +1,4 @@
-//! What is wrong in a TOML file, said on one line and without the file's own text, which may hold a
-//! secret.
+//! Errors in a TOML file, on one line and without the file's own text, which may hold a secret.
 
 use grantex_types::nearest::nearest;
 

@@ -1,4 +1,4 @@
-//! What events name by id only: agents and grants, looked up as they come.
+//! Names of the agents and grants that events have by id, looked up on demand.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,14 +7,13 @@ use grantex::{Client, Error, ErrorKind};
 use grantex_types::api::grants::Grant;
 use grantex_types::{AgentId, GrantId};
 
-/// Agents, and as many grants, that are remembered: some megabytes. Beyond it all are looked up
-/// anew.
+/// Agents, and as many grants, that are cached: some megabytes. When the cache is full it is
+/// emptied.
 const MOST: usize = 4096;
-/// The longest that one look-up is waited for: a new connection to a service far away takes half a
-/// second.
+/// Time limit of one look-up: a new connection to a distant service takes half a second.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Looking up takes a quarter of the time at most, so that events that come fast are not held up by
-/// it: beyond that they are shown with ids.
+/// Look-ups take at most a quarter of the time, so that they do not delay frequent events. Beyond
+/// that, events are shown with ids.
 const SHARE: u32 = 4;
 /// How far ahead of its share it may be.
 const BURST: Duration = Duration::from_secs(1);
@@ -24,7 +23,7 @@ pub(crate) struct Names {
     client: Client,
     agents: HashMap<AgentId, Option<String>>,
     grants: HashMap<GrantId, Option<Grant>>,
-    /// Until when what was spent takes up its share.
+    /// When the time spent so far is within its share again.
     paid_until: Instant,
 }
 

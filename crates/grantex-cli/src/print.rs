@@ -1,8 +1,8 @@
 //! Everything that a command prints goes through here, on standard output and on standard error.
 //!
-//! Names, answers of receivers and errors come from elsewhere: what they hold of control characters
-//! and of those that turn the direction is escaped, so that no text moves the cursor, colours a
-//! line, adds one or reads other than it is. Colours are given beside the text, never in it.
+//! Names, answers of receivers and errors come from other systems. Their control characters and
+//! direction-changing characters are escaped, so that no text moves the cursor, colours a line,
+//! adds a line or looks different from what it is. Colours are passed beside the text, never in it.
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write};
@@ -24,8 +24,8 @@ pub(crate) fn line(text: impl Display) {
     pieces(&[(PLAIN, &text)]);
 }
 
-/// Prints a line to standard output for a command whose exit code is its answer: it goes on where
-/// the reader has gone.
+/// Prints a line to standard output for a command whose exit code is its answer. The command
+/// continues when the reader has closed the pipe.
 pub(crate) fn report(text: impl Display) {
     let written = write(&mut anstream::stdout().lock(), &[(PLAIN, &text)]);
     finish(written.or_else(|error| match error.kind() {
@@ -39,7 +39,7 @@ pub(crate) fn pieces(pieces: &[Piece<'_>]) {
     finish(write(&mut anstream::stdout().lock(), pieces));
 }
 
-/// Prints a line to standard error. A command goes on where nobody reads that.
+/// Prints a line to standard error. A command continues when nobody reads it.
 pub(crate) fn note(text: impl Display) {
     note_pieces(&[(PLAIN, &text)]);
 }
@@ -49,7 +49,7 @@ pub(crate) fn note_pieces(pieces: &[Piece<'_>]) {
     let _ = write(&mut anstream::stderr().lock(), pieces);
 }
 
-/// Shows a line on the terminal that standard error is, over the one that it showed before.
+/// Overwrites the last line on the terminal that standard error is.
 pub(crate) fn over(text: impl Display) {
     let mut to = anstream::stderr().lock();
     let _ = write!(to, "\r\x1b[K{}", Escaped(text)).and_then(|()| to.flush());
@@ -62,7 +62,7 @@ pub(crate) fn pretty(value: &impl Serialize) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Writes what this program itself has made, such as a script, to standard output as it is.
+/// Writes bytes that this program generated, such as a script, to standard output unchanged.
 pub(crate) fn made(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     finish(out.write_all(bytes).and_then(|()| out.flush()));
@@ -77,8 +77,8 @@ fn write(to: &mut impl Write, pieces: &[Piece<'_>]) -> io::Result<()> {
     to.write_all(line.as_bytes())
 }
 
-/// Ends the process where nothing can be printed any more: quietly where the reader has gone, as in
-/// `grantex events tail | head`, and with a sentence where the disk is full.
+/// Ends the process when standard output cannot be written: silently when the reader has closed the
+/// pipe, as in `grantex events tail | head`, otherwise with an error.
 fn finish(written: io::Result<()>) {
     let Err(error) = written else { return };
     if error.kind() == io::ErrorKind::BrokenPipe {
@@ -88,7 +88,7 @@ fn finish(written: io::Result<()>) {
     std::process::exit(1);
 }
 
-/// Says what ended a command, without the secrets of URLs.
+/// Prints the error that ended a command, without the secrets of URLs.
 pub(crate) fn fail(failure: &dyn Display) {
     let red = AnsiColor::Red.on_default().bold();
     let told = redacted(&failure.to_string());

@@ -1,4 +1,4 @@
-//! What asks this process to end.
+//! Signals that ask this process to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,7 @@ use crate::CommandError;
 /// A process that a signal ended has this and the signal's number for its status.
 const ENDED_BY_SIGNAL: i32 = 128;
 
-/// Somebody acts on the signals: see [`Asked`].
+/// Whether the program handles the signals itself: see [`Asked`].
 static IS_HEARD: AtomicBool = AtomicBool::new(false);
 
 /// What SIGHUP means.
@@ -21,7 +21,7 @@ pub(crate) enum Hangup {
     End,
 }
 
-/// Has a signal end this process from here on, as it ends any other.
+/// Makes signals end this process from here on, as they end any other.
 ///
 /// The system throws away a signal of the first process of a container that has no handler for it:
 /// without this, a SIGTERM that comes while the process starts would be lost, and so would any for
@@ -52,7 +52,7 @@ pub(crate) fn end_the_first_process() -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Signals that ask for an end in good order.
+/// Signals that ask for an orderly end.
 pub(crate) struct Asked {
     terminate: Signal,
     interrupt: Signal,
@@ -60,7 +60,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Hears them from here on.
+    /// Starts to listen for them.
     pub(crate) fn listen() -> Result<Self, CommandError> {
         let asked = Self {
             terminate: signal(SignalKind::terminate())?,
@@ -71,7 +71,7 @@ impl Asked {
         Ok(asked)
     }
 
-    /// A hangup, which is heard already, asks too.
+    /// A hangup, which is listened for already, asks too.
     pub(crate) fn or(mut self, hangup: Signal) -> Self {
         self.hangup = Some(hangup);
         self

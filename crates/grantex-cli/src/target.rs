@@ -5,7 +5,7 @@ use grantex::Client;
 
 use crate::CommandError;
 
-/// Which service, and who asks.
+/// The service, and the API key.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
     /// The service's base URL

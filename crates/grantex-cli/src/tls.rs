@@ -15,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::CommandError;
 use crate::config::Options;
 
-/// Puts the files of the options into force. Gives `false` where they name none.
+/// Loads the files that the options name. Returns `false` if they name none.
 pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, CommandError> {
     let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else {
         return Ok(false);

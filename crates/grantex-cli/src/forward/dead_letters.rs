@@ -13,7 +13,7 @@ use super::config::Config;
 use super::status::is_fresh;
 use crate::{CommandError, print};
 
-/// How long `retry` waits for a forwarder that runs.
+/// How long `retry` waits for a running forwarder.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// List, retry and drop the events that a destination refused
@@ -158,7 +158,7 @@ async fn find(
     Ok(state.dead_letters(grantex_destinations::DeadLetters { destination, numbers }).await?)
 }
 
-/// The numbers that a command is about; one that is not there is a mistake.
+/// The numbers that a command is about; an unknown one is an error.
 async fn chosen(state: &State, which: &Which) -> Result<Vec<i64>, CommandError> {
     let found = find(state, which.destination.clone(), which.numbers.clone()).await?;
     let found: Vec<i64> = found.iter().map(|letter| letter.number).collect();
@@ -168,7 +168,7 @@ async fn chosen(state: &State, which: &Which) -> Result<Vec<i64>, CommandError> 
     }
 }
 
-/// Asks the forwarder to send them again, and tells what came of it where one runs.
+/// Asks the forwarder to send them again, and prints the outcome if one is running.
 async fn retry(state: &State, which: &Which) -> Result<(), CommandError> {
     let numbers = chosen(state, which).await?;
     state.retry_dead_letters(&numbers).await?;

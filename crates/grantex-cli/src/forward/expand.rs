@@ -1,4 +1,4 @@
-//! Values from elsewhere in a configuration's texts.
+//! Values from the environment and from files in a configuration's strings.
 
 use std::path::Path;
 

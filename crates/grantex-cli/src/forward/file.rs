@@ -1,4 +1,4 @@
-//! A TOML file whose mistakes are said with their key and their line.
+//! A TOML file whose errors have their key and line.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -67,7 +67,7 @@ fn by_name(config: &Config) -> Destinations {
         .collect()
 }
 
-/// On SIGHUP: destinations that changed are stopped in order and begin again at their checkpoints.
+/// On SIGHUP: destinations that changed are stopped and restarted at their checkpoints.
 fn reload_on_hangup(
     path: std::path::PathBuf,
     config: Config,

@@ -1,4 +1,4 @@
-//! How a forwarder that runs is watched: health, metrics, a line on the terminal.
+//! How a running forwarder is observed: health, metrics, a line on the terminal.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use crate::listen::{Listen, Listening};
 use crate::{CommandError, print};
 
-/// How often old samples are let go.
+/// How often old samples are dropped.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Between two looks at the progress.
+/// The interval between two checks of the progress.
 const BLINK: Duration = Duration::from_millis(500);
 
 /// A destination that is less behind is live, not catching up.
@@ -75,8 +75,8 @@ async fn healthy(State(watched): State<Watched>) -> (StatusCode, String) {
     }
 }
 
-/// Ready while it is healthy and no destination has ended for good. One that is down and tried
-/// again is no reason to restart the forwarder.
+/// Ready while it is healthy and no destination has failed for good. A destination that is down and
+/// retried is no reason to restart the forwarder.
 async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
     let stats = watched.source.stats();
     let lost = watched.source.state().is_in_place().err().map(|error| error.to_string());
@@ -98,7 +98,7 @@ async fn ready(State(watched): State<Watched>) -> (StatusCode, Json<Value>) {
     (code, Json(json!({"ready": is_ready, "error": lost, "destinations": destinations})))
 }
 
-/// Shows on a terminal how far destinations are that catch up.
+/// Shows the progress of destinations that catch up, on a terminal.
 pub(super) async fn progress(source: EventSource) {
     if !std::io::stderr().is_terminal() {
         return;

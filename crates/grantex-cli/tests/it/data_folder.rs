@@ -436,7 +436,8 @@ async fn a_check_finds_each_damaged_or_missing_item() {
     assert!(check(&target).iter().any(|(kind, _)| kind == "page"));
     fs::write(target.join("grantex.db"), []).unwrap();
     assert!(
-        matches!(&check(&target)[..], [(kind, all)] if kind == "loss" && all.contains("gone or empty"))
+        matches!(&check(&target)[..], [(kind, all)] if kind == "loss" && all.contains("missing or \
+            empty"))
     );
     let nothing = output(&["check", "--data-dir", copy.path().to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("--data-dir"));

@@ -43,7 +43,7 @@ pub enum BackupError {
 /// own mark beside it. Writers and readers go on meanwhile, in this and in other processes. The
 /// copy is checked before this returns.
 ///
-/// The service cannot begin its write-ahead log anew meanwhile. The copy is given up when that is
+/// The service cannot restart its write-ahead log meanwhile. The copy is stopped when that is
 /// larger than `largest_wal` bytes; 0 for no limit.
 pub fn backup(data_dir: &Path, target: &Path, largest_wal: u64) -> Result<(), BackupError> {
     let source = data_dir.join(FILE_NAME);
@@ -83,7 +83,7 @@ pub fn backup(data_dir: &Path, target: &Path, largest_wal: u64) -> Result<(), Ba
 pub(super) struct TooLarge;
 
 /// Runs a long query, and interrupts it when the database's write-ahead log is larger than
-/// `largest` bytes (0 for no limit): as long as it runs, the service cannot begin the log anew.
+/// `largest` bytes (0 for no limit): while it runs, the service cannot restart the log.
 pub(super) fn while_wal_is_small<T>(
     connection: &Connection,
     data_dir: &Path,

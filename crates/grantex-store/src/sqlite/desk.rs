@@ -7,8 +7,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::fair_queue::{FairQueue, Limits};
 
-/// Queries of a kind that may wait; whoever comes later is told to try again. A stream that replays
-/// has one waiting at most, a request too.
+/// Queries of a kind that may wait; later ones are refused and can be retried. A stream that
+/// replays has one waiting at most, a request too.
 const WAITING: usize = 16_384;
 /// Those of one developer.
 const WAITING_EACH: usize = 4096;

@@ -1,8 +1,8 @@
 //! The gate before the readers: it closes for a moment when the write-ahead log has to be begun
 //! anew.
 //!
-//! SQLite begins its write-ahead log anew only when nobody reads from it. Readers that overlap
-//! leave no such moment, and the log would grow for ever; so the writer asks for one.
+//! SQLite restarts its write-ahead log only when nobody reads from it. Readers that overlap leave
+//! no such moment, and the log would grow for ever; so the writer asks for one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

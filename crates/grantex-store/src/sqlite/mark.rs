@@ -36,7 +36,7 @@ pub(super) struct Progress {
     pub(super) identity: [u8; 16],
     /// Grows with each mark.
     pub(super) sequence: u64,
-    /// Whether the last thing that was written is that it was stopped in good order.
+    /// Whether the last write recorded an orderly stop.
     pub(super) stopped: bool,
     /// Events that all logs together ever had.
     pub(super) events: u64,
@@ -262,7 +262,7 @@ pub(super) fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>)
     }
 }
 
-/// Makes a copy of a database whole by itself: stopped in good order, with its own mark beside it.
+/// Makes a copy of a database complete by itself: stopped in order, with its own mark beside it.
 pub(super) fn seal(copy: &Path) -> Result<(), OpenError> {
     let seal = || -> rusqlite::Result<Mark> {
         let connection = Connection::open(copy)?;

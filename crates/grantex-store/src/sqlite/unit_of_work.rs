@@ -12,7 +12,7 @@ use rusqlite::{CachedStatement, Connection, Params, Row};
 use super::damages::Damages;
 use super::values::store_error;
 
-/// What a batch did that others must hear of once it is committed.
+/// What a batch did that others must learn of once it is committed.
 #[derive(Default)]
 pub(super) struct Effects {
     pub(super) changes: Vec<Change>,

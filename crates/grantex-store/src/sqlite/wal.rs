@@ -19,7 +19,7 @@ use super::values::store_error;
 /// The write-ahead log grows no further while the readers of this process overlap. A commit alone
 /// may exceed it, and so does a long snapshot of another process, such as a backup's: then it is as
 /// large as what is written meanwhile. Four times what is checkpointed at once, so that it is
-/// reached only where readers leave SQLite no moment to begin it anew.
+/// reached only if readers leave SQLite no moment to restart it.
 pub(super) const LARGEST_WAL: u64 = 64 << 20;
 /// How long to wait before trying again, when there was no making room.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
