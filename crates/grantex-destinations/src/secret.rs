@@ -13,7 +13,7 @@ impl<'de> Deserialize<'de> for Secret {
         // The reader's own error would show a password of digits alone.
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Self(text)),
-            _ => Err(serde::de::Error::custom("expected a text in quotes")),
+            _ => Err(serde::de::Error::custom("expected a string in quotes")),
         }
     }
 }
