@@ -173,8 +173,9 @@ async fn stream(
 ///
 /// The same stream with one envelope per text message. The client may send `{"types":[…]}` to
 /// change its filter. Close codes: 1001 the service restarts, 1008 the API key was revoked, 1013
-/// the client was too slow, 4401 the ticket has expired, 4403 the developer is suspended, 4500 the
-/// next event is damaged. To resume, reconnect with `lastEventId`.
+/// the client was too slow, 4401 the ticket has expired, 4403 the developer is suspended, 4410
+/// retention removed the next event, 4500 the next event is damaged. To resume, reconnect with
+/// `lastEventId`.
 #[utoipa::path(get, path = "/v1/events/ws", tag = "Events", params(FilterQuery, StreamQuery,
         ("Last-Event-ID" = Option<EventId>, Header, description = "Resume after this event")),
     security(("apiKey" = []), ("ticket" = [])),

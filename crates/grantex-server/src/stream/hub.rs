@@ -46,7 +46,8 @@ pub(crate) struct Hub {
     pub(super) replaying: AtomicUsize,
     /// Found at the first delivery: the recorder is installed by then.
     delivery_metrics: OnceLock<DeliveryMetrics>,
-    /// Connections of streams that were ended, to be cut after [`GRACE`].
+    /// Connections of streams that were ended, to be cut after [`GRACE`]. A stream is sent once for
+    /// each reason, so that the limit of open streams bounds the queue.
     ended: mpsc::UnboundedSender<Arc<Connection>>,
     ended_inbox: Mutex<Option<mpsc::UnboundedReceiver<Arc<Connection>>>>,
 }
@@ -200,6 +201,9 @@ impl Hub {
     }
 
     fn end(&self, stream: &OpenStream, reason: EndReason) {
+        if stream.end.get() == Some(reason) {
+            return;
+        }
         stream.end.set(reason);
         if let Some(connection) = &stream.connection {
             // The receiver lives as long as the service.
