@@ -450,6 +450,7 @@ impl Options {
                 first_request: self.first_request_timeout.unwrap_or(base.connections.first_request),
                 idle: self.idle_timeout.unwrap_or(base.connections.idle),
             },
+            memory_period: base.memory_period,
             retention: Retention {
                 age: self.retention_age.unwrap_or(base.retention.age),
                 count: self.retention_count.unwrap_or(base.retention.count),

@@ -4,7 +4,6 @@
 //! lost, the memory learns of the change here: late, but at most after two periods.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use grantex_core::log::Position;
 use grantex_core::store::{Read, Scope, StoreResult};
@@ -13,11 +12,6 @@ use grantex_types::{DeveloperId, KeyId};
 use crate::app::App;
 use crate::http::error::ApiResult;
 
-/// Half of the age that copies in memory reach at most (30 s): rows, the key set, and what streams
-/// know of their keys and of their log's head. Notices of commits in this process are not lost, so
-/// a shorter period would only cost queries: in each period, one for each row that is used and one
-/// for each developer with streams.
-const PERIOD: Duration = Duration::from_secs(15);
 /// Developers whose streams one query checks: some milliseconds.
 const STREAMS_PAGE: usize = 256;
 
@@ -28,10 +22,10 @@ pub(crate) async fn run(app: &App) {
         if let Err(error) = refresh(app).await {
             tracing::warn!(
                 error = %error.message,
-                "the memory could not be compared with the store; it is tried again in 15 s"
+                "the memory could not be compared with the store; it is tried again soon"
             );
         }
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(app.settings.memory_period).await;
     }
 }
 

@@ -7,6 +7,10 @@ use grantex_core::usecase::maintenance::Retention;
 use grantex_core::usecase::quotas::Quotas;
 use grantex_types::Lifetime;
 
+/// Notices of commits in this process are not lost, so a shorter period would only cost queries: in
+/// each period, one for each row that is used and one for each developer with streams.
+const MEMORY_PERIOD: Duration = Duration::from_secs(15);
+
 /// The service's settings.
 #[derive(Debug, Clone)]
 #[expect(
@@ -42,6 +46,9 @@ pub struct Settings {
     pub requests: RequestSettings,
     /// The limits on connections.
     pub connections: ConnectionSettings,
+    /// Half of the age that copies in memory reach at most: rows, the key set, and what streams
+    /// know of their keys and of their log's head.
+    pub memory_period: Duration,
     /// How much of each log is kept.
     pub retention: Retention,
     /// How long ended objects are kept: requests that became grants, grants, their tokens and
@@ -238,6 +245,7 @@ impl Default for Settings {
             rates: Rates::default(),
             requests: RequestSettings::default(),
             connections: ConnectionSettings::default(),
+            memory_period: MEMORY_PERIOD,
             retention: Retention { age: Lifetime::from_seconds(30 * 24 * 3600), count: 1_000_000 },
             history_age: None,
             quotas: Quotas::default(),

@@ -28,6 +28,7 @@ mod events;
 mod fair;
 mod grants;
 mod idempotency;
+mod notices;
 mod openapi;
 mod operations;
 mod operators;
