@@ -64,8 +64,7 @@ async fn a_revoked_token_is_found_out() {
     let (developer, agent) = (me(&client).await, client.agent().await);
     let token = client.token(&agent).await;
     let body = json!({"token": token.jwt});
-    let is_valid =
-        async || client.post("/v1/tokens/verify", &body).await.ok(200)["valid"] == true;
+    let is_valid = async || client.post("/v1/tokens/verify", &body).await.ok(200)["valid"] == true;
     assert!(is_valid().await);
     let id: TokenId = token.claims()["jti"].as_str().unwrap().parse().unwrap();
     elsewhere(&service, move |tx| {
