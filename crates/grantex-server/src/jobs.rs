@@ -1,4 +1,4 @@
-//! What the service does by itself, beside requests.
+//! The background work of the service.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,20 +15,19 @@ use crate::refresh;
 
 /// How often logs are trimmed and ended rows removed.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(60);
-/// Rows that one transaction of maintenance removes or changes: a few milliseconds, so that no
+/// Rows that one transaction of maintenance removes or changes: a few milliseconds, which no
 /// request notices.
 const MAINTENANCE_ROWS: u32 = 250;
-/// Events of a former release that get their checksums in one transaction: some milliseconds too.
+/// Events of an earlier release that get their checksums in one transaction: some milliseconds too.
 const SUMMED_ROWS: u32 = 200;
-/// After this long a slice of a cascade takes no further grant, however many it may: no other write
-/// waits for longer.
+/// The time after which a slice of a cascade takes no further grant: other writes wait no longer.
 const SLICE_TIME: Duration = Duration::from_millis(5);
 /// How long to wait when the store cannot be written.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// How often the lease of a job is asked for while another process has it: what it did not finish is
-/// late by so much.
+/// How often the lease of a job is asked for while another process has it: what it did not finish
+/// is late by so much.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
-/// How often the metrics recorder tidies up its histograms.
+/// How often the metrics recorder compacts its histograms.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 const DEVELOPERS_PAGE: u32 = 256;
 
@@ -36,7 +35,7 @@ const DEVELOPERS_PAGE: u32 = 256;
 pub struct Jobs;
 
 impl Jobs {
-    /// Starts it on the current runtime.
+    /// Starts the jobs on the current runtime.
     pub fn start(app: &Arc<App>) {
         let jobs = [
             Job::Cascades,
@@ -96,7 +95,7 @@ async fn lease(app: &App, job: &'static str) -> Box<dyn Lease> {
     }
 }
 
-/// Works off large cascades, also those that a crash interrupted.
+/// Advances large cascades, also those that a crash interrupted.
 async fn advance_cascades(app: &App, lease: &mut dyn Lease) {
     let mut last: Option<DeveloperId> = None;
     while lease.renew() {
@@ -115,7 +114,7 @@ async fn advance_cascades(app: &App, lease: &mut dyn Lease) {
 async fn maintain(app: &App, lease: &mut dyn Lease) {
     while lease.renew() {
         if let Err(error) = maintain_once(app, lease).await {
-            tracing::warn!(error = %error.message, "maintenance failed; it is retried");
+            tracing::warn!(error = %error.message, "maintenance failed; it is retried in 60 s");
         }
         tokio::time::sleep(MAINTENANCE_INTERVAL).await;
     }
@@ -173,9 +172,9 @@ async fn maintain_once(app: &App, lease: &mut dyn Lease) -> ApiResult<()> {
     }
 }
 
-/// Does slices until one finds nothing to do, or the lease is lost. Returns how many rows they did. What fails at a
-/// defect, of a row that is damaged say, is left for the next time, and keeps nothing else from
-/// being done.
+/// Runs slices until one finds nothing to do, or the lease is lost. Returns how many rows they
+/// changed. A slice that fails because of a defect – a damaged row, for example – is left for the
+/// next time, so that the rest of the maintenance is done.
 async fn work_off<F>(
     app: &App,
     lease: &mut dyn Lease,
@@ -192,7 +191,7 @@ where
             Ok(0) => return Ok(rows),
             Ok(done) => rows = rows.saturating_add(done),
             Err(error) if error.code == ErrorCode::InternalError => {
-                tracing::warn!(name, "a part of maintenance failed; it is retried");
+                tracing::warn!(name, "a step of maintenance failed; it is retried in 60 s");
                 return Ok(rows);
             }
             Err(error) => return Err(error),

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::ring::{
+use super::key_ring::{
     KeyFileError, KeyRing, MASTER_KEY_FILE, MasterKey, SIGNING_KEYS_FOLDER, signing_name,
 };
 
-/// What others than a key file's owner may do with it, as bits of its mode: nothing.
+/// The permission bits that a key file must not have: those of its group and of other users.
 const OTHERS: u32 = 0o077;
 const PEM_LINE_CHARS: usize = 64;
 
@@ -100,7 +100,7 @@ fn read_private(path: &Path) -> std::io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, completely or not at all.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let fresh = path.with_extension("new");
     let write = || -> std::io::Result<()> {
@@ -110,7 +110,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
         give_to_owner(&file, path.parent())?;
         file.sync_all()?;
         fs::rename(&fresh, path)?;
-        // The rename itself must survive a crash too.
+        // The rename has to survive a crash too.
         if let Some(folder) = path.parent() {
             fs::File::open(folder)?.sync_all()?;
         }
@@ -119,8 +119,8 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     write().map_err(|error| KeyFileError::new(path, error.to_string()))
 }
 
-/// An administrator may make a key for a service that runs as another user, who has to be able to
-/// read it.
+/// Gives a key file to the owner of its folder: an administrator may create a key for a service
+/// that runs as another user.
 fn give_to_owner(file: &fs::File, folder: Option<&Path>) -> std::io::Result<()> {
     let Some(folder) = folder else { return Ok(()) };
     let (owner, own) = (fs::metadata(folder)?, file.metadata()?);
@@ -133,7 +133,8 @@ fn give_to_owner(file: &fs::File, folder: Option<&Path>) -> std::io::Result<()> 
     }
 }
 
-/// A key that the service's user cannot read would keep the service from starting again.
+/// Checks that a new key belongs to the owner of its folder: a key that the service's user cannot
+/// read would prevent the next start.
 fn belongs_to_its_folder(path: &Path, folder: &Path) -> Result<(), KeyFileError> {
     let failed = |error: std::io::Error| KeyFileError::new(path, error.to_string());
     let owner = fs::metadata(folder).map_err(failed)?.uid();

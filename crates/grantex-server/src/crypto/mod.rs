@@ -1,8 +1,8 @@
-//! Everything secret: hashes, derived secrets, signed texts, and the keys that sign tokens.
+//! Secrets: hashes, derived secrets, signed texts, and the keys that sign tokens.
 
 mod folder;
-mod keyring;
-mod ring;
+mod key_check;
+mod key_ring;
 mod secrets;
 mod signing;
 
@@ -13,12 +13,12 @@ use grantex_core::env::Rng;
 use grantex_types::api::developers::Mode;
 
 pub use folder::KeyFolder;
-pub use keyring::{KeyError, NewKeys, load_keys, wrong_keys};
-pub use ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, MasterKey, SIGNING_KEYS_FOLDER};
+pub use key_check::{KeyError, NewKeys, load_keys, wrong_keys};
+pub use key_ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, MasterKey, SIGNING_KEYS_FOLDER};
 pub use secrets::Secrets;
 pub use signing::{SigningKeys, rotate};
 
-/// Characters of an API key that are kept in the clear, to tell keys apart.
+/// Characters of an API key that are stored in the clear, so that people can tell keys apart.
 const SHOWN_CHARS: usize = 14;
 
 /// SHA-256.
@@ -51,7 +51,7 @@ impl Rng for SystemRng {
 /// Fresh random bytes.
 ///
 /// # Panics
-/// If the operating system has no randomness to give, as nothing can be kept safe then.
+/// If the operating system provides no randomness: no secret would be safe.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     #[expect(
@@ -63,7 +63,7 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A new API key: the secret, and what is kept of it.
+/// A new API key: the secret, and what is stored of it.
 pub(crate) fn new_api_key(mode: Mode) -> (String, grantex_core::usecase::developers::NewSecret) {
     let secret = format!("{}{}", mode.key_prefix(), base64url(&random::<32>()));
     let prefix = secret.chars().take(SHOWN_CHARS).collect();

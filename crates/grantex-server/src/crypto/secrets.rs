@@ -1,4 +1,4 @@
-//! Secrets that are derived, and texts that are signed, with one master key.
+//! Secrets that are derived from one master key, and texts that are signed with it.
 
 use aws_lc_rs::hmac;
 use grantex_types::api::authorization::CODE_PREFIX;
@@ -6,20 +6,20 @@ use grantex_types::{AuthRequestId, RefreshId, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, MasterKey};
+use super::key_ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, MasterKey};
 use super::{base64url, from_base64url, random};
 
 const ULID_CHARS: usize = 26;
 
-/// The master key. Codes and refresh tokens are derived from their public ids with it, so that no
-/// database row or log holds one; stream tickets and principals' sessions are signed with it, so
-/// that they survive a restart and cost no row.
+/// The master key. Codes and refresh tokens are derived with it from their public ids, so that no
+/// database row or log holds one. Stream tickets and principals' sessions are signed with it, so
+/// that they survive a restart and need no row.
 pub struct Secrets {
     key: hmac::Key,
 }
 
 impl Secrets {
-    /// Reads the master key, or makes it at first.
+    /// Reads the master key, or creates it.
     pub fn load(ring: &dyn KeyRing) -> Result<Self, KeyFileError> {
         if let Some(key) = ring.master_key()? {
             return Ok(Self::new(&key));
@@ -29,12 +29,12 @@ impl Secrets {
         Ok(Self::new(&fresh))
     }
 
-    /// What is derived and signed with this key.
+    /// The secrets of this key.
     pub(super) fn new(key: &MasterKey) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
-    /// What the key is recognized by; nothing of it can be learned from this.
+    /// The key's fingerprint. It reveals nothing of the key.
     pub(super) fn fingerprint(&self) -> Vec<u8> {
         self.mac("fingerprint", MASTER_KEY_FILE).into_bytes()
     }
@@ -58,27 +58,27 @@ impl Secrets {
         self.derive(CODE_PREFIX, AuthRequestId::PREFIX, &id.to_string())
     }
 
-    /// The request that a code belongs to, if it is a code of ours.
+    /// The request that a code belongs to, if this service made the code.
     pub fn read_code(&self, code: &str) -> Option<AuthRequestId> {
         self.read_derived(CODE_PREFIX, AuthRequestId::PREFIX, code)?.parse().ok()
     }
 
-    /// The refresh token with this public name.
+    /// The refresh token with this public id.
     pub fn refresh_token(&self, id: RefreshId) -> String {
         self.derive("gxr_", RefreshId::PREFIX, &id.to_string())
     }
 
-    /// The public name of a refresh token, if it is one of ours.
+    /// The public id of a refresh token, if this service made it.
     pub fn read_refresh_token(&self, token: &str) -> Option<RefreshId> {
         self.read_derived("gxr_", RefreshId::PREFIX, token)?.parse().ok()
     }
 
-    /// The one-time token of a consent form: it dies with the decision it makes.
+    /// The token of a form on a page. It is bound to this subject.
     pub fn form_token(&self, purpose: &str, subject: &str) -> String {
         self.mac(purpose, subject)
     }
 
-    /// Whether a form token is the one for this subject.
+    /// Whether a form's token is the one for this subject.
     pub fn form_token_is(&self, purpose: &str, subject: &str, token: &str) -> bool {
         self.mac_is(purpose, subject, token)
     }
@@ -94,7 +94,7 @@ impl Secrets {
         self.mac_is(prefix, &id, mac).then_some(id)
     }
 
-    /// Signs a text that carries `content` until `expires_at`. `prefix` names its purpose.
+    /// Signs a text that carries `content` and expires at `expires_at`. `prefix` names its purpose.
     pub fn sign<T: Serialize>(&self, prefix: &str, content: T, expires_at: Timestamp) -> String {
         let payload = serde_json::to_vec(&Signed { exp: expires_at, content }).unwrap_or_default();
         let payload = base64url(&payload);
@@ -102,7 +102,7 @@ impl Secrets {
         format!("{prefix}{payload}.{mac}")
     }
 
-    /// What a signed text carries, if its signature is good and its time is not over.
+    /// What a signed text carries, if its signature is valid and it has not expired.
     pub fn read_signed<T: DeserializeOwned>(
         &self,
         prefix: &str,
@@ -112,7 +112,7 @@ impl Secrets {
         self.read_signed_until(prefix, text, now).map(|(content, _)| content)
     }
 
-    /// As [`read_signed`](Self::read_signed), with when its time is over.
+    /// As [`read_signed`](Self::read_signed), with the time when it expires.
     pub fn read_signed_until<T: DeserializeOwned>(
         &self,
         prefix: &str,

@@ -1,4 +1,4 @@
-//! Where keys come from.
+//! Where keys are kept.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,23 @@ pub const SIGNING_KEYS_FOLDER: &str = "signing-keys";
 /// The bytes that secrets are derived from.
 pub type MasterKey = [u8; 32];
 
-/// Where key material is kept. What is made of it – derived secrets, signatures, fingerprints – is
-/// the same wherever it lies.
+/// Where key material is kept. Derived secrets, signatures and fingerprints do not depend on the
+/// place.
 pub trait KeyRing: Send + Sync + 'static {
     /// The master key, if there is one.
     fn master_key(&self) -> Result<Option<MasterKey>, KeyFileError>;
-    /// Keeps the first master key. When this returns, the key survives a crash.
+    /// Stores the first master key. When this returns, the key survives a crash.
     fn put_master_key(&self, key: &MasterKey) -> Result<(), KeyFileError>;
     /// The signing keys as PKCS#8, by kid. The last one signs; the others verify.
     fn signing_keys(&self) -> Result<BTreeMap<String, Vec<u8>>, KeyFileError>;
-    /// Adds a signing key, which signs from the next reading on if its kid is the last. When this
-    /// returns, the key survives a crash.
+    /// Stores a signing key, which signs once the keys are read again, if its kid is the last. When
+    /// this returns, the key survives a crash.
     fn add_signing_key(&self, kid: &str, pkcs8: &[u8]) -> Result<(), KeyFileError>;
     /// Where an operator finds the key with this name.
     fn locate(&self, name: &str) -> PathBuf;
 }
 
-/// A key file that cannot be read or made.
+/// A key file that cannot be read or created.
 #[derive(Debug, thiserror::Error)]
 #[error("the key file {path} cannot be used: {detail}")]
 pub struct KeyFileError {

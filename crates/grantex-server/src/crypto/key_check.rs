@@ -1,4 +1,4 @@
-//! The keys of a ring, and whether they are those that the database depends on.
+//! Whether the keys of a ring are the ones that the database depends on.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,26 +7,26 @@ use std::sync::Arc;
 use grantex_core::env::Clock;
 use grantex_core::store::{self, Needs, QueryKind, Read, Scope, Store, StoreResult};
 
-use super::ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, signing_name};
+use super::key_ring::{KeyFileError, KeyRing, MASTER_KEY_FILE, signing_name};
 use super::secrets::Secrets;
 use super::signing::{self, SigningKeys};
 
-/// What to do about key files that are missing or others than those that the database depends on.
+/// What to do if key files are missing, or are not the ones that the database depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NewKeys {
     /// Do not start.
     Refuse,
-    /// Go on with the files that are there, and with new ones for those that are not.
+    /// Use the files that exist, and create the others.
     Accept,
 }
 
-/// Why there are no keys to work with.
+/// Why the keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// A file cannot be read or made.
+    /// A file cannot be read or created.
     #[error(transparent)]
     File(#[from] KeyFileError),
-    /// Files are missing, or are not those that the database depends on.
+    /// Files are missing, or are not the ones that the database depends on.
     #[error(
         "{}. Restore these files from a backup of this data directory (`grantex backup` includes \
          them), with mode 600. To continue with other keys, start once with --accept-new-keys: \
@@ -35,7 +35,7 @@ pub enum KeyError {
         list(.0, |wrong| wrong.consequence.to_owned())
     )]
     Wrong(Vec<WrongKey>),
-    /// The database cannot be asked.
+    /// The database cannot be read.
     #[error("the keys cannot be compared with the database: {0}")]
     Store(#[from] grantex_core::Error),
 }
@@ -66,20 +66,20 @@ impl WrongKey {
     }
 }
 
-/// A text of each, in a row; what several have in common stands once.
+/// A text of each, without repetitions.
 fn list(wrong: &[WrongKey], text: impl Fn(&WrongKey) -> String) -> String {
     let mut texts: Vec<String> = wrong.iter().map(text).collect();
     texts.dedup();
     texts.join("; ")
 }
 
-/// What the database says of the keys it depends on.
+/// The keys that the database depends on.
 #[derive(Debug)]
 struct Expected {
     master: Option<Vec<u8>>,
     needs_master: bool,
-    /// By kid, those that are needed; fingerprints of keys that came since the last start are not
-    /// known.
+    /// The needed signing keys, by kid. The fingerprint of a key that was created after the last
+    /// start is not known.
     signing: BTreeMap<String, Option<Vec<u8>>>,
 }
 
@@ -96,7 +96,7 @@ impl Expected {
     }
 }
 
-/// The files that there are, by what they are recognized by.
+/// The fingerprints of the key files that exist.
 struct Found {
     master: Option<Vec<u8>>,
     signing: BTreeMap<String, Vec<u8>>,
@@ -132,15 +132,15 @@ impl Found {
     }
 }
 
-/// Which keys of a ring are not those that the database depends on, in words.
+/// The keys of a ring that are not the ones that the database depends on, each with what is wrong.
 pub fn wrong_keys(store: &dyn Read, ring: &dyn KeyRing) -> Result<Vec<String>, KeyError> {
     let expected = Expected::read(store).map_err(grantex_core::Error::from)?;
     let wrong = Found::read(ring)?.wrong(&expected, ring);
     Ok(wrong.iter().map(|wrong| format!("{} {}", wrong.path.display(), wrong.what)).collect())
 }
 
-/// Reads the keys of a ring, or makes them where the database depends on none, and has
-/// the database remember what they are.
+/// Reads the keys of a ring, or creates them where the database depends on none. Stores their
+/// fingerprints in the database.
 pub async fn load_keys(
     store: &dyn Store,
     ring: Arc<dyn KeyRing>,
