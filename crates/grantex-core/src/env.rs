@@ -2,7 +2,7 @@
 
 use grantex_types::Timestamp;
 
-/// Tells the time. It may jump, also backwards: whoever needs order makes it (see [`crate::log`]).
+/// Tells the time. It may jump, also backwards; the log makes its own order (see [`crate::log`]).
 pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;

@@ -36,7 +36,7 @@ impl Error {
         Self::refused(ErrorCode::BadRequest, message)
     }
 
-    /// There is no such thing, or it is somebody else's.
+    /// There is no such object, or it belongs to another developer.
     pub fn not_found(what: &str) -> Self {
         Self::refused(ErrorCode::NotFound, format!("{what} not found"))
     }
@@ -59,8 +59,8 @@ pub enum StoreError {
     /// More commands wait than the store accepts; nothing was written.
     #[error("the store is overloaded")]
     Overloaded,
-    /// Another writer changed what the work depends on, so that it cannot be kept. A store runs work
-    /// again by itself where that may help; whoever gets this can only try again later.
+    /// Another writer changed what the work depends on, so that it cannot be kept. A store runs
+    /// work again by itself where that may help; a caller who gets this can only try again later.
     #[error("the command conflicted with a concurrent change")]
     Conflict {
         /// Whether the same work may succeed when it runs again.

@@ -24,8 +24,8 @@ pub fn text(field: &str, value: &str, least: usize, most: usize) -> Result<Strin
     Ok(value.to_owned())
 }
 
-/// A [`text`] that people read: with a visible character, and none that hides or turns what they
-/// see.
+/// A [`text`] that people read: with a visible character, and without invisible or
+/// direction-changing ones.
 fn shown(field: &str, value: &str, most: usize) -> Result<String> {
     let value = text(field, value, 1, most)?;
     readable::check(&value).map_err(|error| Error::bad_request(format!("{field} {error}")))?;

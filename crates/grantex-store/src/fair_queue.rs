@@ -1,4 +1,4 @@
-//! Turns: who has something waiting gets one thing done, then whoever is next.
+//! Turns: each developer with waiting work gets one item done, then the next developer.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;

@@ -13,33 +13,32 @@ pub enum ErrorCode {
     BadRequest,
     /// 401: no API key, or one that is unknown or revoked.
     Unauthorized,
-    /// 402: the budget does not hold the amount; nothing was taken.
+    /// 402: the budget has less left than the amount; nothing was debited.
     InsufficientBudget,
     /// 403: the caller may not do this.
     Forbidden,
     /// 403: only the principal can give this consent.
     ConsentRequired,
-    /// 403: the chain of delegations is as long as it may be.
+    /// 403: the chain of delegations has its maximum length.
     DelegationDepthExceeded,
-    /// 403: the operator of the service has suspended the developer; nothing works until they
-    /// resume it.
+    /// 403: the operator of the service has suspended the developer, until they resume it.
     DeveloperSuspended,
-    /// 403: the developer has as much of it as the operator allows; remove some, or ask the
+    /// 403: the developer has the maximum that the operator allows; remove some, or ask the
     /// operator for more.
     QuotaExceeded,
-    /// 404: there is no such thing, or it belongs to somebody else.
+    /// 404: there is no such object, or it belongs to another developer.
     NotFound,
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
-    /// 409: it exists already, or the idempotency key was used with another body.
+    /// 409: it already exists, or the idempotency key was used with another body.
     Conflict,
     /// 409: the grant is revoked or expired.
     GrantInactive,
-    /// 410: it was there and is over.
+    /// 410: it existed and has ended.
     Gone,
-    /// 410: the cursor is older than what the log retains.
+    /// 410: the cursor is older than the retained events.
     EventsExpired,
-    /// 410: the cursor is well-formed and not of this log.
+    /// 410: the cursor is well-formed, but not an event of this log.
     EventUnknown,
     /// 413: the body is larger than allowed.
     PayloadTooLarge,
@@ -53,7 +52,7 @@ pub enum ErrorCode {
     EventDamaged,
     /// 500: a defect of the service.
     InternalError,
-    /// 503: the service cannot do this now; nothing changed.
+    /// 503: the service is unavailable; nothing was changed.
     Unavailable,
 }
 
@@ -86,7 +85,7 @@ impl ErrorCode {
     }
 }
 
-/// The body of every answer that is not a success.
+/// The body of every error response.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -95,7 +94,7 @@ pub struct ErrorBody {
     pub message: String,
     /// The stable code, for programs.
     pub code: ErrorCode,
-    /// The id of this answer, also in the `x-request-id` header and in the service's log.
+    /// The id of this response, also in the `x-request-id` header and in the service's log.
     pub request_id: String,
     /// With `EVENTS_EXPIRED` and `EVENT_UNKNOWN`: the oldest event still in the log, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -172,13 +172,13 @@ impl EventId {
     /// The cursor before the first event of any log.
     pub const ZERO: Self = Self(Ulid::nil());
 
-    /// The largest id below this one: whoever goes on after it goes on with this one.
+    /// The largest id below this one: reading after it starts with this one.
     #[must_use]
     pub fn predecessor(self) -> Self {
         Self(Ulid(self.0.0.saturating_sub(1)))
     }
 
-    /// The smallest id above this one: whoever goes on before it, backwards, goes on with this one.
+    /// The smallest id above this one: reading backwards before it starts with this one.
     #[must_use]
     pub fn successor(self) -> Self {
         Self(Ulid(self.0.0.saturating_add(1)))

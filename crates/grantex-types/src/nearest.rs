@@ -1,4 +1,4 @@
-//! The name that somebody may have meant.
+//! The known name nearest to a misspelt one.
 
 /// The known name with the fewest differences from one that is unknown, if it is near enough to be
 /// meant: at most every second character differs. Case does not count.

@@ -288,11 +288,11 @@ mod tests {
             (&format!("api_key = 5\n{file}"), "line 1: api_key: expected a string in quotes"),
             (
                 &format!("api_key = \"a b\"\n{file}"),
-                "line 1: api_key: the API key is empty or holds",
+                "line 1: api_key: the API key is empty or contains",
             ),
             (
                 &format!("api_key = 2026-01-01\n{file}"),
-                "line 1: api_key: the time 2026-01-01 is none",
+                "line 1: api_key: expected another type than the time 2026-01-01",
             ),
             ("api_key = ", "line 1: "),
             (

@@ -1,4 +1,4 @@
-//! Budgets: exact amounts, never overspent, each threshold told once.
+//! Budgets: exact amounts, never overspent, one event for each threshold.
 
 use grantex_types::api::budgets::{AllocateRequest, DebitRequest, DebitResponse};
 use grantex_types::{Amount, BudgetId, ErrorCode, EventData, GrantId, TransactionId};
@@ -7,7 +7,7 @@ use crate::model::{Budget, Caller, Grant, Transaction};
 use crate::store::{Need, Needs, Page, Read, Tx};
 use crate::{Error, Result, validate};
 
-/// The percentages of use that are told when they are crossed.
+/// The percentages of use that are events when they are crossed.
 pub const THRESHOLDS: [u8; 2] = [50, 80];
 
 const LARGEST_METADATA: usize = 8 * 1024;

@@ -16,7 +16,7 @@ pub struct Retention {
     pub count: u64,
 }
 
-/// How long an authorization request that ended without a grant is kept, for whoever looks into
+/// How long an authorization request that ended without a grant is kept, for those who look into
 /// what happened.
 const REQUESTS_KEPT_FOR: Lifetime = Lifetime::from_seconds(30 * 24 * 3600);
 

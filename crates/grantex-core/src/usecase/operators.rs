@@ -69,7 +69,7 @@ pub(super) fn require_active(store: &dyn Read, id: DeveloperId) -> Result<()> {
     }
 }
 
-/// What whoever comes for a suspended developer gets.
+/// The refusal of every call for a suspended developer.
 pub fn suspended() -> Error {
     Error::refused(
         ErrorCode::DeveloperSuspended,

@@ -78,7 +78,7 @@ pub fn is_full(store: &dyn Read, developer: DeveloperId, quotas: &Quotas) -> Res
     Ok(quotas.bytes > 0 && is_reached(store.usage(developer)?.bytes, quotas.bytes))
 }
 
-/// What whoever wants to store something for a developer whose rows take as much as they may gets.
+/// The refusal of a write for a developer who has reached the storage limit.
 pub fn full() -> Error {
     refused(
         "this developer has reached the storage limit that the operator set; ask the operator for \

@@ -115,7 +115,7 @@ impl FromRequestParts<Arc<App>> for Opener {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let Params(query) = Params::<StreamQuery>::from_request_parts(parts, app).await?;
-        // Any other `Authorization` is somebody else's: a proxy's, or what a browser adds for the
+        // Any other `Authorization` is not ours: a proxy's, or what a browser adds for the
         // page's site.
         let has_key = bearer(&parts.headers).is_some_and(|token| token.starts_with("gx_"));
         let Some(ticket) = query.ticket.filter(|_| !has_key) else {
@@ -132,7 +132,7 @@ impl FromRequestParts<Arc<App>> for Opener {
                 "the ticket is invalid or has expired; get a new one and resume with lastEventId",
             )
         })?;
-        // Its own bucket and not the developer's: whoever has a ticket takes nothing from the
+        // Its own bucket and not the developer's: a ticket takes nothing from the
         // developer's requests.
         app.memory
             .rates

@@ -1,4 +1,4 @@
-//! What principals see and do themselves.
+//! Calls of principals, and their sessions.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ struct SessionToken {
     session_id: SessionId,
 }
 
-/// A principal who proved, through their developer, who they are.
+/// A principal whom their developer has authenticated.
 #[derive(Clone)]
 pub(super) struct Principal {
     pub(super) developer_id: DeveloperId,
