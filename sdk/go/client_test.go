@@ -140,7 +140,7 @@ func TestNoGoroutineOutlivesItsContext(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for i := 0; i < 20; i++ {
 		ctx, cancel := context.WithCancel(context.Background())
-		// Nobody takes an event, nor the error.
+		// Neither the event nor the error is taken.
 		if _, _, err := client.Events.Stream(ctx, nil); err != nil {
 			t.Fatal(err)
 		}

@@ -174,7 +174,7 @@ func playCase(mock *mock, c conformanceCase, variant int) []string {
 			result, err = operate(ctx, client, c.Call, c.Args)
 		}
 		if got["result"] = plain(result); err != nil {
-			got = map[string]any{"error": told(err)}
+			got = map[string]any{"error": reported(err)}
 		}
 		if found, ok := result.(*PlacedEvent); ok && found != nil {
 			got["raws"] = []any{string(found.Event.JSON)}
@@ -259,7 +259,7 @@ func stream(ctx context.Context, client *Client, c conformanceCase) map[string]a
 	defer cancel()
 	events, errs, err := client.Events.Stream(ctx, streamOptions(c, &reconnects))
 	if err != nil {
-		got["error"] = told(err)
+		got["error"] = reported(err)
 		return got
 	}
 	for {
@@ -284,7 +284,7 @@ func stream(ctx context.Context, client *Client, c conformanceCase) map[string]a
 				got["closed"] = true
 			case end > 0 && errors.Is(err, context.DeadlineExceeded):
 			default:
-				got["error"] = told(err)
+				got["error"] = reported(err)
 			}
 			return got
 		}
@@ -304,29 +304,29 @@ func plain(value any) any {
 	return read
 }
 
-func told(err error) map[string]any {
-	told := map[string]any{"shown": err.Error(), "code": nil}
+func reported(err error) map[string]any {
+	reported := map[string]any{"shown": err.Error(), "code": nil}
 	for _, kind := range kinds {
 		if errors.Is(err, kind.err) {
-			told["kind"] = kind.name
+			reported["kind"] = kind.name
 			break
 		}
 	}
 	if errors.Is(err, ErrStreamEnded) {
-		told["status"] = float64(204)
+		reported["status"] = float64(204)
 	}
 	var refused *APIError
 	if errors.As(err, &refused) {
-		told["status"] = float64(refused.Status)
-		told["message"] = refused.Message
-		told["requestId"] = refused.RequestID
-		told["retryAfterMs"] = float64(refused.RetryAfter.Milliseconds())
-		told["oldestEventId"] = refused.OldestEventID
+		reported["status"] = float64(refused.Status)
+		reported["message"] = refused.Message
+		reported["requestId"] = refused.RequestID
+		reported["retryAfterMs"] = float64(refused.RetryAfter.Milliseconds())
+		reported["oldestEventId"] = refused.OldestEventID
 		if refused.Code != "" {
-			told["code"] = refused.Code
+			reported["code"] = refused.Code
 		}
 	}
-	return told
+	return reported
 }
 
 // differences are where the outcome is not what the case says. An error may tell more than the case

@@ -108,7 +108,7 @@ test('methods that are missing or synchronous are fine', async () => {
   assert.deepEqual(received, ids);
 });
 
-test('what is thrown or rejected is sent again as it was, and told with its cause', async () => {
+test('what is thrown or rejected is sent again as it was, and reported with its cause', async () => {
   const unprintable = Object.create(null);
   const thrown = [
     new Error('no'),
@@ -219,13 +219,13 @@ test('a RejectError rejects the batch, and what follows it is delivered', async 
 test('more events than wait for the event loop are rejected at once, and none goes untold', async () => {
   const { url, apiKey, end } = await filled(10_000);
   try {
-    const told = new Set<string>();
+    const reported = new Set<string>();
     const source = new EventSource({
       url,
       apiKey,
       since: LONG_AGO,
       onLog: () => {},
-      onDeadLetter: ({ event }) => void told.add(event.id),
+      onDeadLetter: ({ event }) => void reported.add(event.id),
     });
     const never = () => {
       throw new RejectError('never');
@@ -233,12 +233,12 @@ test('more events than wait for the event loop are rejected at once, and none go
     source.addDestination({ name: 'a', send: never }, { batchSize: 1 });
     source.addDestination({ name: 'b', send: never }, { batchSize: 10_000 });
     const started = source.start();
-    await until('all are told', () =>
+    await until('all are reported', () =>
       source.stats().every(({ deadLetters }) => deadLetters === 10_000),
     );
     await source.stop();
     await started;
-    assert.equal(told.size, 10_000);
+    assert.equal(reported.size, 10_000);
   } finally {
     end();
   }
@@ -339,7 +339,7 @@ test('one that hangs gets no more, and stalls neither the event loop nor the oth
   assert.equal(calls, 1);
   const stats = new Map((await source.stop()).map((stats) => [stats.name, stats]));
   await started;
-  assert.equal(stats.get('hanging')?.pending, 20, 'what is left is told');
+  assert.equal(stats.get('hanging')?.pending, 20, 'what is left is reported');
   assert.equal(stats.get('hanging')?.delivered, 0);
   assert.equal(stats.get('memory')?.pending, 0);
 });
@@ -394,11 +394,11 @@ test("the application's own mistakes in its listeners end nothing", async (conte
     if (++sends <= 2) throw new Error('again');
     received.push(...events.map(({ id }) => id));
   });
-  let told = 0;
+  let reported = 0;
   const onError = () => {
-    if (++told === 1) throw new Error('mine');
+    if (++reported === 1) throw new Error('mine');
     return Promise.reject(new Error('mine, later'));
   };
   await run(() => received.length === 20, [destination], { onError });
-  await until('both are told', () => complaints.mock.callCount() === 2);
+  await until('both are reported', () => complaints.mock.callCount() === 2);
 });

@@ -26,7 +26,7 @@ async function main(): Promise<void> {
         say(`received ${received}`);
         if (mode === 'stop') setImmediate(() => source.stop());
         if (mode === 'exit') process.exit(7);
-        // In the middle of a batch, for whoever kills it now.
+        // In the middle of a batch: a kill falls into it.
         if (mode === 'hang') await new Promise(() => {});
       },
     },

@@ -238,7 +238,7 @@ test('without one, it is said once, and nothing is written', async () => {
   ]);
 });
 
-test('unless somebody listens, warnings go to the console', async (context) => {
+test('without onLog, warnings go to the console', async (context) => {
   const warn = context.mock.method(console, 'warn', () => {});
   const { url, apiKey } = service;
   const source = new EventSource({ url, apiKey });
@@ -286,7 +286,7 @@ test('the source has types, a destination its own', async () => {
   );
 });
 
-test('a destination that is added later begins at once, and a wrong one is told at once', async () => {
+test('a destination that is added later begins at once, and a wrong one is reported at once', async () => {
   const first = new Memory('first');
   const source = service.source();
   source.addDestination(first, QUICK);

@@ -185,7 +185,7 @@ def test_leaving_the_loop_of_a_synchronous_stream_closes_the_connection(service:
 def test_what_a_handler_raises_is_told_and_the_subscription_goes_on(service: Service) -> None:
     async def main() -> None:
         async with Grantex(api_key="k", base_url=service.base) as client:
-            told: list[str] = []
+            reported: list[str] = []
             done = asyncio.Event()
 
             def handler(event: GrantexEvent) -> None:
@@ -193,9 +193,9 @@ def test_what_a_handler_raises_is_told_and_the_subscription_goes_on(service: Ser
                     done.set()
                 raise ValueError(event.id)
 
-            client.events.subscribe(handler, on_error=lambda error: told.append(str(error)))
+            client.events.subscribe(handler, on_error=lambda error: reported.append(str(error)))
             await done.wait()
-            assert told[:2] == ["evt_0", "evt_1"]
+            assert reported[:2] == ["evt_0", "evt_1"]
 
     in_time(main())
 

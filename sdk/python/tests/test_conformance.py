@@ -89,7 +89,7 @@ def stream_options(case: Case, outcome: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def told(error: BaseException) -> dict[str, Any]:
+def reported(error: BaseException) -> dict[str, Any]:
     kind = next((kind for type_, kind in KINDS if isinstance(error, type_)), "other")
     wait: Optional[float] = getattr(error, "retry_after", None)
     return {
@@ -217,7 +217,7 @@ async def stream(client: Grantex, case: Case) -> dict[str, Any]:
     except asyncio.TimeoutError:
         assert limit is not None
     except grantex.GrantexError as error:
-        outcome["error"] = told(error)
+        outcome["error"] = reported(error)
     return outcome
 
 
@@ -262,7 +262,7 @@ def stream_sync(client: SyncGrantex, case: Case) -> dict[str, Any]:
                     return outcome
             outcome["closed"] = True
         except grantex.GrantexError as error:
-            outcome["error"] = told(error)
+            outcome["error"] = reported(error)
     return outcome
 
 
@@ -275,7 +275,7 @@ def play(mock: Mock, case: Case, variant: int, runner: Runner) -> list[str]:
     try:
         outcome = runner(case, options)
     except Exception as error:
-        outcome = {"error": told(error)}
+        outcome = {"error": reported(error)}
     problems = differences(case["outcome"], outcome)
     problems += mock.json(f"/sessions/{opened['session']}")["problems"]
     return [f"{case['name']} #{variant}: {problem}" for problem in problems]

@@ -44,7 +44,7 @@ test('nothing that is printed of a client holds its key', async () => {
   assert.ok(!inspect(error, { depth: 9, showHidden: true }).includes('secret'));
 });
 
-test('a revoke that fails is thrown to whoever waits, and told where nobody does', async () => {
+test('a revoke that fails throws where it is awaited, and calls onError where it is not', async () => {
   const unheard: unknown[] = [];
   const grantex = new Grantex({ apiKey: 'k', baseUrl, onError: (error) => unheard.push(error) });
   await assert.rejects(grantex.grants.revoke('grnt_x'), NotFoundError);
@@ -75,7 +75,7 @@ test('a call can be aborted', async () => {
   await assert.rejects(grantex.me({ signal: AbortSignal.abort(new Error('enough')) }), /enough/);
 });
 
-test('what a handler throws is told, and the subscription goes on', async () => {
+test('what a handler throws is reported, and the subscription goes on', async () => {
   const event = '{"id":"evt_1","type":"t","createdAt":"2026-03-01T12:00:00.000Z","data":{}}';
   const body = `id: evt_1\ndata: ${event}\n\nid: evt_2\ndata: ${event.replace('evt_1', 'evt_2')}\n\n`;
   const headers = { 'content-type': 'text/event-stream' };
@@ -84,7 +84,7 @@ test('what a handler throws is told, and the subscription goes on', async () => 
     baseUrl,
     fetch: async () => new Response(body, { headers }),
   });
-  const told: unknown[] = [];
+  const reported: unknown[] = [];
   const seen = await new Promise<string[]>((resolve) => {
     const ids: string[] = [];
     grantex.events.subscribe(
@@ -93,11 +93,11 @@ test('what a handler throws is told, and the subscription goes on', async () => 
         if (ids.length === 2) resolve(ids);
         throw new Error(id);
       },
-      { reconnect: false, onError: (error) => told.push(String(error)) },
+      { reconnect: false, onError: (error) => reported.push(String(error)) },
     );
   });
   assert.deepEqual(seen, ['evt_1', 'evt_2']);
-  assert.equal(told[0], 'Error: evt_1');
+  assert.equal(reported[0], 'Error: evt_1');
 });
 
 test('an amount that JSON cannot hold is refused before it is sent', async () => {

@@ -98,7 +98,7 @@ async function ordinary(options: sdk.GrantexOptions, one: Json): Promise<Json> {
     const result = (await call(options, one.call, one.args)) as Json;
     return { result: result ?? null, raws: result?.raws };
   } catch (error) {
-    return { error: told(error) };
+    return { error: reported(error) };
   }
 }
 
@@ -139,11 +139,11 @@ async function stream(
     }
     return consumer.closeAfterMs ? outcome : { ...outcome, closed: true };
   } catch (error) {
-    return { ...outcome, error: told(error) };
+    return { ...outcome, error: reported(error) };
   }
 }
 
-function told(error: unknown): Json {
+function reported(error: unknown): Json {
   const kind = KINDS.find(([type]) => error instanceof type)?.[1] ?? 'other';
   const {
     status,

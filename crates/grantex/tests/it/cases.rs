@@ -57,12 +57,12 @@ async fn play(http: &reqwest::Client, mock: &str, case: &Value, variant: u64) ->
             };
             return match verified {
                 Ok(claims) => json!({ "result": claims }),
-                Err(error) => json!({ "error": told(&error) }),
+                Err(error) => json!({ "error": reported(&error) }),
             };
         }
         let client = match &client {
             Ok(client) => client,
-            Err(error) => return json!({ "error": told(error) }),
+            Err(error) => return json!({ "error": reported(error) }),
         };
         if case["call"] == "events.stream" {
             stream(client, case).await
@@ -72,7 +72,7 @@ async fn play(http: &reqwest::Client, mock: &str, case: &Value, variant: u64) ->
                     let raws = result.as_object_mut().and_then(|result| result.remove("raws"));
                     json!({ "result": result, "raws": raws })
                 }
-                Err(error) => json!({ "error": told(&error) }),
+                Err(error) => json!({ "error": reported(&error) }),
             }
         }
     };
@@ -191,7 +191,7 @@ async fn stream(client: &Client, case: &Value) -> Value {
                 }
             }
             Some(Err(error)) => {
-                outcome["error"] = told(&error);
+                outcome["error"] = reported(&error);
                 break;
             }
             None => {
@@ -225,21 +225,21 @@ pub(crate) fn envelope(event: &GrantexEvent) -> Value {
     json!({ "id": event.id, "type": event.r#type, "createdAt": event.timestamp, "data": data })
 }
 
-fn told(error: &Error) -> Value {
+fn reported(error: &Error) -> Value {
     let kind = format!("{:?}", error.kind());
-    let mut told = json!({ "kind": snake(&kind), "text": error.to_string() });
+    let mut reported = json!({ "kind": snake(&kind), "text": error.to_string() });
     if let Some(api) = error.api() {
-        told["status"] = json!(api.status);
-        told["code"] = json!(api.code);
-        told["message"] = json!(api.message);
-        told["requestId"] = json!(api.request_id);
-        told["retryAfterMs"] = json!(api.retry_after.map(|wait| wait.as_millis()));
-        told["oldestEventId"] = json!(api.oldest_event_id);
+        reported["status"] = json!(api.status);
+        reported["code"] = json!(api.code);
+        reported["message"] = json!(api.message);
+        reported["requestId"] = json!(api.request_id);
+        reported["retryAfterMs"] = json!(api.retry_after.map(|wait| wait.as_millis()));
+        reported["oldestEventId"] = json!(api.oldest_event_id);
     }
     if error.kind() == grantex::ErrorKind::Ended {
-        told["status"] = json!(204);
+        reported["status"] = json!(204);
     }
-    told
+    reported
 }
 
 fn snake(name: &str) -> String {
