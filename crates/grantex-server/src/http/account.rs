@@ -18,7 +18,7 @@ pub(crate) struct Account(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Of the rate limit that applied last, for the answer's headers.
+    /// The allowance of the rate limit that applied last, for the answer's headers.
     allowance: Option<Allowance>,
     from: Option<(Payer, Entered)>,
     body: Option<BodyMemory>,

@@ -150,7 +150,7 @@ impl Admitted {
         &self.connection
     }
 
-    /// A request on it had an API key, or a session or ticket that a key made.
+    /// A request on it had a working API key.
     pub(crate) fn set_known(&self) {
         if self.connection.set_known() {
             let mut state = self.among.state.lock();
@@ -202,7 +202,7 @@ impl Drop for Admission {
     }
 }
 
-/// Puts a connection behind all others.
+/// Gives a connection a number behind all others.
 fn number(next: &mut u64, connection: &Connection) -> u64 {
     let number = *next;
     *next = number.saturating_add(1);

@@ -97,7 +97,7 @@ impl FromRequestParts<Arc<App>> for Public {
     }
 }
 
-/// A JSON body of at most so many bytes, with the hash that idempotency keys are bound to.
+/// A JSON body of at most `MOST` bytes, with the hash that idempotency keys are bound to.
 pub(crate) struct Json<T, const MOST: usize = { body::LARGEST }> {
     pub(crate) value: T,
     pub(crate) hash: [u8; 32],
@@ -151,7 +151,7 @@ fn not_json() -> ApiError {
     )
 }
 
-/// Like [`Json`], where having no body is the same as `{}`.
+/// Like [`Json`], but an absent body means `{}`.
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for OptionalJson<T> {

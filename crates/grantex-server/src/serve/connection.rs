@@ -37,9 +37,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 2 << 20;
 /// How many bytes one call reads.
 const LINGER_BUFFER: usize = 16 << 10;
-/// The longest head of a request, in bytes (431 beyond), and how much of an answer HTTP buffers
-/// above the socket: the most that a client who sends half a head, or stops reading, holds there.
-/// Heads have some hundred bytes; what may be long in one is a session, a cookie or a ticket.
+/// The longest head of a request in bytes; a longer one is answered with 431. HTTP buffers as many
+/// bytes of an answer above the socket. This is the memory that a client takes who sends half a head
+/// or stops reading. Heads have some hundred bytes; a session, a cookie or a ticket may be long.
 const BUFFER: usize = 16 << 10;
 
 /// Where the tasks of connections run, and what ends them.
@@ -147,7 +147,7 @@ pub(super) async fn serve<S: Socket>(
     };
     admitted.become_stream();
     let parts = serving.into_parts();
-    // Hardly ever anything; but it would keep all of the buffer that the request was read into.
+    // Mostly empty. A slice would keep the whole buffer that the request was read into.
     let early = Bytes::copy_from_slice(&parts.read_buf);
     // A task of its own: this one is as large as what HTTP needs.
     let tasks = (&tasks.connections, &tasks.streams);

@@ -27,8 +27,8 @@ static NOT_ACCEPTED: LimitLog = LimitLog::new("descriptors");
 const METRICS_CONNECTIONS: usize = 32;
 /// How long accepting pauses after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The part of the drain time over which streams are ended. The rest is for the bytes that they
-/// still have to accept.
+/// The part of the drain time over which streams are ended. The rest is for the bytes that their
+/// clients still have to accept.
 const ENDING: (u32, u32) = (3, 4);
 /// The part of the drain time after which all remaining connections are cut. The rest is for
 /// closing the store.
