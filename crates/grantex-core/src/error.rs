@@ -7,6 +7,9 @@ use crate::log::Damage;
 /// What a use case returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What a primitive of the store returns.
+pub type StoreResult<T> = std::result::Result<T, StoreError>;
+
 /// Why a use case did not happen. Whatever it had done to the store is undone.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {

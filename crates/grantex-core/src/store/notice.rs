@@ -2,7 +2,7 @@
 
 use grantex_types::{AgentId, DeveloperId, GrantId, KeyId, TokenId};
 
-use super::Batch;
+use super::command::Batch;
 use crate::log::{Position, StoredEvent};
 use crate::model::KeyHash;
 

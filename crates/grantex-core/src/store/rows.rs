@@ -7,7 +7,7 @@ use grantex_types::{
     KeyId, RefreshId, SessionId, Timestamp, TokenId, TransactionId,
 };
 
-use super::StoreResult;
+use crate::error::StoreResult;
 use crate::log::{Bounds, EventRef, Order, Position, Scan, StoredEvent, Subject};
 use crate::model::{
     Agent, AgentChange, AgentChangeKind, ApiKey, AuditEntry, AuthRequest, Budget, CascadeJob,

@@ -16,6 +16,7 @@ use grantex_server::{
 };
 use grantex_store::DataDir;
 use grantex_store::sqlite::{Environment, SqliteStore};
+use grantex_store::suite::Twice;
 use grantex_types::Timestamp;
 use grantex_types::sse::{Decoder, Item};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -116,7 +117,8 @@ impl Service {
         .unwrap();
         let app = App::new(Parts {
             settings: self.settings.clone(),
-            store: store.clone(),
+            // Commands can run again after a conflict: here, all of them do.
+            store: Arc::new(Twice(store.clone())),
             clock: self.clock.clone(),
             secrets,
             signing,

@@ -55,9 +55,9 @@ fn noted(harness: &Harness, developer: DeveloperId) -> Receiver<StoreResult<()>>
 }
 
 /// A command that holds the store until its gate opens.
-pub(super) struct Gate {
-    pub(super) begun: Sender<()>,
-    pub(super) open: Receiver<()>,
+struct Gate {
+    begun: Sender<()>,
+    open: Receiver<()>,
 }
 
 impl Command for Gate {
@@ -75,7 +75,7 @@ impl Command for Gate {
 }
 
 /// Holds the store until what is returned is dropped.
-fn held(harness: &Harness) -> Sender<()> {
+pub(super) fn held(harness: &Harness) -> Sender<()> {
     let (begun, has_begun) = channel();
     let (opener, open) = channel();
     harness.store.submit(Scope::Global, Needs::NONE, Box::new(Gate { begun, open }));

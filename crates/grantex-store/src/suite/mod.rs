@@ -32,6 +32,7 @@ mod log;
 mod state;
 mod tenants;
 mod turns;
+mod twice;
 mod watched;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,6 +44,7 @@ pub use harness::{
     Case, CountingRng, Database, Harness, Heard, START, Step, StillClock, Surroundings, append,
     grant, grant_for,
 };
+pub use twice::Twice;
 use watched::Calls;
 
 /// Cases that run at the same time: they wait for commits more than they compute.

@@ -1,7 +1,7 @@
 //! Turns: no developer waits for what another has queued.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 
 use grantex_core::store::{
     Command, GrantFilter, MOST_LOOKED_AT, Needs, Page, Query, QueryKind, Scope, StoreResult, Tx,
@@ -9,15 +9,17 @@ use grantex_core::store::{
 };
 use grantex_core::{Error, StoreError};
 use grantex_types::api::grants::GrantStatus;
-use grantex_types::{AgentId, DeveloperId, Timestamp};
+use grantex_types::{AgentId, AuthRequestId, DeveloperId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::endings::held;
 use super::harness::{Case, Harness, grant};
 
 /// The cases about turns, by name.
 pub const CASES: &[Case] = &[
     ("developers write by turns", developers_write_by_turns),
+    ("commands of a scope keep their order", commands_of_a_scope_keep_their_order),
     ("whoever queues too much is refused alone", whoever_queues_too_much_is_refused_alone),
     (
         "long reads leave room for look-ups and for others",
@@ -58,33 +60,10 @@ impl Command for Noted {
     }
 }
 
-/// A command that holds the writer until its gate opens.
-struct Gate {
-    begun: Sender<()>,
-    open: Receiver<()>,
-}
-
-impl Command for Gate {
-    fn name(&self) -> &'static str {
-        "gate"
-    }
-
-    fn run(&mut self, _: &mut dyn Tx) -> Verdict {
-        self.begun.send(()).unwrap();
-        self.open.recv().unwrap();
-        Verdict::Undo
-    }
-
-    fn finish(self: Box<Self>, _: StoreResult<()>) {}
-}
-
 /// Queues so many commands of two developers behind a held writer; gives the order in which they
 /// ran, and how they ended.
 fn queued(harness: &Harness, commands: &[(DeveloperId, usize)]) -> (Vec<Name>, Vec<Ended>) {
-    let (begun, has_begun) = channel();
-    let (opener, open) = channel();
-    harness.store.submit(Scope::Global, Needs::NONE, Box::new(Gate { begun, open }));
-    has_begun.recv().unwrap();
+    let opener = held(harness);
     let ran = Arc::new(Mutex::new(Vec::new()));
     let (ended, all) = channel();
     for (developer, count) in commands {
@@ -95,7 +74,7 @@ fn queued(harness: &Harness, commands: &[(DeveloperId, usize)]) -> (Vec<Name>, V
         }
     }
     drop(ended);
-    opener.send(()).unwrap();
+    drop(opener);
     let all = all.iter().collect();
     let ran = std::mem::take(&mut *ran.lock());
     (ran, all)
@@ -109,6 +88,34 @@ fn developers_write_by_turns(harness: Harness) {
     let own: Vec<_> =
         ran.iter().filter(|(developer, _)| *developer == many).map(|(_, n)| *n).collect();
     assert_eq!(own, (0..600).collect::<Vec<_>>(), "a developer's commands keep their order");
+}
+
+fn commands_of_a_scope_keep_their_order(harness: Harness) {
+    const EACH: usize = 50;
+    let scopes = [
+        Scope::Developer(two().0),
+        Scope::AuthRequest(AuthRequestId::from_parts(1, 1)),
+        Scope::Global,
+    ];
+    let opener = held(&harness);
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let (ended, all) = channel();
+    for number in 0..EACH {
+        for (label, scope) in (0_u8..).zip(scopes) {
+            let name = (DeveloperId::from_bytes([label; 16]), number);
+            let command = Noted { name, ran: Arc::clone(&ran), ended: ended.clone() };
+            harness.store.submit(scope, Needs::NONE, Box::new(command));
+        }
+    }
+    drop(ended);
+    drop(opener);
+    assert!(all.iter().all(|(_, outcome)| outcome.is_ok()));
+    let ran = ran.lock();
+    for label in 0..3 {
+        let label = DeveloperId::from_bytes([label; 16]);
+        let own = ran.iter().filter(|(of, _)| *of == label).map(|(_, number)| *number);
+        assert_eq!(own.collect::<Vec<_>>(), (0..EACH).collect::<Vec<_>>());
+    }
 }
 
 fn whoever_queues_too_much_is_refused_alone(harness: Harness) {
