@@ -1,6 +1,7 @@
 //! Google BigQuery.
 
 mod insert_all;
+mod proto;
 mod rest;
 mod storage_write;
 

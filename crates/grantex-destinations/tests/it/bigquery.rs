@@ -1,6 +1,3 @@
-use google::FinalizeWriteStreamRequest;
-use google::big_query_write_client::BigQueryWriteClient;
-use googleapis_tonic_google_cloud_bigquery_storage_v1::google::cloud::bigquery::storage::v1 as google;
 use grantex_destinations::conformance::{self, MemoryLog, Order, Promises, Receiver, sample_event};
 use grantex_destinations::{
     Batch, BigQueryDestination, BigQueryMethod, BigQueryOptions, DeliveryOptions, EventDestination,
@@ -209,6 +206,23 @@ async fn a_row_beyond_the_limit_is_a_dead_letter() {
     assert_eq!(rows.api.kept.count(), 9);
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+struct FinalizeWriteStreamRequest {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+/// Closes a stream.
+async fn finalize(channel: tonic::transport::Channel, name: String) {
+    let path = "/google.cloud.bigquery.storage.v1.BigQueryWrite/FinalizeWriteStream";
+    let path = http::uri::PathAndQuery::from_static(path);
+    let request = tonic::Request::new(FinalizeWriteStreamRequest { name });
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<_, ()>::default();
+    client.unary(request, path, codec).await.unwrap();
+}
+
 /// Appends, closes the stream behind the pipeline's back, and says that the answer was lost.
 struct LosesTheStream {
     inner: BigQueryDestination,
@@ -234,9 +248,8 @@ impl EventDestination for LosesTheStream {
         if self.is_appended {
             self.inner.send(batch).await?;
         }
-        let mut client = BigQueryWriteClient::new(self.channel.clone());
         let name = batch.place()["stream"].as_str().unwrap().to_owned();
-        client.finalize_write_stream(FinalizeWriteStreamRequest { name }).await.unwrap();
+        finalize(self.channel.clone(), name).await;
         Err(SendError::retry("the answer was lost"))
     }
 }

@@ -6,17 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use google::append_rows_request::{ProtoData, Rows};
-use google::append_rows_response::Response;
-use google::big_query_write_client::BigQueryWriteClient;
-use google::{
-    AppendRowsRequest, AppendRowsResponse, CreateWriteStreamRequest, ProtoRows, ProtoSchema,
-    WriteStream, write_stream,
-};
-use googleapis_tonic_google_cloud_bigquery_storage_v1::google::cloud::bigquery::storage::v1 as google;
 use prost::Message as _;
-use prost_types::field_descriptor_proto::{Label, Type};
-use prost_types::{DescriptorProto, FieldDescriptorProto};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
@@ -24,6 +14,11 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status, Streaming};
 
+use super::proto::{
+    self, AppendRowsRequest, AppendRowsResponse, AppendRowsResult, CreateWriteStreamRequest,
+    DescriptorProto, FieldDescriptorProto, Label, ProtoData, ProtoRows, ProtoSchema, StreamType,
+    Type, WriteStream,
+};
 use super::rest::Rest;
 use super::{BigQueryOptions, MOST_BYTES, rows};
 use crate::batch::{Batch, Place};
@@ -87,12 +82,10 @@ fn schema() -> ProtoSchema {
         number: Some(number),
         label: Some(Label::Optional.into()),
         r#type: Some(kind.into()),
-        ..FieldDescriptorProto::default()
     };
     let descriptor = DescriptorProto {
         name: Some("Event".to_owned()),
         field: (1..).zip(columns).map(field).collect(),
-        ..DescriptorProto::default()
     };
     ProtoSchema { proto_descriptor: Some(descriptor) }
 }
@@ -178,11 +171,10 @@ impl StorageWrite {
         let request = AppendRowsRequest {
             write_stream: at.stream.clone(),
             offset: Some(at.offset),
-            rows: Some(Rows::ProtoRows(ProtoData {
+            proto_rows: Some(ProtoData {
                 writer_schema: Some(schema()),
                 rows: Some(ProtoRows { serialized_rows: serialized }),
-            })),
-            ..AppendRowsRequest::default()
+            }),
         };
         let mut slot = self.current.lock().await;
         // After a restart, or after another batch had to move: the place says which stream.
@@ -246,19 +238,19 @@ impl StorageWrite {
         requests.send(first).await.map_err(|_| Status::internal("nobody receives"))?;
         let outgoing = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let request = with_headers(rest, outgoing, "write_stream", &stream).await?;
-        let response = BigQueryWriteClient::new(self.channel.clone()).append_rows(request).await?;
+        let response = proto::append_rows(self.channel.clone(), request).await?;
         Ok(Connection { requests, responses: response.into_inner() })
     }
 
     async fn create_stream(&self, rest: &Rest) -> Result<String, SendError> {
         let parent = rest.table_path();
         let stream =
-            WriteStream { r#type: write_stream::Type::Committed.into(), ..WriteStream::default() };
+            WriteStream { r#type: StreamType::Committed.into(), ..WriteStream::default() };
         let request =
             CreateWriteStreamRequest { parent: parent.clone(), write_stream: Some(stream) };
         let create = async {
             let request = with_headers(rest, request, "parent", &parent).await?;
-            BigQueryWriteClient::new(self.channel.clone()).create_write_stream(request).await
+            proto::create_write_stream(self.channel.clone(), request).await
         };
         let made = timeout(self.timeout, create).await;
         let made = made.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
@@ -327,10 +319,10 @@ fn is_gone(status: &Status) -> bool {
 /// The rows that reject an append, or what the answer says in place of a result.
 fn appended(response: AppendRowsResponse) -> Result<Vec<(usize, String)>, Status> {
     let row =
-        |row: google::RowError| (usize::try_from(row.index).unwrap_or(usize::MAX), row.message);
+        |row: proto::RowError| (usize::try_from(row.index).unwrap_or(usize::MAX), row.message);
     let rejected: Vec<_> = response.row_errors.into_iter().map(row).collect();
     match response.response {
-        Some(Response::Error(error)) if rejected.is_empty() => {
+        Some(AppendRowsResult::Error(error)) if rejected.is_empty() => {
             Err(Status::new(Code::from(error.code), error.message))
         }
         None if rejected.is_empty() => Err(Status::unavailable("an answer without a result")),
