@@ -1,5 +1,7 @@
-// Builds the addon for this platform: `build.mjs` as it is shipped, `build.mjs --debug` from what
-// the workspace's tests have built anyway.
+// Builds the addon for this platform. Dependencies are those that other commands build, with the
+// features that they have there: `build.mjs` shares those of `cargo build --release`,
+// `build.mjs --debug` those of the workspace's tests. `build.mjs --dist` shares none, and optimises
+// across crates as what is shipped does.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -7,14 +9,19 @@ import { fileURLToPath } from 'node:url';
 import { BINARY, HERE_IS } from './platforms.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const isDebug = process.argv.includes('--debug');
-const options = isDebug
-  ? ['--workspace', '--all-features']
-  : ['--profile', 'dist', '--package', 'grantex-destinations-node'];
+const ADDON = 'grantex-destinations-node';
+const KINDS = {
+  '--debug': { folder: 'debug', options: ['--workspace', '--all-features', '--all-targets'] },
+  '--release': {
+    folder: 'release',
+    options: ['--release', '--package', 'grantex-cli', '--package', ADDON],
+  },
+  '--dist': { folder: 'dist', options: ['--profile', 'dist', '--package', ADDON] },
+};
+const { folder, options } = KINDS[process.argv[2] ?? '--release'];
 execFileSync('cargo', ['build', '--locked', ...options], {
   cwd: join(root, 'native'),
   stdio: 'inherit',
-  env: { ...process.env, ...(!isDebug && { CARGO_PROFILE_DIST_STRIP: 'symbols' }) },
 });
 
 const metadata = execFileSync('cargo', ['metadata', '--no-deps', '--format-version', '1'], {
@@ -26,7 +33,7 @@ const library = {
   win32: 'grantex_destinations_node.dll',
   linux: 'libgrantex_destinations_node.so',
 }[process.platform];
-const built = join(JSON.parse(metadata).target_directory, isDebug ? 'debug' : 'dist', library);
+const built = join(JSON.parse(metadata).target_directory, folder, library);
 const binary = join(root, BINARY(HERE_IS));
 copyFileSync(built, binary);
 console.log(binary);
