@@ -244,8 +244,7 @@ impl StorageWrite {
 
     async fn create_stream(&self, rest: &Rest) -> Result<String, SendError> {
         let parent = rest.table_path();
-        let stream =
-            WriteStream { r#type: StreamType::Committed.into(), ..WriteStream::default() };
+        let stream = WriteStream { r#type: StreamType::Committed.into(), ..WriteStream::default() };
         let request =
             CreateWriteStreamRequest { parent: parent.clone(), write_stream: Some(stream) };
         let create = async {
