@@ -1,4 +1,4 @@
-//! Leases where one process has the whole folder: whoever has its lock has them all.
+//! Leases of a folder that one process has to itself: the holder of the lock has all of them.
 
 use std::collections::HashSet;
 use std::fs;

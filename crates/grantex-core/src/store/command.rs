@@ -126,7 +126,8 @@ pub trait Command: Send {
     /// Does the work. It may be called again, after what the run before did was undone: only the
     /// last run counts.
     fn run(&mut self, tx: &mut dyn Tx) -> Verdict;
-    /// Called once, after the commit that holds the work, or with why there was none.
+    /// Called once, after the commit that holds the work, or with why there was none. It must not
+    /// panic.
     fn finish(self: Box<Self>, outcome: StoreResult<()>);
 }
 

@@ -51,9 +51,9 @@ pub enum Change {
 /// What one commit did. The committer hands it to the [`Listener`] of its process; sent to another
 /// process, it means the same there.
 ///
-/// A notice makes news fast, and nothing more: the store is the truth. Memories that learn from
-/// notices therefore have a bounded age, so that one that is lost delays the news and never makes
-/// an answer wrong for good.
+/// The store is the source of truth; a notice only makes a change visible sooner. Everything that
+/// learns from notices has a bounded age, so a lost notice delays a change and never hides it for
+/// good.
 #[derive(Debug, Clone, Default)]
 pub struct CommitNotice {
     /// What memories outside the store may hold that is no longer so.
@@ -84,7 +84,7 @@ impl CommitNotice {
 /// thread, in commit order, and must return quickly.
 pub trait Listener: Send + Sync + 'static {
     /// Takes a commit: drops what is no longer so, then answers its commands, then delivers its
-    /// events. So whoever gets an answer finds no memory in this process that contradicts it. A
+    /// events. So no memory in this process contradicts an answer that a client has. A
     /// store calls this after each commit that contains commands; a notice that comes from another
     /// process has none.
     fn committed(&self, notice: &CommitNotice, commands: Batch) {

@@ -249,7 +249,7 @@ pub trait Read {
     /// first](Order::NewestFirst) it starts at the head when what it starts after lies beyond, and
     /// shows none when that is the oldest event or was trimmed. An event that is missing or not as
     /// it was written is never shown: a scan ends before it, and one that begins with it fails with
-    /// [`StoreError::Damaged`](super::StoreError::Damaged).
+    /// [`StoreError::Damaged`](crate::StoreError::Damaged).
     fn scan_events(
         &self,
         developer: DeveloperId,
@@ -305,13 +305,13 @@ pub trait Tx: Read {
     /// 128 fresh random bits.
     fn random(&self) -> u128;
 
-    /// Adds a developer. A [conflict](super::StoreError::Conflict) if another has its address.
+    /// Adds a developer. A [conflict](crate::StoreError::Conflict) if another has its address.
     fn insert_developer(&mut self, developer: &Developer) -> StoreResult<()>;
     /// Suspends a developer since `at`
     /// ([`Change::DeveloperSuspended`](super::Change::DeveloperSuspended)), or resumes it with
     /// `None`.
     fn set_suspended(&mut self, id: DeveloperId, at: Option<Timestamp>) -> StoreResult<()>;
-    /// Adds a key. A [conflict](super::StoreError::Conflict), for good, if another has the same
+    /// Adds a key. A [conflict](crate::StoreError::Conflict), for good, if another has the same
     /// secret.
     fn insert_key(&mut self, key: &ApiKey) -> StoreResult<()>;
     /// Ends a key. Listeners learn of it ([`Change::KeyRevoked`](super::Change::KeyRevoked)) before
@@ -373,7 +373,7 @@ pub trait Tx: Read {
     /// Adds an authorization request.
     fn insert_auth_request(&mut self, request: &AuthRequest) -> StoreResult<()>;
     /// Replaces status, time of decision, and the grant that it became. A
-    /// [conflict](super::StoreError::Conflict) unless its status is still what it was.
+    /// [conflict](crate::StoreError::Conflict) unless its status is still what it was.
     fn update_auth_request(&mut self, request: &AuthRequest, was: ConsentStatus)
     -> StoreResult<()>;
 
@@ -411,21 +411,21 @@ pub trait Tx: Read {
         id: TokenId,
         at: Timestamp,
     ) -> StoreResult<()>;
-    /// Adds a refresh token. A [conflict](super::StoreError::Conflict) if its grant has one that is
+    /// Adds a refresh token. A [conflict](crate::StoreError::Conflict) if its grant has one that is
     /// neither spent nor ended.
     fn insert_refresh_token(&mut self, token: &RefreshToken) -> StoreResult<()>;
-    /// Marks a refresh token used. A [conflict](super::StoreError::Conflict) if it was already.
+    /// Marks a refresh token used. A [conflict](crate::StoreError::Conflict) if it was already.
     fn spend_refresh_token(&mut self, token: &RefreshToken, at: Timestamp) -> StoreResult<()>;
 
     /// Remembers what a key file is recognized by, so that another one is noticed.
     fn put_key_fingerprint(&mut self, name: &str, fingerprint: &[u8]) -> StoreResult<()>;
-    /// Forgets that signatures of a key can be valid: nobody can tell any more.
+    /// Forgets until when signatures of a key can be valid: the key is gone, so none can be checked.
     fn forget_signing_key(&mut self, kid: &str) -> StoreResult<()>;
 
-    /// Adds a budget. A [conflict](super::StoreError::Conflict) if its grant has one.
+    /// Adds a budget. A [conflict](crate::StoreError::Conflict) if its grant has one.
     fn insert_budget(&mut self, budget: &Budget) -> StoreResult<()>;
     /// Replaces what is left, and counts one debit more. A
-    /// [conflict](super::StoreError::Conflict) unless what is left is still what `budget` says.
+    /// [conflict](crate::StoreError::Conflict) unless what is left is still what `budget` says.
     fn set_remaining(
         &mut self,
         budget: &Budget,
@@ -440,7 +440,7 @@ pub trait Tx: Read {
     ) -> StoreResult<()>;
 
     /// Keeps an answer, in place of the one that was `before`. A
-    /// [conflict](super::StoreError::Conflict) if another was kept for the key meanwhile.
+    /// [conflict](crate::StoreError::Conflict) if another was kept for the key meanwhile.
     fn keep_answer(
         &mut self,
         developer: DeveloperId,
@@ -452,7 +452,7 @@ pub trait Tx: Read {
 
     /// Appends an event to the developer's log at the next position, with an id and a time that
     /// follow [`Bounds::next`]. Listeners get it after the commit, in log order, once. A
-    /// [conflict](super::StoreError::Conflict) unless the log's head is still the one that position,
+    /// [conflict](crate::StoreError::Conflict) unless the log's head is still the one that position,
     /// id and time were computed from.
     fn append(
         &mut self,

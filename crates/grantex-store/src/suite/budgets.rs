@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     ("debits are listed newest first and counted", debits_are_listed_newest_first_and_counted),
     ("debits at the same time never overspend", debits_at_the_same_time_never_overspend),
     ("what a failed debit wrote is gone", what_a_failed_debit_wrote_is_gone),
-    ("a revoked token stays and listeners hear of it", a_revoked_token_stays),
+    ("a revoked token stays and a notice names it", a_revoked_token_stays),
     ("keys are listed with the revoked ones", keys_are_listed_with_the_revoked_ones),
 ];
 
@@ -186,7 +186,7 @@ fn a_revoked_token_stays(harness: Harness) {
             Ok(id)
         })
         .unwrap();
-    harness.heard.changes.lock().clear();
+    harness.recorded.changes.lock().clear();
     let at = harness
         .write(move |tx| {
             let now = tx.now();
@@ -197,11 +197,11 @@ fn a_revoked_token_stays(harness: Harness) {
     let found = |developer| harness.read(move |store| Ok(store.token(developer, token_id)?));
     assert_eq!(found(developer_id).unwrap().revoked_at, Some(at));
     assert!(found(stranger.developer_id).is_none());
-    let heard = std::mem::take(&mut *harness.heard.changes.lock());
+    let recorded = std::mem::take(&mut *harness.recorded.changes.lock());
     assert!(
-        matches!(heard[..], [Change::TokenRevoked { developer_id: of, token_id: id }]
+        matches!(recorded[..], [Change::TokenRevoked { developer_id: of, token_id: id }]
             if of == developer_id && id == token_id),
-        "{heard:?}"
+        "{recorded:?}"
     );
 }
 

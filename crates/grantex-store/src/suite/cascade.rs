@@ -18,8 +18,8 @@ pub const CASES: &[Case] = &[
     ("an empty database has nothing to catch up on", an_empty_database_has_nothing_to_catch_up_on),
     ("descendants come parents first", descendants_come_parents_first),
     (
-        "a large cascade is inactive at once and told in slices",
-        a_large_cascade_is_inactive_at_once_and_told_in_slices,
+        "a large cascade is inactive at once and revoked in slices",
+        a_large_cascade_is_inactive_at_once_and_revoked_in_slices,
     ),
     ("deleting an agent with many grants", deleting_an_agent_with_many_grants),
     ("the limit itself goes at once", the_limit_itself_goes_at_once),
@@ -59,7 +59,7 @@ fn agents_of(harness: &Harness, caller: Caller) -> [AgentId; 3] {
 }
 
 /// The grants that the log tells revoked, in order.
-fn told(harness: &Harness, id: DeveloperId) -> Vec<(GrantId, RevokedBy)> {
+fn revoked(harness: &Harness, id: DeveloperId) -> Vec<(GrantId, RevokedBy)> {
     let log = harness.read(move |store| Ok(store.events(id, 0, u32::MAX, usize::MAX)?));
     log.iter()
         .filter_map(|event| match serde_json::from_slice::<Event>(&event.envelope).unwrap().data {
@@ -70,10 +70,10 @@ fn told(harness: &Harness, id: DeveloperId) -> Vec<(GrantId, RevokedBy)> {
 }
 
 /// Each once, and none before the one above it.
-fn assert_in_order(told: &[(GrantId, RevokedBy)], grants: &[Grant]) {
+fn assert_in_order(revoked: &[(GrantId, RevokedBy)], grants: &[Grant]) {
     let places: HashMap<GrantId, usize> =
-        told.iter().enumerate().map(|(place, (id, _))| (*id, place)).collect();
-    assert_eq!(places.len(), told.len(), "each once");
+        revoked.iter().enumerate().map(|(place, (id, _))| (*id, place)).collect();
+    assert_eq!(places.len(), revoked.len(), "each once");
     for grant in grants {
         let place = places[&grant.id];
         if let Some(parent) = grant.parent_id.and_then(|parent| places.get(&parent)) {
@@ -140,7 +140,7 @@ fn descendants_come_parents_first(harness: Harness) {
     assert!(below(&harness, id, root.id, 100).is_empty());
 }
 
-fn a_large_cascade_is_inactive_at_once_and_told_in_slices(harness: Harness) {
+fn a_large_cascade_is_inactive_at_once_and_revoked_in_slices(harness: Harness) {
     let (developer, caller) = harness.developer();
     let id = developer.developer_id;
     let (root, below) = tree(&harness, id, agents_of(&harness, caller), cascade::LARGEST_AT_ONCE);
@@ -149,7 +149,7 @@ fn a_large_cascade_is_inactive_at_once_and_told_in_slices(harness: Harness) {
     harness.write(move |tx| grants::revoke(tx, id, root_id, RevokedBy::Developer)).unwrap();
 
     // One event so far, and yet nothing below is active, by any way of looking.
-    assert_eq!(told(&harness, id), [(root.id, RevokedBy::Developer)]);
+    assert_eq!(revoked(&harness, id), [(root.id, RevokedBy::Developer)]);
     assert_eq!(active(&harness, id), 0);
     let leaf = below[0].clone();
     let leaf_id = leaf.id;
@@ -161,14 +161,14 @@ fn a_large_cascade_is_inactive_at_once_and_told_in_slices(harness: Harness) {
 
     // It survives a restart in the middle, also beyond the grants' own end.
     slice(&harness, None);
-    assert_eq!(told(&harness, id).len(), 1 + cascade::SLICE as usize);
+    assert_eq!(revoked(&harness, id).len(), 1 + cascade::SLICE as usize);
     let harness = harness.reopen();
     harness.turn_clock(3_600_001);
     assert!(work_off(&harness) >= below.len() / cascade::SLICE as usize);
-    let told = told(&harness, id);
-    assert_eq!(told.len(), below.len() + 1);
-    assert!(told[1..].iter().all(|(_, by)| *by == RevokedBy::System));
-    assert_in_order(&told, &below);
+    let revoked = revoked(&harness, id);
+    assert_eq!(revoked.len(), below.len() + 1);
+    assert!(revoked[1..].iter().all(|(_, by)| *by == RevokedBy::System));
+    assert_in_order(&revoked, &below);
     assert!(harness.read(|store| Ok(store.next_cascade_job(None)?)).is_none());
 }
 
@@ -190,9 +190,9 @@ fn deleting_an_agent_with_many_grants(harness: Harness) {
     harness.write(move |tx| grants::revoke(tx, id, bystander.id, RevokedBy::Developer)).unwrap();
     assert_eq!(active(&harness, id), 0);
     work_off(&harness);
-    let told = told(&harness, id);
-    assert_eq!(told.len(), all.len() + 3);
-    assert_in_order(&told, &all);
+    let revoked = revoked(&harness, id);
+    assert_eq!(revoked.len(), all.len() + 3);
+    assert_in_order(&revoked, &all);
 }
 
 fn the_limit_itself_goes_at_once(harness: Harness) {
@@ -215,9 +215,9 @@ fn the_limit_itself_goes_at_once(harness: Harness) {
     harness.turn_clock(1000);
     harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Principal)).unwrap();
     assert!(harness.read(|store| Ok(store.next_cascade_job(None)?)).is_none());
-    let told = told(&harness, id);
-    assert_eq!(told.len(), below.len() + 1);
-    assert_in_order(&told, &below);
+    let revoked = revoked(&harness, id);
+    assert_eq!(revoked.len(), below.len() + 1);
+    assert_in_order(&revoked, &below);
 }
 
 fn the_limit_itself_goes_at_once_for_an_agent(harness: Harness) {
@@ -238,7 +238,7 @@ fn the_limit_itself_goes_at_once_for_an_agent(harness: Harness) {
         .unwrap();
     harness.write(move |tx| agents::delete(tx, &caller, agent)).unwrap();
     assert!(harness.read(|store| Ok(store.next_cascade_job(None)?)).is_none());
-    assert_eq!(told(&harness, id).len(), cascade::LARGEST_AT_ONCE as usize);
+    assert_eq!(revoked(&harness, id).len(), cascade::LARGEST_AT_ONCE as usize);
 }
 
 fn developers_take_turns(harness: Harness) {
@@ -268,8 +268,8 @@ fn developers_take_turns(harness: Harness) {
     );
     for id in made {
         assert!(!harness.read(move |store| Ok(store.has_cascade_job(id)?)));
-        let told = told(&harness, id);
-        assert_eq!(told.len(), told.iter().map(|(id, _)| id).collect::<HashSet<_>>().len());
+        let revoked = revoked(&harness, id);
+        assert_eq!(revoked.len(), revoked.iter().map(|(id, _)| id).collect::<HashSet<_>>().len());
     }
 }
 
@@ -280,7 +280,7 @@ fn a_slice_ends_when_its_time_is_up(harness: Harness) {
     harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
     for done in 1..4 {
         harness.write(|tx| cascade::advance(tx, None, &|| false)).unwrap();
-        assert_eq!(told(&harness, id).len(), 1 + done, "one is always done");
+        assert_eq!(revoked(&harness, id).len(), 1 + done, "one is always done");
     }
 }
 
@@ -310,9 +310,9 @@ fn overlapping_cascades_tell_each_grant_once(harness: Harness) {
     harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
     assert_eq!(active(&harness, id), 0);
     work_off(&harness);
-    let told = told(&harness, id);
-    assert_eq!(told.len(), all.len() + 1);
-    assert_in_order(&told, &all[1..=1001]);
+    let revoked = revoked(&harness, id);
+    assert_eq!(revoked.len(), all.len() + 1);
+    assert_in_order(&revoked, &all[1..=1001]);
 }
 
 fn what_expired_is_put_aside_for_good(harness: Harness) {
@@ -336,7 +336,7 @@ fn what_expired_is_put_aside_for_good(harness: Harness) {
     harness.turn_clock(10_000);
     assert_eq!((lapse(5), lapse(5), lapse(5)), (5, 2, 0));
     assert_eq!(harness.read(move |store| Ok(store.earliest_end(id)?)), Some(root.expires_at));
-    let ended = harness.heard.changes.lock().clone();
+    let ended = harness.recorded.changes.lock().clone();
     assert_eq!(
         ended.iter().filter(|change| matches!(change, Change::GrantEnded { .. })).count(),
         7
@@ -358,7 +358,7 @@ fn what_expired_is_put_aside_for_good(harness: Harness) {
         Ok(())
     });
     harness.write(move |tx| grants::revoke(tx, id, root.id, RevokedBy::Developer)).unwrap();
-    assert_eq!(told(&harness, id), [(root.id, RevokedBy::Developer)]);
+    assert_eq!(revoked(&harness, id), [(root.id, RevokedBy::Developer)]);
 }
 
 fn a_cascade_keeps_what_it_has_to_tell(harness: Harness) {
@@ -373,7 +373,7 @@ fn a_cascade_keeps_what_it_has_to_tell(harness: Harness) {
     let tend = || harness.write(move |tx| maintenance::tend_grants(tx, id, day, 10_000)).unwrap();
     assert_eq!(tend(), 0);
     work_off(&harness);
-    assert_eq!(told(&harness, id).len(), below.len() + 1);
+    assert_eq!(revoked(&harness, id).len(), below.len() + 1);
     assert_eq!(tend(), below.len() as u64 + 1);
     assert_eq!(
         harness.read(move |store| Ok(store.grant(id, root.id)?)).map(|grant| grant.id),

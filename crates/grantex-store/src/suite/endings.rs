@@ -1,4 +1,4 @@
-//! How commands and queries end: every one does, and nothing is told before it is so.
+//! How commands and queries end: each is finished, and nothing is reported before it is committed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use grantex_core::store::{Command, Needs, Query, QueryKind, Scope, StoreResult, 
 use grantex_core::{Error, StoreError};
 use grantex_types::DeveloperId;
 
-use super::harness::{Case, Harness, Heard, Step, append};
+use super::harness::{Case, Harness, Recorder, Step, append};
 
 /// The cases about endings, by name.
 pub const CASES: &[Case] = &[
@@ -25,7 +25,7 @@ pub const CASES: &[Case] = &[
 /// Revokes a key and appends an event, and notes when it is finished.
 struct Noted {
     developer: DeveloperId,
-    heard: Arc<Heard>,
+    recorded: Arc<Recorder>,
     ended: Sender<StoreResult<()>>,
 }
 
@@ -42,14 +42,14 @@ impl Command for Noted {
     }
 
     fn finish(self: Box<Self>, outcome: StoreResult<()>) {
-        self.heard.steps.lock().push(Step::Finished);
+        self.recorded.steps.lock().push(Step::Finished);
         let _ = self.ended.send(outcome);
     }
 }
 
 fn noted(harness: &Harness, developer: DeveloperId) -> Receiver<StoreResult<()>> {
     let (ended, outcome) = channel();
-    let command = Noted { developer, heard: Arc::clone(&harness.heard), ended };
+    let command = Noted { developer, recorded: Arc::clone(&harness.recorded), ended };
     harness.store.submit(developer.into(), Needs::NONE, Box::new(command));
     outcome
 }
@@ -90,7 +90,7 @@ fn changes_answers_events(harness: Harness) {
     answered.unwrap();
     // The next commit comes after all steps of this one.
     harness.append(developer.developer_id, 1);
-    let steps = harness.heard.steps.lock().clone();
+    let steps = harness.recorded.steps.lock().clone();
     let finished = steps.iter().position(|step| *step == Step::Finished).unwrap();
     assert_eq!(steps[finished - 1..=finished + 1], [Step::Changed, Step::Finished, Step::Appended]);
 }
@@ -108,7 +108,7 @@ fn a_notice_says_how_far_logs_reach(harness: Harness) {
         .unwrap();
     harness.append(two, 1);
     harness.developer();
-    let heads = harness.heard.heads.lock().clone();
+    let heads = harness.recorded.heads.lock().clone();
     let reaches =
         |developer| heads.iter().filter(|(id, _)| *id == developer).map(|(_, head)| *head).max();
     assert_eq!((reaches(one), reaches(two)), (Some(3), Some(2)));
@@ -119,7 +119,7 @@ fn a_commit_that_fails_changed_nothing(harness: Harness) {
     let id = developer.developer_id;
     harness.append(id, 1);
     harness.developer();
-    let heard = harness.heard.events.lock().len();
+    let recorded = harness.recorded.events.lock().len();
     let broken = harness.database.break_writes();
     let failed = harness.write(move |tx| append(tx, id, 2));
     assert!(matches!(failed, Err(Error::Store(StoreError::Unavailable(_)))), "{failed:?}");
@@ -133,7 +133,11 @@ fn a_commit_that_fails_changed_nothing(harness: Harness) {
     assert_eq!(event.position, 2);
     assert!(harness.store.health().write_error.is_none());
     harness.developer();
-    assert_eq!(harness.heard.events.lock().len(), heard + 1, "of what failed nobody heard");
+    assert_eq!(
+        harness.recorded.events.lock().len(),
+        recorded + 1,
+        "nothing of the failed commit is in a notice"
+    );
 }
 
 fn a_store_that_hangs_does_not_look_healthy(harness: Harness) {
@@ -164,7 +168,7 @@ fn a_store_that_hangs_does_not_look_healthy(harness: Harness) {
 fn commands_end_although_a_listener_panics(harness: Harness) {
     let ((one, _), (two, _)) = (harness.developer(), harness.developer());
     let opener = held(&harness);
-    harness.heard.is_broken.store(true, Ordering::SeqCst);
+    harness.recorded.is_broken.store(true, Ordering::SeqCst);
     let commands = [noted(&harness, one.developer_id), noted(&harness, two.developer_id)];
     drop(opener);
     for command in commands {

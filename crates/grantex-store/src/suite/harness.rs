@@ -38,9 +38,9 @@ impl Rng for CountingRng {
     }
 }
 
-/// What a store told its listener, in order.
+/// Records every notice, in order.
 #[derive(Default)]
-pub struct Heard {
+pub struct Recorder {
     pub changes: Mutex<Vec<Change>>,
     pub events: Mutex<Vec<(DeveloperId, StoredEvent)>>,
     pub heads: Mutex<Vec<(DeveloperId, Position)>>,
@@ -61,7 +61,7 @@ pub enum Step {
     Appended,
 }
 
-impl Listener for Heard {
+impl Listener for Recorder {
     fn changed(&self, changes: &[Change]) {
         self.steps.lock().push(Step::Changed);
         self.changes.lock().extend_from_slice(changes);
@@ -90,7 +90,7 @@ pub struct Surroundings {
     /// The same bits in every run.
     pub rng: Arc<CountingRng>,
     /// What the case looks at afterwards.
-    pub listener: Arc<Heard>,
+    pub listener: Arc<Recorder>,
 }
 
 /// A promise of the store: its name, and what checks it on an empty database.
@@ -102,7 +102,7 @@ pub struct Harness {
     surroundings: Surroundings,
     calls: Arc<Calls>,
     pub clock: Arc<StillClock>,
-    pub heard: Arc<Heard>,
+    pub recorded: Arc<Recorder>,
     pub store: Arc<dyn Store>,
     runtime: tokio::runtime::Runtime,
 }
@@ -122,11 +122,12 @@ impl Harness {
             rng: Arc::new(CountingRng(AtomicU64::new(0))),
             listener: Arc::default(),
         };
-        let (clock, heard) = (Arc::clone(&surroundings.clock), Arc::clone(&surroundings.listener));
+        let (clock, recorded) =
+            (Arc::clone(&surroundings.clock), Arc::clone(&surroundings.listener));
         let store = open(database.as_ref(), &surroundings, &calls);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        Self { database, surroundings, calls, clock, heard, store, runtime }
+        Self { database, surroundings, calls, clock, recorded, store, runtime }
     }
 
     /// Closes the store and opens it again.

@@ -232,16 +232,16 @@ fn concurrent_writers_make_one_dense_order(harness: Harness) {
     }
     // The listener hears after the answers: one more command waits for it.
     harness.append(developers[0], 1);
-    let mut heard: HashMap<DeveloperId, Vec<StoredEvent>> = HashMap::new();
-    for (id, event) in harness.heard.events.lock().iter() {
-        heard.entry(*id).or_default().push(event.clone());
+    let mut recorded: HashMap<DeveloperId, Vec<StoredEvent>> = HashMap::new();
+    for (id, event) in harness.recorded.events.lock().iter() {
+        recorded.entry(*id).or_default().push(event.clone());
     }
     for id in developers {
         let log = all(&harness, id);
         assert!(log.iter().enumerate().all(|(n, event)| event.position == n as u64 + 1));
-        let heard = &heard[&id];
-        assert_eq!(heard[..], log[..heard.len()], "in log order, each once");
-        assert!(heard.len() >= 100);
+        let recorded = &recorded[&id];
+        assert_eq!(recorded[..], log[..recorded.len()], "in log order, each once");
+        assert!(recorded.len() >= 100);
     }
     assert_eq!(harness.read(|store| Ok(store.developers_with_events(None, 10)?)).len(), 3);
 }

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use harness::{
-    Case, CountingRng, Database, Harness, Heard, START, Step, StillClock, Surroundings, append,
+    Case, CountingRng, Database, Harness, Recorder, START, Step, StillClock, Surroundings, append,
     grant, grant_for,
 };
 pub use twice::Twice;

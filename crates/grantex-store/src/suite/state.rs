@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
     ("a failed command undoes itself alone", a_failed_command_undoes_itself_alone),
     ("a panicking command fails alone", a_panicking_command_fails_alone),
     ("what was answered survives", what_was_answered_survives),
-    ("listeners hear of commits only and in order", listeners_hear_of_commits_only_and_in_order),
+    ("notices are of commits only and in order", notices_are_of_commits_only_and_in_order),
     ("a snapshot does not move", a_snapshot_does_not_move),
     ("tenants are apart", tenants_are_apart),
     ("lists page newest first", lists_page_newest_first),
@@ -29,7 +29,7 @@ pub const CASES: &[Case] = &[
     ("families answers and purges", families_answers_and_purges),
     ("requests know their grant", requests_know_their_grant),
     ("the agents above a grant come nearest first", the_agents_above_a_grant_come_nearest_first),
-    ("listeners hear of an agent's changes", listeners_hear_of_an_agents_changes),
+    ("notices name an agent whose state changed", notices_name_an_agent_whose_state_changed),
 ];
 
 fn a_failed_command_undoes_itself_alone(harness: Harness) {
@@ -84,7 +84,7 @@ fn what_was_answered_survives(harness: Harness) {
     assert_eq!(harness.append(id, 1)[0].position, 4);
 }
 
-fn listeners_hear_of_commits_only_and_in_order(harness: Harness) {
+fn notices_are_of_commits_only_and_in_order(harness: Harness) {
     let (developer, caller) = harness.developer();
     let id = developer.developer_id;
     let appended = harness.append(id, 5);
@@ -94,17 +94,17 @@ fn listeners_hear_of_commits_only_and_in_order(harness: Harness) {
         tx.revoke_key(&key, Timestamp::EPOCH)?;
         Err(Error::bad_request("no"))
     });
-    assert!(harness.heard.changes.lock().is_empty());
+    assert!(harness.recorded.changes.lock().is_empty());
     harness.write(move |tx| developers::revoke_key(tx, &caller, caller.key_id)).unwrap();
-    // Changes are told before the answer.
-    assert!(matches!(harness.heard.changes.lock()[..], [Change::KeyRevoked { key_id, .. }]
+    // The listener has the changes before the command is answered.
+    assert!(matches!(harness.recorded.changes.lock()[..], [Change::KeyRevoked { key_id, .. }]
             if key_id == caller.key_id));
     // Events after it: the next answer comes after those of the commit before.
     let more = harness.append(id, 2);
     harness.append(id, 1);
-    let heard: Vec<_> =
-        harness.heard.events.lock().iter().map(|(_, event)| event.clone()).take(7).collect();
-    assert_eq!(heard, [appended, more].concat());
+    let recorded: Vec<_> =
+        harness.recorded.events.lock().iter().map(|(_, event)| event.clone()).take(7).collect();
+    assert_eq!(recorded, [appended, more].concat());
 }
 
 fn a_snapshot_does_not_move(harness: Harness) {
@@ -377,12 +377,12 @@ fn the_agents_above_a_grant_come_nearest_first(harness: Harness) {
         .unwrap();
 }
 
-fn listeners_hear_of_an_agents_changes(harness: Harness) {
+fn notices_name_an_agent_whose_state_changed(harness: Harness) {
     let (_, caller) = harness.developer();
     let id = harness.agent(caller).agent_id;
-    harness.heard.changes.lock().clear();
-    let heard = || {
-        let changes = std::mem::take(&mut *harness.heard.changes.lock());
+    harness.recorded.changes.lock().clear();
+    let recorded = || {
+        let changes = std::mem::take(&mut *harness.recorded.changes.lock());
         changes
             .iter()
             .filter(
@@ -393,8 +393,8 @@ fn listeners_hear_of_an_agents_changes(harness: Harness) {
     for status in [AgentStatus::Suspended, AgentStatus::Active] {
         let change = UpdateAgentRequest { status: Some(status), ..UpdateAgentRequest::default() };
         harness.write(move |tx| agents::update(tx, &caller, id, change.clone())).unwrap();
-        assert_eq!(heard(), 1, "{status:?}");
+        assert_eq!(recorded(), 1, "{status:?}");
     }
     harness.write(move |tx| agents::delete(tx, &caller, id)).unwrap();
-    assert_eq!(heard(), 1);
+    assert_eq!(recorded(), 1);
 }

@@ -14,7 +14,7 @@ pub const CASES: &[Case] = &[
     ("the audit trail is per developer and bounded", the_audit_trail_is_per_developer_and_bounded),
     ("sessions are listed ended and purged", sessions_are_listed_ended_and_purged),
     ("a session ends once", a_session_ends_once),
-    ("suspension is told and taken back", suspension_is_told_and_taken_back),
+    ("a suspension is in a notice, and ends", a_suspension_is_in_a_notice_and_ends),
     ("names of scopes are their developer's", names_of_scopes_are_their_developers),
     (
         "what a developer has is counted where it changes",
@@ -130,7 +130,7 @@ fn a_session_ends_once(harness: Harness) {
     assert!(harness.read(move |store| Ok(store.session(mine, id)?)).is_none());
 }
 
-fn suspension_is_told_and_taken_back(harness: Harness) {
+fn a_suspension_is_in_a_notice_and_ends(harness: Harness) {
     let ((one, caller), (two, _)) = (harness.developer(), harness.developer());
     let id = one.developer_id;
     let suspended = || {
@@ -145,7 +145,7 @@ fn suspension_is_told_and_taken_back(harness: Harness) {
     harness.write(move |tx| operators::suspend(tx, id, Actor::operator("uid 0"), None)).unwrap();
     assert!(suspended());
     assert!(
-        matches!(harness.heard.changes.lock()[..], [Change::DeveloperSuspended(told)] if told == id)
+        matches!(harness.recorded.changes.lock()[..], [Change::DeveloperSuspended(told)] if told == id)
     );
     harness.write(move |tx| operators::resume(tx, id, Actor::operator("uid 0"), None)).unwrap();
     assert!(!suspended());
