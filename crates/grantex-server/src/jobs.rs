@@ -1,12 +1,11 @@
 //! The background work of the service.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grantex_core::lease::Lease;
 use grantex_core::store::{Needs, Scope, Tx};
-use grantex_core::usecase::{cascade, maintenance, quotas};
+use grantex_core::usecase::{cascade, maintenance};
 use grantex_types::{DeveloperId, ErrorCode};
 
 use crate::app::App;
@@ -41,6 +40,7 @@ impl Jobs {
             Job::Cascades,
             Job::Maintenance,
             Job::Refresh,
+            Job::Quotas,
             Job::Upkeep,
             Job::CutEnded,
             Job::EndWithTickets,
@@ -63,6 +63,7 @@ enum Job {
     Cascades,
     Maintenance,
     Refresh,
+    Quotas,
     Upkeep,
     CutEnded,
     EndWithTickets,
@@ -78,6 +79,7 @@ impl Job {
                 maintain(app, lease(app, "maintenance").await.as_mut()).await;
             },
             Self::Refresh => refresh::run(app).await,
+            Self::Quotas => refresh::quotas(app).await,
             Self::Upkeep => upkeep(app).await,
             Self::CutEnded => app.memory.streams.cut_ended().await,
             Self::EndWithTickets => app.memory.streams.end_with_tickets(app.clock.as_ref()).await,
@@ -129,13 +131,12 @@ async fn maintain_once(app: &App, lease: &mut dyn Lease) -> ApiResult<()> {
         maintenance::purge(tx, history_age, MAINTENANCE_ROWS)
     })
     .await?;
-    let (quotas, mut full) = (app.settings.quotas, HashSet::new());
     let mut after: Option<DeveloperId> = None;
     loop {
-        let (trims, grants, filled, last) = app
+        let (trims, grants, last) = app
             .read_long(Scope::Global, move |store| {
                 let page = store.developers_with_events(after, DEVELOPERS_PAGE)?;
-                let (mut trims, mut grants, mut filled) = (Vec::new(), Vec::new(), Vec::new());
+                let (mut trims, mut grants) = (Vec::new(), Vec::new());
                 for developer in &page {
                     if maintenance::trim_due(store, *developer, retention)?.is_some() {
                         trims.push(*developer);
@@ -143,11 +144,8 @@ async fn maintain_once(app: &App, lease: &mut dyn Lease) -> ApiResult<()> {
                     if maintenance::grants_due(store, *developer, history_age)?.is_some() {
                         grants.push(*developer);
                     }
-                    if quotas::is_full(store, *developer, &quotas)? {
-                        filled.push(*developer);
-                    }
                 }
-                Ok((trims, grants, filled, page.last().copied()))
+                Ok((trims, grants, page.last().copied()))
             })
             .await?;
         for developer in trims {
@@ -163,9 +161,7 @@ async fn maintain_once(app: &App, lease: &mut dyn Lease) -> ApiResult<()> {
             };
             work_off(app, lease, developer.into(), "tend_grants", tend).await?;
         }
-        full.extend(filled);
         if last.is_none() {
-            *app.memory.full.write() = full;
             return Ok(());
         }
         after = last;
