@@ -35,7 +35,7 @@ pub struct Memory {
     pub(crate) streams: Arc<Hub>,
     pub(crate) rates: RateLimits,
     pub(crate) shares: Arc<Shares>,
-    /// Developers that had reached their quota of bytes when maintenance last looked.
+    /// Developers that had reached their quota of bytes when it was last compared with the store.
     pub(crate) full: RwLock<HashSet<DeveloperId>>,
     pub(crate) cascade_started: Notify,
     /// Where the callers of commands wait, if it existed when this was made.

@@ -1,6 +1,6 @@
 //! All open streams: publication to them, limits on them, and their ends.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -127,8 +127,13 @@ impl Hub {
     }
 
     /// The keys that a developer's streams were opened with, each once.
-    pub(crate) fn keys_of(&self, developer: DeveloperId) -> HashSet<KeyId> {
-        self.registry.lock().of(developer).map(|stream| stream.key_id).collect()
+    pub(crate) fn keys_of(&self, developer: DeveloperId) -> Vec<KeyId> {
+        // Sorted outside the lock, for which publications wait.
+        let mut keys: Vec<KeyId> =
+            self.registry.lock().of(developer).map(|stream| stream.key_id).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// Publishes what a commit appended to the developers that have subscribers: the new heads, and
