@@ -21,6 +21,8 @@ const MAINTENANCE_ROWS: u32 = 250;
 const SUMMED_ROWS: u32 = 200;
 /// The time after which a slice of a cascade takes no further grant: other writes wait no longer.
 const SLICE_TIME: Duration = Duration::from_millis(5);
+/// How often the job of cascades looks for one that it was not notified of, and renews its lease.
+const CASCADE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait when the store cannot be written.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often the lease of a job is asked for while another process has it: what it did not finish
@@ -107,7 +109,10 @@ async fn advance_cascades(app: &App, lease: &mut dyn Lease) {
         };
         match app.write(Scope::Global, Needs::NONE, "advance_cascade", slice).await {
             Ok(Some(developer)) => last = Some(developer),
-            Ok(None) => app.memory.cascade_started.notified().await,
+            Ok(None) => {
+                let started = app.memory.cascade_started.notified();
+                let _ = tokio::time::timeout(CASCADE_INTERVAL, started).await;
+            }
             Err(_) => tokio::time::sleep(STORE_PAUSE).await,
         }
     }
