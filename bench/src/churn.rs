@@ -20,7 +20,7 @@ pub(crate) async fn run(binary: &Path, scale: Scale, report: &mut Report) {
         let server = Server::start(binary).await;
         let grants = Grants::make(&server, 1, 1).await;
         tokio::task::block_in_place(|| grants.empty_at_full_speed(1, false));
-        // What the making told: the grant and its token; then the debit.
+        // The events of the setup: the grant and its token; then the debit.
         let events = 2 + EVENTS_OF_A_DEBIT as u64;
         let (start, cpu) = (Instant::now(), server.cpu());
         tokio::task::block_in_place(|| {

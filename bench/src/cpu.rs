@@ -1,4 +1,4 @@
-//! CPU time, as the kernel tells it.
+//! CPU time, as the kernel reports it.
 
 /// Clock ticks a second in /proc: fixed on Linux.
 const TICKS: f64 = 100.0;

@@ -76,7 +76,7 @@ pub(crate) async fn run(scale: Scale, report: &mut Report) {
             format!("revoke, {below} grants below beside {dead} that ended, {slices} slices");
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         report.add(&name, "until inactive", "ms", milliseconds(first));
-        report.add(&name, "until told", "ms", milliseconds(start.elapsed()));
+        report.add(&name, "until the last event", "ms", milliseconds(start.elapsed()));
         report.add(
             &name,
             "the longest stretch in which nothing else commits",
@@ -130,7 +130,7 @@ pub(crate) fn tree(
     Ok(root)
 }
 
-/// A grant in force that nobody asked for.
+/// A grant in force, without a request.
 pub(crate) fn grant(tx: &dyn Tx, developer_id: DeveloperId) -> Grant {
     let now = tx.now();
     Grant {

@@ -64,7 +64,9 @@ fn read(server: &Server, command: &[&str], mode: &str) -> f64 {
         .env("GRANTEX_BASE_URL", format!("http://{}", server.address))
         .env("GRANTEX_API_KEY", &server.key)
         .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}; bench/README.md says what to build"));
+        .unwrap_or_else(|error| {
+            panic!("{command:?}: {error}; bench/README.md lists what to build")
+        });
     assert!(
         output.status.success(),
         "{command:?} {mode}: {}",

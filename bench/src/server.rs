@@ -25,7 +25,7 @@ impl Server {
         Self::start_with(binary, &[]).await
     }
 
-    /// Starts it on an empty folder, with options besides.
+    /// Starts it on an empty folder, with further options.
     pub(crate) async fn start_with(binary: &Path, options: &[&str]) -> Self {
         Self::launch(binary, tempfile::tempdir().unwrap(), options).await
     }
@@ -106,8 +106,9 @@ impl Server {
             .await
             .unwrap();
         let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
-        let (_, value) =
-            lines.find(|(found, _)| *found == name).unwrap_or_else(|| panic!("{name} is not told"));
+        let (_, value) = lines
+            .find(|(found, _)| *found == name)
+            .unwrap_or_else(|| panic!("the metric {name} is missing"));
         value.parse().unwrap()
     }
 

@@ -429,7 +429,7 @@ def test_a_lost_position_is_told_and_can_be_passed_over(
     stopped = daemon.run("--log-format", "json")
     assert (
         stopped.returncode == 1
-        and "events are gone before they could be delivered" in stopped.stderr
+        and "events were deleted before they could be delivered" in stopped.stderr
     )
     assert daemon.status()["audit"]["state"] == "failed"
     daemon.write({"audit": {**receiver.options, "on_lost_position": "continue"}})

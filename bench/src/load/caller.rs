@@ -13,7 +13,7 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// A connection that is kept, and made anew where the service ended it.
+/// A connection that is kept, and opened again if the service closed it.
 pub(crate) struct Caller {
     address: SocketAddr,
     socket: Option<TcpStream>,

@@ -164,7 +164,7 @@ fn accept(listener: &TcpListener) -> TcpStream {
     socket
 }
 
-/// Makes each commit durable as a database at its best would, and says that it is there.
+/// Makes each commit durable as an ideal database would, and reports it.
 fn publish(
     head: &(AtomicUsize, Mutex<()>, Condvar),
     groups: usize,

@@ -1,4 +1,4 @@
-//! What a destination is given: some events in a row, how to write them, and their place.
+//! The unit that a destination receives: consecutive events, their format, and their place.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,18 @@ use crate::log::Filter;
 use crate::state::InFlight;
 
 /// Where a batch belongs in the destination – an object key, a stream and an offset, a file's
-/// length – as JSON that the destination alone understands. It is written down before the batch is
-/// sent.
+/// length – as JSON that only the destination interprets. It is recorded before the batch is sent.
 pub type Place = serde_json::Value;
 
-/// What a batch was made with. A batch in flight keeps it across a restart, whatever the
-/// configuration says by then.
+/// The settings that a batch was built with. A batch in flight keeps them across a restart, even if
+/// the configuration has changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct BatchSettings {
     pub(crate) filter: Filter,
     pub(crate) format: Format,
 }
 
-/// Some events in log order, never none.
+/// One or more events in log order.
 #[derive(Debug, Clone)]
 pub struct Batch {
     events: Vec<GrantexEvent>,
@@ -49,7 +48,7 @@ impl Batch {
         })
     }
 
-    /// The batch that a record speaks of, from the events between its ends.
+    /// The batch that a record describes, from the events between its ends.
     pub(crate) fn recovered(events: Vec<GrantexEvent>, record: InFlight) -> Option<Self> {
         let events: Vec<_> =
             events.into_iter().filter(|event| !record.excluded.contains(&event.id)).collect();
@@ -91,8 +90,8 @@ impl Batch {
         self.events.last().map_or(EventId::ZERO, |event| event.id)
     }
 
-    /// What [`EventDestination::place`](crate::EventDestination::place) gave for this batch,
-    /// perhaps in an earlier process; `Null` before it was asked.
+    /// What [`EventDestination::place`](crate::EventDestination::place) returned for this batch,
+    /// perhaps in an earlier process; `Null` before the call.
     pub fn place(&self) -> &Place {
         &self.place
     }
@@ -102,7 +101,7 @@ impl Batch {
         self.is_repeat
     }
 
-    /// It is a dead letter that somebody asked to send again: it stands outside of the order.
+    /// It is a dead letter that an operator sends again: it is outside of the order.
     pub fn is_redelivery(&self) -> bool {
         self.is_redelivery
     }
@@ -181,7 +180,7 @@ impl Batch {
         Ok((self, second))
     }
 
-    /// Takes out the events at `indexes`, which are rejected; gives them back.
+    /// Removes the events at `indexes`, which are rejected, and returns them.
     pub(crate) fn exclude(&mut self, indexes: &BTreeSet<usize>) -> Vec<(usize, GrantexEvent)> {
         let events = std::mem::take(&mut self.events);
         let (out, kept): (Vec<_>, Vec<_>) =

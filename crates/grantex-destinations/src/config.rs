@@ -73,7 +73,7 @@ macro_rules! configured {
                 .map_err(|error| error.of(&self.name))
             }
 
-            /// Reaches the receiver without sending events, and says in words what was found there.
+            /// Contacts the receiver without sending events, and describes what it found.
             pub async fn probe(&self) -> Result<String, SendError> {
                 match &self.destination {
                     $($(#[$gate])* Configured::$variant(destination) => destination.probe().await,)*
@@ -111,11 +111,11 @@ const TYPES: &str = "datadog, splunk, s3, bigquery, kafka, webhook, file";
 
 impl Definition {
     /// The destination that these options describe. Fails on an option that does not exist, is
-    /// missing or cannot work; reaches nobody.
+    /// missing or cannot work; makes no connection.
     pub fn parse(mut options: Map<String, Value>) -> Result<Self, ConfigError> {
         let text = |options: &mut Map<String, Value>, key: &str| match options.remove(key) {
             Some(Value::String(text)) if !text.is_empty() => Ok(text),
-            Some(_) => Err(ConfigError::value(key, "must be a text that is not empty")),
+            Some(_) => Err(ConfigError::value(key, "must be a string that is not empty")),
             None => Err(ConfigError::value(key, "is missing")),
         };
         let name = text(&mut options, "name").map_err(|error| {
@@ -150,15 +150,15 @@ impl Definition {
         &self.delivery
     }
 
-    /// Says that the destination's refusals count although it has accepted nothing with this
-    /// configuration: events that it refuses become dead letters. A forwarder that runs hears of it
+    /// Sets that the destination's refusals count although it has accepted nothing with this
+    /// configuration: events that it refuses become dead letters. A running forwarder applies it
     /// within seconds.
     pub async fn believe(&self, state: &State) -> Result<(), StateError> {
         state.prove(&self.name, &self.configuration).await
     }
 }
 
-/// Tells one configuration from another; keeps nothing of its secrets.
+/// Identifies a configuration; contains nothing of its secrets.
 fn fingerprint(kind: &str, options: &Map<String, Value>) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     (kind, Value::Object(options.clone()).to_string()).hash(&mut hasher);
@@ -204,7 +204,10 @@ fn configured(
         }
         #[cfg(feature = "kafka")]
         "kafka" => Ok(Configured::Kafka(Box::new(KafkaDestination::new(name, rest(options)?)?))),
-        _ => Err(ConfigError::value("type", format!("{kind:?} is none; the types are {TYPES}"))),
+        _ => Err(ConfigError::value(
+            "type",
+            format!("{kind:?} is not a type; the types are {TYPES}"),
+        )),
     }
 }
 
@@ -243,7 +246,7 @@ fn take<T: DeserializeOwned>(
 }
 
 fn rest<T: DeserializeOwned>(options: Map<String, Value>) -> Result<T, ConfigError> {
-    // One at a time tells which one is wrong.
+    // Parsed one at a time, so that the error names the wrong one.
     for (key, value) in &options {
         let alone = Value::Object(std::iter::once((key.clone(), value.clone())).collect());
         if let Err(error) = T::deserialize(&alone) {
@@ -271,7 +274,7 @@ mod tests {
             (serde_json::json!({"type": "file"}), "name: is missing"),
             (
                 serde_json::json!({"name": "a", "type": "fiel"}),
-                "\"a\": type: \"fiel\" is none; the types are",
+                "\"a\": type: \"fiel\" is not a type; the types are",
             ),
             (serde_json::json!({"name": "a", "type": "file"}), "\"a\": missing field `path`"),
             (

@@ -64,10 +64,10 @@ const BATCH: usize = 7;
 /// How often the forwarder is killed.
 const KILLS: u32 = 20;
 
-/// Longer than anything takes that works.
+/// Longer than any working step takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is delivered to, as the kit sees it.
+/// The receiver of the deliveries, as the kit sees it.
 pub trait Receiver: Send + Sync {
     /// The destination under test.
     type Destination: EventDestination;
@@ -78,7 +78,7 @@ pub trait Receiver: Send + Sync {
     /// Every event that is readable at the receiver now, in the order of arrival where it has one.
     fn received(&self) -> impl Future<Output = Vec<EventId>> + Send;
 
-    /// What the destination promises beyond what all do.
+    /// The destination's promises in addition to those of all destinations.
     fn promises(&self) -> Promises;
 
     /// Makes the receiver fail for a while, as receivers do, if it can be made to.
@@ -87,7 +87,7 @@ pub trait Receiver: Send + Sync {
     }
 }
 
-/// What a destination promises beyond what all do.
+/// A destination's promises in addition to those of all destinations.
 #[derive(Debug, Clone, Copy)]
 pub struct Promises {
     /// In which order events are read back.
@@ -128,14 +128,14 @@ impl std::error::Error for Violation {}
 /// | Check | What it does |
 /// |---|---|
 /// | delivers everything in order | several batches, then an orderly stop |
-/// | goes on where it stopped | a new destination, the same state |
+/// | continues where it stopped | a new destination, the same state |
 /// | survives being killed | 20 times at moments spread over the delivery, then to the end |
 /// | survives a receiver that fails | [`Receiver::disturb`], meanwhile events |
 /// | a lost state folder | everything is sent again, and may be there twice; not where exactly once is promised |
 pub fn check(receiver: &impl Receiver) -> Result<(), Violation> {
     let folder = tempfile_dir()?;
     let result = Kit { receiver, log: MemoryLog::default(), folder: &folder }.run();
-    // The folder is of no use to anybody any more.
+    // The folder is not needed any more.
     std::fs::remove_dir_all(&folder).ok();
     result
 }
@@ -160,7 +160,7 @@ impl<R: Receiver> Kit<'_, R> {
         self.log.append(EVENTS);
         self.deliver("delivers everything in order", &self.folder.join("state"))?;
         self.log.append(EVENTS);
-        self.deliver("goes on where it stopped", &self.folder.join("state"))?;
+        self.deliver("continues where it stopped", &self.folder.join("state"))?;
         self.kill()?;
         let check = "survives a receiver that fails";
         self.log.append(EVENTS);
@@ -192,8 +192,8 @@ impl<R: Receiver> Kit<'_, R> {
         })
     }
 
-    /// Ends the process, as far as the destination can tell: its tasks are gone between one step
-    /// and the next, nothing is closed.
+    /// Ends the process, as far as the destination can observe: its tasks end between two steps,
+    /// and nothing is closed.
     fn kill(&self) -> Result<(), Violation> {
         let check = "survives being killed";
         for kill in 0..KILLS {

@@ -1,4 +1,4 @@
-//! One batch on its way, until every event of it is acknowledged or among the dead letters.
+//! One batch in flight, until every event of it is acknowledged or a dead letter.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::state::{DeadLetter, RejectedEvent, State, StateError};
 use crate::stats::{Stats, now_ms};
 use crate::tries::Tries;
 
-/// A try that takes longer is given up: nothing that a receiver does takes so long, and a
-/// destination that hangs must say so.
+/// A try that takes longer is aborted: no receiver needs so long, and a destination that hangs must
+/// be reported.
 const LONGEST_TRY: Duration = Duration::from_secs(900);
 
 /// Dead letters that are sent again in one go, between two batches.
@@ -30,11 +30,11 @@ const REDELIVERIES: u32 = 100;
 pub(crate) enum Cut {
     /// The time to stop is over.
     Stopped,
-    /// The destination will never take anything any more.
+    /// The destination will accept nothing any more.
     Over(String),
 }
 
-/// What delivers to one destination.
+/// Delivers to one destination.
 pub(crate) struct Delivery<D> {
     pub(crate) destination: D,
     pub(crate) name: String,
@@ -44,7 +44,7 @@ pub(crate) struct Delivery<D> {
     pub(crate) retry: RetryPolicy,
     /// Whether the destination has accepted anything since its configuration changed.
     pub(crate) proof: Proof,
-    /// Cancelled when waiting has no more time.
+    /// Cancelled when the time to wait is over.
     pub(crate) cut: CancellationToken,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    /// None is given yet, if one is needed.
+    /// It has none yet, if it needs one.
     pub(crate) fn of(configuration: String, is_needed: bool) -> Self {
         Self { configuration, is_given: AtomicBool::new(!is_needed) }
     }
@@ -71,7 +71,7 @@ pub(crate) const PROBES: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Piece {
     batch: Batch,
-    /// Its place is known and written down.
+    /// Its place is known and recorded.
     is_recorded: bool,
 }
 
@@ -81,7 +81,7 @@ impl Piece {
         Self { batch, is_recorded: false }
     }
 
-    /// A batch that an earlier process had written down.
+    /// A batch that an earlier process had recorded.
     pub(crate) fn recovered(batch: Batch) -> Self {
         // A half that was never sent has no place yet.
         let is_recorded = !batch.place().is_null();
@@ -94,14 +94,13 @@ impl Piece {
     }
 }
 
-/// What came of pieces that were to be delivered.
+/// The result of delivering pieces.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// Every event is acknowledged or among the dead letters.
     Settled,
-    /// The destination refuses, and has accepted nothing since its configuration changed: it may
-    /// not be the destination at all that answers. These are still to be delivered, in log order;
-    /// and what it said.
+    /// The destination refuses, and has accepted nothing since its configuration changed: something
+    /// else may have answered. These are still to be delivered, in log order; with its answer.
     Held(Vec<Piece>, String),
 }
 
@@ -111,7 +110,7 @@ impl<D: EventDestination> Delivery<D> {
         self.proof.is_given.load(Relaxed)
     }
 
-    /// Looks whether an earlier process, or an operator, has settled that the refusals count.
+    /// Checks whether an earlier process, or an operator, has settled that the refusals count.
     pub(crate) async fn look_for_proof(&self) -> Result<bool, StateError> {
         if !self.is_proven() {
             let is_given = self.state.is_proven(&self.name, &self.proof.configuration).await?;
@@ -132,8 +131,7 @@ impl<D: EventDestination> Delivery<D> {
         // The last is the next: halves of halves come before what follows them.
         let mut pieces = pieces;
         pieces.reverse();
-        // Single events that were refused before anything was accepted, and what was said of the
-        // last.
+        // Single events that were refused before anything was accepted, and the answer to the last.
         let (mut refused, mut said) = (Vec::new(), String::new());
         while let Some(mut piece) = pieces.pop() {
             if !refused.is_empty() && !self.is_proven() {
@@ -176,8 +174,8 @@ impl<D: EventDestination> Delivery<D> {
         }
     }
 
-    /// Delivers one piece, or pushes what it falls into. Gives back a single event that was refused
-    /// before anything was accepted, with what was said.
+    /// Delivers one piece, or pushes the pieces that it is split into. Returns a single event that
+    /// was refused before anything was accepted, with the answer.
     async fn deliver_piece(
         &self,
         mut piece: Piece,
@@ -192,7 +190,7 @@ impl<D: EventDestination> Delivery<D> {
             };
             let reason = error.to_string();
             match error {
-                // Else the same batch would come back at once, for ever.
+                // Otherwise the same batch would be sent again at once, without end.
                 SendError::EventsRejected { events, .. }
                     if events.iter().all(|(index, _)| *index >= piece.batch.len()) =>
                 {
@@ -207,7 +205,8 @@ impl<D: EventDestination> Delivery<D> {
                     self.exclude(&mut piece, &events, true).await?;
                     break;
                 }
-                // Who names some of the events has read them; who refuses all may be anybody.
+                // An answer that names some of the events has read them; one that refuses all may
+                // come from anything.
                 SendError::EventsRejected { events, others_delivered }
                     if events.len() < piece.batch.len() || self.is_proven() =>
                 {
@@ -240,7 +239,7 @@ impl<D: EventDestination> Delivery<D> {
         Ok(None)
     }
 
-    /// One try. The batch is written down before anything is sent.
+    /// One try. The batch is recorded before anything is sent.
     async fn attempt(&self, piece: &mut Piece) -> Result<Result<(), SendError>, Cut> {
         let batch = &mut piece.batch;
         let is_recorded = &mut piece.is_recorded;
@@ -268,8 +267,8 @@ impl<D: EventDestination> Delivery<D> {
         Ok(result)
     }
 
-    /// Halves a batch that is refused as a whole; an event that stands alone is rejected. Gives
-    /// what is to be sent, last first.
+    /// Halves a batch that is refused as a whole; a single event is rejected. Returns the pieces to
+    /// send, last first.
     async fn split(&self, batch: Batch, reason: &str) -> Result<Vec<Piece>, Cut> {
         let first = batch.record().first;
         match batch.halves() {
@@ -297,7 +296,7 @@ impl<D: EventDestination> Delivery<D> {
         }
     }
 
-    /// Takes rejected events out of a batch; `true` when nothing of it is left to send.
+    /// Removes rejected events from a batch; `true` when nothing of it is left to send.
     async fn exclude(
         &self,
         piece: &mut Piece,
@@ -336,12 +335,12 @@ impl<D: EventDestination> Delivery<D> {
             destination = self.name,
             event = %event.id,
             reason,
-            "the destination will not take this event; it is among the dead letters"
+            "the destination rejects this event; it is a dead letter now"
         );
         RejectedEvent { event, reason, at_ms: now_ms() }
     }
 
-    /// Counts dead letters that are kept by now, and tells of them.
+    /// Counts dead letters that are stored, and reports them.
     fn rejected(&self, letters: &[RejectedEvent]) {
         if !letters.is_empty() {
             self.stats.rejected(letters);
@@ -349,7 +348,7 @@ impl<D: EventDestination> Delivery<D> {
         }
     }
 
-    /// Writes down that a batch is settled, and counts what of it was delivered.
+    /// Records that a batch is settled, and counts its delivered events.
     async fn settle(&self, batch: &Batch, letters: Vec<RejectedEvent>) -> Result<(), Cut> {
         let record = batch.record();
         let delivered = letters.is_empty().then(|| batch.last());
@@ -374,7 +373,7 @@ impl<D: EventDestination> Delivery<D> {
         Ok(())
     }
 
-    /// Sends dead letters again that somebody asked for; each on its own.
+    /// Sends dead letters again that an operator asked for, each separately.
     pub(crate) async fn redeliver(&self, settings: &BatchSettings) -> Result<(), Cut> {
         let waiting = match self.state.waiting_dead_letters(&self.name, REDELIVERIES).await {
             Ok(waiting) => waiting,
@@ -391,7 +390,7 @@ impl<D: EventDestination> Delivery<D> {
         Ok(())
     }
 
-    /// `false` when the destination takes nothing now.
+    /// `false` when the destination accepts nothing now.
     async fn redeliver_one(
         &self,
         settings: &BatchSettings,
@@ -421,7 +420,7 @@ impl<D: EventDestination> Delivery<D> {
                 error @ (SendError::Retry { .. } | SendError::Refused(_) | SendError::Misplaced(_)),
             ) => {
                 self.stats.note(&error.to_string());
-                tracing::warn!(destination = self.name, %error, "dead letters wait; they are tried again soon");
+                tracing::warn!(destination = self.name, %error, "dead letters could not be delivered; they are retried soon");
                 Ok(false)
             }
             Err(SendError::Over(reason)) => Err(Cut::Over(reason)),
@@ -436,12 +435,12 @@ impl<D: EventDestination> Delivery<D> {
         }
     }
 
-    /// The tries of one thing.
+    /// The tries of one operation.
     pub(crate) fn tries(&self) -> Tries {
         Tries::new(self.retry, &self.stats)
     }
 
-    /// Says what failed, and waits as long as it should.
+    /// Reports the failure, and waits until the next try.
     pub(crate) async fn wait(&self, tries: &mut Tries, error: &SendError) -> Result<(), Cut> {
         let delay = tries.failed(error);
         let (reason, failures) = (error.to_string(), tries.failures());
@@ -457,12 +456,12 @@ impl<D: EventDestination> Delivery<D> {
         if needs_action {
             tracing::error!(destination = self.name, %reason, failures, ?delay, "failing: manual action required");
         } else if failures.is_power_of_two() {
-            tracing::warn!(destination = self.name, %reason, failures, ?delay, "a batch was not taken; it is sent again");
+            tracing::warn!(destination = self.name, %reason, failures, ?delay, "a batch was not accepted; it is sent again");
         }
         self.unless_cut(sleep(delay)).await
     }
 
-    /// Does what the state needs until it succeeds: nothing is sent that is not written down.
+    /// Repeats a change of the state until it succeeds: nothing is sent that is not recorded.
     pub(crate) async fn keep<F, W, T>(&self, mut write: F) -> Result<T, Cut>
     where
         F: FnMut() -> W,

@@ -9,20 +9,20 @@ use grantex::{EventId, GrantexEvent};
 use crate::batch::{Batch, Place};
 use crate::state::StateError;
 
-/// Somewhere that events go.
+/// A receiver of events.
 ///
-/// The pipeline calls [`place`](Self::place), writes the batch and its place down, calls
+/// The pipeline calls [`place`](Self::place), records the batch and its place, calls
 /// [`send`](Self::send) and [`flush`](Self::flush), and moves the checkpoint when both have
-/// succeeded. It repeats what failed, for as long as it takes, and tells by [`SendError`] what to
-/// repeat.
+/// succeeded. It retries a failed batch until it succeeds; the [`SendError`] determines what is
+/// sent again.
 ///
 /// A destination keeps these promises, which [`conformance`](crate::conformance) checks:
 ///
-/// 1. When `send` and then `flush` return `Ok`, every event of the batch is where it belongs and
-///    stays there, whatever happens to this process.
-/// 2. The same batch sent again does no harm: the receiver can tell a repeated event by its id.
+/// 1. When `send` and then `flush` return `Ok`, every event of the batch is stored durably,
+///    whatever happens to this process.
+/// 2. Sending the same batch again is safe: the receiver can recognise a repeated event by its id.
 /// 3. Dropping a future that one of these returned is safe: the batch is sent again.
-/// 4. An error says what the receiver answered, without secrets.
+/// 4. An error quotes the receiver's answer, without secrets.
 ///
 /// Only `name` and `send` have to be written:
 ///
@@ -53,26 +53,26 @@ pub trait EventDestination: Send + Sync + 'static {
         BatchLimits::default()
     }
 
-    /// How many batches may be on their way at once. 1 where one batch builds on the one before.
+    /// How many batches may be in flight at once. 1 where a batch depends on the previous one.
     fn max_concurrency(&self) -> usize {
         MAX_CONCURRENCY
     }
 
-    /// Whether `next` may stand in one batch with `previous`.
+    /// Whether `next` may be in the same batch as `previous`.
     fn joins(&self, previous: &GrantexEvent, next: &GrantexEvent) -> bool {
         let _ = (previous, next);
         true
     }
 
-    /// Whether what refuses may be something else than the receiver – a proxy, another server at a
-    /// wrong address – for as long as nothing was accepted. Until then a refusal rejects no event.
+    /// Whether a refusal may come from something other than the receiver – a proxy, another server
+    /// at a wrong address – as long as nothing was accepted. Until then a refusal rejects no event.
     fn refusals_need_proof(&self) -> bool {
         false
     }
 
     /// Called before anything is sent, and again until it succeeds. `delivered` is the last event
-    /// that is known to be there. A destination that itself keeps a checkpoint gives that one back,
-    /// and it wins; others give `None`.
+    /// that is known to be delivered. A destination that keeps a checkpoint itself returns it, and
+    /// it takes precedence; others return `None`.
     fn open(
         &self,
         delivered: Option<EventId>,
@@ -81,9 +81,9 @@ pub trait EventDestination: Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// Where `batch` goes and how: everything that `send` needs besides the events and their format
-    /// to send the same bytes to the same place again, after a restart and with another
-    /// configuration.
+    /// Where `batch` goes and how: everything that `send` needs, in addition to the events and
+    /// their format, to send the same bytes to the same place again, after a restart and with
+    /// another configuration.
     fn place(&self, batch: &Batch) -> impl Future<Output = Result<Place, SendError>> + Send {
         let _ = batch;
         async { Ok(Place::Null) }
@@ -92,24 +92,24 @@ pub trait EventDestination: Send + Sync + 'static {
     /// Sends one batch to [its place](Batch::place). With `Ok` all of it is accepted.
     fn send(&self, batch: &Batch) -> impl Future<Output = Result<(), SendError>> + Send;
 
-    /// Makes durable what was accepted. Called before each checkpoint and at the end.
+    /// Makes the accepted events durable. Called before each checkpoint and at the end.
     fn flush(&self) -> impl Future<Output = Result<(), SendError>> + Send {
         async { Ok(()) }
     }
 
-    /// Frees what it holds. Called once, after the last batch.
+    /// Releases its resources. Called once, after the last batch.
     fn close(&self) -> impl Future<Output = Result<(), SendError>> + Send {
         async { Ok(()) }
     }
 
-    /// Reaches the receiver without sending events, and says in words what was found there.
+    /// Contacts the receiver without sending events, and describes what it found.
     fn probe(&self) -> impl Future<Output = Result<String, SendError>> + Send {
         async { Ok("there is nothing to probe".to_owned()) }
     }
 }
 
-/// Batches of one destination that are on their way at once, at most: more only help where the
-/// receiver is far away, and each is a record in the state and a repeat after a crash.
+/// The most batches of one destination in flight at once: more only help where the receiver is far
+/// away, and each is a record in the state and is sent again after a crash.
 pub const MAX_CONCURRENCY: usize = 64;
 
 /// When a batch is full.
@@ -129,11 +129,11 @@ impl Default for BatchLimits {
     }
 }
 
-/// Why a batch was not taken, by what to do about it. As text it is without the secrets of URLs.
+/// Why a batch was not accepted, by what the pipeline has to do. Its text has no secrets of URLs.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// It may pass by itself: the same batch is sent again, after a while.
+    /// A temporary failure: the same batch is sent again, after a delay.
     #[error("{}", redacted(message))]
     Retry {
         /// What happened.
@@ -141,24 +141,24 @@ pub enum SendError {
         /// How long the receiver asks to wait.
         after: Option<Duration>,
     },
-    /// Somebody has to mend something first – a credential, a permission, a missing topic. The same
-    /// batch is sent again, slowly, and it is said loudly.
+    /// Manual action is required – a credential, a permission, a missing topic. The same batch is
+    /// sent again at long intervals, and an error is logged.
     #[error("{}", redacted(.0))]
     Refused(String),
-    /// The batch's place is of no use any more: it gets another one and is sent again.
+    /// The batch's place cannot be used any more: the batch gets another one and is sent again.
     #[error("{}", redacted(.0))]
     Misplaced(String),
-    /// Nothing will ever be taken any more: the reader of a pipe is gone. The destination ends.
+    /// The receiver will accept nothing any more: a pipe has lost its reader. The destination ends.
     #[error("{}", redacted(.0))]
     Over(String),
-    /// Smaller batches would be taken. A single event that is too large is a dead letter.
+    /// Smaller batches would be accepted. A single event that is too large becomes a dead letter.
     #[error("{}", redacted(.0))]
     TooLarge(String),
-    /// The batch as it is will never be taken. It is halved until the event that spoils it stands
-    /// alone, which is a dead letter then.
+    /// The batch will never be accepted as a whole. It is halved until the rejected event is
+    /// isolated; that event becomes a dead letter.
     #[error("{}", redacted(.0))]
     Rejected(String),
-    /// Some events will never be taken.
+    /// Some events will never be accepted.
     #[error("{} of the batch's events were rejected: {}", .events.len(), redacted(.events.first().map_or("", |(_, reason)| reason)))]
     EventsRejected {
         /// Their indexes in the batch, each with the answer that rejected it.
@@ -169,24 +169,24 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// What may pass by itself.
+    /// A temporary failure.
     pub fn retry(message: impl Into<String>) -> Self {
         Self::Retry { message: message.into(), after: None }
     }
 
-    /// What needs somebody.
+    /// A failure that needs manual action.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::Refused(message.into())
     }
 
-    /// What rejects the batch.
+    /// A rejection of the batch.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::Rejected(message.into())
     }
 }
 
 impl From<StateError> for SendError {
-    /// What cannot be written down is not sent. A database that is busy or full may pass.
+    /// A batch that cannot be recorded is not sent. A busy or full database is a temporary failure.
     fn from(error: StateError) -> Self {
         match error {
             StateError::Database(_) => Self::retry(error.to_string()),

@@ -4,8 +4,7 @@ use grantex::internal::redacted;
 
 use crate::state::StateError;
 
-/// A configuration that cannot work, with the key to change. As text it is without the secrets of
-/// URLs.
+/// A configuration that cannot work, with the key to change. Its text has no secrets of URLs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{}{}{}",
@@ -33,7 +32,7 @@ impl ConfigError {
         Self { destination: None, key: None, message: message.into() }
     }
 
-    /// The same, said of this destination.
+    /// The same error, about this destination.
     #[must_use]
     pub fn of(self, destination: &str) -> Self {
         Self { destination: Some(destination.to_owned()), ..self }
@@ -67,8 +66,8 @@ pub enum SourceError {
 pub enum PipelineError {
     /// The log does not reach back to the checkpoint, and the policy is to stop.
     #[error(
-        "{destination}: events are gone before they could be delivered: {reason}. \
-         Set on_lost_position = \"continue\" to go on from the oldest event, with the gap recorded"
+        "{destination}: events were deleted before they could be delivered: {reason}. \
+         Set on_lost_position = \"continue\" to continue from the oldest event, with the gap recorded"
     )]
     LostPosition {
         /// The destination.
@@ -76,9 +75,9 @@ pub enum PipelineError {
         /// What the service said.
         reason: String,
     },
-    /// The log does not know the checkpoint, and the policy is to stop.
+    /// The log does not have the checkpoint, and the policy is to stop.
     #[error(
-        "{destination}: the log does not know the last event that was delivered, so it was restored from an older \
+        "{destination}: the log does not have the last event that was delivered, so it was restored from an older \
          copy or is another log: {reason}. Set on_lost_position = \"continue\" to deliver the log from its oldest \
          event; what was delivered before then arrives again"
     )]
@@ -88,7 +87,7 @@ pub enum PipelineError {
         /// What the service said.
         reason: String,
     },
-    /// The destination will never take anything any more.
+    /// The destination will accept nothing any more.
     #[error("{destination}: {reason}; it gets no more events")]
     Over {
         /// The destination.

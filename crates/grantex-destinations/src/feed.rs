@@ -13,15 +13,15 @@ use tracing::instrument::WithSubscriber as _;
 use crate::log::{EventLog, Filter, LogError, Start};
 use crate::stats::{CLOSED_FULL, Stats};
 
-/// Bytes of events that wait for a destination, at most: some seconds of a busy log, and what a
-/// destination that is down costs in memory.
+/// The most bytes of events that wait for a destination: a few seconds of a busy log, and the
+/// memory that a destination uses while it is down.
 const ROOM_BYTES: usize = 8 << 20;
 
 /// What an event takes beside its text, roughly: its parsed form.
 const EVENT_OVERHEAD_BYTES: usize = 512;
 
-/// A stream whose buffer stays full for so long is closed, well before the service would cut it,
-/// and opened again at its place when there is room.
+/// A stream whose buffer stays full for so long is closed, well before the service would disconnect
+/// it, and resumed at its cursor when there is room.
 const FULL_BEFORE_CLOSE: Duration = Duration::from_secs(5);
 
 /// What comes out of the buffer.
@@ -58,12 +58,12 @@ impl Feed {
         Self { fed, task: tokio::spawn(reading.with_current_subscriber()) }
     }
 
-    /// The next thing; `None` after a failure. Cancel-safe.
+    /// The next item; `None` after a failure. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Fed> {
         self.fed.recv().await
     }
 
-    /// Reads no more; what is buffered can still be taken.
+    /// Stops reading; buffered items can still be taken.
     pub(crate) fn close(&mut self) {
         self.task.abort();
         self.fed.close();
@@ -85,7 +85,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads until nobody listens or the log fails.
+    /// Reads until the receiver is dropped or the log fails.
     async fn read(&self, mut start: Start) -> Result<(), LogError> {
         loop {
             let mut steps = self.log.open(&self.filter, &start);
@@ -133,7 +133,7 @@ impl Reader {
         let arrived = Instant::now();
         self.feeding
             .send(Fed::Event { event, arrived, room })
-            .map_err(|_| LogError::Broken("nobody reads any more".into()))?;
+            .map_err(|_| LogError::Broken("the reader is gone".into()))?;
         self.stats.read(1);
         Ok(())
     }

@@ -7,16 +7,16 @@ use crate::destination::{BatchLimits, EventDestination};
 use crate::feed::{Fed, Feed};
 use crate::log::LogError;
 
-/// What the reading side has for the pipeline.
+/// What the reading side passes to the pipeline.
 #[derive(Debug)]
 pub(crate) enum Gathered {
     /// Events that make a batch.
     Batch(Vec<GrantexEvent>),
-    /// Nothing of interest up to here, after everything that was given before.
+    /// No further events up to here, after everything that was returned before.
     Cursor(EventId),
-    /// The stream has failed, after everything that was given before.
+    /// The stream has failed, after everything that was returned before.
     Failed(LogError),
-    /// The stream was closed, and everything was given.
+    /// The stream was closed, and everything was returned.
     Drained,
 }
 
@@ -38,12 +38,12 @@ impl Gather {
         Self { feed, limits, pending: Vec::new(), bytes: 0, oldest: None, next: None }
     }
 
-    /// Reads no more. What was read is still given, without waiting for more.
+    /// Stops reading. Events that were read are still returned, without waiting for more.
     pub(crate) fn close(&mut self) {
         self.feed.close();
     }
 
-    /// The next batch, or what else there is. Cancel-safe.
+    /// The next batch, or another item. Cancel-safe.
     pub(crate) async fn next(&mut self, destination: &impl EventDestination) -> Gathered {
         loop {
             if self.next.is_none() {
@@ -67,7 +67,7 @@ impl Gather {
         }
     }
 
-    /// Takes what came in; gives what that completes.
+    /// Adds an item that was read; returns what it completes.
     fn accept(&mut self, destination: &impl EventDestination) -> Option<Gathered> {
         match self.next.take()? {
             Fed::Event { event, arrived, room } => {

@@ -1,4 +1,4 @@
-//! What a destination refuses although it has accepted nothing yet.
+//! Events that a destination refuses although it has accepted nothing yet.
 
 use grantex::EventId;
 use tokio::time::Instant;
@@ -8,8 +8,8 @@ use crate::destination::SendError;
 use crate::tries::Tries;
 
 /// Pieces that are neither delivered nor rejected: nothing was accepted since the configuration
-/// changed, so it may not be the destination that refuses. They are tried again slowly, and at once
-/// when something was accepted.
+/// changed, so the refusal may not come from the destination. They are retried at long intervals,
+/// and at once when another event was accepted.
 #[derive(Debug)]
 pub(crate) struct Held {
     pieces: Vec<Piece>,
@@ -27,13 +27,13 @@ impl Held {
         self.pieces.is_empty()
     }
 
-    /// There is no use in trying more events.
+    /// Trying more events would not help.
     pub(crate) fn is_full(&self) -> bool {
         self.pieces.len() >= PROBES
     }
 
-    /// Adds pieces that were refused with `error`; gives how often that was so, and until when it
-    /// waits.
+    /// Adds pieces that were refused with `error`; returns how often that has happened, and until
+    /// when it waits.
     pub(crate) fn add(
         &mut self,
         pieces: Vec<Piece>,
@@ -46,7 +46,7 @@ impl Held {
         (self.tries.failures(), delay)
     }
 
-    /// Something was accepted: from now on refusals count.
+    /// An event was accepted: from now on refusals count.
     pub(crate) fn is_proven(&mut self) {
         self.tries.over();
         if !self.pieces.is_empty() {

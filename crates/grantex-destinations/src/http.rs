@@ -1,4 +1,4 @@
-//! What the destinations behind HTTP share: the client and its options, and what an answer means.
+//! Shared by the destinations over HTTP: the client, its options, and the meaning of answers.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::tls::{Trust, read};
 pub struct HttpOptions {
     /// A proxy (`http://`, `https://`) for every request; `HTTPS_PROXY` and its like unless given.
     pub proxy: Option<String>,
-    /// PEM file with certificates to trust besides the system's: authorities', and servers' own.
+    /// PEM file with further certificates to trust: those of authorities, and self-signed ones of
+    /// servers.
     pub ca_file: Option<PathBuf>,
     /// PEM file with this client's certificate chain.
     pub client_cert_file: Option<PathBuf>,
@@ -82,7 +83,7 @@ impl HttpOptions {
     }
 }
 
-/// A base URL without its last slash; fails where it is none.
+/// A base URL without its last slash; fails if it is not a URL.
 pub(crate) fn base_url(key: &'static str, url: &str) -> Result<String, ConfigError> {
     let parsed = reqwest::Url::parse(url);
     if parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
@@ -106,31 +107,31 @@ const MOST_ANSWER_BYTES: usize = 1 << 20;
 /// Characters of an answer that a message quotes.
 const QUOTED: usize = 500;
 
-/// Bytes of a body that says nothing, which are read so that the connection can be used again.
+/// Bytes of a meaningless body that are read so that the connection can be used again.
 const MOST_IGNORED_BYTES: usize = 64 << 10;
 
 /// How long such a body is waited for.
 const IGNORED_BODY_LIMIT: Duration = Duration::from_millis(500);
 
-/// Sends a request whose answer's body says what came of it. Of a success it must be whole.
+/// Sends a request whose result is in the answer's body. The body of a success must be complete.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, SendError> {
     let mut response = request.send().await.map_err(|error| SendError::retry(reason(error)))?;
     let mut body = Vec::new();
     let read = read_body(&mut response, &mut body, MOST_ANSWER_BYTES).await;
     if response.status().is_success() {
         read.map_err(|error| {
-            SendError::retry(format!("the answer is not whole: {}", reason(error)))
+            SendError::retry(format!("the answer is incomplete: {}", reason(error)))
         })?;
     }
     Ok(Answer::of(&response, &body))
 }
 
-/// Sends a request whose answer's status alone says what came of it: once that is a success, no
-/// body can undo it, be it broken, endless or compressed.
+/// Sends a request whose result is the answer's status alone: a success stands, even if the body is
+/// broken, endless or compressed.
 pub(crate) async fn send_for_status(request: RequestBuilder) -> Result<Answer, SendError> {
     let mut response = request.send().await.map_err(|error| SendError::retry(reason(error)))?;
     let mut body = Vec::new();
-    // What came of it before it broke is quoted.
+    // The part that arrived before it broke is quoted.
     let reading = read_body(&mut response, &mut body, MOST_IGNORED_BYTES);
     let _ = tokio::time::timeout(IGNORED_BODY_LIMIT, reading).await;
     Ok(Answer::of(&response, &body))
@@ -167,14 +168,14 @@ pub(crate) fn reason(error: reqwest::Error) -> String {
     format!("the connection failed: {}{hint}", explained(&reason))
 }
 
-/// What may be wrong where one side speaks TLS and the other does not.
+/// A hint for when one side uses TLS and the other does not.
 fn hint(reason: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     if says(&["InvalidContentType", "corrupt message"]) {
-        return "; this port speaks no TLS: are the scheme (https) and the port right?";
+        return "; this port does not use TLS: check the scheme (https) and the port";
     }
     if says(&["invalid HTTP version", "invalid HTTP status"]) {
-        return "; what answers is not HTTP: are the scheme (http) and the port right?";
+        return "; the answer is not HTTP: check the scheme (http) and the port";
     }
     ""
 }
@@ -189,10 +190,10 @@ impl Answer {
         }
     }
 
-    /// A success that is not in the receiver's own words: somebody else answers there.
+    /// A success that is not in the receiver's own form: something else answers there.
     pub(crate) fn not_of(&self, receiver: &str) -> SendError {
         SendError::refused(format!(
-            "this is no answer of {receiver}: {}; does a proxy or a sign-in page answer there?",
+            "this answer is not from {receiver}: {}; check whether a proxy or a sign-in page answers there",
             self.quote()
         ))
     }
@@ -210,26 +211,26 @@ impl Answer {
         }
     }
 
-    /// It may pass: sent again, as late as the receiver asks.
+    /// A temporary failure: sent again after the delay that the receiver asks for.
     pub(crate) fn retry(&self) -> SendError {
         SendError::Retry { message: self.quote(), after: self.retry_after }
     }
 
-    /// What HTTP itself says about an answer; a destination that knows better asks first.
+    /// The meaning of an answer by HTTP alone; a destination applies its own rules first.
     pub(crate) fn check(&self) -> Result<(), SendError> {
         match self.status.as_u16() {
             200..=299 => Ok(()),
             408 | 409 | 425 | 429 | 500..=599 => Err(self.retry()),
             413 => Err(SendError::TooLarge(self.quote())),
-            // Somebody else's redirect or a wrong path or credential rejects no event.
+            // A redirect, a wrong path or a wrong credential rejects no event.
             300..=399 | 401 | 402 | 403 | 404 | 405 | 407 => Err(SendError::Refused(self.quote())),
             _ => Err(SendError::Rejected(self.quote())),
         }
     }
 }
 
-/// What a message quotes of a text from elsewhere: JSON without its line ends, else the first line
-/// that says something.
+/// The part of an external text that a message quotes: JSON without its line ends, otherwise the
+/// first line with content.
 pub(crate) fn first_line(body: &str) -> String {
     let body = body.trim();
     let json = serde_json::from_str::<serde_json::Value>(body).ok();

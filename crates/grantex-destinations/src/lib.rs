@@ -2,10 +2,10 @@
 //! a destination of your own.
 //!
 //! An [`EventSource`] reads a service's event log and delivers it to any number of destinations.
-//! Each has its own cursor, batches, retries and durable checkpoint: one that is down costs the
-//! others nothing, and catches up from the log. Every event arrives at least once and in order, and
-//! exactly once where the destination can tell a repeated batch. An event that a destination will
-//! never take is kept as a dead letter with the answer that rejected it.
+//! Each has its own cursor, batches, retries and durable checkpoint: one that is down does not
+//! affect the others, and catches up from the log. Every event arrives at least once and in order,
+//! and exactly once where the destination can recognise a repeated batch. An event that a
+//! destination rejects for good is kept as a dead letter with the answer that rejected it.
 //!
 //! | Module | Holds |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | [`conformance`] | a kit that checks any destination against it (feature `conformance`) |
 //! | [`Definition`] | destinations from a configuration file |
 //! | [`State`] | checkpoints and dead letters |
-//! | [`Observer`] | hears of failures and dead letters |
+//! | [`Observer`] | is notified of failures and dead letters |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 mod batch;

@@ -25,9 +25,9 @@ pub struct Filter {
 /// Where to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
-    /// With what happens from now on.
+    /// With events from now on.
     Now,
-    /// With what happened at this time (RFC 3339) or later.
+    /// With events of this time (RFC 3339) or later.
     Since(String),
     /// Right after this event.
     After(EventId),
@@ -37,26 +37,26 @@ pub enum Start {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
-    /// The place is not in the log any more: events may be missing.
+    /// The position is no longer in the log: events may be missing.
     #[error("{0}")]
     Lost(String),
-    /// The log never had the place: it was restored from an older copy, or it is another log.
+    /// The log never had the position: it was restored from an older copy, or it is another log.
     #[error("{0}")]
     Unknown(String),
     /// The service refuses: a key that was revoked, a filter that it does not know, an event that
     /// is damaged.
     #[error("{0}")]
     Refused(String),
-    /// It may pass.
+    /// A temporary failure.
     #[error("{0}")]
     Broken(String),
 }
 
 /// A log of events in order.
 pub trait EventLog: fmt::Debug + Send + Sync + 'static {
-    /// The events after `start` that the filter lets through, then those to come; between them
-    /// where the log is. It reads no faster than it is polled, goes on by itself after what may
-    /// pass, and ends only with an error.
+    /// The events after `start` that match the filter, then later ones; between them the position
+    /// of the log. It reads no faster than it is polled, continues by itself after temporary
+    /// failures, and ends only with an error.
     fn open(
         &self,
         filter: &Filter,
@@ -82,7 +82,7 @@ impl EventLog for ServiceLog {
     ) -> BoxStream<'static, Result<Progress, LogError>> {
         let mut options =
             StreamOptions::new().event_types(&filter.types).on_reconnect(|reconnect| {
-                // The first reconnection of an outage; the others would say the same.
+                // Only the first reconnection of an outage is logged.
                 if let (1, Some(reason)) = (reconnect.attempt, &reconnect.reason) {
                     tracing::warn!(%reason, "the stream of events broke; reconnecting");
                 }
@@ -111,7 +111,7 @@ impl EventLog for ServiceLog {
 
 fn log_error(error: &Error) -> LogError {
     let message = error.to_string();
-    // It does not pass by itself, but a repair may come while the forwarder runs.
+    // It needs manual action, which may happen while the forwarder runs.
     if let Error::Api(api) = error
         && api.code.as_deref() == Some("EVENT_DAMAGED")
     {

@@ -1,11 +1,12 @@
-//! Who wants to hear of what goes wrong.
+//! Notifications of failures.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::state::RejectedEvent;
 
-/// Hears of failures and of dead letters as they happen, besides the log and the figures.
+/// Is notified of failures and of dead letters as they happen, in addition to the log and the
+/// metrics.
 ///
 /// Called from the pipelines: a method that takes long holds up its destination.
 ///
@@ -25,20 +26,20 @@ use crate::state::RejectedEvent;
 /// let source = EventSource::builder().observer(Pager);
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// Something failed: a batch was not taken, the stream of events ended, the state cannot be
+    /// A failure: a batch was not accepted, the stream of events ended, the state cannot be
     /// written.
     fn failed(&self, failure: &DeliveryFailure<'_>) {
         let _ = failure;
     }
 
-    /// The destination will never take these events, at least one. They are among the dead letters
-    /// by now.
+    /// The destination rejected these events, at least one. They are stored as dead letters
+    /// already.
     fn rejected(&self, destination: &str, letters: &[RejectedEvent]) {
         let _ = (destination, letters);
     }
 }
 
-/// Something that failed.
+/// A failed operation.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct DeliveryFailure<'a> {
@@ -48,13 +49,13 @@ pub struct DeliveryFailure<'a> {
     pub message: &'a str,
     /// How often it has failed in a row.
     pub failures: u32,
-    /// It will not pass by itself.
+    /// It needs manual action.
     pub needs_action: bool,
     /// When it is tried again. `None`: never, the destination gets no more events.
     pub retry_in: Option<Duration>,
 }
 
-/// Nobody listens.
+/// An observer that ignores everything.
 pub(crate) struct NoObserver;
 
 impl Observer for NoObserver {}

@@ -42,7 +42,7 @@ pub struct DeliveryOptions {
     pub batch_bytes: Option<usize>,
     /// How long an event waits for others before the batch is sent, in milliseconds.
     pub flush_interval_ms: Option<u64>,
-    /// Batches on their way at once. Above 1 events may arrive out of order. 1 unless given.
+    /// Batches in flight at once. Above 1 events may arrive out of order. 1 unless given.
     pub concurrency: Option<usize>,
     /// How events are written.
     pub format: Option<FormatKind>,
@@ -62,15 +62,15 @@ pub enum OnLostPosition {
     /// Stop this destination with an error, so that an operator decides.
     #[default]
     Stop,
-    /// Go on from the oldest event that is there, with the gap recorded. After a restore, what was
-    /// delivered before arrives again.
+    /// Continue from the oldest event in the log, with the gap recorded. After a restore, events
+    /// delivered before arrive again.
     Continue,
 }
 
-/// Bytes in a batch, at most: it is held in memory, once for each that is on its way.
+/// The most bytes in a batch: it is held in memory, once for each batch in flight.
 const MOST_BATCH_BYTES: usize = 512 << 20;
 
-/// Events in a batch, at most: beyond it the bytes are what bounds a batch of the smallest events.
+/// The most events in a batch: above it the bytes bound even a batch of the smallest events.
 const MOST_BATCH_EVENTS: usize = 1_000_000;
 
 impl DeliveryOptions {
@@ -109,7 +109,7 @@ impl DeliveryOptions {
             Some(value) if (1..=most).contains(&value) => Ok(value),
             Some(_) if most == 1 => Err(ConfigError::value(
                 "concurrency",
-                "this destination takes one batch after the other; leave it out",
+                "this destination takes one batch after the other; remove the option",
             )),
             Some(value) => Err(ConfigError::value(
                 "concurrency",

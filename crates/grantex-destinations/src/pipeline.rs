@@ -22,12 +22,12 @@ use crate::stats::{Phase, now_ms};
 /// How long closing a destination may take once stopping has no more time.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// What a gap says where events were deleted too early.
+/// The reason of a gap where events were deleted too early.
 const EVENTS_ARE_GONE: &str =
-    "events were deleted before they could be delivered; delivery goes on with the oldest event";
+    "events were deleted before they could be delivered; delivery continues with the oldest event";
 
-/// What a gap says where the log was moved back or replaced.
-const LOG_IS_ANOTHER: &str = "the log does not know the last event that was delivered, so it was \
+/// The reason of a gap where the log was moved back or replaced.
+const LOG_IS_ANOTHER: &str = "the log does not have the last event that was delivered, so it was \
      restored from an older copy or is another log; it is delivered from its oldest event, and \
      what was delivered before arrives again";
 
@@ -117,7 +117,7 @@ impl<D: EventDestination> Pipeline<D> {
         Follow::new(self, recovered.unwrap_or(start), held).run().await
     }
 
-    /// The log does not have `from`: stops, or records the gap and says where to go on.
+    /// The log does not have `from`: stops, or records the gap and returns where to continue.
     async fn lost(&self, error: LogError, from: &Start) -> Result<Start, End> {
         let destination = self.name().to_owned();
         let (is_unknown, reason) = (matches!(error, LogError::Unknown(_)), error.to_string());

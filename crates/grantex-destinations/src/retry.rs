@@ -19,7 +19,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The longest `Retry-After` that is waited for: beyond it the next try tells whether it still
+/// The longest `Retry-After` that is waited for: beyond it the next try shows whether it still
 /// holds.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 

@@ -138,8 +138,8 @@ impl State {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), opened })
     }
 
-    /// Whether a forwarder could begin in `folder`, as far as that can be said without making or
-    /// locking it.
+    /// Whether a forwarder could start in `folder`, as far as that can be checked without creating
+    /// or locking it.
     pub fn check(folder: &Path) -> Result<(), StateError> {
         if folder.join(folder::DATABASE).is_file() {
             return Self::look(folder).map(drop);
@@ -156,8 +156,8 @@ impl State {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), opened: None })
     }
 
-    /// Whether the folder still holds what was opened. A folder that was removed takes every
-    /// checkpoint with it, although the database of a process that has it open seems to go on.
+    /// Whether the folder still holds what was opened. If the folder was removed, every checkpoint
+    /// is lost, although the open database of this process still seems to work.
     pub fn is_in_place(&self) -> Result<(), StateError> {
         self.opened.as_ref().map_or(Ok(()), |opened| opened.check())
     }
@@ -183,8 +183,8 @@ impl State {
         .await
     }
 
-    /// Whether this configuration of a destination has accepted something, or an operator says that
-    /// its refusals count.
+    /// Whether this configuration of a destination has accepted an event, or an operator has set
+    /// that its refusals count.
     pub(crate) async fn is_proven(
         &self,
         destination: &str,
@@ -198,7 +198,7 @@ impl State {
         .await
     }
 
-    /// Writes that down.
+    /// Records that.
     pub(crate) async fn prove(
         &self,
         destination: &str,

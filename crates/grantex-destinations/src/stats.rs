@@ -1,4 +1,4 @@
-//! What a pipeline says about itself.
+//! The figures and the status of a pipeline.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -37,7 +37,7 @@ pub fn describe_metrics() {
     describe_counter!(REFUSED_AGAIN, "Dead letters that were retried and refused again");
     describe_counter!(
         GAPS,
-        "Times that delivery went on although the log did not have the position any more"
+        "Times that delivery continued although the log no longer had the position"
     );
     describe_gauge!(UP, "1 while the destination is delivered to; 0 when it has ended");
     describe_gauge!(RETRYING, "1 while something failed and is tried again");
@@ -70,7 +70,7 @@ struct Changing {
     last_error: Option<(String, u64)>,
     /// When the last of the troubles was over.
     recovered_at: Option<u64>,
-    /// What fails now, by number; whether it needs somebody.
+    /// The current failures, by number; whether each needs manual action.
     troubles: BTreeMap<u64, bool>,
     cursor: Option<EventId>,
     measured: (Instant, u64),
@@ -95,7 +95,7 @@ pub enum Phase {
     Running,
     /// It has ended in order.
     Stopped,
-    /// It has ended and needs somebody.
+    /// It has ended and needs manual action.
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! Whom to trust besides the system's authorities.
+//! Certificates to trust in addition to the system's authorities.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::error::ConfigError;
 /// What TLS found wrong with such a certificate.
 const AUTHORITY_AS_SERVER: &str = "CaUsedAsEndEntity";
 
-/// TLS that trusts the certificates in `ca_file` (PEM) besides the system's authorities: those of
-/// authorities, and servers' own. For [`grantex::Builder::tls`].
+/// TLS that trusts the certificates in `ca_file` (PEM) in addition to the system's authorities:
+/// those of authorities, and self-signed ones of servers. For [`grantex::Builder::tls`].
 pub fn trusting(ca_file: &Path) -> Result<ClientConfig, ConfigError> {
     let mut config = Trust::in_file(ca_file)?.config(None)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -28,8 +28,8 @@ pub fn trusting(ca_file: &Path) -> Result<ClientConfig, ConfigError> {
 /// Trusts the system's authorities, those of a file, and servers that show one of the file's
 /// certificates itself.
 ///
-/// `openssl req -x509`, the usual way to a certificate of one's own, makes one that says it is an
-/// authority. As a server's it is refused by `webpki`, also where it was named as trusted.
+/// `openssl req -x509`, the usual way to create a self-signed certificate, marks it as an
+/// authority. `webpki` refuses such a certificate for a server, even if it is trusted.
 #[derive(Debug)]
 pub(crate) struct Trust {
     usual: Verifier,
@@ -94,8 +94,8 @@ impl ServerCertVerifier for Trust {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let usual = self.usual.verify_server_cert(own, others, name, ocsp, now);
-        // This is found out after the certificate's time was found good, and before its name is
-        // looked at.
+        // This error comes after the check of the certificate's validity, and before that of its
+        // name.
         let is_authority = |error: &Error| error.to_string().contains(AUTHORITY_AS_SERVER);
         match usual {
             Err(error) if is_authority(&error) && self.named.iter().any(|named| named == own) => {

@@ -1,4 +1,4 @@
-//! The tries of one thing, and what is said of it meanwhile.
+//! The tries of one operation, and its status meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-/// Prints the base URL on one line; ends with whoever started it, so that no test leaves it behind.
+/// Prints the base URL on one line. Exits with the process that started it, so that no test leaves
+/// it behind.
 #[tokio::main]
 async fn main() -> ExitCode {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "vectors".into());

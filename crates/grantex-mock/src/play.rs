@@ -144,7 +144,7 @@ struct Player {
 }
 
 impl Player {
-    /// `None` when there is nobody left to play to.
+    /// `None` when the client is gone.
     async fn step(&self, step: Step) -> Option<()> {
         match step {
             Step::Send(text) if text.is_empty() => Some(()),

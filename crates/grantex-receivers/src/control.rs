@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{Fault, Faults, Kept};
 
-/// For tests in another process: `GET /received` tells the ids, `POST /faults` takes a list of
+/// For tests in another process: `GET /received` returns the ids, `POST /faults` takes a list of
 /// [`Fault`]s, `DELETE /faults` forgets them, `POST /credential` sets the credential that is
 /// accepted.
 pub fn control(kept: Kept, faults: Faults, credential: Arc<Mutex<String>>) -> Router {

@@ -2,9 +2,8 @@
 //! Splunk HTTP Event Collector, BigQuery's `insertAll`, and a webhook endpoint.
 //!
 //! Each is written from the vendor's published rules and refuses what the real one would: limits,
-//! codes, credentials, the acknowledgement protocol. What it accepts it keeps, in order; what it is
-//! told to do wrong ([`Fault`]) it does wrong. An event whose text holds [`POISON`] is refused for
-//! good.
+//! codes, credentials, the acknowledgement protocol. It keeps what it accepts, in order, and fails
+//! as a [`Fault`] requests. An event whose text holds [`POISON`] is refused for good.
 
 #![allow(clippy::arithmetic_side_effects, reason = "counters of tests")]
 

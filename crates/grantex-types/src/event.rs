@@ -229,7 +229,7 @@ pub enum IssueMethod {
     Refresh,
 }
 
-/// What an event says; each variant is one type.
+/// The payload of an event; each variant is one type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 #[expect(missing_docs, reason = "the fields are the wire format's own names")]

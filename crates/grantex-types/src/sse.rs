@@ -36,11 +36,12 @@ fn write_id(out: &mut BytesMut, id: EventId) {
     out.put_u8(b'\n');
 }
 
-/// A comment: keeps the connection alive and says nothing. One line end, not two: a blank line ends
-/// a block, and widely used readers dispatch an empty message for a block that had no data.
+/// A comment: keeps the connection alive and carries no data. One line end, not two: a blank line
+/// ends a block, and widely used readers dispatch an empty message for a block that had no data.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n";
 
-/// A longer `retry:` counts as this: a day, which nobody waits for, and every number type holds.
+/// A longer `retry:` counts as this: a day, which is longer than any useful delay and fits every
+/// number type.
 pub const LONGEST_RETRY: Duration = Duration::from_secs(86_400);
 
 /// What a decoder found in a stream.

@@ -1,8 +1,9 @@
 //! Text that people read: what may stand in a name, and how older text is shown.
 //!
-//! Unicode has characters that nobody sees and characters that turn the direction of what follows.
-//! In a name they make one text look like another, or hide a part of it (Unicode TR 36 and UTS 39).
-//! New text with them is refused; text that was stored before is shown with them spelled out.
+//! Unicode has invisible characters, and characters that change the direction of the following
+//! text. In a name they make one text look like another, or hide a part of it (Unicode TR 36 and
+//! UTS 39). New text with them is refused; text that was stored before is shown with them spelled
+//! out.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -114,7 +115,7 @@ pub fn check_lines(text: &str) -> Result<(), TextError> {
 }
 
 /// A text as it can be shown: each character that new text must not have stands as `[U+202E]`. Text
-/// that [`check_lines`] accepts comes back as it is.
+/// that [`check_lines`] accepts is returned unchanged.
 ///
 /// ```
 /// assert_eq!(grantex_types::text::shown("a\u{202E}b"), "a[U+202E]b");

@@ -82,6 +82,6 @@ async fn a_forwarder_whose_only_output_is_gone_ends() {
         });
         let (status, told) = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap();
         assert_eq!(status.code(), Some(141), "{told}");
-        assert!(told.contains("nobody reads from this pipe any more"), "{told}");
+        assert!(told.contains("this pipe has no reader any more"), "{told}");
     }
 }

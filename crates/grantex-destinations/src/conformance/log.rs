@@ -104,7 +104,7 @@ impl MemoryLog {
         self.inner.failures.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Waits until nobody reads the log.
+    /// Waits until the log has no reader.
     pub async fn all_readers_gone(&self) {
         self.inner.length.closed().await;
     }
@@ -173,7 +173,7 @@ impl EventLog for MemoryLog {
             }
         });
         let broken =
-            stream::once(async { Err(LogError::Broken("the log was told to fail".into())) });
+            stream::once(async { Err(LogError::Broken("the log was set to fail".into())) });
         let follow = follow.take_until(failed).chain(broken);
         stream::once(async move { Ok(Progress::Cursor(after)) }).chain(follow).boxed()
     }

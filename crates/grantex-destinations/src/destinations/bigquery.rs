@@ -18,7 +18,7 @@ use insert_all::InsertAll;
 use rest::Rest;
 use storage_write::StorageWrite;
 
-/// Bytes of one request: both APIs take 10 MB; the margin is for what they count besides.
+/// Bytes of one request: both APIs accept 10 MB; the margin is for what they count in addition.
 const MOST_BYTES: usize = 9_000_000;
 
 /// Where the rows go, and how.

@@ -22,7 +22,7 @@ const MOST_ENTRIES: usize = 1000;
 /// besides.
 const MOST_BYTES: usize = 4_250_000;
 
-/// Bytes of one entry. Datadog says yes to longer ones and cuts them off.
+/// Bytes of one entry. Datadog accepts longer ones but truncates them.
 const MOST_ENTRY_BYTES: usize = 1_000_000;
 
 /// Datadog accepts a time of its own for a log only within 18 hours; older events keep theirs in
@@ -31,7 +31,7 @@ const OLDEST_TIME: Duration = Duration::from_secs(18 * 3600 - 600);
 
 const DEFAULT_SITE: &str = "datadoghq.com";
 
-/// Where the logs go, and what is said of them.
+/// Where the logs go, and their metadata.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatadogOptions {

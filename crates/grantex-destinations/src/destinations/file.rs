@@ -34,7 +34,7 @@ impl FileOptions {
 /// made again, readable by its owner only, as each file that is made is.
 ///
 /// Standard output, a pipe, a terminal and a device can be neither cut back nor synced: there,
-/// lines may be doubled after a crash. Once nobody reads from a pipe any more the destination ends.
+/// lines may be doubled after a crash. When a pipe has no reader any more, the destination ends.
 #[derive(Debug)]
 pub struct FileDestination {
     name: String,
@@ -80,7 +80,7 @@ impl FileDestination {
         let done = tokio::task::spawn_blocking(move || {
             work(&output).map_err(|error| match error.kind() {
                 io::ErrorKind::BrokenPipe => {
-                    SendError::Over(format!("{output}: nobody reads from this pipe any more"))
+                    SendError::Over(format!("{output}: this pipe has no reader any more"))
                 }
                 _ => SendError::retry(format!("{output}: {error}")),
             })
@@ -155,8 +155,8 @@ fn open_at(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a pipe or a device to write only: whoever could also read from a pipe would not hear that
-/// its reader is gone. Does not wait for a reader; the next try finds one.
+/// Opens a pipe or a device to write only: a process that could also read from a pipe would not
+/// learn that its reader is gone. Does not wait for a reader; the next try finds one.
 #[cfg(unix)]
 fn open_stream(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};

@@ -22,7 +22,7 @@ use checkpoint::Checkpoints;
 
 pub use options::{CloudEventsMode, KafkaKey, KafkaOptions};
 
-/// Bytes of one record: what brokers take unless they are told otherwise.
+/// Bytes of one record: the default limit of brokers.
 const MOST_RECORD_BYTES: usize = 1 << 20;
 
 /// A batch goes out at once: it was gathered before.
@@ -31,7 +31,7 @@ const LINGER: Duration = Duration::from_millis(5);
 /// How long a probe waits for a topic.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The broker gives up a transaction of a forwarder that died after this.
+/// The broker aborts the transaction of a crashed forwarder after this time.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Produces each event as a record, with `acks=all` and an idempotent producer: what is
@@ -100,8 +100,8 @@ impl KafkaDestination {
             Checkpoints::new(self.options.checkpoint_topic.as_deref(), &self.name, id);
         checkpoints.ensure_topic(&kafka).await?;
         let builder = builder.transaction_timeout(TRANSACTION_TIMEOUT.max(self.options.timeout()));
-        // This fences whoever used the id before, and ends what he left open. Only then the last
-        // checkpoint is certain.
+        // This fences the previous user of the id, and ends its open transaction. Only then the
+        // last checkpoint is certain.
         let producer = Box::new(builder.build_transactional(id.clone()).await.map_err(failed)?);
         let committed = checkpoints.read(&kafka).await?;
         Ok(ProducerSession { producer: Kind::Transactional(producer, checkpoints), committed })
@@ -303,7 +303,7 @@ impl EventDestination for KafkaDestination {
                 session
             }
         };
-        // The slot stays empty where this is cut off: then nobody knows what was committed.
+        // The slot stays empty if this is cancelled: then it is unknown what was committed.
         let sent = self.produce(&mut session, batch).await;
         let is_usable = match (&sent, &session.producer) {
             (Ok(()) | Err(SendError::EventsRejected { .. }), _) | (_, Kind::Idempotent(_)) => true,

@@ -203,7 +203,7 @@ impl S3Destination {
     }
 
     fn no_bucket(&self, message: &str) -> SendError {
-        SendError::refused(format!("is there a bucket {}? {message}", self.bucket))
+        SendError::refused(format!("check that the bucket {} exists: {message}", self.bucket))
     }
 
     fn error(&self, error: &Error) -> SendError {

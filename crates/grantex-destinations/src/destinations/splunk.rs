@@ -27,7 +27,7 @@ const ACK_LIMIT: Duration = Duration::from_secs(300);
 /// Between two questions for an acknowledgement: the first, doubled up to the last.
 const ACK_POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// Where the events go, and what is said of them.
+/// Where the events go, and their metadata.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplunkOptions {
@@ -43,14 +43,14 @@ pub struct SplunkOptions {
     pub sourcetype: Option<String>,
     /// `host`.
     pub host: Option<String>,
-    /// Wait until the indexers acknowledge (the token must allow it). Without it a 200 says only
+    /// Wait until the indexers acknowledge (the token must allow it). Without it a 200 only means
     /// that the collector has the events in memory.
     #[serde(default)]
     pub ack: bool,
     /// How long to wait for that, in milliseconds; 300,000 unless given.
     pub ack_timeout_ms: Option<u64>,
-    /// A success without a body counts too: some collectors that speak Splunk's protocol say no
-    /// more.
+    /// A success without a body counts too: some collectors that implement Splunk's protocol send
+    /// none.
     #[serde(default)]
     pub accept_empty_answer: bool,
 }
@@ -233,11 +233,11 @@ fn check(answer: &Answer) -> Result<HecAnswer, SendError> {
             answer.quote()
         ))),
         Some(7) => Err(SendError::refused(format!(
-            "{}; is index one that this token may use?",
+            "{}; check that this token may use the index",
             answer.quote()
         ))),
         Some(10) => Err(SendError::refused(format!(
-            "{}; this token wants indexer acknowledgement: set `ack` to true",
+            "{}; this token requires indexer acknowledgement: set `ack` to true",
             answer.quote()
         ))),
         Some(1..=4 | 11 | 16 | 21 | 22) => Err(SendError::refused(answer.quote())),
@@ -300,7 +300,7 @@ impl EventDestination for SplunkDestination {
             (false, _) => Ok(()),
             (true, Some(id)) => self.acknowledged(id).await,
             (true, None) => Err(SendError::refused(
-                "no ackId in the answer: is acknowledgement allowed for this token?",
+                "no ackId in the answer: allow indexer acknowledgement for this token, or leave `ack` out",
             )),
         }
     }

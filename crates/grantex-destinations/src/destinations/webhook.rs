@@ -1,4 +1,4 @@
-//! HTTP webhooks, signed as Standard Webhooks 1.0 has it:
+//! HTTP webhooks, signed as Standard Webhooks 1.0 specifies:
 //! <https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>
 
 use std::collections::BTreeMap;
@@ -36,8 +36,8 @@ pub struct WebhookOptions {
 /// Posts events to an endpoint. A batch of one event (the default) is that event's JSON object,
 /// with the event's id as `webhook-id`; a larger one is an array.
 ///
-/// 2xx acknowledges, whatever its body does. 408, 409, 425, 429 and 5xx are tried again, 410 and
-/// other refusals too, slowly and loudly; any other 4xx rejects the event.
+/// 2xx acknowledges, whatever its body is. 408, 409, 425, 429 and 5xx are retried; 410 and other
+/// refusals are retried at long intervals, with a logged error; any other 4xx rejects the event.
 #[derive(Debug)]
 pub struct WebhookDestination {
     name: String,
@@ -132,7 +132,7 @@ impl EventDestination for WebhookDestination {
             (FormatKind::CloudEvents, false) => "application/cloudevents-batch+json",
             _ => "application/json",
         };
-        // A repeated batch has the same id: the receiver can tell.
+        // A repeated batch has the same id, so that the receiver can recognise it.
         let id = if is_single {
             batch.first().to_string()
         } else {
@@ -148,7 +148,7 @@ impl EventDestination for WebhookDestination {
         let answer = http::send_for_status(request.body(body)).await?;
         if answer.status == reqwest::StatusCode::GONE {
             return Err(SendError::refused(format!(
-                "the endpoint wants no more events: {}",
+                "the endpoint accepts no more events: {}",
                 answer.quote()
             )));
         }
@@ -156,8 +156,7 @@ impl EventDestination for WebhookDestination {
     }
 
     async fn probe(&self) -> Result<String, SendError> {
-        // What an endpoint says to HEAD tells only that it is there: the first event tells the
-        // rest.
+        // The answer to HEAD only shows that the endpoint exists: the first event shows the rest.
         let answer = http::send_for_status(self.request(reqwest::Method::HEAD)).await?;
         // 501 says that it does not know HEAD, which it need not.
         if answer.status.is_server_error() && answer.status != reqwest::StatusCode::NOT_IMPLEMENTED
@@ -167,7 +166,7 @@ impl EventDestination for WebhookDestination {
         // So does a port that wants TLS, whatever is asked.
         if answer.status == reqwest::StatusCode::BAD_REQUEST {
             return Err(SendError::refused(format!(
-                "{} answers {} to a HEAD: are the scheme and the port right?",
+                "{} answers {} to a HEAD: check the scheme and the port",
                 redacted_url(&self.url),
                 answer.quote()
             )));

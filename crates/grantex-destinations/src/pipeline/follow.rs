@@ -25,11 +25,11 @@ use crate::tries::Tries;
 /// How often a pipeline does what is not urgent: reports, and dead letters to send again.
 const TICK: Duration = Duration::from_secs(2);
 
-/// A report that says nothing new is kept this often: `status` takes an older one for a forwarder
-/// that has ended.
+/// An unchanged report is stored this often: `status` takes an older one for a forwarder that has
+/// ended.
 const HEARTBEAT_MS: u64 = 6000;
 
-/// A cursor that moves without events is written down this often: it only saves reading again.
+/// A cursor that moves without events is recorded this often: it only saves reading again.
 const CURSOR_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A pipeline while it follows the log. [`run`](Self::run) repeats three steps: [`prepare`] does
@@ -75,7 +75,7 @@ enum Step {
     Gathered(Gathered),
 }
 
-/// Whether a pipeline goes on.
+/// Whether a pipeline continues.
 enum Then {
     Continue,
     End,
@@ -140,7 +140,7 @@ impl<'a, D: EventDestination> Follow<'a, D> {
         Ok(Then::Continue)
     }
 
-    /// Cancel-safe in each of its branches: what is not taken comes again.
+    /// Cancel-safe in each of its branches: an item that is not taken is returned by the next call.
     async fn next(&mut self) -> Result<Step, End> {
         let Pipeline { delivery, stop, concurrency, .. } = self.pipeline;
         let may_gather = self.lost.is_none()
@@ -298,8 +298,8 @@ impl<'a, D: EventDestination> Follow<'a, D> {
         Ok(())
     }
 
-    /// Keeps a report where it says something new, and every few seconds to show that the pipeline
-    /// runs. A pipeline that has nothing to deliver notices here that its state is lost.
+    /// Stores a report when it has changed, and every few seconds to show that the pipeline runs. A
+    /// pipeline that has nothing to deliver notices here that its state is lost.
     async fn report(&mut self) {
         let delivery = &self.pipeline.delivery;
         delivery.stats.measure();

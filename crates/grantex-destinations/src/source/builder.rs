@@ -18,7 +18,7 @@ use crate::options::{check_since, check_types};
 use crate::state::State;
 use crate::tls::trusting;
 
-/// How long `stop` lets destinations finish unless told otherwise.
+/// How long `stop` lets destinations finish by default.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// The settings of an [`EventSource`].
@@ -101,14 +101,14 @@ impl Builder {
         self
     }
 
-    /// Who hears of failures and dead letters as they happen.
+    /// The observer that is notified of failures and dead letters.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
 
-    /// Checks the settings that [`build`](Self::build) would refuse. Reaches nobody and takes no
-    /// folder.
+    /// Checks the settings that [`build`](Self::build) would refuse. Makes no connection and takes
+    /// no folder.
     pub fn check(&self) -> Result<(), ConfigError> {
         check_types(&self.filter.types)?;
         self.since.as_deref().map_or(Ok(()), check_since)?;
@@ -163,7 +163,7 @@ impl Builder {
 
 fn client(url: &str, key: Option<&str>, ca_file: Option<&Path>) -> Result<Client, ConfigError> {
     let Some(key) = key.filter(|key| !key.is_empty()) else {
-        return Err(ConfigError::value("api_key", "there is none; the service needs one"));
+        return Err(ConfigError::value("api_key", "is missing; the service needs one"));
     };
     let mut client = Client::builder().base_url(url).api_key(key);
     if let Some(path) = ca_file {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{State, StateError, id};
 
-/// An event that a destination will not take, with the answer that rejected it.
+/// An event that a destination rejects, with the answer that rejected it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -53,7 +53,7 @@ pub struct RejectedEvent {
     pub at_ms: u64,
 }
 
-/// What has become so far of dead letters that were to be sent again.
+/// The state of dead letters that are to be sent again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -62,7 +62,7 @@ pub struct Redelivery {
     pub delivered: u64,
     /// Refused again: a dead letter again.
     pub refused: u64,
-    /// Not tried yet, or not taken yet: their destination is down, or does not run.
+    /// Not tried yet, or not accepted yet: their destination is down, or does not run.
     pub waiting: u64,
 }
 
@@ -98,7 +98,7 @@ impl State {
         self.each(letters, "UPDATE dead_letter SET again = 1 WHERE number = ?1").await
     }
 
-    /// What has become of these since they were to be sent again.
+    /// The state of these since they were to be sent again.
     pub async fn redelivery(&self, letters: &[i64]) -> Result<Redelivery, StateError> {
         let letters = letters.to_vec();
         self.with(move |connection| {
@@ -118,7 +118,7 @@ impl State {
         .await
     }
 
-    /// Forgets these.
+    /// Deletes these.
     pub async fn drop_dead_letters(&self, letters: &[i64]) -> Result<(), StateError> {
         self.each(letters, "DELETE FROM dead_letter WHERE number = ?1").await
     }

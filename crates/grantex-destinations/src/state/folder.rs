@@ -26,7 +26,7 @@ pub enum StateError {
         "there is no forwarder's state in {0}: either none has run with this state folder, or the folder was removed"
     )]
     Missing(PathBuf),
-    /// It is not there any more, or another one is in its place.
+    /// It was removed, or another folder is in its place.
     #[error(
         "the state folder {0} was removed or replaced while the forwarder runs, so nothing is delivered: what would be \
          sent could not be written down. Put the folder back, or stop the forwarder and start it \
@@ -48,7 +48,7 @@ pub enum StateError {
     Io {
         /// The folder.
         folder: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// It cannot be read or written now.
@@ -67,7 +67,7 @@ fn disk_hint(error: &rusqlite::Error) -> &'static str {
         Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => {
             "; is the disk full?"
         }
-        Some(rusqlite::ErrorCode::ReadOnly) => "; may this user write there?",
+        Some(rusqlite::ErrorCode::ReadOnly) => "; check that this user may write there",
         _ => "",
     }
 }
@@ -80,7 +80,7 @@ pub(super) fn lock(folder: &Path) -> Result<Lock, StateError> {
     })
 }
 
-/// Dead letters hold events: nobody else reads them.
+/// Dead letters hold events: other users must not read them.
 fn owner_only(path: &Path) -> Result<(), StateError> {
     #[cfg(unix)]
     {
@@ -111,8 +111,8 @@ impl FileId {
     }
 }
 
-/// Makes the database's file, so that it and what `SQLite` puts beside it are never anybody else's
-/// to read.
+/// Creates the database's file, so that other users can never read it and the files that `SQLite`
+/// puts beside it.
 pub(super) fn make_private(path: &Path) -> Result<(), StateError> {
     private_file(path)
         .map(drop)
@@ -120,7 +120,7 @@ pub(super) fn make_private(path: &Path) -> Result<(), StateError> {
     owner_only(path)
 }
 
-/// Whether this folder is there or could be made, and is this user's to write.
+/// Whether this folder exists or could be created, and this user can write to it.
 pub(super) fn can_be_made(folder: &Path) -> std::io::Result<()> {
     let folder = std::path::absolute(folder)?;
     let there = folder.ancestors().find(|ancestor| ancestor.exists());

@@ -7,7 +7,7 @@ use super::dead_letters::{self, RejectedEvent};
 use super::{Checkpoint, State, StateError, id, json, text, write_checkpoint};
 use crate::batch::{BatchSettings, Place};
 
-/// A batch that is written down before it is sent, so that a restart sends the very same one.
+/// A batch that is recorded before it is sent, so that a restart sends the same one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InFlight {
     pub(crate) first: EventId,
@@ -16,25 +16,24 @@ pub(crate) struct InFlight {
     pub(crate) excluded: BTreeSet<EventId>,
     pub(crate) settings: BatchSettings,
     pub(crate) place: Place,
-    /// The destination has acknowledged it; one before it is still on its way.
+    /// The destination has acknowledged it; an earlier one is still in flight.
     pub(crate) is_done: bool,
 }
 
 impl State {
-    /// The batches that were on their way when the last forwarder ended, in log order.
+    /// The batches that were in flight when the last forwarder ended, in log order.
     pub(crate) async fn in_flight(&self, destination: &str) -> Result<Vec<InFlight>, StateError> {
         let destination = destination.to_owned();
         self.with(move |connection| in_flight(connection, &destination)).await
     }
 
-    /// Writes down a batch that is about to be sent; it takes the place of any that begins with the
-    /// same event.
+    /// Records a batch that is about to be sent; it replaces any that begins with the same event.
     pub(crate) async fn begin(&self, destination: &str, batch: InFlight) -> Result<(), StateError> {
         let destination = destination.to_owned();
         self.with(move |connection| write(connection, &destination, &batch)).await
     }
 
-    /// Writes down that `old` is from now on sent as `new`, smaller ones, without `rejected`.
+    /// Records that `old` is from now on sent as `new`, smaller ones, without `rejected`.
     pub(crate) async fn replace(
         &self,
         destination: &str,
@@ -57,9 +56,9 @@ impl State {
         .await
     }
 
-    /// Writes down that the batch which begins with `first` is settled: acknowledged up to
-    /// `delivered`, if anything of it was, but for those `rejected`. Moves the checkpoint over all
-    /// that are settled in a row, and gives it where it moved.
+    /// Records that the batch which begins with `first` is settled: acknowledged up to `delivered`,
+    /// if anything of it was, except for those `rejected`. Moves the checkpoint over all
+    /// consecutive settled batches, and returns it if it moved.
     pub(crate) async fn settle(
         &self,
         destination: &str,
@@ -113,7 +112,7 @@ impl State {
         .await
     }
 
-    /// Forgets the batches in flight.
+    /// Deletes the records of batches in flight.
     pub(crate) async fn forget_in_flight(&self, destination: &str) -> Result<(), StateError> {
         let destination = destination.to_owned();
         self.with(move |connection| {

@@ -3,13 +3,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{State, StateError, json, text};
 
-/// What a destination's pipeline says about itself, every few seconds.
+/// The status of a destination's pipeline, stored every few seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Report {
-    /// `running`; `retrying` while something is tried again; `failing` while that will not pass by
-    /// itself; `stopped`; `failed` where it has ended for good.
+    /// `running`; `retrying` while a failed operation is retried; `failing` while that needs manual
+    /// action; `stopped`; `failed` where it has ended for good.
     pub state: String,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -19,15 +19,15 @@ pub struct Report {
     pub rate: f64,
     /// Tries that failed since the forwarder started.
     pub retries: u64,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<String>,
     /// When that was, in milliseconds since 1970.
     pub last_error_at_ms: Option<u64>,
-    /// Since when nothing is wrong any more, in milliseconds since 1970.
+    /// When the last error ended, in milliseconds since 1970.
     pub recovered_at_ms: Option<u64>,
 }
 
-/// A part of the log that was gone before a destination got it.
+/// A part of the log that was deleted before a destination received it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -38,7 +38,7 @@ pub struct Gap {
     pub after: Option<String>,
     /// When it was found, in milliseconds since 1970.
     pub at_ms: u64,
-    /// What the service said.
+    /// The service's answer.
     pub reason: String,
 }
 

@@ -131,7 +131,7 @@ async fn a_success_that_is_not_the_receivers_own_delivers_nothing() {
             let checkpoint = kept.state.checkpoint("one").await.unwrap();
             assert_eq!(checkpoint.and_then(|checkpoint| checkpoint.delivered), None);
             let error = figures.last_error.unwrap();
-            assert!(error.contains("no answer of"), "{error}");
+            assert!(error.contains("this answer is not from"), "{error}");
             assert_eq!(error.contains("Please sign in\\u001b[2K"), body == PAGE, "{error}");
             let probed = definition(options).probe().await.unwrap_err().to_string();
             assert!(!probed.contains('\u{1b}') && !probed.contains('\n'), "{probed}");
@@ -166,7 +166,7 @@ async fn an_answer_that_is_cut_off_is_none() {
     let running = start(&source);
     until("it is sent again", || posts.load(Ordering::SeqCst) > 2).await;
     assert_eq!(source.stats()[0].delivered, 0);
-    assert!(source.stats()[0].last_error.clone().unwrap().contains("not whole"));
+    assert!(source.stats()[0].last_error.clone().unwrap().contains("the answer is incomplete"));
     source.stop().await;
     running.await.unwrap().unwrap();
 }

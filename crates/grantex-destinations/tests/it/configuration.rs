@@ -9,7 +9,7 @@ use crate::support::Scripted;
 async fn a_source_says_what_is_wrong_before_it_starts() {
     let told = |result: Result<EventSource, SourceError>| result.unwrap_err().to_string();
     let builder = || EventSource::builder().url("http://127.0.0.1:1");
-    assert!(told(builder().build()).starts_with("api_key: there is none"));
+    assert!(told(builder().build()).starts_with("api_key: is missing"));
     assert!(told(builder().api_key("two\nlines").build()).contains("key"));
     assert!(told(builder().types(["grant.born"]).build()).starts_with("types: unknown event type"));
     assert!(told(builder().since("yesterday").build()).starts_with("since: \"yesterday\""));

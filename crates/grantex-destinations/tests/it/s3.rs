@@ -186,7 +186,7 @@ async fn the_probe_tells_what_is_wrong() {
     let no_bucket = made(S3Options { bucket: "nowhere".into(), ..bucket.options() });
     let told = no_bucket.probe().await.unwrap_err();
     assert!(
-        matches!(&told, SendError::Refused(told) if told.contains("is there a bucket nowhere?")),
+        matches!(&told, SendError::Refused(told) if told.contains("check that the bucket nowhere exists")),
         "{told}"
     );
     let wrong = S3Options { secret_access_key: Some("wrong".into()), ..bucket.options() };

@@ -150,7 +150,7 @@ async fn an_index_that_the_token_may_not_use_condemns_nothing() {
     running.await.unwrap().unwrap();
     assert_eq!(stats[0].dead_letters, 0);
     assert!(
-        stats[0].last_error.as_ref().unwrap().contains("is index one that this token may use?")
+        stats[0].last_error.as_ref().unwrap().contains("check that this token may use the index")
     );
 }
 

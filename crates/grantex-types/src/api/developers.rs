@@ -95,7 +95,7 @@ bodies! {
         pub key_id: KeyId,
         /// What the key is for.
         pub name: String,
-        /// The first characters of the secret, to tell keys apart.
+        /// The first characters of the secret, to distinguish keys.
         pub prefix: String,
         /// The mode of its developer.
         pub mode: Mode,

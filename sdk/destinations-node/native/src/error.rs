@@ -60,16 +60,16 @@ impl From<SourceError> for NativeError {
             SourceError::KeyRefused(_) => Self::new("key_refused", error.to_string()),
             SourceError::Destination(PipelineError::LostPosition { destination, reason }) => {
                 let message = format!(
-                    "events are gone before they could be delivered: {reason}. Set onLostPosition: 'continue' \
-                     to go on from the oldest event, with the gap recorded"
+                    "events were deleted before they could be delivered: {reason}. Set onLostPosition: 'continue' \
+                     to continue from the oldest event, with the gap recorded"
                 );
                 Self::new("lost_position", message).of(&destination)
             }
             SourceError::Destination(PipelineError::UnknownPosition { destination, reason }) => {
                 let message = format!(
-                    "the log does not know the last event that was delivered, so it was restored from an older copy \
+                    "the log does not have the last event that was delivered, so it was restored from an older copy \
                      or is another log: {reason}. Set onLostPosition: 'continue' to deliver the log from its oldest \
-                     event; what was delivered before then arrives again"
+                     event; events delivered before then arrive again"
                 );
                 Self::new("lost_position", message).of(&destination)
             }

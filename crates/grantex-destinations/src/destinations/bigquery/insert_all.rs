@@ -109,7 +109,8 @@ impl InsertAll {
     }
 }
 
-/// Whether a row with this error will never be taken. `stopped` says that another row was at fault.
+/// Whether a row with this error will never be accepted. `stopped` means that another row was at
+/// fault.
 fn is_final(reason: &str) -> bool {
     matches!(reason, "invalid" | "invalidQuery" | "notFound" | "required")
 }
@@ -141,7 +142,7 @@ async fn post(rest: &Rest, rows: &[&Row]) -> Result<Vec<RowErrors>, SendError> {
         rest.call(Method::POST, &format!("{}/insertAll", rest.table_path()), Some(body)).await?;
     match answer.status.as_u16() {
         404 => Err(SendError::refused(format!(
-            "is there a table {}? Set create_table = true to have it made. {}",
+            "check that the table {} exists, or set create_table = true. {}",
             rest.table_name(),
             answer.quote()
         ))),

@@ -128,7 +128,7 @@ impl Rest {
             // Another one made it meanwhile.
             409 => Ok(()),
             404 => Err(SendError::refused(format!(
-                "is there a dataset {}? {}",
+                "check that the dataset {} exists: {}",
                 self.dataset,
                 answer.quote()
             ))),
@@ -159,16 +159,16 @@ impl Rest {
                 Some(body.to_string().into()),
             )
             .await?;
-        answer
-            .check()
-            .map_err(|error| SendError::retry(format!("the table could not be asked: {error}")))?;
+        answer.check().map_err(|error| {
+            SendError::retry(format!("the table could not be queried: {error}"))
+        })?;
         let result: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let count = result
             .pointer("/rows/0/f/0/v")
             .and_then(Value::as_str)
             .and_then(|text| text.parse().ok());
         count.ok_or_else(|| {
-            SendError::retry("the table could not be asked: the query takes too long")
+            SendError::retry("the table could not be queried: the query takes too long")
         })
     }
 }

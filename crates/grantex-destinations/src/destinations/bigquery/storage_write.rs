@@ -57,7 +57,7 @@ struct Connection {
     responses: Streaming<AppendRowsResponse>,
 }
 
-/// A row on the wire; the schema below says the same.
+/// A row on the wire, as in the schema below.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ProtoRow {
     #[prost(string, tag = "1")]
@@ -177,7 +177,7 @@ impl StorageWrite {
             }),
         };
         let mut slot = self.current.lock().await;
-        // After a restart, or after another batch had to move: the place says which stream.
+        // After a restart, or after another batch had to move: the place names the stream.
         let connection = match slot.take() {
             Some(current) if current.at.stream == at.stream => current.connection,
             _ => None,
@@ -235,7 +235,7 @@ impl StorageWrite {
     async fn connect(&self, rest: &Rest, first: AppendRowsRequest) -> Result<Connection, Status> {
         let (requests, mut receiver) = mpsc::channel(1);
         let stream = first.write_stream.clone();
-        requests.send(first).await.map_err(|_| Status::internal("nobody receives"))?;
+        requests.send(first).await.map_err(|_| Status::internal("the receiver is gone"))?;
         let outgoing = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let request = with_headers(rest, outgoing, "write_stream", &stream).await?;
         let response = proto::append_rows(self.channel.clone(), request).await?;
@@ -256,7 +256,7 @@ impl StorageWrite {
         match made {
             Ok(stream) => Ok(stream.into_inner().name),
             Err(status) if status.code() == Code::NotFound => Err(SendError::refused(format!(
-                "is there a table {}? Set create_table = true to have it made. {}",
+                "check that the table {} exists, or set create_table = true. {}",
                 rest.table_name(),
                 status.message()
             ))),
@@ -264,8 +264,8 @@ impl StorageWrite {
         }
     }
 
-    /// The stream is gone, and with it the knowledge whether the batch was appended: the table
-    /// knows.
+    /// The stream no longer exists, and cannot report whether the batch was appended: the table
+    /// can.
     async fn after_a_lost_stream(
         &self,
         rest: &Rest,
@@ -273,7 +273,10 @@ impl StorageWrite {
         status: &Status,
     ) -> Result<(), SendError> {
         let lost = || {
-            SendError::Misplaced(format!("the stream is of no use any more: {}", status.message()))
+            SendError::Misplaced(format!(
+                "the stream cannot be used any more: {}",
+                status.message()
+            ))
         };
         if !batch.is_repeat() {
             return Err(lost());

@@ -1,4 +1,4 @@
-//! Checkpoints that are committed with the records they speak of.
+//! Checkpoints that are committed with the records they cover.
 //!
 //! One compacted topic holds the last event of each forwarder's destination. It is written in the
 //! same transaction as the events, so it is right whatever happens to the forwarder and its state

@@ -40,7 +40,7 @@ pub(super) fn security(options: &KafkaOptions) -> Result<AuthConfig, ConfigError
                 ("password", options.password.is_some()),
             ];
             if let Some((key, _)) = without.into_iter().find(|(_, is_given)| *is_given) {
-                return Err(ConfigError::value(key, "does nothing without sasl_mechanism"));
+                return Err(ConfigError::value(key, "has no effect without sasl_mechanism"));
             }
             AuthConfig::plaintext()
         }
@@ -60,7 +60,7 @@ pub(super) fn security(options: &KafkaOptions) -> Result<AuthConfig, ConfigError
         Some(other) => {
             return Err(ConfigError::value(
                 "sasl_mechanism",
-                format!("{other:?} is none of plain, scram-sha-256, scram-sha-512, oauthbearer"),
+                format!("{other:?} is not one of plain, scram-sha-256, scram-sha-512, oauthbearer"),
             ));
         }
     };
@@ -71,7 +71,7 @@ pub(super) fn security(options: &KafkaOptions) -> Result<AuthConfig, ConfigError
             ("client_key_file", &options.client_key_file),
         ];
         return match files.into_iter().find(|(_, file)| file.is_some()) {
-            Some((key, _)) => Err(ConfigError::value(key, "does nothing without tls = true")),
+            Some((key, _)) => Err(ConfigError::value(key, "has no effect without tls = true")),
             None => Ok(config),
         };
     }
@@ -101,7 +101,7 @@ pub(super) fn compression(options: &KafkaOptions) -> Result<Compression, ConfigE
         Some("zstd") => Ok(Compression::Zstd),
         Some(other) => Err(ConfigError::value(
             "compression",
-            format!("{other:?} is none of none, gzip, snappy, lz4, zstd"),
+            format!("{other:?} is not one of none, gzip, snappy, lz4, zstd"),
         )),
     }
 }
