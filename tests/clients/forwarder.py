@@ -20,7 +20,7 @@ Options = dict[str, Any]
 
 
 class Child:
-    """A process that tells its addresses in one line of JSON and ends with its standard input."""
+    """A process that prints its addresses as one line of JSON and ends with its standard input."""
 
     def __init__(self, *command: str | Path) -> None:
         self.process = subprocess.Popen(

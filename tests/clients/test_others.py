@@ -1,4 +1,4 @@
-"""Other people's clients, as docs/clients.md tells to use them: one for each language and kind."""
+"""Third-party clients, used as docs/clients.md describes: one for each language and kind."""
 
 from __future__ import annotations
 

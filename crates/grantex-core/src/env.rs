@@ -2,13 +2,13 @@
 
 use grantex_types::Timestamp;
 
-/// Tells the time. It may jump, also backwards; the log makes its own order (see [`crate::log`]).
+/// A clock. It may jump, also backwards; the log has its own order (see [`crate::log`]).
 pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
 }
 
-/// Gives unpredictable bits, fit for identifiers that must not be guessed.
+/// A source of unpredictable bits, suitable for identifiers that must not be guessed.
 pub trait Rng: Send + Sync + 'static {
     /// 128 fresh bits.
     fn bits(&self) -> u128;

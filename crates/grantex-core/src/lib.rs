@@ -1,4 +1,4 @@
-//! What Grantex decides, without a socket, a clock or a line of SQL.
+//! The rules of Grantex, without a socket, a clock or a line of SQL.
 //!
 //! [`usecase`] holds one function per thing a caller can do: a plain synchronous function over
 //! [`store::Tx`] whose steps read downwards – load, decide, put, append. [`store`] holds the

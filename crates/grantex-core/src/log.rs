@@ -34,7 +34,7 @@ pub struct StoredEvent {
     pub envelope: Vec<u8>,
 }
 
-/// An event as it lies in the log, while it is looked at.
+/// An event of the log, borrowed while it is read.
 #[derive(Debug, Clone, Copy)]
 pub struct EventRef<'r> {
     /// Its place in the log.
@@ -45,13 +45,13 @@ pub struct EventRef<'r> {
     pub created_at: Timestamp,
     /// Its type.
     pub kind: EventType,
-    /// What it is about, if that was asked for.
+    /// What it is about, if that was requested.
     pub subject: Option<SubjectRef<'r>>,
     /// The canonical JSON.
     pub envelope: &'r [u8],
 }
 
-/// A [`Subject`] as it lies in the log.
+/// A [`Subject`] of the log, borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubjectRef<'r> {
     /// The grant.
@@ -63,7 +63,7 @@ pub struct SubjectRef<'r> {
 }
 
 impl EventRef<'_> {
-    /// The event, kept; `None` if its subject was not asked for.
+    /// The owned event; `None` if its subject was not requested.
     pub fn to_stored(&self) -> Option<StoredEvent> {
         Some(StoredEvent {
             position: self.position,
@@ -77,7 +77,7 @@ impl EventRef<'_> {
 }
 
 impl SubjectRef<'_> {
-    /// The subject, kept.
+    /// The owned subject.
     pub fn to_owned(self) -> Subject {
         Subject {
             grant_id: self.grant_id,
@@ -88,7 +88,7 @@ impl SubjectRef<'_> {
 }
 
 impl Subject {
-    /// The subject, looked at.
+    /// The subject, borrowed.
     pub fn as_ref(&self) -> SubjectRef<'_> {
         SubjectRef {
             grant_id: self.grant_id,
@@ -99,7 +99,7 @@ impl Subject {
 }
 
 impl StoredEvent {
-    /// The event, looked at.
+    /// The event, borrowed.
     pub fn as_ref(&self) -> EventRef<'_> {
         EventRef {
             position: self.position,
@@ -112,18 +112,17 @@ impl StoredEvent {
     }
 }
 
-/// A stretch of a log that cannot be shown: each of its events is missing, or not as it was
-/// written.
+/// A range of a log that cannot be read: each of its events is missing, or not as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damage {
     /// Its first position.
     pub first: Position,
-    /// Its last position, as far as it was looked for.
+    /// Its last position, as far as the search went.
     pub last: Position,
     /// The cursor that leads past it, if the log's end or a readable event was found after it.
     pub resume_after: Option<EventId>,
-    /// The same for a reader who comes from the newest event: what to read on before, if a
-    /// readable event was looked for and found below it.
+    /// The same for a reader that starts at the newest event: the cursor to continue before, if a
+    /// readable event was searched for and found below it.
     pub resume_before: Option<EventId>,
 }
 
@@ -137,7 +136,7 @@ pub enum Order {
     NewestFirst,
 }
 
-/// Which events of a log to look at.
+/// Which events of a log to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Scan {
     /// Which way.
@@ -146,9 +145,9 @@ pub struct Scan {
     pub after: Position,
     /// How many at most.
     pub limit: u32,
-    /// No more once their envelopes exceed this; the first is shown in any case.
+    /// No further ones once their envelopes exceed this; the first is returned in any case.
     pub max_bytes: usize,
-    /// Whether their subjects are asked for: reading them takes as long as all the rest.
+    /// Whether their subjects are needed: reading them takes as long as all other columns.
     pub with_subjects: bool,
 }
 
@@ -191,7 +190,7 @@ impl Bounds {
         trimmed_id: EventId::ZERO,
     };
 
-    /// Id and time for the next event: never before the newest event's, whatever the clock says,
+    /// Id and time for the next event: never before the newest event's, whatever the clock reads,
     /// and the id strictly above it.
     pub fn next(&self, clock: Timestamp, random: u128) -> (EventId, Timestamp) {
         let at = clock.max(self.head_at);

@@ -63,9 +63,9 @@ pub struct ApiKey {
     pub developer_id: DeveloperId,
     /// What it is for.
     pub name: String,
-    /// What is kept of the secret.
+    /// The stored part of the secret.
     pub hash: KeyHash,
-    /// The secret's first characters, to tell keys apart.
+    /// The secret's first characters, to distinguish keys.
     pub prefix: String,
     /// The developer's mode.
     pub mode: Mode,
@@ -131,8 +131,8 @@ impl AuthRequest {
     }
 }
 
-/// A grant. One that a running cascade has reached is revoked, whether or not its own row says
-/// so yet.
+/// A grant. A grant that a running cascade covers is revoked, whether or not its own row is updated
+/// yet.
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// Its id.
@@ -153,7 +153,7 @@ pub struct Grant {
     pub expires_at: Timestamp,
     /// Since when it is revoked.
     pub revoked_at: Option<Timestamp>,
-    /// Whether the service has put it aside as expired: for good, whatever the clock says later.
+    /// Whether the service has put it aside as expired: for good, whatever the clock reads later.
     pub lapsed: bool,
     /// The grant it was delegated from.
     pub parent_id: Option<GrantId>,
@@ -268,14 +268,13 @@ pub struct CascadeJob {
 pub struct Reached {
     /// The grant, as its events name it.
     pub subject: Subject,
-    /// Whether it was revoked or had expired already. Only what an earlier version wrote is found
-    /// so.
+    /// Whether it was revoked or had expired already. Only rows of an earlier version can be so.
     pub is_over: bool,
     /// Whether an unfinished [`CascadeJob`] covers it, and will revoke it.
     pub is_covered: bool,
 }
 
-/// What happened to an agent, beside changes of its texts.
+/// A change of an agent other than of its texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentChangeKind {
     /// It was suspended.
@@ -286,7 +285,7 @@ pub enum AgentChangeKind {
     Deleted,
 }
 
-/// One thing that happened to an agent. Kept for as long as the agent's row: for ever.
+/// One change of an agent. Kept as long as the agent's row, which is never deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentChange {
     /// 1, 2, 3, … for each agent.

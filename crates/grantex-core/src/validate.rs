@@ -32,7 +32,7 @@ fn shown(field: &str, value: &str, most: usize) -> Result<String> {
     Ok(value)
 }
 
-/// Several lines that people read, or none: line feeds and tabs may stand in them.
+/// Several lines that people read, or none: line feeds and tabs are allowed.
 pub fn lines(field: &str, value: &str, most: usize) -> Result<String> {
     if value.chars().count() > most {
         return Err(Error::bad_request(format!("{field} must be at most {most} characters long")));
@@ -78,7 +78,7 @@ pub fn expires_in(value: Option<&str>, default: Lifetime) -> Result<Lifetime> {
     })
 }
 
-/// A PKCE verifier as RFC 7636 §4.1 has it: long enough that nobody guesses it from its hash.
+/// A PKCE verifier as RFC 7636 §4.1 defines it: too long to be guessed from its hash.
 pub fn code_verifier(value: &str) -> Result<&str> {
     let is_unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     if CODE_VERIFIER_CHARS.contains(&value.len()) && value.bytes().all(is_unreserved) {
@@ -89,8 +89,8 @@ pub fn code_verifier(value: &str) -> Result<&str> {
     ))
 }
 
-/// An address that mail could reach: one `@` with something on both sides and no space. Whether
-/// it works only a mail can tell.
+/// An address that mail could reach: one `@` with something on both sides and no space. Only a mail
+/// can show whether it works.
 pub fn email(value: &str) -> Result<String> {
     let value = text("email", value, 3, 320)?;
     match value.split_once('@') {
@@ -118,7 +118,7 @@ pub fn redirect_uri(value: &str) -> Result<String> {
                 b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#' | b';' | b'\''
             )
     });
-    // What the redirect adds: a client could read the wrong one of two.
+    // The redirect adds these: with two of one name a client could read the wrong one.
     let query = value.split_once('?').map_or("", |(_, query)| query);
     let is_doubled = query.split('&').any(|pair| {
         ["code", "error", "iss"].contains(&pair.split_once('=').map_or(pair, |(name, _)| name))

@@ -37,7 +37,7 @@ pub enum DataDirError {
     Io {
         /// The directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }

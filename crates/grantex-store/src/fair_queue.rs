@@ -6,8 +6,8 @@ use std::hash::Hash;
 /// How much may wait, and how much may be at work at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Items that wait in all. The last half of this room is kept for owners that have nothing
-    /// waiting: however much the others queue, each gets its first item in.
+    /// Items that wait in all. The second half is reserved for owners with nothing waiting: however
+    /// much the others queue, each can add its first item.
     pub(crate) waiting: usize,
     /// Items of one owner that wait.
     pub(crate) waiting_each: usize,
@@ -49,7 +49,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         !self.round.is_empty()
     }
 
-    /// Adds an item at the end of its owner's part; gives it back when there is no room.
+    /// Adds an item at the end of its owner's part; returns it when there is no room.
     pub(crate) fn push(&mut self, owner: K, item: T) -> Result<(), T> {
         let part = self.parts.get(&owner).map_or(0, |part| part.waiting.len());
         let room = if part == 0 { self.limits.waiting } else { self.limits.waiting / 2 };
@@ -76,7 +76,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.next(1)
     }
 
-    /// One of the owner's items that were lent is done with.
+    /// Marks one of the owner's lent items as finished.
     pub(crate) fn returned(&mut self, owner: K) {
         let Some(part) = self.parts.get_mut(&owner) else { return };
         let was_at_limit = part.lent >= self.limits.lent_each;
@@ -197,7 +197,7 @@ mod tests {
 
     proptest! {
         /// Against a plain model: nothing is lost, doubled or out of its owner's order; bounds
-        /// hold; whoever can have a turn has one; and nobody else gets two turns while one waits.
+        /// hold; whoever can have a turn has one; and no owner gets two turns while another waits.
         #[test]
         fn it_is_what_it_says(steps in prop::collection::vec(step(), 0..200)) {
             let limits = Limits { waiting: 24, waiting_each: 6, lent_each: 2 };

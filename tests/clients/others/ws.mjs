@@ -1,4 +1,4 @@
-// ws: a socket that has ended is replaced by one that goes on where it was.
+// ws: a socket that has ended is replaced by one that resumes at its cursor.
 import WebSocket from 'ws';
 
 const { GRANTEX_BASE_URL: base, GRANTEX_API_KEY: key } = process.env;

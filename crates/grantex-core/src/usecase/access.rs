@@ -43,7 +43,7 @@ pub struct Access {
     pub ended: Vec<Node>,
     /// Whether there may be more that ended.
     pub is_cut: bool,
-    /// Where the next page goes on, if there are older grants in force.
+    /// Where the next page continues, if there are older grants in force.
     pub older: Option<GrantId>,
 }
 
@@ -141,8 +141,8 @@ impl Reader<'_> {
         Ok(Access { in_force, ended: Vec::new(), is_cut: false, older })
     }
 
-    /// The principal's newest grants in force that `is_wanted` accepts, and after which one to go
-    /// on if there may be more. It looks at [`MOST_LOOKED_AT`] at most.
+    /// The principal's newest grants in force that `is_wanted` accepts, and after which one to
+    /// continue if there may be more. It reads [`MOST_LOOKED_AT`] at most.
     fn active(
         &self,
         after: Option<GrantId>,
@@ -172,7 +172,7 @@ impl Reader<'_> {
         Ok((wanted, page.after))
     }
 
-    /// Whether a grant is one of those that `known` says yes to, or below one.
+    /// Whether `known` accepts a grant or one above it.
     fn is_below(&self, grant: &Grant, known: &mut HashMap<GrantId, bool>) -> Result<bool> {
         if let Some(is_below) = known.get(&grant.id) {
             return Ok(*is_below);

@@ -1,4 +1,4 @@
-//! The audit trail: who changed what, where no event says it.
+//! The audit trail: who changed what, for changes without an event.
 //!
 //! Grants, tokens and budgets have events; keys, sessions and what operators do have entries here,
 //! written in the transaction of the change.
@@ -24,7 +24,7 @@ pub enum Action {
     SessionEnded,
     /// A scope was given a name that principals read.
     ScopeNamed,
-    /// A scope's name was taken away.
+    /// A scope's name was removed.
     ScopeNameRemoved,
     /// The operator suspended the developer.
     DeveloperSuspended,
@@ -33,7 +33,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// As the API says it.
+    /// Its name in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::KeyCreated => "key.created",
@@ -49,8 +49,8 @@ impl Action {
     }
 }
 
-/// Writes down that `actor` did `action` to `target`, an id. `details` are names and short texts;
-/// no secret.
+/// Records that `actor` did `action` to `target`, an id. `details` are names and short texts; no
+/// secret.
 pub fn note(
     tx: &mut dyn Tx,
     developer: DeveloperId,
@@ -60,7 +60,7 @@ pub fn note(
     details: &[(&str, &str)],
 ) -> Result<()> {
     let now = tx.now();
-    // Above the newest, whatever the clock says: the trail is in the order of its commits.
+    // Above the newest, whatever the clock reads: the trail is in commit order.
     let newest = tx.audit_entries(developer, Page { after: None, offset: 0, limit: 1 })?.pop();
     let fresh = AuditId::from_parts(now.millis(), tx.random());
     let following = newest.and_then(|entry| entry.id.increment());

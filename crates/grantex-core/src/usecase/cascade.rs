@@ -1,4 +1,4 @@
-//! Revocation with everything that hangs below.
+//! Revocation of a grant with everything delegated from it.
 //!
 //! Up to [`LARGEST_AT_ONCE`] grants go in one transaction, each with its event. A larger cascade
 //! makes everything inactive in its first transaction – a [`CascadeJob`] covers it, and every
@@ -96,7 +96,7 @@ fn with_descendants(
 
 fn revoke_all(tx: &mut dyn Tx, developer: DeveloperId, reached: &[Reached]) -> Result<()> {
     let now = tx.now();
-    // What a job covers is inactive, and the job will tell it.
+    // A grant that a job covers is inactive, and the job will append its event.
     for one in reached.iter().filter(|one| !one.is_over && !one.is_covered) {
         revoke(tx, developer, &one.subject, now, RevokedBy::System)?;
     }
@@ -104,7 +104,7 @@ fn revoke_all(tx: &mut dyn Tx, developer: DeveloperId, reached: &[Reached]) -> R
 }
 
 /// Revokes the next slice of an unfinished job, at most [`SLICE`] grants and none after `may_go_on`
-/// says no. Returns whose job it was; `None` when no job is left.
+/// returns `false`. Returns whose job it was; `None` when no job is left.
 ///
 /// Developers take turns: it is the job of the next one after `last`. One developer's jobs run one
 /// after the other in the order they were made, so that a grant covered by two of them has its

@@ -22,7 +22,7 @@ pub const DECISION_SHOWN: Lifetime = Lifetime::from_seconds(24 * 3600);
 
 const CODE_CHALLENGE_CHARS: usize = 43;
 
-/// Asks a principal for consent. In sandbox mode the answer is yes, at once.
+/// Asks a principal for consent. In sandbox mode the request is approved at once.
 pub fn authorize(
     tx: &mut dyn Tx,
     caller: &Caller,
@@ -120,7 +120,7 @@ pub fn decide_needs(id: AuthRequestId) -> Needs {
     [Need::AuthRequest(id)].into()
 }
 
-/// What the principal reads beside the request, and the developer can change meanwhile.
+/// What the principal reads in addition to the request, and the developer can change meanwhile.
 #[derive(Debug, Clone)]
 pub struct Question {
     /// The developer's name.
@@ -158,8 +158,9 @@ impl Question {
     }
 }
 
-/// The principal's decision on the page. `was_read` says whether the [words](Question::words) as
-/// they are now are those that the principal read: nobody consents to a name that they did not see.
+/// The principal's decision on the page. `was_read` returns whether the current
+/// [words](Question::words) are those that the principal read: a principal cannot consent to a name
+/// that the page did not show.
 pub fn decide_as_read(
     tx: &mut dyn Tx,
     id: AuthRequestId,

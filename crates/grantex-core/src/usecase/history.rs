@@ -8,7 +8,8 @@ use crate::log::Position;
 use crate::store::{MOST_LOOKED_AT, Order, Read, Scan};
 use crate::{Result, StoreError};
 
-/// Bytes of the envelopes that one page looks at: a filter that shows little ends the page early.
+/// Bytes of the envelopes that one page reads: a filter that matches few events ends the page
+/// early.
 const MOST_BYTES_LOOKED_AT: usize = 4 << 20;
 /// Bytes of the envelopes that one page shows: a page of large events ends early.
 const MOST_BYTES_SHOWN: usize = 1 << 20;
@@ -31,7 +32,7 @@ pub struct Section {
 pub struct HistoryPage {
     /// The events, each with its canonical JSON.
     pub events: Vec<(Position, Vec<u8>)>,
-    /// Where the next page goes on: after this event, or before it with the newest first. `None`
+    /// Where the next page continues: after this event, or before it with the newest first. `None`
     /// where the section ends with this page.
     pub next_cursor: Option<EventId>,
     /// The oldest position that is retained.
@@ -40,8 +41,8 @@ pub struct HistoryPage {
     pub head: Position,
 }
 
-/// Reads a page of what the filter shows. Each page with a `next_cursor` moves the reader on, also
-/// where it shows nothing.
+/// Reads a page of the events that match the filter. Each page with a `next_cursor` advances the
+/// reader, even if it has no events.
 ///
 /// A page ends before an event that is damaged. The page that would begin with one fails with
 /// [`Damaged`](StoreError::Damaged).

@@ -1,4 +1,4 @@
-//! What the service does by itself to keep its data bounded.
+//! The work that the service does by itself to keep its data bounded.
 
 use grantex_types::{DeveloperId, Lifetime, Timestamp};
 
@@ -7,12 +7,12 @@ use crate::Result;
 use crate::log::Position;
 use crate::store::{Ended, Read, Tx};
 
-/// How much of a log is kept; what exceeds either bound goes.
+/// How much of a log is kept; events that exceed either bound are removed.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Events older than this go.
+    /// Events older than this are removed.
     pub age: Lifetime,
-    /// Events beyond this many a developer go, oldest first.
+    /// Events beyond this number per developer are removed, oldest first.
     pub count: u64,
 }
 
@@ -47,8 +47,8 @@ pub fn trim(
     }
 }
 
-/// Removes up to `limit` rows that nothing can need any more; what is history only after
-/// `history_age`, if one is set. Returns how many.
+/// Removes up to `limit` rows that are not needed any more; history only after `history_age`, if
+/// one is set. Returns how many.
 pub fn purge(tx: &mut dyn Tx, history_age: Option<Lifetime>, limit: u32) -> Result<u64> {
     let ended = Ended {
         answers: before(tx, idempotency::KEPT_FOR),
@@ -67,7 +67,7 @@ pub fn purge(tx: &mut dyn Tx, history_age: Option<Lifetime>, limit: u32) -> Resu
 /// What one developer's grants need of maintenance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrantsDue {
-    /// Some have expired and are still among those that cascades and lists look at.
+    /// Some have expired and are still among those that cascades and lists read.
     Lapse,
     /// Some ended so long ago that they are no longer kept.
     Purge,

@@ -6,17 +6,17 @@ use crate::model::Usage;
 use crate::store::{Read, Tx};
 use crate::{Error, Result};
 
-/// How much a developer may have; 0 switches each limit off. The defaults are beyond what one
-/// developer of a service on one machine comes to, and within what such a machine holds of several.
+/// How much a developer may have; 0 switches each limit off. The defaults are more than one
+/// developer of a service on one machine needs, and such a machine can hold several times as much.
 #[derive(Debug, Clone, Copy)]
 pub struct Quotas {
     /// Agents that are not deleted.
     pub agents: u64,
     /// Grants in force.
     pub grants: u64,
-    /// API keys that work: also a bound on what one look at all of them costs.
+    /// API keys that work: also a bound on the cost of reading all of them.
     pub keys: u32,
-    /// About how many bytes all its rows take.
+    /// Approximate bytes of all its rows.
     pub bytes: u64,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn require_room_for_key(
     require(working.into(), quotas.keys.into(), "working API keys", "revoke one")
 }
 
-/// Whether a developer's rows take as much as they may.
+/// Whether a developer has reached the limit of stored bytes.
 pub fn is_full(store: &dyn Read, developer: DeveloperId, quotas: &Quotas) -> Result<bool> {
     Ok(quotas.bytes > 0 && is_reached(store.usage(developer)?.bytes, quotas.bytes))
 }

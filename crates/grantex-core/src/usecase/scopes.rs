@@ -21,7 +21,7 @@ pub const MOST_AT_ONCE: usize = 100;
 const LONGEST_NAME: usize = 100;
 const LONGEST_DESCRIPTION: usize = 300;
 
-/// Gives scopes their names; others keep theirs. What is named so already stays as it is.
+/// Gives scopes their names; others keep theirs. Names that would not change are not written.
 pub fn name(
     tx: &mut dyn Tx,
     caller: &Caller,
@@ -86,7 +86,7 @@ pub fn list(store: &dyn Read, caller: &Caller) -> Result<Vec<ScopeName>> {
     Ok(store.scope_names(caller.developer_id, MOST_NAMED)?)
 }
 
-/// Takes a scope's name away.
+/// Removes a scope's name.
 pub fn remove(tx: &mut dyn Tx, caller: &Caller, scope: &str) -> Result<()> {
     if !tx.delete_scope_name(caller.developer_id, scope)? {
         return Err(Error::not_found("name of this scope"));
@@ -108,7 +108,7 @@ pub struct ScopeText {
     pub scope: String,
     /// The developer's name for it, or words made of the scope.
     pub name: String,
-    /// What the developer says about it.
+    /// The developer's description of it.
     pub description: String,
 }
 

@@ -19,8 +19,8 @@ use crate::model::{Caller, Grant, RefreshToken, Token};
 use crate::store::{Need, Needs, Read, Tx};
 use crate::{Error, Result};
 
-/// How long after its use a refresh token may come again without harm: a client that retries at
-/// once is not a thief. Later its reuse ends the family (RFC 9700 §4.14.2).
+/// How long after its use a refresh token may be presented again without revoking the grant: a
+/// client that retries at once is not a thief. Later its reuse ends the family (RFC 9700 §4.14.2).
 pub const REUSE_GRACE: Lifetime = Lifetime::from_seconds(30);
 
 /// How a token is to be signed.
@@ -37,7 +37,7 @@ pub struct Signer {
 /// A token to be signed, and a refresh token to be derived: everything but the secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Issued {
-    /// What the JWT says.
+    /// The claims of the JWT.
     pub claims: Claims,
     /// The key that signs it.
     pub kid: String,
@@ -47,19 +47,19 @@ pub struct Issued {
     pub expires_at: Timestamp,
 }
 
-/// What an exchange shows.
+/// What an exchange presents.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// The request whose code was shown; the code itself is checked before.
     pub auth_request_id: AuthRequestId,
     /// The agent that claims the grant.
     pub agent_id: String,
-    /// What the shown verifier hashes to, if one was shown.
+    /// The hash of the presented verifier, if there is one.
     pub challenge: Option<String>,
 }
 
-/// What came of a code or a refresh token. A refusal can have an effect that must be kept, so it is
-/// not an error.
+/// The result of using a code or a refresh token. A refusal can have an effect that must be
+/// committed, so it is not an error.
 #[derive(Debug, Clone)]
 pub enum Issuance {
     /// A new token.
@@ -68,9 +68,9 @@ pub enum Issuance {
     Refused(&'static str),
 }
 
-/// One answer for all that a guesser of codes could learn from.
+/// One answer for all failures, so that an attacker who guesses codes learns nothing.
 pub const CODE_REFUSED: &str = "the code is invalid, expired, used, or was made for another agent";
-/// One answer for all that a guesser of refresh tokens could learn from.
+/// One answer for all failures, so that an attacker who guesses refresh tokens learns nothing.
 pub const REFRESH_REFUSED: &str =
     "the refresh token is invalid, used, expired, or its grant is not active";
 
@@ -104,8 +104,8 @@ pub fn issue_once(
 
 /// Turns an approved request into a grant with its first token. A failed try changes nothing.
 ///
-/// A code that comes again, with all that made it good the first time, is in two hands: the grant
-/// that it became is revoked, with everything delegated from it (RFC 6749 §4.1.2).
+/// A code that is presented again, with the agent and verifier of the first exchange, has leaked:
+/// the grant that it created is revoked, with everything delegated from it (RFC 6749 §4.1.2).
 pub fn exchange(
     tx: &mut dyn Tx,
     caller: &Caller,
@@ -166,8 +166,8 @@ pub fn exchange(
     Ok(Issuance::Issued(Box::new(issued)))
 }
 
-/// Revokes the grant behind a secret that two have, with everything below it: nobody can tell which
-/// of them the principal meant, and a thief may have delegated.
+/// Revokes the grant of a leaked secret, with everything below it: the service cannot distinguish
+/// the client from a thief, and a thief may have delegated the grant.
 fn end_grant(tx: &mut dyn Tx, developer: DeveloperId, id: GrantId) -> Result<()> {
     let now = tx.now();
     match tx.grant(developer, id)?.filter(|grant| grant.is_active(now)) {
@@ -208,7 +208,7 @@ pub fn refresh_needs(id: RefreshId) -> Needs {
 
 /// Spends a refresh token for a new token of the same grant.
 ///
-/// One that comes again after [`REUSE_GRACE`] is in two hands: its grant is revoked, with
+/// One that is presented again after [`REUSE_GRACE`] has leaked: its grant is revoked, with
 /// everything delegated from it (RFC 9700 §4.14.2).
 pub fn refresh(
     tx: &mut dyn Tx,
@@ -385,7 +385,7 @@ impl TokenStanding {
     }
 }
 
-/// Everything that decides whether a token whose signature is good is in force.
+/// Everything that decides whether a token with a valid signature is in force.
 #[derive(Debug, Clone)]
 pub struct Standing {
     /// Its grant, if there is one.
@@ -405,8 +405,8 @@ impl Standing {
         Ok(Self { suspended, grant, token: TokenStanding::load(store, developer, claims.jti)? })
     }
 
-    /// Why the token with these claims is not in force at `now`, or `None` if it is. What is final
-    /// outweighs a suspension, which may end.
+    /// Why the token with these claims is not in force at `now`, or `None` if it is. Final reasons
+    /// take precedence over a suspension, which may end.
     pub fn inactive_reason(&self, claims: &Claims, now: Timestamp) -> Option<InactiveReason> {
         let Some(grant) = &self.grant else { return Some(InactiveReason::NotFound) };
         if grant.revoked || self.token.is_some_and(|token| token.revoked) {

@@ -34,7 +34,7 @@ pub enum BackupError {
     Write {
         /// The copy's file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         detail: String,
     },
 }
@@ -57,7 +57,7 @@ pub fn backup(data_dir: &Path, target: &Path, largest_wal: u64) -> Result<(), Ba
     let connection = open::untouching(&source)?;
     // `VACUUM INTO` only reads this database, but `query_only` forbids it all the same.
     connection.pragma_update(None, "query_only", false).map_err(|error| failed(&error))?;
-    // SQLite fills a file that is there and empty; one that it makes could be read by everybody.
+    // SQLite fills an existing empty file; one that it creates would be readable by all users.
     OpenOptions::new()
         .write(true)
         .create_new(true)

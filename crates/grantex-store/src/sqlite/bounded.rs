@@ -1,5 +1,5 @@
-//! What a use case costs does not grow with what has ended: measured in the steps of SQLite's
-//! machine, which no busy computer changes.
+//! The cost of a use case does not grow with ended rows. It is measured in steps of SQLite's
+//! virtual machine, which do not depend on the load of the computer.
 #![allow(clippy::arithmetic_side_effects)]
 
 use std::cell::Cell;
@@ -145,7 +145,7 @@ fn steps(ended: u32) -> Vec<(&'static str, u64)> {
         for _ in 0..=cascade::LARGEST_AT_ONCE {
             grant(tx, &caller, helper, Some(&large), 3600)?;
         }
-        // The dead are the newest: whoever lists from there comes by all of them.
+        // The ended rows are the newest: a list from there passes all of them.
         for _ in 0..ended {
             for parent in [&small, &large] {
                 grant(tx, &caller, busy, Some(parent), 1)?;

@@ -1,4 +1,4 @@
-//! What cascades look at, and the jobs of the large ones.
+//! The rows that cascades read, and the jobs of the large ones.
 
 use std::sync::LazyLock;
 
@@ -39,7 +39,7 @@ pub(super) const COVERED_AT: &str = "(CASE WHEN g.revoked_at IS NULL
 /// Leaves the grants that the indexes of those in force hold.
 pub(super) const LIVE: &str = "g.revoked_at IS NULL AND g.lapsed = 0";
 
-/// What of a grant tells how a cascade has to treat it.
+/// The properties of a grant that decide how a cascade treats it.
 static REACHED: LazyLock<String> = LazyLock::new(|| {
     format!(
         "g.id, g.agent_id, g.principal_id,

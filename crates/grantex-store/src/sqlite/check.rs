@@ -1,8 +1,8 @@
-//! Looking at everything that a data folder holds, while nothing or while the service uses it.
+//! A check of everything in a data folder, offline or while the service uses it.
 //!
-//! It only reads, and in slices, each of one short snapshot, so that the service beside it has to
-//! wait for nothing. Only the pages of a table are checked in one piece, as SQLite offers nothing
-//! else; that is given up where the service's write-ahead log would grow too large meanwhile.
+//! It only reads, and in slices, each of one short snapshot, so that the service beside it never
+//! waits. Only the pages of a table are checked in one piece, as SQLite offers nothing else; that
+//! is aborted if the service's write-ahead log grows too large meanwhile.
 
 mod events;
 mod rows;
@@ -20,10 +20,10 @@ use super::open::{self, OpenError, describe};
 use super::unit_of_work::UnitOfWork;
 use super::{mark, schema};
 
-/// Something that is damaged or missing.
+/// A damaged or missing item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What kind of thing: `loss`, `page`, `log`, `event`, `budget`, `grant`, `row` or `key`.
+    /// The kind of item: `loss`, `page`, `log`, `event`, `budget`, `grant`, `row` or `key`.
     pub kind: &'static str,
     /// Which one.
     pub place: String,
@@ -31,14 +31,14 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// What a check comes across.
+/// What a check reports.
 #[derive(Debug)]
 pub enum Found {
-    /// It begins to look at this.
+    /// It begins to check this.
     Looking(String),
-    /// So many rows of it were looked at.
+    /// So many rows of it were checked.
     Rows(u64),
-    /// Something is wrong.
+    /// An item is damaged or missing.
     Problem(Problem),
 }
 
@@ -59,11 +59,11 @@ pub enum CheckError {
     Older(PathBuf),
 }
 
-/// Where what was found goes.
+/// The receiver of the results.
 type Sink<'s> = &'s mut dyn FnMut(Found);
 
-/// Looks at everything that the database of a data folder holds. What else depends on it can be
-/// looked at by `also`, in one more snapshot.
+/// Checks everything in the database of a data folder. `also` can check what else depends on it, in
+/// one more snapshot.
 pub fn check(
     data_dir: &Path,
     now: Timestamp,
@@ -75,7 +75,7 @@ pub fn check(
     if !path.is_file() {
         return Err(CheckError::NothingThere(data_dir.to_owned()));
     }
-    // Before the database: what runs beside this goes on meanwhile.
+    // Before the database: a running service continues meanwhile.
     let mark = mark::Mark::read(data_dir)?;
     let connection = open::untouching(&path)?;
     let loss = |detail| {

@@ -1,10 +1,10 @@
-//! What an event's row has to be, so that one that changed by itself is noticed.
+//! The checksum of an event's row, which detects damage.
 //!
 //! A row's checksum is two CRC-32Cs in one number: below, what every reader needs (position, id,
 //! time, type and envelope); above, the subject, which only filters ask for and which costs as much
-//! to read as all the rest. A CRC notices every change within 32 bits in a row, so each flipped
-//! byte. Rows of releases that knew no checksums have none until maintenance has come by; they are
-//! checked by their structure.
+//! to read as all the rest. A CRC detects every change within 32 consecutive bits, so each flipped
+//! byte. Rows of releases without checksums have none until maintenance has added them; until then
+//! they are checked by their structure.
 
 use crc32c::{crc32c, crc32c_append};
 use grantex_core::log::{EventRef, SubjectRef};
@@ -13,8 +13,8 @@ use grantex_types::{
 };
 use rusqlite::Row;
 
-/// The rows of a log after a position. Also a column that is not looked at costs its part of a
-/// row's time.
+/// The rows of a log after a position. A column that is not used costs its share of a row's time,
+/// too.
 pub(super) const AFTER: &str =
     "SELECT position, id, created_at, kind, envelope, checksum FROM events
     WHERE developer_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
@@ -34,8 +34,7 @@ pub(super) const BEFORE_WITH_SUBJECTS: &str =
 pub(super) const AT: &str = "SELECT position, id, created_at, kind, envelope, checksum FROM events
     WHERE developer_id = ?1 AND position = ?2";
 
-/// The checksums of one developer's events: a row that came to lie in another's log has a wrong
-/// one.
+/// The checksums of one developer's events: a row that was moved to another's log has a wrong one.
 pub(super) struct Sums {
     developer: u32,
 }
@@ -114,7 +113,7 @@ fn halves(sum: i64) -> (u32, u32) {
     (sum as u32, sum.wrapping_shr(32) as u32)
 }
 
-/// Whether an event's envelope says what stands beside it.
+/// Whether an event's envelope agrees with its columns.
 pub(super) fn agrees(event: &EventRef<'_>) -> bool {
     let Ok(told) = serde_json::from_slice::<Event>(event.envelope) else { return false };
     let agrees_on = |subject: SubjectRef<'_>| {

@@ -113,7 +113,7 @@ impl Drop for Committer {
     }
 }
 
-/// However the writer's thread ends, nobody waits for it any longer.
+/// However the writer's thread ends, no caller waits for it any longer.
 struct Ending(Arc<Inbox>);
 
 impl Drop for Ending {
@@ -223,7 +223,7 @@ impl Writer {
         }
     }
 
-    /// Leaves a file that is whole by itself.
+    /// Leaves a file that is complete by itself.
     fn stop(mut self) {
         let stopped = connect(&self.path, &mut self.connection)
             .and_then(|connection| self.upkeep.stop(connection));
@@ -233,7 +233,7 @@ impl Writer {
         }
     }
 
-    /// Writes a row that means nothing, to find out whether writing works.
+    /// Writes a probe row, to find out whether writing works.
     fn probe(&mut self) -> StoreResult<()> {
         let now = self.environment.clock.now();
         let connection = connect(&self.path, &mut self.connection)?;
@@ -246,7 +246,7 @@ impl Writer {
         written.map(drop)
     }
 
-    /// Remembers whether writing works, and says so once when that changes.
+    /// Records whether writing works, and logs each change once.
     fn note(&self, outcome: &StoreResult<()>) {
         let mut write_error = self.shared.write_error.lock();
         match outcome {
@@ -314,7 +314,7 @@ fn run_in_savepoint(
         damages,
         writing: Some(Writing { rng: environment.rng.as_ref(), effects }),
     };
-    // A panic is a defect of one command; the others of the batch need not suffer from it.
+    // A panic is a defect of one command; the others of the batch are not affected.
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.run(&mut unit)));
     // SQLite may have rolled back everything by itself (full disk, I/O error).
     if connection.is_autocommit() {
@@ -337,7 +337,7 @@ fn run_in_savepoint(
     Ok(verdict)
 }
 
-/// Says which committed commands held up all others.
+/// Logs the committed commands that held up all others.
 fn report(slow: &[(&'static str, Duration)]) {
     for (use_case, took) in slow {
         tracing::warn!(

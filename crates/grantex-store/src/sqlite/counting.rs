@@ -6,13 +6,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
 use super::open::{OpenError, describe};
 
-/// Debits that one transaction counts: some ten milliseconds. A start that is interrupted goes on
-/// after the last of them.
+/// Debits that one transaction counts: about 10 ms. A start that is interrupted continues after the
+/// last of them.
 const SLICE: i64 = 50_000;
 
-/// Counts the debits that an earlier version wrote into their budgets. Before anything else runs:
-/// a debit counts itself, so there must be no other meanwhile. A second for some million debits,
-/// once.
+/// Counts the debits that an earlier version wrote into their budgets. Before anything else runs: a
+/// debit counts itself, so there must be no other meanwhile. Takes about 1 s for a few million
+/// debits, once.
 pub(super) fn count_debits(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let mut total: i64 = 0;
     loop {

@@ -6,8 +6,8 @@ use grantex_core::log::{Damage, Position};
 use grantex_types::DeveloperId;
 use parking_lot::Mutex;
 
-/// Damaged events that are remembered, so that each is counted and logged once: far more than
-/// anybody reads about.
+/// Damaged events that are remembered, so that each is counted and logged once: far more than an
+/// operator reads.
 const MOST: usize = 10_000;
 
 /// The events that were found damaged since the start.
@@ -15,7 +15,7 @@ const MOST: usize = 10_000;
 pub(super) struct Damages(Mutex<HashSet<(DeveloperId, Position)>>);
 
 impl Damages {
-    /// Remembers, counts and logs what is new of it.
+    /// Records, counts and logs the new ones.
     pub(super) fn note(&self, developer: DeveloperId, damage: &Damage) {
         let mut known = self.0.lock();
         let before = known.len();

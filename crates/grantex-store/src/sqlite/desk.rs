@@ -16,7 +16,7 @@ const WAITING_EACH: usize = 4096;
 /// Whose turn a query takes.
 pub(super) type Turn = Option<DeveloperId>;
 
-/// Developers' queries, by turns, and the sleep of threads that have none.
+/// Developers' queries, in turn, and the sleep of threads that have none.
 pub(super) struct Desk {
     state: Mutex<State>,
     came: Condvar,
@@ -26,7 +26,7 @@ struct State {
     /// By developer; all others' queries share a turn.
     queue: FairQueue<Turn, Query>,
     is_open: bool,
-    /// Threads asleep that nobody has woken.
+    /// Sleeping threads that were not woken yet.
     asleep: usize,
 }
 
@@ -54,8 +54,7 @@ impl Desk {
         }
     }
 
-    /// Gives back the thread that `done` had and waits for its next query. `None` when no more will
-    /// come.
+    /// Returns the thread of `done` and waits for its next query. `None` when no more will come.
     pub(super) fn next(&self, done: Option<Turn>) -> Option<(Turn, Query)> {
         let mut state = self.state.lock();
         if let Some(turn) = done {

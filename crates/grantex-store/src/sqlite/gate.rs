@@ -1,8 +1,7 @@
-//! The gate before the readers: it closes for a moment when the write-ahead log has to be begun
-//! anew.
+//! The gate before the readers: it closes for a moment when the write-ahead log has to restart.
 //!
-//! SQLite restarts its write-ahead log only when nobody reads from it. Readers that overlap leave
-//! no such moment, and the log would grow for ever; so the writer asks for one.
+//! SQLite restarts its write-ahead log only when no reader uses it. Readers that overlap leave no
+//! such moment, and the log would grow without bound; so the writer creates one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rusqlite::InterruptHandle;
 
-/// How long the writer waits for queries that run. Hardly any takes longer; one that does is
-/// interrupted, and its caller is asked to try again.
+/// How long the writer waits for running queries. Few take longer; one that does is interrupted,
+/// and its caller is asked to retry.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// See the module.

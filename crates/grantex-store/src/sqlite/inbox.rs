@@ -14,7 +14,7 @@ use crate::fair_queue::{FairQueue, Limits};
 const LIMITS: Limits =
     Limits { waiting: MOST_QUEUED, waiting_each: MOST_QUEUED / 4, lent_each: usize::MAX };
 
-/// What waiting ends with.
+/// The result of waiting.
 pub(super) enum Next {
     Command(Box<dyn Command>),
     /// None came in time.
@@ -23,7 +23,7 @@ pub(super) enum Next {
     Closed,
 }
 
-/// Developers' commands, by turns.
+/// Developers' commands, in turn.
 pub(super) struct Inbox {
     state: Mutex<State>,
     came: Condvar,

@@ -1,9 +1,9 @@
-//! The mark: a small file beside the database that remembers how far it was, so that a database
-//! which lost something is noticed.
+//! The mark: a small file beside the database that records its last commit, so that a loss of data
+//! is detected.
 //!
-//! Once a second, while there is something to remember, the writer counts [`Progress::sequence`] up
-//! in a transaction that it commits anyway, and the mark follows that commit, written by a thread
-//! of its own: whatever the mark says was durable before. A start that finds a lower number, or
+//! Once a second, if there were commits, the writer increments [`Progress::sequence`] in a
+//! transaction that it commits in any case. A separate thread writes the mark after that commit, so
+//! that everything the mark records is durable already. A start that finds a lower number, or
 //! another database, has lost what was committed between.
 
 use std::fs::{self, File, OpenOptions};
@@ -43,7 +43,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// What the database says of itself.
+    /// The database's own record.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         connection.query_row(
             "SELECT identity, sequence, stopped, (SELECT coalesce(sum(head), 0) FROM logs) AS events FROM progress",
@@ -69,7 +69,7 @@ impl Progress {
     }
 }
 
-/// What the file says.
+/// The file's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) progress: Progress,
@@ -115,7 +115,7 @@ impl Mark {
     }
 }
 
-/// Writes marks, without anybody waiting for it.
+/// Writes marks in the background.
 pub(super) struct Marks {
     queue: Option<Sender<Mark>>,
     thread: Option<JoinHandle<()>>,
@@ -135,7 +135,7 @@ impl Marks {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Has a mark written. What it says is durable already.
+    /// Has a mark written. Its content is durable already.
     pub(super) fn remember(&self, mark: Mark) {
         if let Some(queue) = &self.queue {
             // It listens as long as this lives.
@@ -182,8 +182,8 @@ fn write_marks(dir: &Path, marks: &Receiver<Mark>) {
     }
 }
 
-/// Looks, without changing anything, whether the database of `dir` is the one that was there, and
-/// holds what was acknowledged at the last mark. Returns the sequence to go on from.
+/// Checks, without changing anything, whether the database of `dir` is the same as before, and
+/// holds everything acknowledged at the last mark. Returns the sequence to continue from.
 pub(super) fn check(dir: &Path, loss: Loss) -> Result<u64, OpenError> {
     let mark = Mark::read(dir)?;
     let found = find(dir)?;
@@ -203,8 +203,8 @@ pub(super) fn check(dir: &Path, loss: Loss) -> Result<u64, OpenError> {
     }
 }
 
-/// Checks the database, and gives what it says of itself: `None` if it is of a release that knew no
-/// marks, or new.
+/// Checks the database, and returns its own record: `None` if it is of a release without marks, or
+/// new.
 fn find(dir: &Path) -> Result<Option<Progress>, OpenError> {
     let path = dir.join(FILE_NAME);
     if !path.exists() {
@@ -225,7 +225,7 @@ fn find(dir: &Path) -> Result<Option<Progress>, OpenError> {
 pub(super) fn missing(dir: &Path, mark: Option<&Mark>, found: Option<&Progress>) -> Option<String> {
     match (mark, found) {
         (None, Some(found)) => {
-            // A copy of a database that was stopped in good order is whole by itself.
+            // A copy of a database that was stopped in an orderly way is complete by itself.
             let name = dir.join(MARK_FILE);
             (!found.stopped && found.sequence > 0).then(|| {
                 format!(

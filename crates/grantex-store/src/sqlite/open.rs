@@ -1,4 +1,4 @@
-//! Opening the database, and saying what is wrong with one that does not open.
+//! Opening the database, and the reasons why it cannot be opened.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,7 +19,7 @@ const STATEMENTS: usize = 256;
 const WRITER_CACHE_KIB: i64 = 16 << 10;
 /// Pages of 4 KiB in the write-ahead log before they are copied into the database. What is changed
 /// again and again is copied once for all the times between, so more means less work; 16 MiB are
-/// still read back in no time at start.
+/// still read back in milliseconds at start.
 const CHECKPOINT_PAGES: i64 = 4096;
 /// How long to wait for another process that has the file (a backup, a shell).
 pub(super) const BUSY: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is whole, and less than there was, or something else.
+    /// The file is intact, but lacks committed data, or is another database.
     #[error(
         "the database {path} has lost committed data: {detail}. Nothing was changed. Restore the \
          data directory with all its files from a backup into an empty folder, or find the \
@@ -78,21 +78,21 @@ pub enum OpenError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What SQLite or the operating system said.
+        /// The error of SQLite or the operating system.
         detail: String,
     },
 }
 
-/// What to do about a database that lost something.
+/// What to do about a database that lost data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// Do not open it.
     Refuse,
-    /// Go on with what is there.
+    /// Continue with the remaining data.
     Accept,
 }
 
-/// Says what kind of failure `error` is.
+/// Classifies `error`.
 pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     let detail = error.to_string();
@@ -108,16 +108,15 @@ pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> OpenError {
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Without it SQLite looks at the value bound to a `LIMIT`, and plans the statement anew
-    // whenever that is bound, which costs more than most of these statements
-    // (`sqlite3ExprIsInteger`).
+    // Without it SQLite uses the value bound to a `LIMIT`, and plans the statement again whenever
+    // that is bound, which costs more than most of these statements (`sqlite3ExprIsInteger`).
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
 /// The connection that writes.
 pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
-    // SQLite would make the file readable by everybody.
+    // SQLite would create the file readable by all users.
     OpenOptions::new()
         .read(true)
         .append(true)
@@ -138,7 +137,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB.saturating_neg())?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        // What it grew to meanwhile is given back when the log is begun anew.
+        // The space that it grew to is released when the log restarts.
         connection.pragma_update(
             None,
             "journal_size_limit",
@@ -170,7 +169,7 @@ pub(super) fn untouching(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Checks that pages and logs are whole.
+/// Checks that pages and logs are intact.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let damaged = |detail: String| OpenError::Damaged { path: path.to_owned(), detail };
     let size = std::fs::metadata(path).map_or(0, |file| file.len());

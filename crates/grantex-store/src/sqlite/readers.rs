@@ -21,8 +21,8 @@ use super::values::store_error;
 /// cores.
 const LEAST_THREADS: usize = 3;
 const MOST_THREADS: usize = 8;
-/// How much nicer the threads of long reads are: whatever answers somebody who waits for less goes
-/// before them, and where nothing else is to do they have the cores to themselves.
+/// The niceness of the threads of long reads: threads that answer shorter work preempt them, and on
+/// an idle machine they have the cores to themselves.
 #[cfg(target_os = "linux")]
 const LONG_NICENESS: i32 = 5;
 
@@ -89,7 +89,7 @@ impl Readers {
     }
 }
 
-/// Makes the calling thread nicer. Elsewhere than on Linux, that would be the whole process.
+/// Raises the niceness of the calling thread. Except on Linux, that would be the whole process.
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(LONG_NICENESS) {
@@ -121,7 +121,7 @@ impl Reader {
     fn run(mut self, desk: &Desk) {
         let mut done = None;
         while let Some((turn, query)) = desk.next(done) {
-            // A panic is a defect of one query; the thread goes on to serve the others.
+            // A panic is a defect of one query; the thread continues to serve the others.
             let answered = catch_unwind(AssertUnwindSafe(|| self.answer(query)));
             match answered {
                 Ok(Ok(())) => {}

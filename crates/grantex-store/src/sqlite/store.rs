@@ -14,7 +14,7 @@ use super::{counting, mark, schema};
 use crate::data_dir::warn_of_other_writers;
 
 /// A store in one SQLite file. [Closing](Self::close) or dropping it finishes the commands that are
-/// queued, and leaves a file that is whole by itself.
+/// queued, and leaves a file that is complete by itself.
 pub struct SqliteStore {
     committer: Committer,
     readers: Readers,
@@ -22,12 +22,12 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens or makes the database in `dir`, brings its tables up to date and checks it. The caller
-    /// holds the [`DataDir`](crate::DataDir) lock. Refuses a database that has lost something.
+    /// holds the [`DataDir`](crate::DataDir) lock. Refuses a database that has lost data.
     pub fn open(dir: &Path, environment: &Environment) -> Result<Self, OpenError> {
         Self::open_with(dir, environment, Loss::Refuse)
     }
 
-    /// The same; with [`Loss::Accept`] it goes on with what is there.
+    /// The same; with [`Loss::Accept`] it continues with the remaining data.
     pub fn open_with(dir: &Path, environment: &Environment, loss: Loss) -> Result<Self, OpenError> {
         let path = dir.join(FILE_NAME);
         warn_of_other_writers(&path);
@@ -43,7 +43,7 @@ impl SqliteStore {
         })
     }
 
-    /// Finishes the commands that are queued, and folds the write-ahead log into the one file.
+    /// Finishes the commands that are queued, and copies the write-ahead log into the one file.
     /// Blocks.
     pub fn close(&self) {
         self.committer.close();
@@ -51,7 +51,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    /// Reads by key take microseconds here: what will be read need not be known before.
+    /// Reads by key take microseconds here: the rows to read need not be named before.
     fn submit(&self, scope: Scope, _: Needs, command: Box<dyn Command>) {
         self.committer.submit(scope, command);
     }

@@ -16,7 +16,7 @@ use super::unit_of_work::UnitOfWork;
 use super::values::{int, store_error, uint};
 
 /// What a row takes besides its texts: ids, times, numbers, and its places in indexes. Rounded, and
-/// each beside the SQL that says the same of a row that goes.
+/// each beside the equivalent SQL for a removed row.
 pub(super) const ROW: u64 = 200;
 /// A grant is in more indexes than others.
 pub(super) const GRANT_ROW: u64 = 600;
@@ -36,9 +36,9 @@ pub(super) const SCOPE_NAME_SIZE: &str =
 pub(super) const AUDIT_SIZE: &str = "200 + octet_length(details)";
 pub(super) const ROW_SIZE: &str = "200";
 
-/// Bytes of one developer that gather before they are written down.
+/// Bytes of one developer that accumulate before they are written.
 const GATHERED: u64 = 64 << 10;
-/// Developers whose bytes gather; beyond, all are written down: some milliseconds.
+/// Developers whose bytes accumulate; above it, all are written: a few milliseconds.
 const MOST_GATHERING: usize = 1024;
 
 /// How many bytes a text takes.
@@ -51,12 +51,13 @@ pub(super) fn maybe(value: Option<&str>) -> u64 {
     value.map_or(0, text)
 }
 
-/// Bytes that are not written down yet. Belongs to the writer.
+/// Bytes that are not written yet. Belongs to the writer.
 #[derive(Default)]
 pub(super) struct Gathering(HashMap<DeveloperId, u64>);
 
 impl Gathering {
-    /// Takes what a batch stored, and writes down what has become much, in the batch's transaction.
+    /// Adds the bytes that a batch stored, and writes totals that have become large, in the batch's
+    /// transaction.
     pub(super) fn gather(
         &mut self,
         connection: &Connection,
@@ -144,7 +145,7 @@ impl UnitOfWork<'_> {
         Ok(())
     }
 
-    /// Removes rows and counts their bytes out. The statement is a `DELETE` without `RETURNING`;
+    /// Removes rows and subtracts their bytes. The statement is a `DELETE` without `RETURNING`;
     /// `size` is the SQL of a row's bytes. Returns how many rows went.
     pub(super) fn remove_counted(
         &self,

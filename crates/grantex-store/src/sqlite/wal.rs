@@ -1,5 +1,4 @@
-//! What the writer does for its file besides committing: checkpoints, room in the write-ahead log,
-//! marks.
+//! The writer's upkeep of its file: checkpoints, room in the write-ahead log, marks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +20,11 @@ use super::values::store_error;
 /// large as what is written meanwhile. Four times what is checkpointed at once, so that it is
 /// reached only if readers leave SQLite no moment to restart it.
 pub(super) const LARGEST_WAL: u64 = 64 << 20;
-/// How long to wait before trying again, when there was no making room.
+/// How long to wait before trying again, when the log could not be emptied.
 const ROOM_PAUSE: Duration = Duration::from_secs(1);
-/// The latest that what is committed is copied into the database itself.
+/// The longest time until committed data is copied into the database itself.
 const CHECKPOINT_LAG: Duration = Duration::from_secs(10);
-/// How old the mark may be that remembers a commit: what is lost later than this, and only that,
-/// may go unnoticed.
+/// How far the mark may lag behind the commits: only the loss of younger commits may go undetected.
 const MARK_LAG: Duration = Duration::from_secs(1);
 /// How long to wait for readers at the end.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
@@ -38,11 +36,11 @@ pub(super) struct Upkeep {
     marks: Marks,
     clock: Arc<dyn Clock>,
     common: Arc<Common>,
-    /// Since when there is something that no mark remembers.
+    /// Since when there are commits that no mark records.
     unmarked_since: Option<Instant>,
-    /// Since when there is something that no checkpoint has copied.
+    /// Since when there are commits that no checkpoint has copied.
     unfolded_since: Option<Instant>,
-    /// When there was no making room.
+    /// When the log could not be emptied.
     crowded_at: Option<Instant>,
 }
 
@@ -89,7 +87,7 @@ impl Upkeep {
         mark.into_iter().chain(fold).min()
     }
 
-    /// To be called before a commit: what has to be in it, where a mark is due. The next
+    /// To be called before a commit: adds the mark's row to it if a mark is due. The next
     /// [`committed`](Self::committed) then writes the mark.
     pub(super) fn before_commit(&self, connection: &Connection) -> StoreResult<Option<Progress>> {
         if self.unmarked_since.is_none_or(|since| since.elapsed() < MARK_LAG) {
@@ -147,8 +145,8 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Folds everything into the database, so that this one file is whole, and says so in it and in
-    /// the mark.
+    /// Copies everything into the database, so that this one file is complete, and records that in
+    /// it and in the mark.
     pub(super) fn stop(mut self, connection: &Connection) -> StoreResult<()> {
         self.progress.sequence = self.progress.sequence.saturating_add(1);
         self.progress.stopped = true;
@@ -175,8 +173,8 @@ impl Upkeep {
     }
 }
 
-/// Copies the write-ahead log into the database and empties it. Returns whether there was nothing
-/// in its way; does not wait for what is.
+/// Copies the write-ahead log into the database and empties it. Returns whether that was possible;
+/// does not wait for readers.
 fn fold(connection: &Connection) -> StoreResult<bool> {
     connection.busy_timeout(Duration::ZERO).map_err(store_error)?;
     let folded = checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)");

@@ -178,7 +178,7 @@ fn trimming_keeps_the_newest_and_moves_the_bounds(harness: Harness) {
     assert_eq!(trim_to(retention(3600, 6), 100), 5, "all but the newest");
     assert_eq!(trim_to(retention(1, 1), 100), 0);
     assert_eq!(all(&harness, id), log[9..]);
-    // The log goes on after its head.
+    // The log continues after its head.
     assert_eq!(harness.append(id, 1)[0].position, 11);
 }
 
@@ -230,7 +230,7 @@ fn concurrent_writers_make_one_dense_order(harness: Harness) {
     for writer in writers {
         harness.block(writer).unwrap();
     }
-    // The listener hears after the answers: one more command waits for it.
+    // The listener is notified after the answers: one more command waits for it.
     harness.append(developers[0], 1);
     let mut recorded: HashMap<DeveloperId, Vec<StoredEvent>> = HashMap::new();
     for (id, event) in harness.recorded.events.lock().iter() {

@@ -10,7 +10,7 @@ use super::{Checker, Found, Problem, Sink, developer};
 /// Events of one snapshot: some ten milliseconds.
 const SLICE: u64 = 2000;
 
-/// How far a log was looked at.
+/// How far a log was checked.
 struct Place {
     position: Position,
     id: EventId,
@@ -18,7 +18,7 @@ struct Place {
 }
 
 impl Checker<'_> {
-    /// Every log: dense, in order, each event as it was written and as its envelope says.
+    /// Every log: dense, in order, each event as it was written and in agreement with its envelope.
     pub(super) fn logs(&self, sink: Sink<'_>) {
         sink(Found::Looking("events".into()));
         let mut after = Vec::new();
@@ -69,14 +69,14 @@ impl Checker<'_> {
                     if !is_damage(&error) {
                         return;
                     }
-                    // What lies behind the damaged page may be whole.
+                    // Events behind the damaged page may be intact.
                     place.position = place.position.saturating_add(1);
                 }
             }
         }
     }
 
-    /// Looks at the next events of a log. `None` at its end.
+    /// Checks the next events of a log. `None` at its end.
     fn slice(
         &self,
         owner: DeveloperId,

@@ -1,4 +1,4 @@
-//! Budgets against their debits, grants against what they come from, and references.
+//! Checks budgets against their debits, grants against their parents, and references.
 
 use grantex_types::{Amount, GrantId};
 use rusqlite::Row;
@@ -10,7 +10,7 @@ use super::{Checker, Found, Problem, Sink, developer};
 const SLICE: u32 = 500;
 
 impl Checker<'_> {
-    /// Every budget: what is left and what was taken make what there was.
+    /// Every budget: the remaining amount and the debits add up to the initial amount.
     pub(super) fn budgets(&self, sink: Sink<'_>) {
         let sql = "SELECT b.developer_id, b.grant_id, b.initial, b.remaining, b.debits,
                 (SELECT coalesce(sum(t.amount), 0) FROM transactions t
@@ -46,7 +46,7 @@ impl Checker<'_> {
         });
     }
 
-    /// Every grant in force: what it was delegated from is there, and knows it.
+    /// Every grant in force: its parent exists, and a cascade would reach it.
     pub(super) fn grants(&self, sink: Sink<'_>) {
         let now = int(self.now.millis());
         let sql = format!(
@@ -95,7 +95,7 @@ impl Checker<'_> {
         });
     }
 
-    /// Goes through a table whose key is a developer and a grant, in slices.
+    /// Reads a table whose key is a developer and a grant, in slices.
     fn rows(
         &self,
         table: &str,
@@ -141,7 +141,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Rows that refer to a developer who is not there.
+    /// Rows that refer to a developer who does not exist.
     pub(super) fn references(&self, sink: Sink<'_>) {
         sink(Found::Looking("references".into()));
         let found = self.snapshot(|session| {

@@ -1,4 +1,4 @@
-// gorilla/websocket: a connection that has ended is replaced by one that goes on where it was.
+// gorilla/websocket: a connection that has ended is replaced by one that resumes at its cursor.
 package main
 
 import (
