@@ -94,7 +94,7 @@ class Strict:
             f"{self.child.addresses[name]['control']}/faults", json=faults
         ).raise_for_status()
 
-    def mend(self, name: str) -> None:
+    def repair(self, name: str) -> None:
         httpx.delete(f"{self.child.addresses[name]['control']}/faults").raise_for_status()
 
     def rotate(self, name: str, credential: str) -> None:

@@ -256,7 +256,7 @@ def test_an_outage_costs_no_memory_and_no_other_destination(
     memory = Path(f"/proc/{daemon.process.pid}/status").read_text()
     resident = re.search(r"VmRSS:\s+(\d+) kB", memory)
     assert resident is not None and int(resident[1]) < 120_000
-    strict.mend("webhook")
+    strict.repair("webhook")
     verify(down, log_ids(service))
     assert daemon.stop() == 0
 

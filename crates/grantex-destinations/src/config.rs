@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_its_destination_and_its_key() {
+    fn a_mistake_is_reported_with_its_destination_and_its_key() {
         let cases = [
             (serde_json::json!({"type": "file"}), "name: is missing"),
             (

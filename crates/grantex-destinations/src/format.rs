@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn ocsf_says_who_acted_and_on_what() {
+    fn ocsf_names_who_acted_and_on_what() {
         let grant = format!(r#""grantId":"grnt_{ID}""#);
         let created =
             format!(r#"{{{grant},"agentId":"ag_{ID}","principalId":"user-123","scopes":["a:b"]}}"#);

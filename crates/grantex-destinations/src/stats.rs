@@ -197,7 +197,7 @@ impl Stats {
         changing.troubles.insert(number, needs_action);
         changing.last_error = Some((error.to_owned(), now_ms()));
         changing.recovered_at = None;
-        self.tell_troubles(&changing);
+        self.report_troubles(&changing);
         number
     }
 
@@ -208,10 +208,10 @@ impl Stats {
         if changing.troubles.is_empty() {
             changing.recovered_at = Some(now_ms());
         }
-        self.tell_troubles(&changing);
+        self.report_troubles(&changing);
     }
 
-    fn tell_troubles(&self, changing: &Changing) {
+    fn report_troubles(&self, changing: &Changing) {
         self.gauge(RETRYING, f64::from(changing.is_retrying()));
         self.gauge(FAILING, f64::from(changing.is_failing()));
     }
@@ -267,7 +267,7 @@ impl Stats {
         if phase == Phase::Failed {
             changing.recovered_at = None;
         }
-        self.tell_troubles(&changing);
+        self.report_troubles(&changing);
         self.gauge(UP, f64::from(phase == Phase::Running));
     }
 

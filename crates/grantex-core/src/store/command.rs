@@ -15,8 +15,8 @@ use crate::error::StoreResult;
 pub enum Scope {
     /// A developer's own rows.
     Developer(DeveloperId),
-    /// An authorization request, and the rows of the developer it belongs to: a principal decides by
-    /// the request's id alone.
+    /// An authorization request, and the rows of the developer it belongs to: a principal decides
+    /// by the request's id alone.
     AuthRequest(AuthRequestId),
     /// The service's own work, and callers of whom no developer is known yet: signup, and a key
     /// that is looked up.

@@ -8,8 +8,8 @@ use super::command::{Command, Needs, Query, Scope};
 /// a full queue is about a second's work: a later command is better refused, and tried again.
 pub const MOST_QUEUED: usize = 4096;
 
-/// How often a store runs a command that meets a [`Conflict`](crate::StoreError::Conflict) before it
-/// gives up. The first run meets what another writer did meanwhile; the next ones read that.
+/// How often a store runs a command that meets a [`Conflict`](crate::StoreError::Conflict) before
+/// it gives up. The first run meets what another writer did meanwhile; the next ones read that.
 pub const MOST_RUNS: u32 = 3;
 
 /// How much a query looks at.
@@ -50,8 +50,8 @@ pub struct Health {
 /// every command in it is answered with an error.
 ///
 /// Conflicts: what a command writes holds for what it read. Where another writer came in between,
-/// the primitive that notices fails with [`Conflict`](crate::StoreError::Conflict), and the store undoes
-/// the command and runs it again, [`MOST_RUNS`] times at most.
+/// the primitive that notices fails with [`Conflict`](crate::StoreError::Conflict), and the store
+/// undoes the command and runs it again, [`MOST_RUNS`] times at most.
 ///
 /// Turns: between two commands of one developer, and between two queries, each other developer that
 /// has some waiting gets its turn. However many long queries wait, point queries and other

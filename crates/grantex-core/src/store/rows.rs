@@ -89,8 +89,8 @@ pub struct KeptAnswer {
 /// within a [`Tx`] also what that transaction wrote itself. Methods that take a developer never
 /// return another developer's row.
 pub trait Read {
-    /// The time that rules go by. Within a [`Tx`] it stands still. Where several processes write one
-    /// database, it is that database's time: processes whose clocks differ agree on what has
+    /// The time that rules go by. Within a [`Tx`] it stands still. Where several processes write
+    /// one database, it is that database's time: processes whose clocks differ agree on what has
     /// expired. Order never rests on it (see [`Bounds::next`]).
     fn now(&self) -> Timestamp;
 
@@ -419,7 +419,8 @@ pub trait Tx: Read {
 
     /// Remembers what a key file is recognized by, so that another one is noticed.
     fn put_key_fingerprint(&mut self, name: &str, fingerprint: &[u8]) -> StoreResult<()>;
-    /// Forgets until when signatures of a key can be valid: the key is gone, so none can be checked.
+    /// Forgets until when signatures of a key can be valid: the key is gone, so none can be
+    /// checked.
     fn forget_signing_key(&mut self, kid: &str) -> StoreResult<()>;
 
     /// Adds a budget. A [conflict](crate::StoreError::Conflict) if its grant has one.
@@ -452,8 +453,8 @@ pub trait Tx: Read {
 
     /// Appends an event to the developer's log at the next position, with an id and a time that
     /// follow [`Bounds::next`]. Listeners get it after the commit, in log order, once. A
-    /// [conflict](crate::StoreError::Conflict) unless the log's head is still the one that position,
-    /// id and time were computed from.
+    /// [conflict](crate::StoreError::Conflict) unless the log's head is still the one that
+    /// position, id and time were computed from.
     fn append(
         &mut self,
         developer: DeveloperId,

@@ -172,7 +172,7 @@ async fn an_answer_that_is_cut_off_is_none() {
 }
 
 #[tokio::test]
-async fn a_collector_that_says_nothing_counts_where_that_is_allowed() {
+async fn an_empty_answer_of_a_collector_counts_where_that_is_allowed() {
     let (base, _) = answering(&answer("200 OK", "text/plain", ""), false).await;
     let mut options = every_kind(&base)[0].clone();
     options["accept_empty_answer"] = json!(true);
@@ -201,7 +201,7 @@ async fn no_body_undoes_a_webhooks_success() {
 }
 
 #[tokio::test]
-async fn a_port_that_wants_another_scheme_is_said_by_the_probe_and_condemns_nothing() {
+async fn the_probe_reports_a_port_with_another_scheme_and_no_event_is_rejected() {
     let told = answer(
         "400 Bad Request",
         "text/html",
@@ -232,7 +232,7 @@ async fn a_port_that_wants_another_scheme_is_said_by_the_probe_and_condemns_noth
 }
 
 #[tokio::test]
-async fn uploads_carry_a_checksum_unless_told_otherwise() {
+async fn uploads_carry_a_checksum_by_default() {
     for (checksum, is_taken) in [(json!("sha256"), true), (json!("none"), false)] {
         // As a bucket with a retention does: no upload without a checksum.
         let endpoint = receiver(

@@ -102,7 +102,7 @@ async fn a_row_has_the_columns_that_users_query() {
 }
 
 #[tokio::test]
-async fn the_probe_tells_what_is_wrong() {
+async fn the_probe_reports_what_is_wrong() {
     let table = Table::start("probed").await;
     let told = |options: BigQueryOptions| async move {
         BigQueryDestination::new("bigquery", &options, &HttpOptions::default())

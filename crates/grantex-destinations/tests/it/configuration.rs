@@ -6,7 +6,7 @@ use grantex_destinations::{DeliveryOptions, EventSource, SourceError};
 use crate::support::Scripted;
 
 #[tokio::test]
-async fn a_source_says_what_is_wrong_before_it_starts() {
+async fn a_source_reports_mistakes_before_it_starts() {
     let told = |result: Result<EventSource, SourceError>| result.unwrap_err().to_string();
     let builder = || EventSource::builder().url("http://127.0.0.1:1");
     assert!(told(builder().build()).starts_with("api_key: is missing"));

@@ -73,7 +73,7 @@ fn conforms() {
 }
 
 #[tokio::test]
-async fn an_entry_says_what_datadog_wants_to_know() {
+async fn an_entry_has_the_fields_that_datadog_expects() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Intake::start().await;
     let log = MemoryLog::default();
@@ -111,7 +111,7 @@ async fn batches_beyond_the_limits_are_made_smaller_not_refused() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_told_and_waits_for_the_right_one() {
+async fn a_wrong_key_is_reported_and_waits_for_the_right_one() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Intake::start().await;
     let told = receiver.with("wrong").probe().await.unwrap_err().to_string();

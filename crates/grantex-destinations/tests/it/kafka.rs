@@ -193,7 +193,7 @@ async fn records_say_what_they_are() {
 }
 
 #[tokio::test]
-async fn tls_and_sasl_work_and_a_wrong_password_is_told() {
+async fn tls_and_sasl_work_and_a_wrong_password_is_reported() {
     let topic = Topic::start("secured");
     let addresses = topic.server.lock().addresses.clone();
     let address = |name: &str| addresses[name].as_str().unwrap().to_owned();
@@ -221,7 +221,7 @@ async fn tls_and_sasl_work_and_a_wrong_password_is_told() {
 }
 
 #[tokio::test]
-async fn a_topic_that_is_not_there_is_told_with_how_to_make_it() {
+async fn a_missing_topic_is_reported_with_the_command_that_creates_it() {
     let topic = Topic::start("there");
     let missing = made(KafkaOptions { topic: "not-there".into(), ..topic.options.clone() });
     let told = missing.probe().await.unwrap_err();

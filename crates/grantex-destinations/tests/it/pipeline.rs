@@ -122,7 +122,7 @@ impl Observer for Heard {
 }
 
 #[tokio::test]
-async fn an_observer_hears_of_every_failure_and_every_dead_letter() {
+async fn an_observer_is_notified_of_every_failure_and_every_dead_letter() {
     let log = log_of(4);
     let poison = log.ids()[2];
     let mut answers = vec![SendError::refused("no key"), SendError::retry("down")];
@@ -214,7 +214,7 @@ async fn a_batch_of_nothing_but_rejected_events_is_settled() {
 }
 
 #[tokio::test]
-async fn a_destination_that_condemns_what_is_not_there_does_not_go_round_in_circles() {
+async fn a_destination_that_rejects_unknown_events_is_not_called_without_end() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(4);
     let destination = Scripted::judging("one", |_| {
@@ -233,10 +233,10 @@ async fn a_destination_that_condemns_what_is_not_there_does_not_go_round_in_circ
 async fn dead_letters_are_sent_again_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(3);
-    let is_mended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let mended = is_mended.clone();
+    let is_repaired = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let repaired = is_repaired.clone();
     let destination = Scripted::judging("one", move |_| {
-        if mended.load(std::sync::atomic::Ordering::SeqCst) {
+        if repaired.load(std::sync::atomic::Ordering::SeqCst) {
             Ok(())
         } else {
             Err(SendError::rejected("no"))
@@ -263,7 +263,7 @@ async fn dead_letters_are_sent_again_on_request() {
     let so_far = other.redelivery(&numbers).await.unwrap();
     assert_eq!((so_far.delivered, so_far.refused, so_far.waiting), (0, 3, 0));
 
-    is_mended.store(true, std::sync::atomic::Ordering::SeqCst);
+    is_repaired.store(true, std::sync::atomic::Ordering::SeqCst);
     other.drop_dead_letters(&numbers[..1]).await.unwrap();
     other.retry_dead_letters(&numbers[1..]).await.unwrap();
     until("the two arrive", || destination.accepted() == log.ids()[1..]).await;
@@ -385,7 +385,7 @@ async fn a_second_forwarder_on_the_same_state_is_refused() {
 }
 
 #[tokio::test]
-async fn a_lost_position_stops_the_destination_and_says_so() {
+async fn a_lost_position_stops_the_destination_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(10);
     let destination = Scripted::new("one");
@@ -423,7 +423,7 @@ async fn a_lost_position_stops_the_destination_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_moved_back_is_delivered_again_and_says_so() {
+async fn a_log_that_was_moved_back_is_delivered_again_with_a_gap_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let log = log_of(10);
     let all = log.ids();

@@ -180,7 +180,7 @@ async fn a_bucket_that_retains_its_objects_takes_each_batch_once() {
 }
 
 #[tokio::test]
-async fn the_probe_tells_what_is_wrong() {
+async fn the_probe_reports_what_is_wrong() {
     let bucket = Bucket::start("probed", S3Compression::Gzip);
     assert!(bucket.destination().await.probe().await.is_ok());
     let no_bucket = made(S3Options { bucket: "nowhere".into(), ..bucket.options() });

@@ -69,7 +69,7 @@ fn conforms_with_acknowledgement() {
 }
 
 #[tokio::test]
-async fn an_event_says_what_splunk_wants_to_know() {
+async fn an_event_has_the_fields_that_splunk_expects() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Collector::start(true).await;
     let log = MemoryLog::default();
@@ -107,7 +107,7 @@ async fn what_is_never_acknowledged_is_sent_again() {
 }
 
 #[tokio::test]
-async fn the_probe_tells_what_is_wrong() {
+async fn the_probe_reports_what_is_wrong() {
     let receiver = Collector::start(true).await;
     let told = |options: SplunkOptions| {
         let destination = made(options);
@@ -136,7 +136,7 @@ async fn the_probe_tells_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn an_index_that_the_token_may_not_use_condemns_nothing() {
+async fn an_index_that_the_token_may_not_use_rejects_no_event() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Collector::start(false).await;
     let log = MemoryLog::default();

@@ -25,7 +25,8 @@ pub(super) struct Effects {
     pub(super) slow: Vec<(&'static str, Duration)>,
 }
 
-/// The row primitives over one connection in a transaction, at one time. Implements `Read` and `Tx`.
+/// The row primitives over one connection in a transaction, at one time. Implements `Read` and
+/// `Tx`.
 pub(super) struct UnitOfWork<'c> {
     pub(super) connection: &'c Connection,
     pub(super) now: Timestamp,
