@@ -13,8 +13,8 @@ use crate::{CommandError, logging};
 #[derive(Args)]
 #[command(
     after_help = "Flags take precedence over environment variables, which take precedence over the
-configuration file. SIGTERM and Ctrl-C shut the service down in order; SIGHUP reloads certificates and
-signing keys.
+configuration file. SIGTERM and Ctrl-C shut the service down in order; SIGHUP reloads certificates
+and signing keys.
 
 Examples:
   grantex serve

@@ -38,8 +38,9 @@ const LINGER_BYTES: usize = 2 << 20;
 /// How many bytes one call reads.
 const LINGER_BUFFER: usize = 16 << 10;
 /// The longest head of a request in bytes; a longer one is answered with 431. HTTP buffers as many
-/// bytes of an answer above the socket. This is the memory that a client takes who sends half a head
-/// or stops reading. Heads have some hundred bytes; a session, a cookie or a ticket may be long.
+/// bytes of an answer above the socket. This is the memory that a client takes who sends half a
+/// head or stops reading. Heads have some hundred bytes; a session, a cookie or a ticket may be
+/// long.
 const BUFFER: usize = 16 << 10;
 
 /// Where the tasks of connections run, and what ends them.

@@ -145,7 +145,7 @@ fn a_suspension_is_in_a_notice_and_ends(harness: Harness) {
     harness.write(move |tx| operators::suspend(tx, id, Actor::operator("uid 0"), None)).unwrap();
     assert!(suspended());
     assert!(
-        matches!(harness.recorded.changes.lock()[..], [Change::DeveloperSuspended(told)] if told == id)
+        matches!(harness.recorded.changes.lock()[..], [Change::DeveloperSuspended(it)] if it == id)
     );
     harness.write(move |tx| operators::resume(tx, id, Actor::operator("uid 0"), None)).unwrap();
     assert!(!suspended());
