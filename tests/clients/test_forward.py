@@ -226,6 +226,7 @@ def test_a_poison_event_is_a_dead_letter_and_no_more(
     assert "POISON" in shown and letters[0]["reason"] in shown
     retried = daemon.run("dead-letters", "retry", number)
     assert "0 delivered, 1 refused again" in retried.stdout, retried
+    assert retried.returncode == 1 and "was refused again" in retried.stderr, retried
     assert daemon.letters()[0]["tries"] == 2
     assert daemon.run("dead-letters", "retry", "999").returncode == 1
     assert "1 dropped" in daemon.run("dead-letters", "drop", number).stdout

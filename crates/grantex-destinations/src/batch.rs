@@ -187,7 +187,8 @@ impl Batch {
             events.into_iter().enumerate().partition(|(index, _)| indexes.contains(index));
         self.events = kept.into_iter().map(|(_, event)| event).collect();
         self.excluded.extend(out.iter().map(|(_, event)| event.id));
-        (self.place, self.is_repeat) = (Place::Null, false);
+        // The events that are left were sent before, among the others.
+        self.place = Place::Null;
         out
     }
 }

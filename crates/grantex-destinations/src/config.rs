@@ -204,10 +204,9 @@ fn configured(
         }
         #[cfg(feature = "kafka")]
         "kafka" => Ok(Configured::Kafka(Box::new(KafkaDestination::new(name, rest(options)?)?))),
-        _ => Err(ConfigError::value(
-            "type",
-            format!("{kind:?} is not a type; the types are {TYPES}"),
-        )),
+        _ => {
+            Err(ConfigError::value("type", format!("unknown type {kind:?}; the types are {TYPES}")))
+        }
     }
 }
 
@@ -274,7 +273,7 @@ mod tests {
             (serde_json::json!({"type": "file"}), "name: is missing"),
             (
                 serde_json::json!({"name": "a", "type": "fiel"}),
-                "\"a\": type: \"fiel\" is not a type; the types are",
+                "\"a\": type: unknown type \"fiel\"; the types are",
             ),
             (serde_json::json!({"name": "a", "type": "file"}), "\"a\": missing field `path`"),
             (

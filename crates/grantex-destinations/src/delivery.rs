@@ -189,6 +189,7 @@ impl<D: EventDestination> Delivery<D> {
                 break;
             };
             let reason = error.to_string();
+            self.report_unknown_indexes(&piece.batch, &error);
             match error {
                 // Otherwise the same batch would be sent again at once, without end.
                 SendError::EventsRejected { events, .. }
@@ -237,6 +238,21 @@ impl<D: EventDestination> Delivery<D> {
         }
         tries.over();
         Ok(None)
+    }
+
+    /// Logs the indexes of a rejection that name no event of the batch.
+    fn report_unknown_indexes(&self, batch: &Batch, error: &SendError) {
+        let SendError::EventsRejected { events, .. } = error else { return };
+        let indexes: Vec<usize> =
+            events.iter().map(|(index, _)| *index).filter(|index| *index >= batch.len()).collect();
+        if !indexes.is_empty() {
+            tracing::warn!(
+                destination = self.name,
+                ?indexes,
+                events = batch.len(),
+                "the destination rejects events that are not in the batch; check the indexes"
+            );
+        }
     }
 
     /// One try. The batch is recorded before anything is sent.
@@ -335,7 +351,7 @@ impl<D: EventDestination> Delivery<D> {
             destination = self.name,
             event = %event.id,
             reason,
-            "the destination rejects this event; it is a dead letter now"
+            "the destination rejected this event; it is stored as a dead letter"
         );
         RejectedEvent { event, reason, at_ms: now_ms() }
     }
@@ -420,7 +436,7 @@ impl<D: EventDestination> Delivery<D> {
                 error @ (SendError::Retry { .. } | SendError::Refused(_) | SendError::Misplaced(_)),
             ) => {
                 self.stats.note(&error.to_string());
-                tracing::warn!(destination = self.name, %error, "dead letters could not be delivered; they are retried soon");
+                tracing::warn!(destination = self.name, %error, "redelivery failed; retrying");
                 Ok(false)
             }
             Err(SendError::Over(reason)) => Err(Cut::Over(reason)),
@@ -456,7 +472,7 @@ impl<D: EventDestination> Delivery<D> {
         if needs_action {
             tracing::error!(destination = self.name, %reason, failures, ?delay, "failing: manual action required");
         } else if failures.is_power_of_two() {
-            tracing::warn!(destination = self.name, %reason, failures, ?delay, "a batch was not accepted; it is sent again");
+            tracing::warn!(destination = self.name, %reason, failures, ?delay, "delivery failed; retrying");
         }
         self.unless_cut(sleep(delay)).await
     }

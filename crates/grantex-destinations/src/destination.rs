@@ -158,8 +158,8 @@ pub enum SendError {
     /// isolated; that event becomes a dead letter.
     #[error("{}", redacted(.0))]
     Rejected(String),
-    /// Some events will never be accepted.
-    #[error("{} of the batch's events were rejected: {}", .events.len(), redacted(.events.first().map_or("", |(_, reason)| reason)))]
+    /// Some events will never be accepted. Its text is the answer that rejected the first one.
+    #[error("{}", redacted(.events.first().map_or("", |(_, reason)| reason)))]
     EventsRejected {
         /// Their indexes in the batch, each with the answer that rejected it.
         events: Vec<(usize, String)>,

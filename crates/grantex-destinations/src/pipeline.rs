@@ -1,6 +1,7 @@
 //! Delivers the log to one destination, from its checkpoint on.
 
 mod follow;
+mod reporting;
 mod resume;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::follow::Follow;
+use self::reporting::Reporting;
 use crate::batch::BatchSettings;
 use crate::delivery::{Cut, Delivery};
 use crate::destination::{BatchLimits, EventDestination, SendError};
@@ -61,7 +63,14 @@ impl<D: EventDestination> Pipeline<D> {
     pub(crate) async fn run(self) -> Result<(), PipelineError> {
         let stats = Arc::clone(&self.delivery.stats);
         stats.phase(Phase::Running);
-        let ended = match self.deliver_all().await {
+        let has_ended = CancellationToken::new();
+        let delivering = async {
+            let ended = self.deliver_all().await;
+            has_ended.cancel();
+            ended
+        };
+        let (ended, ()) = tokio::join!(delivering, Reporting::new(&self).run(&has_ended));
+        let ended = match ended {
             Ok(()) | Err(End::Cut(Cut::Stopped)) => Ok(()),
             Err(End::Cut(Cut::Over(reason))) => {
                 Err(PipelineError::Over { destination: self.name().to_owned(), reason })

@@ -257,7 +257,20 @@ impl EventSource {
             }
         };
         if tokio::time::timeout(inner.stop_limit, all_ended).await.is_err() {
-            tracing::warn!(limit = ?inner.stop_limit, "destinations did not finish in time; what is in flight is sent again at the next start");
+            let limit = inner.stop_limit;
+            if inner.keeps_state {
+                tracing::warn!(
+                    ?limit,
+                    "destinations did not finish in time; what is in flight is sent again at the \
+                     next start"
+                );
+            } else {
+                tracing::warn!(
+                    ?limit,
+                    "destinations did not finish in time; what is in flight is lost, because there \
+                     is no state folder"
+                );
+            }
             for (ended, cut) in &members {
                 cut.cancel();
                 ended.cancelled().await;

@@ -27,21 +27,18 @@ pub(crate) const CLOSED_FULL: &str = "grantex_forward_streams_closed_full_total"
 /// the recorder is installed.
 pub fn describe_metrics() {
     use metrics::{describe_counter, describe_gauge};
-    describe_counter!(DELIVERED, "Events that a destination acknowledged");
-    describe_counter!(BATCHES, "Batches that a destination acknowledged");
-    describe_counter!(RETRIES, "Tries that failed and are repeated");
-    describe_counter!(
-        DEAD_LETTERS,
-        "Events that a destination refused and that became dead letters"
-    );
-    describe_counter!(REFUSED_AGAIN, "Dead letters that were retried and refused again");
+    describe_counter!(DELIVERED, "Events that the destination acknowledged");
+    describe_counter!(BATCHES, "Batches that it acknowledged");
+    describe_counter!(RETRIES, "Failed attempts that are retried");
+    describe_counter!(DEAD_LETTERS, "Events that it rejected and that became dead letters");
+    describe_counter!(REFUSED_AGAIN, "Dead letters that were retried and rejected again");
     describe_counter!(
         GAPS,
         "Times that delivery continued although the log no longer had the position"
     );
-    describe_gauge!(UP, "1 while the destination is delivered to; 0 when it has ended");
-    describe_gauge!(RETRYING, "1 while something failed and is tried again");
-    describe_gauge!(FAILING, "1 while what failed needs manual action");
+    describe_gauge!(UP, "1 while the destination runs; 0 when it has ended or was removed");
+    describe_gauge!(RETRYING, "1 while a failed batch is retried");
+    describe_gauge!(FAILING, "1 while the failure needs manual action");
     describe_gauge!(PENDING, "Events that were read and are neither acknowledged nor dead letters");
     describe_gauge!(
         POSITION,
@@ -68,6 +65,8 @@ pub(crate) struct Stats {
 struct Changing {
     phase: Phase,
     last_error: Option<(String, u64)>,
+    /// The last error is the rejection of an event.
+    is_rejection: bool,
     /// When the last of the troubles was over.
     recovered_at: Option<u64>,
     /// The current failures, by number; whether each needs manual action.
@@ -150,6 +149,7 @@ impl Stats {
             changing: Mutex::new(Changing {
                 phase: Phase::Running,
                 last_error: None,
+                is_rejection: false,
                 recovered_at: None,
                 troubles: BTreeMap::new(),
                 cursor: None,
@@ -196,6 +196,7 @@ impl Stats {
         let mut changing = self.changing.lock();
         changing.troubles.insert(number, needs_action);
         changing.last_error = Some((error.to_owned(), now_ms()));
+        changing.is_rejection = false;
         changing.recovered_at = None;
         self.report_troubles(&changing);
         number
@@ -220,7 +221,7 @@ impl Stats {
         let Some(last) = letters.last() else { return };
         self.settled.fetch_add(letters.len() as u64, Relaxed);
         self.dead_letters.fetch_add(letters.len() as u64, Relaxed);
-        self.note(&last.reason);
+        self.note_rejection(&last.reason);
         self.count(DEAD_LETTERS, letters.len());
     }
 
@@ -228,7 +229,7 @@ impl Stats {
     pub(crate) fn refused_again(&self, letter: &RejectedEvent) {
         self.settled.fetch_add(1, Relaxed);
         self.refused_again.fetch_add(1, Relaxed);
-        self.note(&letter.reason);
+        self.note_rejection(&letter.reason);
         self.count(REFUSED_AGAIN, 1);
     }
 
@@ -240,9 +241,19 @@ impl Stats {
 
     /// Something went wrong that is not tried again.
     pub(crate) fn note(&self, error: &str) {
+        self.note_as(error, false);
+    }
+
+    /// An event was rejected.
+    fn note_rejection(&self, reason: &str) {
+        self.note_as(reason, true);
+    }
+
+    fn note_as(&self, error: &str, is_rejection: bool) {
         let mut changing = self.changing.lock();
         let now = now_ms();
         changing.last_error = Some((error.to_owned(), now));
+        changing.is_rejection = is_rejection;
         changing.recovered_at = changing.troubles.is_empty().then_some(now);
     }
 
@@ -321,7 +332,10 @@ impl Stats {
 
     pub(crate) fn report(&self) -> Report {
         let now = self.snapshot();
-        let at = self.changing.lock().last_error.as_ref().map(|(_, at)| *at);
+        let (at, last_error_is_rejection) = {
+            let changing = self.changing.lock();
+            (changing.last_error.as_ref().map(|(_, at)| *at), changing.is_rejection)
+        };
         let state = match now.phase {
             Phase::Running if now.is_failing => "failing",
             Phase::Running if now.is_retrying => "retrying",
@@ -337,6 +351,7 @@ impl Stats {
             retries: now.retries,
             last_error: now.last_error,
             last_error_at_ms: at,
+            last_error_is_rejection,
             recovered_at_ms: now.recovered_at_ms,
         }
     }

@@ -100,7 +100,8 @@ export class DeliveryError extends Error {
 
 /**
  * For a destination's `send` to throw: it rejects events that it will never accept. They become
- * dead letters, and the delivery continues after them.
+ * dead letters, and the delivery continues after them. It counts at once, also before the
+ * destination has accepted anything: throw it only when an event is at fault.
  *
  * @example
  * ```ts
@@ -108,9 +109,15 @@ export class DeliveryError extends Error {
  * ```
  */
 export class RejectError extends Error {
-  /** The indexes of the rejected events in the array of `send`; all of them when `undefined`. */
+  /**
+   * The indexes of the rejected events in the array of `send`; all of them when `undefined`. An
+   * index that is not in the array is logged.
+   */
   readonly events: readonly number[] | undefined;
-  /** Whether the other events are delivered; if not, they are sent again without these. */
+  /**
+   * Whether the other events are delivered. If not, they are sent again without these, with
+   * `isRepeat`.
+   */
   readonly othersDelivered: boolean;
 
   constructor(

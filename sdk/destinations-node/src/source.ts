@@ -145,21 +145,22 @@ export class EventSource {
 
   /** The dead letters that are kept, oldest first. Only while the source runs. */
   deadLetters(): Promise<KeptDeadLetter[]> {
-    return this.#ask((native, id) => native.deadLetters(id));
+    return this.#ask('reading the dead letters', (native, id) => native.deadLetters(id));
   }
 
   /**
    * Delivers dead letters again, for example after the receiver was repaired. Resolves with the
    * counts when each is delivered or rejected again, or after `waitMs` (30 s unless given): what
    * still waits then is delivered as soon as its destination accepts it, also after a restart if
-   * there is a `stateDir`. Only while the source runs; rejects if it ends before.
+   * there is a `stateDir`. Only while the source runs; rejects with a {@link SourceError} if it
+   * ends before.
    *
    * @example
    * ```ts
    * const { delivered, refused, waiting } = await source.redeliver(await source.deadLetters());
    * ```
    */
-  redeliver(
+  async redeliver(
     letters: readonly KeptDeadLetter[],
     options: { waitMs?: number } = {},
   ): Promise<Redelivery> {
@@ -167,15 +168,20 @@ export class EventSource {
       Math.max(options.waitMs ?? REDELIVERY_WAIT_MS, 0),
       MOST_REDELIVERY_WAIT_MS,
     );
-    return this.#ask((native, id) => native.redeliver(id, numbers(letters), waitMs));
+    const chosen = numbers(letters);
+    return this.#ask('the redelivery', (native, id) => native.redeliver(id, chosen, waitMs));
   }
 
   /** Deletes dead letters. Only while the source runs. */
-  dropDeadLetters(letters: readonly KeptDeadLetter[]): Promise<void> {
-    return this.#ask((native, id) => native.dropDeadLetters(id, numbers(letters)));
+  async dropDeadLetters(letters: readonly KeptDeadLetter[]): Promise<void> {
+    const chosen = numbers(letters);
+    return this.#ask('the deletion', (native, id) => native.dropDeadLetters(id, chosen));
   }
 
-  async #ask<T>(question: (native: NativeSource, id: number) => void): Promise<T> {
+  async #ask<T>(
+    work: string,
+    question: (native: NativeSource, id: number) => void,
+  ): Promise<T> {
     const native = this.#native;
     const answer = await new Promise<string | undefined>((resolve) => {
       if (!native) return resolve(undefined);
@@ -183,7 +189,10 @@ export class EventSource {
       this.#questions.set(this.#lastQuestion, resolve);
       question(native, this.#lastQuestion);
     });
-    if (answer === undefined) throw new SourceError('not_running', NOT_RUNNING);
+    if (answer === undefined) {
+      const message = native ? `the source was stopped during ${work}` : NOT_RUNNING;
+      throw new SourceError('not_running', message);
+    }
     const { value, error } = JSON.parse(answer);
     if (error) throw toSourceError(error);
     return value;
@@ -343,7 +352,10 @@ interface FailureMessage {
 }
 
 function numbers(letters: readonly KeptDeadLetter[]): number[] {
-  return letters.map(({ number }) => number);
+  const chosen = Array.isArray(letters) ? letters.map((letter) => Object(letter).number) : [];
+  if (!Array.isArray(letters) || !chosen.every(Number.isInteger))
+    throw new TypeError('expected an array of dead letters, as deadLetters() returns them');
+  return chosen;
 }
 
 function failed(error: unknown): Outcome {

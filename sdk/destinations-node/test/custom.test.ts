@@ -249,25 +249,32 @@ test('a RejectError with indexes rejects those; the others are sent again, unles
     const received: string[] = [];
     const letters: string[] = [];
     const sizes: number[] = [];
-    const destination = sender((events) => {
+    const repeats: boolean[] = [];
+    const destination = sender((events, { isRepeat }) => {
       sizes.push(events.length);
+      repeats.push(isRepeat);
       if (events.length === 20) {
         if (othersDelivered)
           received.push(...events.filter((_, index) => index % 7 !== 0).map(({ id }) => id));
-        throw new RejectError('poison', { events: [0, 7, 14], othersDelivered });
+        throw new RejectError('poison', { events: [0, 7, 14, 20], othersDelivered });
       }
       received.push(...events.map(({ id }) => id));
     });
     const onDeadLetter = ({ event }: DeadLetter) => void letters.push(event.id);
+    const logged: string[] = [];
+    const onLog = ({ message }: { message: string }) => void logged.push(message);
     await run(() => letters.length === 3 && received.length === 17, [destination], {
       onDeadLetter,
+      onLog,
     });
+    assert.ok(logged.some((message) => message.includes('events that are not in the batch')));
     assert.deepEqual(letters, [ids[0], ids[7], ids[14]]);
     assert.deepEqual(
       received,
       ids.filter((_, index) => index % 7 !== 0),
     );
     assert.deepEqual(sizes, othersDelivered ? [20] : [20, 17]);
+    assert.deepEqual(repeats, othersDelivered ? [false] : [false, true]);
   }
 });
 
@@ -312,8 +319,12 @@ test('dead letters are kept, sent again on request, and forgotten', async () => 
   isDown = true;
   const waiting = await source.redeliver(left.slice(1), { waitMs: 1 });
   assert.deepEqual(waiting, { delivered: 0, refused: 0, waiting: 1 });
+  // @ts-expect-error: numbers are not letters.
+  await assert.rejects(source.redeliver([1, 2]), TypeError);
+  const cut = assert.rejects(source.redeliver(left.slice(1)), /stopped during the redelivery/);
   await source.stop();
   await started;
+  await cut;
   await assert.rejects(source.redeliver(letters), { code: 'not_running' });
 });
 

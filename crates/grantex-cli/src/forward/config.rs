@@ -30,7 +30,7 @@ pub(super) struct Config {
     ca_file: Option<PathBuf>,
     /// Where health and metrics are served.
     pub(super) listen: Option<Listen>,
-    stop_limit: Duration,
+    pub(super) stop_limit: Duration,
     pub(super) destinations: Vec<Map<String, Value>>,
 }
 
@@ -170,15 +170,22 @@ impl Config {
         }
     }
 
-    /// Whether the other says the same of everything that only a start can change.
-    pub(super) fn starts_like(&self, other: &Self) -> bool {
-        self.url == other.url
-            && self.state_dir == other.state_dir
-            && self.since == other.since
-            && self.filter == other.filter
-            && self.ca_file == other.ca_file
-            && self.listen == other.listen
-            && self.stop_limit == other.stop_limit
+    /// The options that differ in the other, of those that only a start can change.
+    pub(super) fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        let (own, others) = (&self.filter, &other.filter);
+        let options = [
+            ("url", self.url != other.url),
+            ("ca_file", self.ca_file != other.ca_file),
+            ("state_dir", self.state_dir != other.state_dir),
+            ("since", self.since != other.since),
+            ("types", own.types != others.types),
+            ("agent_id", own.agent_id != others.agent_id),
+            ("principal_id", own.principal_id != others.principal_id),
+            ("grant_id", own.grant_id != others.grant_id),
+            ("listen", self.listen != other.listen),
+            ("stop_limit_ms", self.stop_limit != other.stop_limit),
+        ];
+        options.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
 
     /// A client whose key is what the file says when it is asked for.

@@ -1,5 +1,6 @@
 //! `grantex forward dead-letters`
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,15 +49,23 @@ enum Command {
         number: i64,
     },
     /// Send dead letters again
+    ///
+    /// Fails if the destination refuses one of them again.
+    #[command(override_usage = "grantex forward dead-letters retry [OPTIONS] <NUMBER>...
+       grantex forward dead-letters retry [OPTIONS] --all [--destination <NAME>]")]
     Retry(Which),
     /// Delete dead letters
+    #[command(override_usage = "grantex forward dead-letters drop [OPTIONS] <NUMBER>...
+       grantex forward dead-letters drop [OPTIONS] --all [--destination <NAME>]")]
     Drop(Which),
     /// Let refused events become dead letters although the destination has not accepted any event
     /// yet
     ///
     /// Until a destination has accepted an event with its current configuration, a refusal may come
     /// from another server at its address. The forwarder then retries and creates no dead letter.
-    /// This command confirms that the destination itself refuses.
+    /// This command confirms that the destination itself refuses. It concerns only answers that
+    /// reject an event, such as 400 and 422. After others, such as 401, 403 and 404, the event is
+    /// retried until the cause is repaired.
     SetAside {
         /// The destination's name
         destination: String,
@@ -80,31 +89,60 @@ pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Command
     let config = Config::load(path)?;
     let state = State::look(&config.state_dir)?;
     match command.command {
-        Command::List { destination, json } => list(&state, destination, json).await,
+        Command::List { destination, json } => {
+            check_name(&config, &state, destination.as_deref()).await?;
+            list(&state, destination, json).await
+        }
         Command::Show { number } => show(&state, number).await,
-        Command::Retry(which) => retry(&state, &which).await,
+        Command::Retry(which) => {
+            check_name(&config, &state, which.destination.as_deref()).await?;
+            retry(&state, &which).await
+        }
         Command::Drop(which) => {
+            check_name(&config, &state, which.destination.as_deref()).await?;
             let numbers = chosen(&state, &which).await?;
             state.drop_dead_letters(&numbers).await?;
             print::line(format_args!("{} dropped", numbers.len()));
             Ok(())
         }
         Command::SetAside { destination } => {
-            let mut definitions = config.definitions()?.into_iter();
-            let Some(definition) = definitions.find(|definition| definition.name() == destination)
-            else {
-                return Err(format!(
-                    "there is no destination {destination:?} in the configuration"
-                )
-                .into());
+            let definitions = config.definitions()?;
+            let named = definitions.iter().find(|definition| definition.name() == destination);
+            let Some(definition) = named else {
+                let names = definitions.iter().map(|definition| definition.name().to_owned());
+                return Err(unknown(&destination, names.collect()).into());
             };
             definition.believe(&state).await?;
             print::line(format_args!(
-                "events that {destination} refuses become dead letters from now on"
+                "from now on an event that {destination} rejects (for example with 400 or 422) \
+                 becomes a dead letter; answers that concern the address or the credentials (for \
+                 example 401, 403, 404) are still retried"
             ));
             Ok(())
         }
     }
+}
+
+/// Refuses the name of a destination that is not configured and has no dead letters.
+async fn check_name(
+    config: &Config,
+    state: &State,
+    name: Option<&str>,
+) -> Result<(), CommandError> {
+    let Some(name) = name else { return Ok(()) };
+    let configured = config.definitions()?;
+    let mut names: BTreeSet<String> =
+        configured.iter().map(|definition| definition.name().to_owned()).collect();
+    if names.contains(name) {
+        return Ok(());
+    }
+    names.extend(find(state, None, Vec::new()).await?.into_iter().map(|one| one.destination));
+    if names.contains(name) { Ok(()) } else { Err(unknown(name, names).into()) }
+}
+
+fn unknown(name: &str, known: BTreeSet<String>) -> String {
+    let known: Vec<String> = known.into_iter().map(|name| format!("{name:?}")).collect();
+    format!("there is no destination {name:?}; the destinations are {}", known.join(", "))
 }
 
 async fn list(state: &State, destination: Option<String>, json: bool) -> Result<(), CommandError> {
@@ -141,9 +179,10 @@ async fn show(state: &State, number: i64) -> Result<(), CommandError> {
     let event: serde_json::Value = serde_json::from_str(letter.event.get())?;
     print::line(format_args!("destination  {}", letter.destination));
     print::line(format_args!(
-        "refused      {}, {} times",
+        "refused      {}, {} time{}",
         Timestamp::from_millis(letter.at_ms),
-        letter.tries
+        letter.tries,
+        if letter.tries == 1 { "" } else { "s" }
     ));
     print::line(format_args!("answer       {}", redacted(&letter.reason)));
     print::line("event");
@@ -184,7 +223,11 @@ async fn retry(state: &State, which: &Which) -> Result<(), CommandError> {
             print::line(format_args!(
                 "{delivered} delivered, {refused} refused again, {waiting} still waiting"
             ));
-            return Ok(());
+            return match refused {
+                0 => Ok(()),
+                1 => Err("one dead letter was refused again".into()),
+                n => Err(format!("{n} dead letters were refused again").into()),
+            };
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use grantex_destinations::{Definition, EventSource};
 use serde_json::{Map, Value};
@@ -76,15 +77,23 @@ fn reload_on_hangup(
 ) -> Result<impl Future<Output = ()>, CommandError> {
     let mut hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        let mut current = config;
+        let started = config;
+        let mut current = by_name(&started);
         while hangup.recv().await.is_some() {
             match Config::load(&path) {
                 Err(error) => {
-                    tracing::error!(%error, "the configuration was not reloaded; the previous one \
-                        stays in force");
+                    tracing::error!(%error, "the configuration was not reloaded; the previous \
+                        configuration is still used");
                 }
                 Ok(new) => {
-                    apply(&current, &new, &source, &key).await;
+                    key.set(&new.api_key);
+                    let options = started.needs_restart(&new);
+                    if !options.is_empty() {
+                        let options = options.join(", ");
+                        tracing::warn!("{options}: the change takes effect only after a restart");
+                    }
+                    let new = by_name(&new);
+                    apply(&current, &new, &source, started.stop_limit).await;
                     current = new;
                 }
             }
@@ -92,30 +101,37 @@ fn reload_on_hangup(
     })
 }
 
-async fn apply(current: &Config, new: &Config, source: &EventSource, key: &Key) {
-    key.set(&new.api_key);
-    if !current.starts_like(new) {
-        tracing::warn!(
-            "url, ca_file, state_dir, since, filters, listen and stop_limit_ms take effect only \
-             after a restart"
-        );
+async fn apply(before: &Destinations, after: &Destinations, source: &EventSource, limit: Duration) {
+    let ends = |(name, options): &(&String, _)| after.get(*name) != Some(*options);
+    let ending: Vec<&str> = before.iter().filter(ends).map(|(name, _)| name.as_str()).collect();
+    if !ending.is_empty() {
+        let each = if ending.len() == 1 { "" } else { " each" };
+        let (names, limit) = (ending.join(", "), limit.as_secs_f64());
+        tracing::info!("reloading: stopping {names}, at most {limit} s{each}");
     }
-    let (before, after) = (by_name(current), by_name(new));
-    for (name, options) in &before {
-        if after.get(name) != Some(options) {
-            source.remove_destination(name).await;
-        }
+    for name in &ending {
+        source.remove_destination(name).await;
     }
-    let mut changed = 0_usize;
+    let (mut added, mut changed) = (Vec::new(), Vec::new());
     for (name, options) in after {
-        if before.get(&name) == Some(&options) {
+        if before.get(name) == Some(options) {
             continue;
         }
-        changed = changed.saturating_add(1);
-        let added = Definition::parse(options).and_then(|definition| definition.add_to(source));
-        if let Err(error) = added {
-            tracing::error!(destination = name, %error, "the destination cannot be started");
+        let started =
+            Definition::parse(options.clone()).and_then(|definition| definition.add_to(source));
+        match started {
+            Ok(()) if before.contains_key(name) => changed.push(name.as_str()),
+            Ok(()) => added.push(name.as_str()),
+            Err(error) => {
+                tracing::error!(destination = name, %error, "the destination cannot be started");
+            }
         }
     }
-    tracing::info!(changed, "configuration reloaded");
+    let removed: Vec<&str> = ending.into_iter().filter(|name| !after.contains_key(*name)).collect();
+    let parts = [("added", added), ("changed", changed), ("removed", removed)];
+    let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+    let parts: Vec<String> =
+        parts.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
+    let told = if parts.is_empty() { "no destination changed".into() } else { parts.join("; ") };
+    tracing::info!("configuration reloaded: {told}");
 }

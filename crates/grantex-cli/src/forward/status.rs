@@ -43,6 +43,8 @@ struct Status {
     last_gap: Option<Gap>,
     last_error: Option<String>,
     last_error_at: Option<String>,
+    /// It is the rejection of an event, which is stored as a dead letter.
+    last_error_is_rejection: bool,
     /// Since when nothing is wrong any more; without it, `last_error` is what is wrong now.
     recovered_at: Option<String>,
 }
@@ -184,6 +186,7 @@ fn describe(name: &str, kind: &str, checkpoint: Option<Checkpoint>, report: &Rep
         last_gap: None,
         last_error: report.last_error.as_deref().map(redacted),
         last_error_at: report.last_error_at_ms.map(time),
+        last_error_is_rejection: report.last_error_is_rejection,
         recovered_at: report.recovered_at_ms.map(time),
     }
 }
@@ -208,8 +211,11 @@ fn table(rows: &[Status]) {
         if let Some(error) = &row.last_error {
             let at = row.last_error_at.as_deref().unwrap_or_default();
             let recovered = row.recovered_at.as_deref().and_then(|at| at.parse().ok());
-            let over = recovered
-                .map_or(String::new(), |at: Timestamp| format!(" (recovered {} ago)", ago(at)));
+            let over = match recovered {
+                Some(_) if row.last_error_is_rejection => " (stored as a dead letter)".into(),
+                Some(at) => format!(" (recovered {} ago)", ago(at)),
+                None => String::new(),
+            };
             let call = if row.state == "failing" { "manual action required: " } else { "" };
             print::line(format_args!("{:16} {at} {call}{error}{over}", ""));
         }

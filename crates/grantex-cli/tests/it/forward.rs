@@ -156,6 +156,8 @@ async fn no_answer_of_a_receiver_reaches_the_terminal_raw() {
     forward.wait_for(|status| status["deadLetters"] == 2);
     daemon.signal("-TERM");
     assert!(daemon.wait());
+    let status = shown(&forward.run(&["status"]));
+    assert!(status.contains("(stored as a dead letter)"), "{status}");
     is_harmless(daemon.err.all().join("\n").as_bytes());
     for arguments in [&["status"][..], &["dead-letters", "list"], &["dead-letters", "show", "1"]] {
         let printed = forward.run(arguments);
@@ -316,9 +318,57 @@ async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
     assert_eq!(failing["deadLetters"], 0, "{failing}");
     let nobody = forward.run(&["dead-letters", "set-aside", "hok"]);
     assert!(!nobody.status.success() && shown(&nobody).contains("\"hok\""), "{}", shown(&nobody));
+    for command in [&["list"][..], &["retry", "--all"], &["drop", "--all"], &["set-aside"]] {
+        let name = if command[0] == "set-aside" { &["hok"][..] } else { &["--destination", "hok"] };
+        let refused = forward.run(&[&["dead-letters"], command, name].concat());
+        let known = "there is no destination \"hok\"; the destinations are \"hook\"";
+        assert!(
+            !refused.status.success() && shown(&refused).contains(known),
+            "{}",
+            shown(&refused)
+        );
+    }
     let done = forward.run(&["dead-letters", "set-aside", "hook"]);
     assert!(done.status.success(), "{}", shown(&done));
     forward.wait_for(|status| status["deadLetters"] == 2);
+    let again = forward.run(&["dead-letters", "retry", "--all"]);
+    assert!(!again.status.success(), "{}", shown(&again));
+    assert!(shown(&again).contains("2 dead letters were refused again"), "{}", shown(&again));
+}
+
+/// The new pipeline sends the batch in flight first, and reports while it waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_reported_while_the_destination_is_still_down() {
+    let (_data, server, client) = service().await;
+    let agent = client.agent().await;
+    client.token(&agent).await;
+    let down = |text: &'static str| {
+        let answer = move || async move { (StatusCode::SERVICE_UNAVAILABLE, text) };
+        serve(Router::new().fallback(any(answer)))
+    };
+    let (before, after) = (down("before").await, down("after").await);
+    let hook =
+        format!("[[destination]]\nname = \"hook\"\ntype = \"webhook\"\nurl = \"{before}\"\n");
+    let forward = Forward::new(&server.base, &client.key, &hook);
+    let mut daemon = forward.start(&["--log-format", "text"]);
+    forward.wait_for(|status| status["state"] == "retrying");
+    let config = forward.path().join("forward.toml");
+    let file = "[[destination]]\nname = \"audit\"\ntype = \"file\"\npath = \"/dev/null\"\n";
+    let text = fs::read_to_string(&config).unwrap().replace(&before, &after);
+    fs::write(&config, format!("types = []\nca_file = \"/no/such\"\n{text}{file}")).unwrap();
+    daemon.signal("-HUP");
+    daemon.err.wait_for("the previous configuration is still used");
+    fs::write(&config, format!("types = [\"token.issued\"]\n{text}{file}")).unwrap();
+    daemon.signal("-HUP");
+    daemon.err.wait_for("types: the change takes effect only after a restart");
+    daemon.err.wait_for("reloading: stopping hook, at most 1 s");
+    daemon.err.wait_for("configuration reloaded: added audit; changed hook");
+    forward.wait_for(|status| {
+        let error = status["lastError"].as_str().unwrap_or_default();
+        status["state"] == "retrying" && error.contains("after")
+    });
+    daemon.signal("-TERM");
+    assert!(daemon.wait());
 }
 
 /// What a destination was retrying with the configuration before is over with the new one, also in

@@ -147,10 +147,7 @@ impl EventDestination for WebhookDestination {
         }
         let answer = http::send_for_status(request.body(body)).await?;
         if answer.status == reqwest::StatusCode::GONE {
-            return Err(SendError::refused(format!(
-                "the endpoint accepts no more events: {}",
-                answer.quote()
-            )));
+            return Err(SendError::refused(format!("the endpoint is gone ({})", answer.quote())));
         }
         answer.check()
     }

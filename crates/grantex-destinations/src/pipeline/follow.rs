@@ -18,16 +18,12 @@ use crate::feed::Feed;
 use crate::gather::{Gather, Gathered};
 use crate::held::Held;
 use crate::log::{LogError, Start};
-use crate::state::{Checkpoint, Report};
+use crate::state::Checkpoint;
 use crate::stats::now_ms;
 use crate::tries::Tries;
 
-/// How often a pipeline does what is not urgent: reports, and dead letters to send again.
+/// How often a pipeline looks for dead letters to send again.
 const TICK: Duration = Duration::from_secs(2);
-
-/// An unchanged report is stored this often: `status` takes an older one for a forwarder that has
-/// ended.
-const HEARTBEAT_MS: u64 = 6000;
 
 /// A cursor that moves without events is recorded this often: it only saves reading again.
 const CURSOR_INTERVAL: Duration = Duration::from_secs(10);
@@ -57,8 +53,6 @@ pub(super) struct Follow<'a, D> {
     cursor_written: Option<Instant>,
     is_stopping: bool,
     tick: Interval,
-    reported: Report,
-    reporting: Tries,
 }
 
 /// What a pipeline acts on next.
@@ -99,8 +93,6 @@ impl<'a, D: EventDestination> Follow<'a, D> {
             cursor_written: None,
             is_stopping: false,
             tick,
-            reported: Report::default(),
-            reporting: tries(),
         }
     }
 
@@ -189,7 +181,6 @@ impl<'a, D: EventDestination> Follow<'a, D> {
             Step::Tick => {
                 self.redelivery_is_due = true;
                 self.look_for_proof().await;
-                self.report().await;
             }
             Step::Gathered(gathered) => return self.take_gathered(gathered).await,
         }
@@ -296,38 +287,6 @@ impl<'a, D: EventDestination> Follow<'a, D> {
             self.cursor_written = Some(Instant::now());
         }
         Ok(())
-    }
-
-    /// Stores a report when it has changed, and every few seconds to show that the pipeline runs. A
-    /// pipeline that has nothing to deliver notices here that its state is lost.
-    async fn report(&mut self) {
-        let delivery = &self.pipeline.delivery;
-        delivery.stats.measure();
-        let report = delivery.stats.report();
-        let last = &self.reported;
-        let is_news = Report { at_ms: last.at_ms, ..report.clone() } != *last;
-        let is_due = is_news || report.at_ms.saturating_sub(last.at_ms) >= HEARTBEAT_MS;
-        let kept = if is_due {
-            delivery.state.report(self.pipeline.name(), report.clone()).await
-        } else {
-            delivery.state.is_in_place()
-        };
-        match kept {
-            Ok(()) => self.reporting.over(),
-            Err(error) => {
-                let error = SendError::from(error);
-                let delay = self.reporting.failed(&error);
-                let (reason, failures) = (error.to_string(), self.reporting.failures());
-                if failures == 1 {
-                    let destination = self.pipeline.name();
-                    tracing::error!(destination, %reason, "the report was not kept");
-                }
-                self.pipeline.notify(&reason, failures, true, Some(delay));
-            }
-        }
-        if is_due {
-            self.reported = report;
-        }
     }
 }
 

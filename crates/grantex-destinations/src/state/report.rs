@@ -23,6 +23,9 @@ pub struct Report {
     pub last_error: Option<String>,
     /// When that was, in milliseconds since 1970.
     pub last_error_at_ms: Option<u64>,
+    /// The last error is the rejection of an event, which is stored as a dead letter.
+    #[serde(default)]
+    pub last_error_is_rejection: bool,
     /// When the last error ended, in milliseconds since 1970.
     pub recovered_at_ms: Option<u64>,
 }
