@@ -178,10 +178,7 @@ export class EventSource {
     return this.#ask('the deletion', (native, id) => native.dropDeadLetters(id, chosen));
   }
 
-  async #ask<T>(
-    work: string,
-    question: (native: NativeSource, id: number) => void,
-  ): Promise<T> {
+  async #ask<T>(work: string, question: (native: NativeSource, id: number) => void): Promise<T> {
     const native = this.#native;
     const answer = await new Promise<string | undefined>((resolve) => {
       if (!native) return resolve(undefined);

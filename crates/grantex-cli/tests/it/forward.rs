@@ -320,12 +320,12 @@ async fn an_operator_sets_aside_what_is_refused_from_the_first_event_on() {
     assert!(!nobody.status.success() && shown(&nobody).contains("\"hok\""), "{}", shown(&nobody));
     for command in [&["list"][..], &["retry", "--all"], &["drop", "--all"], &["set-aside"]] {
         let name = if command[0] == "set-aside" { &["hok"][..] } else { &["--destination", "hok"] };
-        let refused = forward.run(&[&["dead-letters"], command, name].concat());
+        let unknown = forward.run(&[&["dead-letters"], command, name].concat());
         let known = "there is no destination \"hok\"; the destinations are \"hook\"";
         assert!(
-            !refused.status.success() && shown(&refused).contains(known),
+            !unknown.status.success() && shown(&unknown).contains(known),
             "{}",
-            shown(&refused)
+            shown(&unknown)
         );
     }
     let done = forward.run(&["dead-letters", "set-aside", "hook"]);
