@@ -16,12 +16,18 @@ import (
 )
 
 const (
-	// keysMaxAge is how long fetched keys are used: a key that the service withdrew stops working
-	// after this.
+	// keysMaxAge is the age at which keys are fetched again: a key that the service withdrew stops
+	// working then.
 	keysMaxAge = time.Hour
-	// unknownKeyPause is the shortest time between two fetches for unknown keys: tokens with made-up
-	// key names cost the service nothing.
-	unknownKeyPause = 10 * time.Second
+	// keysMaxAgeInOutage is how long keys are used while the service cannot be reached: an outage of
+	// less than a day stops no verification.
+	keysMaxAgeInOutage = 24 * time.Hour
+	// fetchPause is the shortest time between two fetches for unknown keys, and after a failed fetch
+	// for old ones: tokens with made-up key names cost the service nothing, and an outage delays no
+	// verification.
+	fetchPause = 10 * time.Second
+	// failureShared is how long a failed first fetch answers the calls that waited for it.
+	failureShared = time.Second
 	// leeway is the clock difference between issuer and verifier that is tolerated.
 	leeway = 5 * time.Second
 	// minKeyBits: RFC 7518 forbids smaller RSA keys.
@@ -47,6 +53,11 @@ type Verifier struct {
 	keys              map[string]*rsa.PublicKey
 	fetched           time.Time
 	fetchedForUnknown time.Time
+	failed            time.Time
+	failure           error
+
+	// fetching is held by the one call that fetches.
+	fetching sync.Mutex
 }
 
 // NewVerifier makes a verifier of the tokens that the service at this base URL issues for this
@@ -167,40 +178,101 @@ func (v *Verifier) check(claims *Claims, audience string) error {
 
 func (v *Verifier) developer(ctx context.Context) (string, error) {
 	v.mutex.Lock()
-	defer v.mutex.Unlock()
-	if v.developerID == "" {
-		me, err := get[Developer](ctx, v.transport, "/v1/me", nil)
-		if err != nil {
-			return "", err
-		}
-		v.developerID = me.DeveloperID
+	id := v.developerID
+	v.mutex.Unlock()
+	if id != "" {
+		return id, nil
 	}
+	me, err := get[Developer](ctx, v.transport, "/v1/me", nil)
+	if err != nil {
+		return "", err
+	}
+	v.mutex.Lock()
+	defer v.mutex.Unlock()
+	v.developerID = me.DeveloperID
 	return v.developerID, nil
 }
 
+// key finds a key that is known without waiting for a fetch, unless this is the first call that
+// finds it old.
 func (v *Verifier) key(ctx context.Context, kid string) (*rsa.PublicKey, error) {
+	key, isOld := v.find(kid)
+	switch {
+	case key != nil && !isOld:
+		return key, nil
+	case key != nil:
+		if !v.fetching.TryLock() {
+			return key, nil
+		}
+		defer v.fetching.Unlock()
+		if v.fetch(ctx) != nil {
+			return key, nil
+		}
+	default:
+		v.fetching.Lock()
+		defer v.fetching.Unlock()
+		if key, _ := v.find(kid); key != nil {
+			return key, nil
+		}
+		if err := v.beginFetch(kid); err != nil {
+			return nil, err
+		}
+		if err := v.fetch(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if key, _ = v.find(kid); key != nil {
+		return key, nil
+	}
+	return nil, unknownKey(kid)
+}
+
+func unknownKey(kid string) error {
+	return invalid("the service has no key %q", kid)
+}
+
+// find is the key if it can be used, and whether it should be fetched again.
+func (v *Verifier) find(kid string) (key *rsa.PublicKey, isOld bool) {
+	v.mutex.Lock()
+	defer v.mutex.Unlock()
+	age := time.Since(v.fetched)
+	if age > keysMaxAgeInOutage {
+		return nil, true
+	}
+	return v.keys[kid], age > keysMaxAge && time.Since(v.failed) > fetchPause
+}
+
+// beginFetch says whether the keys may be fetched now for one that is not among them.
+func (v *Verifier) beginFetch(kid string) error {
 	v.mutex.Lock()
 	defer v.mutex.Unlock()
 	if time.Since(v.fetched) > keysMaxAge {
-		if err := v.fetch(ctx); err != nil {
-			return nil, err
+		if time.Since(v.failed) <= failureShared {
+			return v.failure
 		}
-	} else if v.keys[kid] == nil && time.Since(v.fetchedForUnknown) > unknownKeyPause {
-		v.fetchedForUnknown = time.Now()
-		if err := v.fetch(ctx); err != nil {
-			return nil, err
+		return nil
+	}
+	if time.Since(v.fetchedForUnknown) <= fetchPause {
+		if v.failure != nil {
+			return v.failure
 		}
+		return unknownKey(kid)
 	}
-	if key := v.keys[kid]; key != nil {
-		return key, nil
-	}
-	return nil, invalid("the service has no key %q", kid)
+	v.fetchedForUnknown = time.Now()
+	return nil
 }
 
 func (v *Verifier) fetch(ctx context.Context) error {
 	var set struct{ Keys []json.RawMessage }
 	jwks := call{method: http.MethodGet, path: "/.well-known/jwks.json", isPublic: true}
-	if err := v.transport.do(ctx, jwks, &set); err != nil {
+	err := v.transport.do(ctx, jwks, &set)
+	v.mutex.Lock()
+	defer v.mutex.Unlock()
+	if err != nil {
+		// A caller that gave up says nothing of the service.
+		if ctx.Err() == nil {
+			v.failed, v.failure = time.Now(), err
+		}
 		return err
 	}
 	v.keys = map[string]*rsa.PublicKey{}
@@ -209,7 +281,7 @@ func (v *Verifier) fetch(ctx context.Context) error {
 			v.keys[kid] = key
 		}
 	}
-	v.fetched = time.Now()
+	v.fetched, v.failed, v.failure = time.Now(), time.Time{}, nil
 	return nil
 }
 

@@ -27,8 +27,18 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What to log; fails on an invalid filter.
+/// What to log; fails on an invalid filter. A word alone has to be a level: as the name of a target,
+/// which `tracing` would take it for, it would silence everything else.
 pub(crate) fn filter(text: &str) -> Result<Targets, CommandError> {
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', ':']));
+    if let Some(word) = words.find(|word| !word.is_empty() && word.parse::<LevelFilter>().is_err())
+    {
+        return Err(format!(
+            "{word:?} is not a log level: use error, warn, info, debug or trace, or \
+             target=level (grantex_server=debug)"
+        )
+        .into());
+    }
     text.parse::<Targets>()
         .map_err(|error| format!("the log filter {text:?} is not valid: {error}").into())
 }
@@ -82,5 +92,21 @@ impl<W: Write> Write for EscapingLines<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for text in ["info", "warn,grantex=debug", "off", "grantex_server::http=trace, error"] {
+            filter(text).unwrap();
+        }
+        for text in ["verbose", "warning", "info,loud"] {
+            let error = filter(text).unwrap_err().to_string();
+            assert!(error.contains("is not a log level: use error, warn, info"), "{error}");
+        }
     }
 }

@@ -14,11 +14,16 @@ use tokio::sync::Mutex;
 use crate::Error;
 use crate::transport::Transport;
 
-/// How long fetched keys are used: a key that the service withdrew stops working after this.
+/// The age at which keys are fetched again: a key that the service withdrew stops working then.
 const KEYS_MAX_AGE: Duration = Duration::from_secs(3600);
-/// The shortest time between two fetches for unknown keys: tokens with made-up key names cost the
-/// service nothing.
-const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
+/// How long keys are used while the service cannot be reached: an outage of less than a day stops
+/// no verification.
+const KEYS_MAX_AGE_IN_OUTAGE: Duration = Duration::from_secs(24 * 3600);
+/// The shortest time between two fetches for unknown keys, and after a failed fetch for old ones:
+/// tokens with made-up key names cost the service nothing, and an outage delays no verification.
+const FETCH_PAUSE: Duration = Duration::from_secs(10);
+/// For so long a failed first fetch answers the calls that waited for it.
+const FAILURE_SHARED: Duration = Duration::from_secs(1);
 /// The clock difference between issuer and verifier that is tolerated, in seconds.
 const LEEWAY_SECONDS: u64 = 5;
 
@@ -65,7 +70,9 @@ pub struct OfflineParams {
 struct State {
     issuer: Option<String>,
     developer_id: Mutex<Option<String>>,
-    keys: Mutex<Keys>,
+    keys: std::sync::Mutex<Keys>,
+    /// Held by the one call that fetches.
+    fetching: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +81,16 @@ struct Keys {
     usable: Vec<(String, String, String)>,
     fetched: Option<Instant>,
     fetched_for_unknown: Option<Instant>,
+    /// When the last fetch failed, and why; `None` after one that succeeded.
+    failed: Option<(Instant, String)>,
+}
+
+/// A key that is looked up.
+enum Known {
+    Usable(DecodingKey),
+    /// It is usable, and old enough to be fetched again.
+    Old(DecodingKey),
+    No,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +110,12 @@ impl Verifier {
         issuer: Option<String>,
     ) -> Self {
         let developer_id = Mutex::new(developer_id);
-        let state = Arc::new(State { issuer, developer_id, keys: Mutex::default() });
+        let state = Arc::new(State {
+            issuer,
+            developer_id,
+            keys: std::sync::Mutex::default(),
+            fetching: Mutex::default(),
+        });
         Self { transport, state }
     }
 
@@ -142,19 +164,59 @@ impl Verifier {
         Ok(known.insert(me.developer_id.to_string()).clone())
     }
 
+    /// A key that is known is found without waiting for a fetch, unless it is the first call that
+    /// finds it old.
     async fn key(&self, kid: &str) -> Result<DecodingKey, Error> {
-        let mut keys = self.state.keys.lock().await;
-        let is_old = |at: Option<Instant>, age: Duration| at.is_none_or(|at| at.elapsed() > age);
-        if is_old(keys.fetched, KEYS_MAX_AGE) {
-            keys.fetch(&self.transport).await?;
-        } else if keys.find(kid).is_none() && is_old(keys.fetched_for_unknown, UNKNOWN_KEY_PAUSE) {
-            keys.fetched_for_unknown = Some(Instant::now());
-            keys.fetch(&self.transport).await?;
+        let known = self.state.keys().find(kid);
+        match known {
+            Known::Usable(key) => return Ok(key),
+            Known::Old(key) => {
+                let Ok(_turn) = self.state.fetching.try_lock() else { return Ok(key) };
+                if self.fetch().await.is_err() {
+                    return Ok(key);
+                }
+            }
+            Known::No => {
+                let _turn = self.state.fetching.lock().await;
+                if let Known::Usable(key) | Known::Old(key) = self.state.keys().find(kid) {
+                    return Ok(key);
+                }
+                self.state.keys().begin_fetch(kid)?;
+                self.fetch().await?;
+            }
         }
-        keys.find(kid)
-            .and_then(|(n, e)| DecodingKey::from_rsa_components(n, e).ok())
-            .ok_or_else(|| invalid(format!("the service has no key {kid:?}")))
+        match self.state.keys().find(kid) {
+            Known::Usable(key) | Known::Old(key) => Ok(key),
+            Known::No => Err(unknown(kid)),
+        }
     }
+
+    async fn fetch(&self) -> Result<(), Error> {
+        let fetched = self.transport.get("/.well-known/jwks.json").public().json::<KeySet>().await;
+        let mut keys = self.state.keys();
+        match fetched {
+            Ok(set) => {
+                keys.usable = set.keys.iter().filter_map(usable).collect();
+                (keys.fetched, keys.failed) = (Some(Instant::now()), None);
+                Ok(())
+            }
+            Err(error) => {
+                keys.failed = Some((Instant::now(), error.to_string()));
+                Err(error)
+            }
+        }
+    }
+}
+
+impl State {
+    /// Nothing that holds the lock can panic, so a poisoned one is as good.
+    fn keys(&self) -> std::sync::MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn unknown(kid: &str) -> Error {
+    invalid(format!("the service has no key {kid:?}"))
 }
 
 /// Whether a token of this type can be a grant token: an access token of RFC 9068, or the older
@@ -165,26 +227,102 @@ fn is_grant_token(typ: &str) -> bool {
 }
 
 impl Keys {
-    fn find(&self, kid: &str) -> Option<(&str, &str)> {
-        self.usable
-            .iter()
-            .find(|(known, ..)| known == kid)
-            .map(|(_, n, e)| (n.as_str(), e.as_str()))
+    fn find(&self, kid: &str) -> Known {
+        let found = self.usable.iter().find(|(known, ..)| known == kid);
+        let key = found.and_then(|(_, n, e)| DecodingKey::from_rsa_components(n, e).ok());
+        let age = self.fetched.map(|at| at.elapsed());
+        match (key, age) {
+            (Some(key), Some(age)) if age <= KEYS_MAX_AGE => Known::Usable(key),
+            (Some(key), Some(age)) if age <= KEYS_MAX_AGE_IN_OUTAGE => match &self.failed {
+                Some((at, _)) if at.elapsed() <= FETCH_PAUSE => Known::Usable(key),
+                _ => Known::Old(key),
+            },
+            _ => Known::No,
+        }
     }
 
-    async fn fetch(&mut self, transport: &Transport) -> Result<(), Error> {
-        let set: KeySet = transport.get("/.well-known/jwks.json").public().json().await?;
-        let usable = |key: &Value| {
-            let text = |name: &str| key.get(name).and_then(Value::as_str);
-            let signs = text("kty") == Some("RSA")
-                && text("use").is_none_or(|used| used == "sig")
-                && text("alg").is_none_or(|alg| alg == "RS256");
-            let (kid, n, e) = (text("kid")?, text("n")?, text("e")?);
-            DecodingKey::from_rsa_components(n, e).ok().filter(|_| signs)?;
-            Some((kid.to_owned(), n.to_owned(), e.to_owned()))
+    /// Whether the keys may be fetched now for one that is not among them.
+    fn begin_fetch(&mut self, kid: &str) -> Result<(), Error> {
+        let failure = |within: Duration| {
+            self.failed.as_ref().filter(|(at, _)| at.elapsed() <= within).map(|(_, why)| {
+                Error::Connection(format!("the service's keys could not be fetched: {why}"))
+            })
         };
-        self.usable = set.keys.iter().filter_map(usable).collect();
-        self.fetched = Some(Instant::now());
+        if self.fetched.is_none_or(|at| at.elapsed() > KEYS_MAX_AGE) {
+            return failure(FAILURE_SHARED).map_or(Ok(()), Err);
+        }
+        if self.fetched_for_unknown.is_some_and(|at| at.elapsed() <= FETCH_PAUSE) {
+            return Err(failure(FETCH_PAUSE).unwrap_or_else(|| unknown(kid)));
+        }
+        self.fetched_for_unknown = Some(Instant::now());
         Ok(())
+    }
+}
+
+/// Name, modulus and exponent of a key that can verify grant tokens.
+fn usable(key: &Value) -> Option<(String, String, String)> {
+    let text = |name: &str| key.get(name).and_then(Value::as_str);
+    let signs = text("kty") == Some("RSA")
+        && text("use").is_none_or(|used| used == "sig")
+        && text("alg").is_none_or(|alg| alg == "RS256");
+    let (kid, n, e) = (text("kid")?, text("n")?, text("e")?);
+    DecodingKey::from_rsa_components(n, e).ok().filter(|_| signs)?;
+    Some((kid.to_owned(), n.to_owned(), e.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N: &str = "u1SU1LfVLPHCozMxH2Mo4lgOEePzNm0tRgeLezV6ffAt0gunVTLw7onLRnrq0_IzW7yWR7QkrmBL7jTKEn5u-qKhbwKfBstIs-bMY2Zkp18gnTxKLxoS2tFczGkPLPgizskuemMghRniWaoLcyehkd3qqGElvW_VDL5AaWTg0nLVkjRo9z-40RQzuVaE8AkAFmxZzow3x-VJYKdjykkJ0iT9wCS0DRTXu269V264Vf_3jvredZiKRkgwlL9xNAwxXFg0x_XFw005UWVRIkdgcKWTjpBP2dPwVZ4WWC-9aGVd-Gyn1o0CLelf4rEjGoXbAAEgAqeGUxrcIlbjXfbcmw";
+
+    fn verifier(base: &str, age: Duration) -> Verifier {
+        let verifier = crate::Client::builder()
+            .base_url(base)
+            .developer_id("dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA")
+            .max_retries(0)
+            .build_verifier()
+            .unwrap();
+        let mut keys = verifier.state.keys();
+        keys.usable = vec![("k".into(), N.into(), "AQAB".into())];
+        keys.fetched = Instant::now().checked_sub(age);
+        drop(keys);
+        verifier
+    }
+
+    #[tokio::test]
+    async fn an_outage_of_less_than_a_day_stops_no_verification() {
+        let verifier = verifier("http://127.0.0.1:1", Duration::from_secs(7200));
+        verifier.key("k").await.unwrap();
+        assert!(verifier.state.keys().failed.is_some(), "the keys were asked for");
+        assert!(matches!(verifier.state.keys().find("k"), Known::Usable(_)), "and not again");
+        verifier.key("k").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_a_day_old_are_not_used() {
+        let verifier = verifier("http://127.0.0.1:1", Duration::from_secs(25 * 3600));
+        for _ in 0..2 {
+            let error = verifier.key("k").await.err().unwrap();
+            assert!(matches!(error, Error::Connection(_)), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_made_up_key_name_delays_no_other_token() {
+        // It accepts connections and never answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let verifier =
+            verifier(&format!("http://{}", silent.local_addr().unwrap()), Duration::ZERO);
+        let asking = tokio::spawn({
+            let verifier = verifier.clone();
+            async move { verifier.key("made-up").await.is_ok() }
+        });
+        while verifier.state.fetching.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        verifier.key("k").await.unwrap();
+        assert!(!asking.is_finished());
+        asking.abort();
     }
 }

@@ -4,13 +4,18 @@ import { type ServiceOptions, settings } from './settings.js';
 import { Transport } from './transport.js';
 import type { Claims, Developer } from './types.js';
 
-/** How long fetched keys are used: a key that the service withdrew stops working after this. */
+/** The age at which keys are fetched again: a key that the service withdrew stops working then. */
 const KEYS_MAX_AGE_MS = 3_600_000;
 /**
- * The shortest time between two fetches for unknown keys: tokens with made-up key names cost the
- * service nothing.
+ * How long keys are used while the service cannot be reached: an outage of less than a day stops
+ * no verification.
  */
-const UNKNOWN_KEY_PAUSE_MS = 10_000;
+const KEYS_MAX_AGE_IN_OUTAGE_MS = 24 * 3_600_000;
+/**
+ * The shortest time between two fetches for unknown keys, and after a failed fetch for old ones:
+ * tokens with made-up key names cost the service nothing, and an outage delays no verification.
+ */
+const FETCH_PAUSE_MS = 10_000;
 /** The clock difference between issuer and verifier that is tolerated. */
 const LEEWAY_SECONDS = 5;
 /** An access token of RFC 9068, or the older type. */
@@ -78,6 +83,7 @@ export class Verifier {
   #keys = new Map<string, CryptoKey>();
   #fetchedAt = Number.NEGATIVE_INFINITY;
   #fetchedForUnknownAt = Number.NEGATIVE_INFINITY;
+  #failedAt = Number.NEGATIVE_INFINITY;
   #fetching: Promise<void> | undefined;
 
   constructor(transport: Transport, developerId: string | undefined, issuer: string | undefined) {
@@ -141,11 +147,25 @@ export class Verifier {
     if (!isWhole) throw new InvalidTokenError('a claim that every grant token has is missing');
   }
 
+  /**
+   * A key that is known is found without waiting for a fetch, unless it is the first call that
+   * finds it old.
+   */
   async #key(kid: string): Promise<CryptoKey> {
     const now = Date.now();
-    if (now - this.#fetchedAt > KEYS_MAX_AGE_MS) {
+    const age = now - this.#fetchedAt;
+    const known = this.#keys.get(kid);
+    if (known && age <= KEYS_MAX_AGE_MS) return known;
+    if (known && age <= KEYS_MAX_AGE_IN_OUTAGE_MS) {
+      if (this.#fetching || now - this.#failedAt <= FETCH_PAUSE_MS) return known;
+      try {
+        await this.#fetch();
+      } catch {
+        return known;
+      }
+    } else if (age > KEYS_MAX_AGE_MS || this.#fetching) {
       await this.#fetch();
-    } else if (!this.#keys.has(kid) && now - this.#fetchedForUnknownAt > UNKNOWN_KEY_PAUSE_MS) {
+    } else if (now - this.#fetchedForUnknownAt > FETCH_PAUSE_MS) {
       this.#fetchedForUnknownAt = now;
       await this.#fetch();
     }
@@ -156,9 +176,14 @@ export class Verifier {
 
   /** Calls that wait at the same time share one fetch. */
   #fetch(): Promise<void> {
-    this.#fetching ??= this.#fetchKeys().finally(() => {
-      this.#fetching = undefined;
-    });
+    this.#fetching ??= this.#fetchKeys()
+      .catch((error) => {
+        this.#failedAt = Date.now();
+        throw error;
+      })
+      .finally(() => {
+        this.#fetching = undefined;
+      });
     return this.#fetching;
   }
 
@@ -189,6 +214,7 @@ export class Verifier {
     }
     this.#keys = keys;
     this.#fetchedAt = Date.now();
+    this.#failedAt = Number.NEGATIVE_INFINITY;
   }
 }
 

@@ -252,4 +252,8 @@ async fn a_misspelt_restriction_is_refused() {
         let answer = client.post("/v1/authorize", &request).await;
         assert!(answer.refused(400, "BAD_REQUEST").contains(misspelt));
     }
+    let budget = json!({"initialBudget": "50", "curency": "EUR"});
+    let request = json!({"agentId": agent, "principalId": "u", "scopes": ["a"], "budget": budget});
+    let answer = client.post("/v1/authorize", &request).await;
+    assert!(answer.refused(400, "BAD_REQUEST").contains("curency"));
 }

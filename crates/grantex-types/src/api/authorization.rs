@@ -75,6 +75,7 @@ bodies! {
 
     /// A budget that is asked for together with the access.
     #[derive(Default)]
+    #[serde(deny_unknown_fields)]
     pub struct RequestedBudget {
         /// The amount, above zero, with at most four decimals.
         #[cfg_attr(feature = "openapi", schema(value_type = super::budgets::AmountInput))]

@@ -19,6 +19,7 @@ bodies! {
 
     /// A name to give to a scope.
     #[derive(Default)]
+    #[serde(deny_unknown_fields)]
     pub struct NewScopeName {
         /// The scope: visible ASCII characters without quote and backslash.
         #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256, pattern = r"^[!#-\[\]-~]+$", example = "https://api.example/auth/calendar.readonly"))]

@@ -10,13 +10,19 @@ from ._errors import InvalidTokenError, ProtocolError
 from ._models import Claims
 
 KEYS_MAX_AGE = 3600.0
-"""How long fetched keys are used, in seconds: a key that the service withdrew stops working after
-this.
+"""The age in seconds at which keys are fetched again: a key that the service withdrew stops working
+then.
 """
-UNKNOWN_KEY_PAUSE = 10.0
-"""The shortest time between two fetches for unknown keys, in seconds: tokens with made-up key names
-cost the service nothing.
+KEYS_MAX_AGE_IN_OUTAGE = 24 * 3600.0
+"""How long keys are used while the service cannot be reached: an outage of less than a day stops no
+verification.
 """
+FETCH_PAUSE = 10.0
+"""The shortest time between two fetches for unknown keys, and after a failed fetch for old ones:
+tokens with made-up key names cost the service nothing, and an outage delays no verification.
+"""
+FAILURE_SHARED = 1.0
+"""For so long a failed first fetch answers the calls that waited for it."""
 TYPES = ("at+jwt", "jwt")
 """An access token of RFC 9068, or the older type."""
 LEEWAY = 5.0

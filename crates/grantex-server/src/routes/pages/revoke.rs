@@ -23,6 +23,8 @@ pub(super) struct Revoke {
     below: Option<String>,
     agents: Vec<Receiver>,
     other_agents: usize,
+    /// Whether more grants are below than were read, so that agents may be missing.
+    is_partial: bool,
     /// What is left of its budget.
     unspent: Option<String>,
     pub(super) token: String,
@@ -68,6 +70,7 @@ impl Revoke {
             below: in_words(below.len()),
             agents: named.collect::<grantex_core::Result<_>>()?,
             other_agents: counts.len().saturating_sub(MOST_NAMED),
+            is_partial,
             unspent: budget.map(|budget| money(budget.remaining_budget, &budget.currency)),
             token: String::new(),
             style: STYLE,

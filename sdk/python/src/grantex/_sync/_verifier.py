@@ -11,8 +11,16 @@ from typing import Optional
 
 import jwt
 
-from .._claims import KEYS_MAX_AGE, UNKNOWN_KEY_PAUSE, check, key_id, usable_keys
-from .._errors import ConfigurationError, InvalidTokenError
+from .._claims import (
+    FAILURE_SHARED,
+    FETCH_PAUSE,
+    KEYS_MAX_AGE,
+    KEYS_MAX_AGE_IN_OUTAGE,
+    check,
+    key_id,
+    usable_keys,
+)
+from .._errors import ConfigurationError, GrantexError, InvalidTokenError
 from .._models import Claims, Developer
 from .._request import Call, check_base_url
 from ._runtime import Lock
@@ -31,6 +39,9 @@ class SyncVerifier:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched = -math.inf
         self._fetched_for_unknown = -math.inf
+        self._failed = -math.inf
+        self._failure: Optional[GrantexError] = None
+        self._is_fetching = False
         self._lock = Lock()
 
     def verify(self, token: str, audience: Optional[str]) -> Claims:
@@ -45,21 +56,60 @@ class SyncVerifier:
         return claims
 
     def _key(self, kid: str) -> jwt.PyJWK:
+        # A key that is known is found without waiting for a fetch, unless this is the first call
+        # that finds it old.
+        known, is_old = self._find(kid)
+        if known is not None and (not is_old or self._is_fetching):
+            return known
         with self._lock:
-            now = time.monotonic()
-            if now - self._fetched > KEYS_MAX_AGE:
+            known, is_old = self._find(kid)
+            if known is not None and not is_old:
+                return known
+            if known is None:
+                self._begin_fetch(kid)
+            self._is_fetching = True
+            try:
                 self._fetch()
-            elif kid not in self._keys and now - self._fetched_for_unknown > UNKNOWN_KEY_PAUSE:
-                self._fetched_for_unknown = now
-                self._fetch()
-            if kid not in self._keys:
-                raise InvalidTokenError(f"the service has no key {kid!r}")
-            return self._keys[kid]
+            except GrantexError as failure:
+                self._failed, self._failure = time.monotonic(), failure
+                if known is not None:
+                    return known
+                raise
+            finally:
+                self._is_fetching = False
+            known, _ = self._find(kid)
+        if known is None:
+            raise _unknown(kid)
+        return known
+
+    def _find(self, kid: str) -> tuple[Optional[jwt.PyJWK], bool]:
+        """The key if it can be used, and whether it should be fetched again."""
+        now = time.monotonic()
+        age = now - self._fetched
+        if age > KEYS_MAX_AGE_IN_OUTAGE:
+            return None, True
+        return self._keys.get(kid), age > KEYS_MAX_AGE and now - self._failed > FETCH_PAUSE
+
+    def _begin_fetch(self, kid: str) -> None:
+        """Raises unless the keys may be fetched now for one that is not among them."""
+        now = time.monotonic()
+        if now - self._fetched > KEYS_MAX_AGE:
+            if self._failure is not None and now - self._failed <= FAILURE_SHARED:
+                raise self._failure
+        elif now - self._fetched_for_unknown <= FETCH_PAUSE:
+            raise self._failure or _unknown(kid)
+        else:
+            self._fetched_for_unknown = now
 
     def _fetch(self) -> None:
         call = Call("GET", "/.well-known/jwks.json", is_public=True)
         self._keys = usable_keys(self._transport.json(call))
         self._fetched = time.monotonic()
+        self._failed, self._failure = -math.inf, None
+
+
+def _unknown(kid: str) -> InvalidTokenError:
+    return InvalidTokenError(f"the service has no key {kid!r}")
 
 
 class SyncTokenVerifier:
