@@ -241,3 +241,16 @@ func TestAClientCanBeMadeInAnyEnvironment(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWhatIsNoTokenIsRefusedWithWhatToPass(t *testing.T) {
+	verifier := NewVerifier("http://127.0.0.1:1", "dev_x")
+	for token, said := range map[string]string{
+		"":             "it is empty: pass the grant token",
+		"Bearer a.b.c": `it begins with "Bearer ": pass only what follows it`,
+	} {
+		_, err := verifier.Verify(context.Background(), token, nil)
+		if !errors.Is(err, ErrInvalidToken) || !strings.Contains(err.Error(), said) {
+			t.Error(err)
+		}
+	}
+}

@@ -135,7 +135,7 @@ func (e *APIError) ofStream() *APIError {
 	case 401:
 		e.hint = "a stream needs a working API key; a client with WithKeyFunc renews it by itself"
 	case 410:
-		e.hint = "events may be missing: read the current state, then start again with Since or without a cursor"
+		e.hint = "events may be missing: read the current state, then start again"
 	}
 	return e
 }

@@ -44,6 +44,21 @@ func worker(t *testing.T) string {
 	return filepath.Join(folder, "worker")
 }
 
+func TestTheReadmesWorkerExitsWith1AfterAnErrorThatEndsItsStream(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusGone)
+		fmt.Fprint(w, `{"message":"events after this id are no longer retained","code":"EVENTS_EXPIRED"}`)
+	}))
+	defer service.Close()
+	command := exec.Command(worker(t))
+	command.Dir = t.TempDir()
+	command.Env = append(os.Environ(), "GRANTEX_BASE_URL="+service.URL, "GRANTEX_API_KEY=k")
+	output, err := command.CombinedOutput()
+	if code := command.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(output), "EVENTS_EXPIRED") {
+		t.Errorf("%v: exit code %d: %s", err, code, output)
+	}
+}
+
 func TestTheReadmesWorkerGoesOnAfterATornLine(t *testing.T) {
 	line := func(number int) string {
 		return fmt.Sprintf(`{"id":"evt_%026d","type":"t","createdAt":"c","data":{}}`, number) + "\n"

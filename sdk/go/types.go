@@ -312,7 +312,8 @@ type Transaction struct {
 }
 
 // TicketParams says what a ticket allows to stream, and how long it lasts (15m unless given, at
-// most 24h).
+// most 24h). An empty filter does not restrict the ticket: without a filter it reads all of your
+// events. So check a value that may be missing, such as a session's, before you give it.
 type TicketParams struct {
 	ExpiresIn   string   `json:"expiresIn,omitempty"`
 	EventTypes  []string `json:"types,omitempty"`

@@ -98,6 +98,12 @@ func (v *Verifier) Verify(ctx context.Context, token string, params *OfflinePara
 	if v.transport.broken != nil {
 		return nil, v.transport.broken
 	}
+	if token == "" {
+		return nil, invalid("it is empty: pass the grant token")
+	}
+	if len(token) > len("Bearer ") && strings.EqualFold(token[:len("Bearer ")], "Bearer ") {
+		return nil, invalid(`it begins with "Bearer ": pass only what follows it`)
+	}
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return nil, invalid("it does not have three parts")
@@ -170,6 +176,9 @@ func (v *Verifier) check(claims *Claims, audience string) error {
 	if claims.Audience != audience {
 		if audience == "" {
 			return invalid("it is for an audience, and no audience was given to compare")
+		}
+		if claims.Audience == "" {
+			return invalid("it names no audience, and %q is required", audience)
 		}
 		return invalid("its audience is %q, not %q", claims.Audience, audience)
 	}

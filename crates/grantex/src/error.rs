@@ -167,9 +167,7 @@ impl ApiError {
             401 => Some(
                 "a stream needs a working API key; a client with a key callback renews it by itself",
             ),
-            410 => Some(
-                "events may be missing: read the current state, then start again with `since` or without a cursor",
-            ),
+            410 => Some("events may be missing: read the current state, then start again"),
             _ => None,
         };
         self

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Coroutine, Iterator
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 
 import grantex
-from grantex import Grantex, GrantexEvent, SyncGrantex
+from grantex import Grantex, GrantexEvent, InvalidTokenError, SyncGrantex, SyncTokenVerifier
 from grantex._models import amount_text
+from grantex._request import time_text
 
 # Longer than anything takes that works.
 PATIENCE = 60.0
@@ -277,3 +279,31 @@ def test_amounts_are_sent_exactly() -> None:
     for amount in (float("nan"), float("inf"), "NaN"):
         with pytest.raises(ValueError, match="finite"):
             amount_text(amount)
+
+
+@pytest.mark.parametrize("client", [Grantex(api_key="k"), SyncGrantex(api_key="k")])
+def test_event_types_are_a_list_and_a_time_has_a_zone(client: Any) -> None:
+    for call in (client.events.stream, client.events.list):
+        with pytest.raises(TypeError, match=r"give a list, such as \['grant.revoked'\]"):
+            call(event_types="grant.revoked")
+        with pytest.raises(ValueError, match="has no time zone"):
+            call(since=datetime(2026, 3, 1))
+        for since in (timedelta(hours=1), date(2026, 3, 1)):
+            with pytest.raises(TypeError, match="is not a time"):
+                call(since=since)
+
+
+def test_a_time_is_sent_with_its_zone() -> None:
+    assert time_text("2026-03-01T12:00:00Z") == "2026-03-01T12:00:00Z"
+    zone = timezone(timedelta(hours=1))
+    assert time_text(datetime(2026, 3, 1, 12, tzinfo=zone)) == "2026-03-01T12:00:00+01:00"
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [(None, "it is None: pass the grant token"), ("Bearer a.b.c", "pass only what follows it")],
+)
+def test_what_is_no_token_is_refused_with_what_to_pass(token: Any, said: str) -> None:
+    verifier = SyncTokenVerifier(base_url="http://127.0.0.1:1", developer_id="dev_x")
+    with verifier, pytest.raises(InvalidTokenError, match=said):
+        verifier.verify(token)

@@ -126,7 +126,7 @@ const BY_STATUS: Record<number, new (refusal: Refusal, hint?: string) => ApiErro
 
 const STREAM_HINTS: Record<number, string> = {
   401: 'a stream needs a working API key; a client with a function as apiKey renews it by itself',
-  410: 'events may be missing: read the current state, then start again with `since` or without a cursor',
+  410: 'events may be missing: read the current state, then start again',
 };
 
 /** The error for an answer's status. */

@@ -89,8 +89,8 @@ export interface UntypedEvent {
 export interface EventFilter {
   /** Only these types; all of them when left out or empty. */
   eventTypes?: string[] | undefined;
-  /** From this time on (ISO 8601, inclusive): first the history, then live. */
-  since?: string | undefined;
+  /** From this time on (ISO 8601 or a `Date`, inclusive): first the history, then live. */
+  since?: string | Date | undefined;
   /** Only events of this agent's grants. */
   agentId?: string | undefined;
   /** Only events of this principal's grants. */

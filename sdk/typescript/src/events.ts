@@ -1,4 +1,5 @@
 import type { EventFilter, GrantexEvent, StreamOptions, SubscribeOptions } from './event.js';
+import { checkOptions, checkTypes, timeText } from './options.js';
 import { List, type ListParams } from './page.js';
 import { rawItems, rawObject } from './raw.js';
 import { EventStream, toEvent } from './stream.js';
@@ -7,8 +8,8 @@ import type { Ticket } from './types.js';
 
 /** A part of the history. */
 export interface HistoryParams extends EventFilter, ListParams {
-  /** Before this time (ISO 8601, exclusive). */
-  until?: string | undefined;
+  /** Before this time (ISO 8601 or a `Date`, exclusive). */
+  until?: string | Date | undefined;
   /** Only what was committed before this event; takes precedence over `until`. */
   before?: string | undefined;
   /** Newest first. The `nextCursor` of a page is then the `before` of the next one. */
@@ -22,10 +23,24 @@ export interface PlacedEvent {
   event: GrantexEvent;
 }
 
-/** What a ticket allows to stream, and how long it lasts (`15m` unless given, at most `24h`). */
-export interface TicketParams extends Omit<EventFilter, 'since'> {
+/**
+ * What a ticket allows to stream, and how long it lasts (`15m` unless given, at most `24h`). A
+ * filter that is there must have a value: an `undefined` one would not restrict the ticket.
+ */
+export interface TicketParams {
   expiresIn?: string | undefined;
+  /** Only these types; all of them when left out or empty. */
+  eventTypes?: string[];
+  /** Only events of this agent's grants. */
+  agentId?: string;
+  /** Only events of this principal's grants. */
+  principalId?: string;
+  /** Only events of this grant. */
+  grantId?: string;
 }
+
+/** What restricts a ticket. */
+const TICKET_FILTERS = ['eventTypes', 'agentId', 'principalId', 'grantId'] as const;
 
 /** The event log: streams, subscriptions, the history. */
 export class Events {
@@ -47,7 +62,8 @@ export class Events {
    * It throws where a reconnection cannot help: an {@link ApiError} for 400, 401 (with a key
    * function: only for a fresh key), 403, 410 and other 4xx except 408, 409 and 429; {@link
    * StreamEndedError} for 204; {@link ProtocolError} for anything that is not an event stream of
-   * this service.
+   * this service. An option that does not exist is a `TypeError` at once, as in all calls of the
+   * event log.
    *
    * @example
    * ```ts
@@ -57,6 +73,7 @@ export class Events {
    * ```
    */
   stream(options: StreamOptions = {}): EventStream {
+    checkOptions('events.stream', options);
     return new EventStream(this.#transport, options);
   }
 
@@ -74,13 +91,16 @@ export class Events {
     handler: (event: GrantexEvent) => void | Promise<void>,
     options: SubscribeOptions = {},
   ): () => void {
+    checkOptions('events.subscribe', options);
+    const { onError: given, signal, ...rest } = options;
+    const onError = given ?? this.#onError;
     const controller = new AbortController();
+    const events = this.stream({ ...rest, signal: controller.signal });
     const unsubscribe = (): void => controller.abort();
-    const onError = options.onError ?? this.#onError;
-    if (options.signal?.aborted) unsubscribe();
-    options.signal?.addEventListener('abort', unsubscribe);
+    if (signal?.aborted) unsubscribe();
+    signal?.addEventListener('abort', unsubscribe);
     const run = async (): Promise<void> => {
-      for await (const event of this.stream({ ...options, signal: controller.signal })) {
+      for await (const event of events) {
         try {
           await handler(event);
         } catch (error) {
@@ -90,14 +110,15 @@ export class Events {
     };
     run()
       .catch(onError)
-      .finally(() => options.signal?.removeEventListener('abort', unsubscribe));
+      .finally(() => signal?.removeEventListener('abort', unsubscribe));
     return unsubscribe;
   }
 
   /** The history up to now, oldest first unless `newestFirst` is set. */
   list(params: HistoryParams = {}, options?: RequestOptions): List<GrantexEvent> {
+    checkOptions('events.list', params);
     const { eventTypes, since, until, newestFirst, ...rest } = params;
-    const types = eventTypes?.length ? eventTypes.join(',') : undefined;
+    const types = checkTypes(eventTypes)?.join(',');
     const order = newestFirst ? 'desc' : undefined;
     return new List(newestFirst ? rest.before : rest.after, async (place) => {
       const cursors = newestFirst
@@ -105,8 +126,8 @@ export class Events {
         : { after: place, before: rest.before };
       // A cursor takes precedence over a time.
       const times = {
-        since: cursors.after ? undefined : since,
-        until: cursors.before ? undefined : until,
+        since: cursors.after ? undefined : timeText(since),
+        until: cursors.before ? undefined : timeText(until),
       };
       const query = { ...rest, types, order, ...times, ...cursors };
       type Answer = { events: unknown[]; nextCursor: string | null };
@@ -131,10 +152,22 @@ export class Events {
     return { position, event: toEvent(event, rawObject(text, 'event')) };
   }
 
-  /** A ticket that opens streams in a browser, which cannot send an `Authorization` header. */
-  createTicket(params: TicketParams = {}, options?: RequestOptions): Promise<Ticket> {
+  /**
+   * A ticket that opens streams in a browser, which cannot send an `Authorization` header. Without
+   * a filter it reads all of your events. A filter that is `undefined` or `null` is a `TypeError`,
+   * so that a missing value of a session does not make such a ticket.
+   */
+  async createTicket(params: TicketParams = {}, options?: RequestOptions): Promise<Ticket> {
+    checkOptions('events.createTicket', params);
+    for (const name of TICKET_FILTERS) {
+      if (name in params && (params[name] ?? undefined) === undefined) {
+        throw new TypeError(
+          `events.createTicket: ${name} is ${params[name]}, which would not restrict the ticket: give a value, or leave ${name} out`,
+        );
+      }
+    }
     const { eventTypes, ...rest } = params;
-    const body = { ...rest, types: eventTypes?.length ? eventTypes : undefined };
+    const body = { ...rest, types: checkTypes(eventTypes) };
     return this.#transport.json({ method: 'POST', path: '/v1/events/tickets', body }, options);
   }
 }

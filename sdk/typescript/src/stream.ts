@@ -8,6 +8,7 @@ import {
   TimeoutError,
 } from './errors.js';
 import type { GrantexEvent, StreamOptions } from './event.js';
+import { checkTypes, timeText } from './options.js';
 import { Decoder, type Item, type TooLong } from './sse.js';
 import { agent, refusal, type Transport } from './transport.js';
 
@@ -47,6 +48,7 @@ interface Connection {
 export class EventReader {
   readonly #transport: Transport;
   readonly #options: StreamOptions;
+  readonly #query: Record<string, string | undefined>;
   /** The cursor for `Last-Event-ID`. */
   #cursor: string | undefined;
   /** The last event that was delivered: nothing up to it is delivered again. */
@@ -64,6 +66,9 @@ export class EventReader {
     this.#cursor = options.lastEventId?.trim();
     this.#last = this.#cursor;
     this.#baseDelay = options.reconnectDelayMs ?? RECONNECT_DELAY_MS;
+    const { eventTypes, since, agentId, principalId, grantId } = options;
+    const types = checkTypes(eventTypes)?.join(',');
+    this.#query = { types, since: timeText(since), agentId, principalId, grantId };
   }
 
   /**
@@ -166,9 +171,8 @@ export class EventReader {
 
   async #ask(controller: AbortController): Promise<ReadableStream<Uint8Array>> {
     const key = await this.#transport.key();
-    const { eventTypes, since, agentId, principalId, grantId } = this.#options;
-    const types = eventTypes?.length ? eventTypes.join(',') : undefined;
-    const query = { types, since: this.#cursor ? undefined : since, agentId, principalId, grantId };
+    // A cursor takes precedence over a time.
+    const query = this.#cursor ? { ...this.#query, since: undefined } : this.#query;
     const headers = new Headers({
       ...agent(),
       accept: 'text/event-stream',
@@ -251,9 +255,9 @@ export class EventStream implements AsyncIterableIterator<GrantexEvent> {
   }
 
   /**
-   * The next event; `undefined` if none comes within this many milliseconds. The stream goes on,
-   * and no event is lost – unlike with `Promise.race`, which discards the event that `next()` gives
-   * later.
+   * What `next()` gives, `{ done: false, value: event }` or, when the stream is over, `{ done: true
+   * }`; `undefined` if no event comes within this many milliseconds. The stream goes on, and no
+   * event is lost – unlike with `Promise.race`, which discards the event that `next()` gives later.
    */
   nextWithin(timeoutMs: number): Promise<IteratorResult<GrantexEvent, void> | undefined> {
     return this.#inTurn(() => this.#next(timeoutMs));

@@ -1,5 +1,6 @@
 import { webcrypto } from './crypto.js';
 import { ConfigurationError, InvalidTokenError } from './errors.js';
+import { checkOptions } from './options.js';
 import { type ServiceOptions, settings } from './settings.js';
 import { Transport } from './transport.js';
 import type { Claims, Developer } from './types.js';
@@ -56,6 +57,7 @@ export class TokenVerifier {
   readonly #verifier: Verifier;
 
   constructor({ developerId, issuer, ...options }: TokenVerifierOptions) {
+    checkOptions('TokenVerifier', options);
     // In JavaScript it may be missing: the check of the developer must not be left out.
     if (!developerId) {
       throw new ConfigurationError(
@@ -70,7 +72,8 @@ export class TokenVerifier {
    * error where the service's keys cannot be fetched. A token that names an audience is valid for
    * that audience only. The public keys are fetched every hour, and when a token names a new one.
    */
-  verify(token: string, options: { audience?: string | undefined } = {}): Promise<Claims> {
+  async verify(token: string, options: { audience?: string | undefined } = {}): Promise<Claims> {
+    checkOptions('TokenVerifier.verify', options);
     return this.#verifier.verify(token, options.audience);
   }
 }
@@ -94,6 +97,15 @@ export class Verifier {
 
   /** The claims of a valid token; throws {@link InvalidTokenError}. */
   async verify(token: string, audience: string | undefined): Promise<Claims> {
+    // In JavaScript it may be the `undefined` of a missing header.
+    if (typeof token !== 'string') {
+      throw new InvalidTokenError(
+        `it is ${token === null ? 'null' : typeof token}: pass the grant token as a string`,
+      );
+    }
+    if (/^\s*bearer\s/i.test(token)) {
+      throw new InvalidTokenError('it begins with "Bearer ": pass only what follows it');
+    }
     const parts = token.split('.');
     const [head, body, signature] = parts;
     if (parts.length !== 3 || head === undefined || body === undefined || signature === undefined) {
@@ -135,7 +147,9 @@ export class Verifier {
       throw new InvalidTokenError(
         audience === undefined
           ? 'it is for an audience, and no audience was given to compare'
-          : `its audience is ${JSON.stringify(aud)}, not ${JSON.stringify(audience)}`,
+          : aud === undefined
+            ? `it names no audience, and ${JSON.stringify(audience)} is required`
+            : `its audience is ${JSON.stringify(aud)}, not ${JSON.stringify(audience)}`,
       );
     }
     const isText = (name: string): boolean => typeof claims[name] === 'string';

@@ -3,7 +3,15 @@ import { spawnSync } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
-import { ConfigurationError, Grantex, NotFoundError } from '../src/index.js';
+import {
+  ConfigurationError,
+  Grantex,
+  InvalidTokenError,
+  NotFoundError,
+  type StreamOptions,
+  type TicketParams,
+  TokenVerifier,
+} from '../src/index.js';
 
 let server: Server;
 let baseUrl: string;
@@ -103,4 +111,97 @@ test('what a handler throws is reported, and the subscription goes on', async ()
 test('an amount that JSON cannot hold is refused before it is sent', async () => {
   const grantex = new Grantex({ apiKey: 'k', baseUrl });
   await assert.rejects(grantex.budgets.debit({ grantId: 'g', amount: Number.NaN }), RangeError);
+});
+
+test('an option that does not exist is refused, and the one meant is named', async () => {
+  const grantex = new Grantex({ apiKey: 'k', baseUrl });
+  const verifier = new TokenVerifier({ baseUrl, developerId: 'dev_x' });
+  const as = <Options>(options: object): Options => options as Options;
+  for (const [wrong, meant] of [
+    ['types', 'eventTypes'],
+    ['event_types', 'eventTypes'],
+    ['principalID', 'principalId'],
+    ['lastEventID', 'lastEventId'],
+  ] as const) {
+    const message = `events.stream has no option "${wrong}": use "${meant}"`;
+    const options = as<StreamOptions>({ [wrong]: 'x' });
+    assert.throws(() => grantex.events.stream(options), { name: 'TypeError', message });
+    assert.throws(() => grantex.events.subscribe(() => {}, options), { name: 'TypeError' });
+    assert.throws(() => grantex.events.list(options as object), { name: 'TypeError' });
+  }
+  assert.throws(() => grantex.events.stream(as({ colour: 1 })), /"colour": its options are eventT/);
+  await assert.rejects(grantex.events.createTicket(as({ types: ['grant.revoked'] })), {
+    name: 'TypeError',
+    message: 'events.createTicket has no option "types": use "eventTypes"',
+  });
+  await assert.rejects(grantex.events.createTicket(as({ since: 'x' })), TypeError);
+  await assert.rejects(verifier.verify('a.b.c', as({ aud: 'x' })), {
+    name: 'TypeError',
+    message: 'TokenVerifier.verify has no option "aud": use "audience"',
+  });
+  await assert.rejects(grantex.tokens.verifyOffline('a.b.c', as({ aud: 'x' })), TypeError);
+  await assert.rejects(grantex.tokens.verify('a.b.c', as({ aud: 'x' })), TypeError);
+  await assert.rejects(grantex.grants.verify('a.b.c', as({ aud: 'x' })), TypeError);
+  assert.throws(() => new TokenVerifier(as({ developerId: 'dev_x', audience: 'x' })), {
+    name: 'TypeError',
+    message: /give it to verify\(token, \{ audience \}\)/,
+  });
+});
+
+test('a ticket is never made with a filter that has no value', async () => {
+  const asked: unknown[] = [];
+  const grantex = new Grantex({
+    apiKey: 'k',
+    baseUrl,
+    fetch: async (_, init) => {
+      asked.push(JSON.parse(String(init?.body)));
+      return Response.json({ ticket: 't', expiresAt: 'e' });
+    },
+  });
+  for (const name of ['eventTypes', 'agentId', 'principalId', 'grantId']) {
+    for (const value of [undefined, null]) {
+      const params = { [name]: value } as TicketParams;
+      await assert.rejects(grantex.events.createTicket(params), {
+        name: 'TypeError',
+        message: new RegExp(`${name} is ${value}, which would not restrict the ticket`),
+      });
+    }
+  }
+  await grantex.events.createTicket({ principalId: 'user-1', expiresIn: undefined });
+  assert.deepEqual(asked, [{ principalId: 'user-1' }]);
+});
+
+test('event types are an array, and a time may be a Date', async () => {
+  const asked: URL[] = [];
+  const grantex = new Grantex({
+    apiKey: 'k',
+    baseUrl,
+    fetch: async (input) => {
+      asked.push(new URL(String(input)));
+      return Response.json({ events: [], nextCursor: null });
+    },
+  });
+  const eventTypes = 'grant.revoked' as unknown as string[];
+  const expected = { name: 'TypeError', message: /give an array/ };
+  assert.throws(() => grantex.events.stream({ eventTypes }), expected);
+  await assert.rejects(async () => grantex.events.list({ eventTypes }), expected);
+  await assert.rejects(grantex.events.createTicket({ eventTypes }), expected);
+  const since = new Date(0);
+  await grantex.events.list({ since, until: since });
+  await assert.rejects(grantex.events.stream({ since }).next(), /not an event stream/);
+  for (const url of asked) assert.equal(url.searchParams.get('since'), '1970-01-01T00:00:00.000Z');
+  assert.equal(asked[0]?.searchParams.get('until'), '1970-01-01T00:00:00.000Z');
+});
+
+test('what is no token is refused with what to pass', async () => {
+  const verifier = new TokenVerifier({ baseUrl, developerId: 'dev_x' });
+  for (const [token, message] of [
+    [undefined, /it is undefined: pass the grant token as a string/],
+    [null, /it is null/],
+    ['Bearer a.b.c', /it begins with "Bearer ": pass only what follows it/],
+  ] as const) {
+    const refused = await verifier.verify(token as string).catch((error) => error);
+    assert.ok(refused instanceof InvalidTokenError);
+    assert.match(refused.message, message);
+  }
 });

@@ -78,7 +78,8 @@ export async function call(
       return claims;
     }
     case 'verifier.verify': {
-      const verifier = new TokenVerifier(options as TokenVerifierOptions);
+      const { apiKey: _, ...settings } = options;
+      const verifier = new TokenVerifier(settings as TokenVerifierOptions);
       const claims = [];
       for (const token of body.tokens) {
         claims.push(await verifier.verify(token, { audience: body.audience }));

@@ -123,14 +123,14 @@ fn after(store: &dyn Read, developer: DeveloperId, bounds: &Bounds, id: EventId)
     let (code, message) = if id < bounds.trimmed_id {
         (
             ErrorCode::EventsExpired,
-            "events after this id are no longer retained; start from the oldest event, or use \
-             `since`",
+            "events after this id are no longer retained; start again with \
+             since=1970-01-01T00:00:00Z, which begins at the oldest retained event",
         )
     } else {
         (
             ErrorCode::EventUnknown,
-            "this log has never had an event with this id; start from the oldest event, or use \
-             `since`",
+            "this log has never had an event with this id; start again with \
+             since=1970-01-01T00:00:00Z, which begins at the oldest retained event",
         )
     };
     Err(gone(store, developer, code, message))

@@ -31,6 +31,11 @@ LEEWAY = 5.0
 
 def key_id(token: str) -> str:
     """The name of the key that the token says it was signed with."""
+    # In an untyped program it may be the `None` of a missing header.
+    if not isinstance(token, str):
+        raise InvalidTokenError(f"it is {token!r:.20}: pass the grant token as a string")
+    if token.lstrip()[:7].lower() == "bearer ":
+        raise InvalidTokenError('it begins with "Bearer ": pass only what follows it')
     try:
         header = jwt.get_unverified_header(token)
     except jwt.InvalidTokenError as error:
@@ -81,6 +86,11 @@ def check(token: str, key: jwt.PyJWK, audience: Optional[str], issuer: Optional[
             # A clock that is behind must not refuse what was just issued.
             options={"require": ["exp", "iat"], "verify_iat": False},
         )
+    except jwt.MissingRequiredClaimError as error:
+        reason = str(error)
+        if error.claim == "aud":
+            reason = f"it names no audience, and {audience!r} is required"
+        raise InvalidTokenError(reason) from None
     except jwt.InvalidAudienceError:
         reason = f"it is not for the audience {audience!r}"
         if audience is None:

@@ -154,7 +154,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 _STREAM_HINTS = {
     401: "a stream needs a working API key; a client with a function as api_key renews it by itself",
-    410: "events may be missing: read the current state, then start again with `since` or without a cursor",
+    410: "events may be missing: read the current state, then start again",
 }
 
 

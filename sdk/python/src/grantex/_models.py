@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Callable, Generic, Literal, Optional, TypeVar, Union
 
@@ -16,6 +17,8 @@ T = TypeVar("T")
 Mode = Literal["live", "sandbox"]
 Strings = list[str]
 """For classes with a method called `list`."""
+Time = Union[str, datetime]
+"""A time in a request: ISO 8601, or a datetime with a time zone."""
 AmountInput = Union[Decimal, int, float, str]
 """An amount in a request; exact as a `Decimal` or a string such as `"12.50"`; at most four
 decimals.

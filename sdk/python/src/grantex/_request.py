@@ -7,7 +7,8 @@ import os
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from datetime import datetime
+from typing import Any, Optional, Union
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -82,9 +83,33 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def check_types(event_types: Optional[list[str]]) -> None:
+    """Raises `TypeError` for a single string, which is a sequence of its characters."""
+    if isinstance(event_types, str):
+        raise TypeError(f"event_types is a string: give a list, such as [{event_types!r}]")
+
+
 def types_text(event_types: Optional[list[str]]) -> Optional[str]:
     """The `types` parameter; none for all types."""
+    check_types(event_types)
     return ",".join(event_types) if event_types else None
+
+
+def time_text(since: Union[str, datetime, None]) -> Optional[str]:
+    """A time as the service reads it."""
+    if since is None or isinstance(since, str):
+        return since
+    if not isinstance(since, datetime):
+        # In an untyped program it may be a `timedelta` or a `date`.
+        raise TypeError(
+            f"{since!r} is not a time: give an ISO 8601 string or a datetime with a time zone, "
+            "such as datetime.now(timezone.utc) - timedelta(hours=1)"
+        )
+    if since.utcoffset() is None:
+        raise ValueError(
+            f"{since!r} has no time zone: give one with it, such as datetime.now(timezone.utc)"
+        )
+    return since.isoformat()
 
 
 def check_code(code: str) -> str:

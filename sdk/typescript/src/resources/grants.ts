@@ -1,3 +1,4 @@
+import { checkOptions } from '../options.js';
 import { List, type ListParams } from '../page.js';
 import { Started } from '../started.js';
 import {
@@ -84,7 +85,9 @@ export class Grants {
    * Asks the service whether a token's grant is in force, and if not, why. With `audience`, also
    * whether the token is for that audience.
    */
-  verify(token: string, { audience, ...options }: VerifyOptions = {}): Promise<GrantVerification> {
+  async verify(token: string, given: VerifyOptions = {}): Promise<GrantVerification> {
+    checkOptions('grants.verify', given);
+    const { audience, ...options } = given;
     const call = { method: 'POST', path: '/v1/grants/verify', body: { token, audience } };
     return this.#transport.json(call, options);
   }

@@ -1,4 +1,5 @@
 import { ConfigurationError } from '../errors.js';
+import { checkOptions } from '../options.js';
 import type { CreateOptions, RequestOptions, Transport, VerifyOptions } from '../transport.js';
 import type {
   Claims,
@@ -50,7 +51,9 @@ export class Tokens {
    * Asks the service whether a token is valid; it sees revocations at once. Give the `audience`
    * that you are, or compare `aud` of the answer yourself.
    */
-  verify(token: string, { audience, ...options }: VerifyOptions = {}): Promise<TokenVerification> {
+  async verify(token: string, given: VerifyOptions = {}): Promise<TokenVerification> {
+    checkOptions('tokens.verify', given);
+    const { audience, ...options } = given;
     const call = { method: 'POST', path: '/v1/tokens/verify', body: { token, audience } };
     return this.#transport.json(call, options);
   }
@@ -71,7 +74,11 @@ export class Tokens {
    * if (!claims.scp.includes('calendar:read')) throw new Error('not allowed');
    * ```
    */
-  verifyOffline(token: string, options: { audience?: string | undefined } = {}): Promise<Claims> {
+  async verifyOffline(
+    token: string,
+    options: { audience?: string | undefined } = {},
+  ): Promise<Claims> {
+    checkOptions('tokens.verifyOffline', options);
     return this.#verifier.verify(token, options.audience);
   }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 from .._event import GrantexEvent, PlacedEvent, Reconnect, StreamOptions, placed, texts_of, to_event
-from .._models import Page, Strings, Ticket, page_of
-from .._request import Call, segment, types_text
+from .._models import Page, Strings, Ticket, Time, page_of
+from .._request import Call, check_types, segment, time_text, types_text
 from ._runtime import AsyncEventStream, AsyncList, Cancel, Handler, as_stream, subscribe
 from ._stream import AsyncReader
 from ._transport import AsyncTransport
@@ -22,7 +22,7 @@ class AsyncEvents:
     def stream(
         self,
         event_types: Optional[Strings] = None,
-        since: Optional[str] = None,
+        since: Optional[Time] = None,
         *,
         last_event_id: Optional[str] = None,
         agent_id: Optional[str] = None,
@@ -52,7 +52,8 @@ class AsyncEvents:
 
         Args:
             event_types: only these types; all of them when left out or empty.
-            since: from this time on (ISO 8601, inclusive): first the history, then live.
+            since: from this time on (ISO 8601, or a datetime with a time zone; inclusive): first
+                the history, then live.
             last_event_id: start right after this event; takes precedence over `since`.
             agent_id: only events of this agent's grants.
             principal_id: only events of this principal's grants.
@@ -69,9 +70,10 @@ class AsyncEvents:
             on_open: called whenever a connection has been opened.
             on_reconnect: called before each reconnection.
         """
+        check_types(event_types)
         options = StreamOptions(
             event_types=event_types,
-            since=since,
+            since=time_text(since),
             last_event_id=last_event_id,
             agent_id=agent_id,
             principal_id=principal_id,
@@ -91,7 +93,7 @@ class AsyncEvents:
         self,
         handler: Handler,
         event_types: Optional[Strings] = None,
-        since: Optional[str] = None,
+        since: Optional[Time] = None,
         *,
         on_error: Optional[Callable[[Exception], None]] = None,
         last_event_id: Optional[str] = None,
@@ -148,14 +150,14 @@ class AsyncEvents:
     def list(
         self,
         event_types: Optional[Strings] = None,
-        since: Optional[str] = None,
+        since: Optional[Time] = None,
         *,
         agent_id: Optional[str] = None,
         principal_id: Optional[str] = None,
         grant_id: Optional[str] = None,
         limit: Optional[int] = None,
         after: Optional[str] = None,
-        until: Optional[str] = None,
+        until: Optional[Time] = None,
         before: Optional[str] = None,
         newest_first: bool = False,
     ) -> AsyncList[GrantexEvent]:
@@ -163,26 +165,28 @@ class AsyncEvents:
 
         Args:
             event_types: only these types; all of them when left out or empty.
-            since: from this time on (ISO 8601, inclusive).
+            since: from this time on (ISO 8601, or a datetime with a time zone; inclusive).
             agent_id: only events of this agent's grants.
             principal_id: only events of this principal's grants.
             grant_id: only events of this grant.
             limit: the most events of a page.
             after: only what was committed after this event; takes precedence over `since`.
-            until: before this time (ISO 8601, exclusive).
+            until: before this time (ISO 8601, or a datetime with a time zone; exclusive).
             before: only what was committed before this event; takes precedence over `until`.
             newest_first: reverses the order. The `next_cursor` of a page is then the `before` of
                 the next one.
         """
 
+        types, start, end = types_text(event_types), time_text(since), time_text(until)
+
         async def fetch(place: Optional[str]) -> Page[GrantexEvent]:
             first, last = (after, place) if newest_first else (place, before)
             query = {
-                "types": types_text(event_types),
+                "types": types,
                 "order": "desc" if newest_first else None,
                 # A cursor takes precedence over a time.
-                "since": None if first else since,
-                "until": None if last else until,
+                "since": None if first else start,
+                "until": None if last else end,
                 "agentId": agent_id,
                 "principalId": principal_id,
                 "grantId": grant_id,
@@ -216,7 +220,19 @@ class AsyncEvents:
         principal_id: Optional[str] = None,
         grant_id: Optional[str] = None,
     ) -> Ticket:
-        """A ticket that opens streams in a browser, which cannot send an `Authorization` header."""
+        """A ticket that opens streams in a browser, which cannot send an `Authorization` header.
+
+        A filter that is `None` does not restrict the ticket: without a filter it reads all of your
+        events. So check a value that may be missing, such as a session's, before you give it.
+
+        Args:
+            expires_in: how long it lasts, such as `15m` (the default); at most `24h`.
+            event_types: only these types; all of them when left out or empty.
+            agent_id: only events of this agent's grants.
+            principal_id: only events of this principal's grants.
+            grant_id: only events of this grant.
+        """
+        check_types(event_types)
         body = {
             "expiresIn": expires_in,
             "types": event_types or None,

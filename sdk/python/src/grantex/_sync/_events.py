@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 from .._event import GrantexEvent, PlacedEvent, Reconnect, StreamOptions, placed, texts_of, to_event
-from .._models import Page, Strings, Ticket, page_of
-from .._request import Call, segment, types_text
+from .._models import Page, Strings, Ticket, Time, page_of
+from .._request import Call, check_types, segment, time_text, types_text
 from ._runtime import Cancel, EventStream, Handler, SyncList, as_stream, subscribe
 from ._stream import SyncReader
 from ._transport import SyncTransport
@@ -24,7 +24,7 @@ class SyncEvents:
     def stream(
         self,
         event_types: Optional[Strings] = None,
-        since: Optional[str] = None,
+        since: Optional[Time] = None,
         *,
         last_event_id: Optional[str] = None,
         agent_id: Optional[str] = None,
@@ -54,7 +54,8 @@ class SyncEvents:
 
         Args:
             event_types: only these types; all of them when left out or empty.
-            since: from this time on (ISO 8601, inclusive): first the history, then live.
+            since: from this time on (ISO 8601, or a datetime with a time zone; inclusive): first
+                the history, then live.
             last_event_id: start right after this event; takes precedence over `since`.
             agent_id: only events of this agent's grants.
             principal_id: only events of this principal's grants.
@@ -71,9 +72,10 @@ class SyncEvents:
             on_open: called whenever a connection has been opened.
             on_reconnect: called before each reconnection.
         """
+        check_types(event_types)
         options = StreamOptions(
             event_types=event_types,
-            since=since,
+            since=time_text(since),
             last_event_id=last_event_id,
             agent_id=agent_id,
             principal_id=principal_id,
@@ -93,7 +95,7 @@ class SyncEvents:
         self,
         handler: Handler,
         event_types: Optional[Strings] = None,
-        since: Optional[str] = None,
+        since: Optional[Time] = None,
         *,
         on_error: Optional[Callable[[Exception], None]] = None,
         last_event_id: Optional[str] = None,
@@ -150,14 +152,14 @@ class SyncEvents:
     def list(
         self,
         event_types: Optional[Strings] = None,
-        since: Optional[str] = None,
+        since: Optional[Time] = None,
         *,
         agent_id: Optional[str] = None,
         principal_id: Optional[str] = None,
         grant_id: Optional[str] = None,
         limit: Optional[int] = None,
         after: Optional[str] = None,
-        until: Optional[str] = None,
+        until: Optional[Time] = None,
         before: Optional[str] = None,
         newest_first: bool = False,
     ) -> SyncList[GrantexEvent]:
@@ -165,26 +167,28 @@ class SyncEvents:
 
         Args:
             event_types: only these types; all of them when left out or empty.
-            since: from this time on (ISO 8601, inclusive).
+            since: from this time on (ISO 8601, or a datetime with a time zone; inclusive).
             agent_id: only events of this agent's grants.
             principal_id: only events of this principal's grants.
             grant_id: only events of this grant.
             limit: the most events of a page.
             after: only what was committed after this event; takes precedence over `since`.
-            until: before this time (ISO 8601, exclusive).
+            until: before this time (ISO 8601, or a datetime with a time zone; exclusive).
             before: only what was committed before this event; takes precedence over `until`.
             newest_first: reverses the order. The `next_cursor` of a page is then the `before` of
                 the next one.
         """
 
+        types, start, end = types_text(event_types), time_text(since), time_text(until)
+
         def fetch(place: Optional[str]) -> Page[GrantexEvent]:
             first, last = (after, place) if newest_first else (place, before)
             query = {
-                "types": types_text(event_types),
+                "types": types,
                 "order": "desc" if newest_first else None,
                 # A cursor takes precedence over a time.
-                "since": None if first else since,
-                "until": None if last else until,
+                "since": None if first else start,
+                "until": None if last else end,
                 "agentId": agent_id,
                 "principalId": principal_id,
                 "grantId": grant_id,
@@ -218,7 +222,19 @@ class SyncEvents:
         principal_id: Optional[str] = None,
         grant_id: Optional[str] = None,
     ) -> Ticket:
-        """A ticket that opens streams in a browser, which cannot send an `Authorization` header."""
+        """A ticket that opens streams in a browser, which cannot send an `Authorization` header.
+
+        A filter that is `None` does not restrict the ticket: without a filter it reads all of your
+        events. So check a value that may be missing, such as a session's, before you give it.
+
+        Args:
+            expires_in: how long it lasts, such as `15m` (the default); at most `24h`.
+            event_types: only these types; all of them when left out or empty.
+            agent_id: only events of this agent's grants.
+            principal_id: only events of this principal's grants.
+            grant_id: only events of this grant.
+        """
+        check_types(event_types)
         body = {
             "expiresIn": expires_in,
             "types": event_types or None,
