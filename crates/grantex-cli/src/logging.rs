@@ -27,8 +27,8 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What to log; fails on an invalid filter. A word alone has to be a level: as the name of a target,
-/// which `tracing` would take it for, it would silence everything else.
+/// What to log; fails on an invalid filter. A word alone has to be a level: as the name of a
+/// target, which `tracing` would take it for, it would silence everything else.
 pub(crate) fn filter(text: &str) -> Result<Targets, CommandError> {
     let mut words = text.split(',').map(str::trim).filter(|word| !word.contains(['=', ':']));
     if let Some(word) = words.find(|word| !word.is_empty() && word.parse::<LevelFilter>().is_err())
