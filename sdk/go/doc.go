@@ -1,5 +1,5 @@
-// Package grantex is a client of Grantex, the authorization service for AI agents whose every state
-// change is a durable event.
+// Package grantex is a client of Grantex, an authorization service for AI agents. Every change of
+// its state is a durable event.
 //
 //	client := grantex.NewClient(os.Getenv("GRANTEX_API_KEY"))
 //	events, errs, err := client.Events.Stream(ctx, &grantex.StreamOptions{

@@ -1,5 +1,5 @@
-//! Client of Grantex, the authorization service for AI agents whose every state change is a durable
-//! event.
+//! Client of Grantex, an authorization service for AI agents. Every change of its state is a
+//! durable event.
 //!
 //! ```no_run
 //! use futures_util::StreamExt as _;

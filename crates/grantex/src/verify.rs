@@ -123,6 +123,9 @@ impl Verifier {
     /// this audience. Any other token is [`Error::InvalidToken`]. Another error says that the
     /// service's keys could not be fetched.
     pub async fn verify(&self, token: &str, params: &OfflineParams) -> Result<Claims, Error> {
+        if token.get(..7).is_some_and(|head| head.eq_ignore_ascii_case("Bearer ")) {
+            return Err(invalid("it begins with \"Bearer \": pass only what follows it"));
+        }
         let header = decode_header(token).map_err(invalid)?;
         // The token does not choose how it is checked.
         if header.alg != Algorithm::RS256 {

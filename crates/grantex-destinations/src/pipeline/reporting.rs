@@ -30,8 +30,8 @@ impl<'a, D: EventDestination> Reporting<'a, D> {
         Self { pipeline, last: Report::default(), tries: pipeline.delivery.tries() }
     }
 
-    /// Reports at once and until `ended`. Completes a report that is being stored, so that it cannot
-    /// replace the pipeline's last one.
+    /// Reports at once and until `ended`. Completes a report that is being stored, so that it
+    /// cannot replace the pipeline's last one.
     pub(super) async fn run(mut self, ended: &CancellationToken) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

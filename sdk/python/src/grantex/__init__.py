@@ -1,4 +1,4 @@
-"""Client of Grantex, the authorization service for AI agents whose every state change is a durable event.
+"""Client of Grantex, an authorization service for AI agents with a durable event for every change.
 
 >>> import asyncio
 >>> from grantex import Grantex
