@@ -1,6 +1,6 @@
 //! `grantex dev`
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -127,8 +127,8 @@ fn write_private(path: &Path, line: &str) -> std::io::Result<()> {
     writeln!(file, "{line}")
 }
 
-/// Prints the variables to standard output, where a shell can read them, and the rest to standard
-/// error.
+/// Prints the variables to standard output, where a shell can read them, and for people the rest to
+/// standard error.
 fn show_key(data_dir: &Path) -> Result<(), CommandError> {
     let read = |name: &str| {
         let kept = std::fs::read_to_string(data_dir.join(name))?;
@@ -144,7 +144,10 @@ fn show_key(data_dir: &Path) -> Result<(), CommandError> {
     };
     print::line(format_args!("export GRANTEX_BASE_URL={base}"));
     print::line(format_args!("export GRANTEX_API_KEY={key}"));
-    PASTE.lines().for_each(print::note);
+    // In a script or `eval` nobody reads them.
+    if std::io::stdout().is_terminal() {
+        PASTE.lines().for_each(print::note);
+    }
     Ok(())
 }
 

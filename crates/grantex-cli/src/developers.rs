@@ -102,12 +102,6 @@ struct List {
 impl Developers {
     async fn list(&self) -> Result<(), CommandError> {
         let mut list = List { developers: Vec::new() };
-        if !self.json {
-            print::line(format_args!(
-                "{:<30}  {:<7}  {:<24}  {:<38}  NAME",
-                "DEVELOPER", "MODE", "CREATED", "STATE"
-            ));
-        }
         let mut after = None;
         loop {
             let OperatorAnswer::Developers { mut developers, next_cursor } =
@@ -118,6 +112,12 @@ impl Developers {
             if self.json {
                 list.developers.append(&mut developers);
             } else {
+                if after.is_none() {
+                    print::line(format_args!(
+                        "{:<30}  {:<7}  {:<24}  {:<38}  NAME",
+                        "DEVELOPER", "MODE", "CREATED", "STATE"
+                    ));
+                }
                 developers.iter().for_each(print_row);
             }
             match next_cursor {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use grantex::{Client, Error, EventId, HistoryParams, Payload, Progress, StreamOptions};
@@ -10,6 +11,7 @@ use grantex_types::{Event, Timestamp, TypeSet};
 use tokio::sync::Notify;
 
 use crate::lines::{Form, Lines, SHORT_ID_CHARS, described};
+use crate::refused::with_request;
 use crate::target::Target;
 use crate::{CommandError, print, when};
 
@@ -80,9 +82,9 @@ struct Part {
     until: Option<Timestamp>,
     /// Only events before this one (its id)
     #[arg(long, value_name = "EVENT", conflicts_with = "until")]
-    before: Option<String>,
+    before: Option<EventId>,
     /// Print at most this many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     limit: Option<usize>,
 }
 
@@ -106,7 +108,7 @@ struct Selection {
     since: Option<Timestamp>,
     /// Only events after this one (its id)
     #[arg(long, value_name = "EVENT", conflicts_with = "since")]
-    after: Option<String>,
+    after: Option<EventId>,
     /// Print each event as one line of JSON
     #[arg(long)]
     json: bool,
@@ -127,7 +129,7 @@ impl Selection {
             options = options.since(since);
         }
         if let Some(after) = &self.after {
-            options = options.last_event_id(after);
+            options = options.last_event_id(after.to_string());
         }
         if let Some(agent) = &self.agent {
             options = options.agent_id(agent);
@@ -150,8 +152,8 @@ impl Selection {
             principal_id: self.principal.clone(),
             grant_id: self.grant.clone(),
             limit: u32::try_from(part.limit.unwrap_or(PAGE).min(PAGE)).ok(),
-            after: self.after.clone(),
-            before: part.before.clone(),
+            after: self.after.map(|id| id.to_string()),
+            before: part.before.map(|id| id.to_string()),
             newest_first: !part.oldest,
         }
     }
@@ -184,21 +186,43 @@ pub(crate) async fn run(events: Events) -> Result<(), CommandError> {
     let client = events.target.client()?;
     match events.command {
         Command::Tail(selection) => {
-            tail(&client, &selection).await.map_err(|error| past_damage(error, false))
+            tail(&client, &selection).await.map_err(|error| with_options(error, false))
         }
         Command::List { selection, part } => {
-            list(&client, &selection, &part).await.map_err(|error| past_damage(error, !part.oldest))
+            if let (Some(since), Some(until)) = (selection.since, part.until)
+                && since >= until
+            {
+                return Err(format!(
+                    "no event can match: --since is {since}, which is not before --until, {until}"
+                )
+                .into());
+            }
+            list(&client, &selection, &part)
+                .await
+                .map_err(|error| with_options(error, !part.oldest))
         }
         Command::Show { id, json } => show(&client, &id, json).await,
     }
 }
 
-/// Adds to the error of a damaged event how to continue.
-fn past_damage(error: Error, is_backwards: bool) -> CommandError {
-    let Some(answer) = error.api().filter(|answer| answer.code.as_deref() == Some("EVENT_DAMAGED"))
-    else {
-        return error.into();
-    };
+/// Says with which options to continue where the log does not have the event that they name, or
+/// where an event is damaged.
+fn with_options(error: Error, is_backwards: bool) -> CommandError {
+    let Some(answer) = error.api() else { return error.into() };
+    match answer.code.as_deref() {
+        Some("EVENTS_EXPIRED") => {
+            let text = "events after this one are no longer retained: to begin with the oldest that \
+                        is, use --since 1970-01-01 in place of --after";
+            return with_request(text, answer).into();
+        }
+        Some("EVENT_UNKNOWN") => {
+            let text = "the log has never had an event with this id: correct --after or --before, \
+                        or give a time with --since or --until";
+            return with_request(text, answer).into();
+        }
+        Some("EVENT_DAMAGED") => {}
+        _ => return error.into(),
+    }
     let way = match (is_backwards, &answer.resume_before, &answer.resume_after) {
         (true, Some(id), _) => format!("to continue with the events before it, use --before {id}"),
         (true, None, _) => "no older event can be read".to_owned(),
@@ -336,12 +360,13 @@ async fn show(client: &Client, id: &str, json: bool) -> Result<(), CommandError>
 async fn ending_with(client: &Client, text: &str) -> Result<EventId, CommandError> {
     let end = text.trim_start_matches(EventId::PREFIX).trim_start_matches(['…', '.']);
     let end = end.to_ascii_uppercase();
-    if !(SHORT_ID_CHARS..EventId::CHARS).contains(&end.len())
-        || !end.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    {
+    let short = SHORT_ID_CHARS..EventId::CHARS.saturating_sub(EventId::PREFIX.len());
+    if !short.contains(&end.len()) || !end.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(format!(
-            "{text:?} is not an event id: give the whole id, such as evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA, or its last \
-             {SHORT_ID_CHARS} or more characters, such as X0Y1ZA"
+            "{text:?} is not an event id: give the whole id, {} characters such as \
+             evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA, or its last {SHORT_ID_CHARS} or more characters, such \
+             as X0Y1ZA",
+            EventId::CHARS
         )
         .into());
     }

@@ -50,6 +50,9 @@ enum Command {
     Revoke {
         /// The key's id
         id: String,
+        /// Revoke it even if it is the key that the command itself uses
+        #[arg(long)]
+        yes: bool,
     },
     /// Replace the API key that the command uses
     Rotate,
@@ -112,13 +115,7 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
             if json {
                 return print::pretty(&KeyList { keys, next_cursor: None });
             }
-            for key in keys {
-                let state = key.revoked_at.map_or("works".to_owned(), |at| format!("revoked {at}"));
-                print::line(format_args!(
-                    "{}  {}…  {}  {}  {state}",
-                    key.key_id, key.prefix, key.created_at, key.name
-                ));
-            }
+            list(&keys);
             Ok(())
         }
         Command::Create { name } => {
@@ -131,7 +128,21 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
             print::note("the API key is shown only once: store it now");
             Ok(())
         }
-        Command::Revoke { id } => Ok(target.client()?.keys().revoke(id).await?),
+        Command::Revoke { id, yes } => {
+            let client = target.client()?;
+            if !yes && target.uses(&client, &id).await? {
+                return Err(format!(
+                    "{id} is the API key that this command uses: to revoke it, add --yes; to \
+                     replace it, use `grantex keys rotate`"
+                )
+                .into());
+            }
+            client.keys().revoke(&id).await?;
+            if !json {
+                print::line(format_args!("revoked {id}"));
+            }
+            Ok(())
+        }
         Command::Rotate => {
             let made = target.client()?.keys().rotate().await?;
             if json {
@@ -178,6 +189,23 @@ pub(crate) async fn run(keys: Keys) -> Result<(), CommandError> {
             );
             Ok(())
         }
+    }
+}
+
+fn list(keys: &[ApiKey]) {
+    let shown = keys.iter().map(|key| key.prefix.chars().count().saturating_add(1));
+    let width = shown.max().unwrap_or_default();
+    print::line(format_args!(
+        "{:<30}  {:<width$}  {:<24}  {:<32}  NAME",
+        "KEY", "SECRET", "CREATED", "STATE"
+    ));
+    for key in keys {
+        let state = key.revoked_at.map_or("active".to_owned(), |at| format!("revoked {at}"));
+        let prefix = format!("{}…", key.prefix);
+        print::line(format_args!(
+            "{}  {prefix:<width$}  {}  {state:<32}  {}",
+            key.key_id, key.created_at, key.name
+        ));
     }
 }
 

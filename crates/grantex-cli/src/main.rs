@@ -20,6 +20,7 @@ mod logging;
 mod mistake;
 mod names;
 mod print;
+mod refused;
 mod scopes;
 mod serve;
 mod service;
@@ -42,7 +43,7 @@ const CLOSED_PIPE: u8 = 141;
 /// What a command ends with when it fails: a sentence for the person who typed it.
 type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The authorization service for AI agents whose every state change is a durable event.
+/// An authorization service for AI agents. Every change of its state is a durable event.
 #[derive(Parser)]
 #[command(name = "grantex", version, propagate_version = true, max_term_width = 110)]
 #[command(after_help = "Examples:
@@ -83,7 +84,9 @@ enum Command {
 
 impl Cli {
     fn parse_command_line() -> Self {
-        let matches = without_empty_variables(Self::command()).get_matches();
+        let mut command = without_empty_variables(Self::command());
+        command.build();
+        let matches = with_whole_usage(command).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
@@ -99,13 +102,22 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
+/// An error shows the same usage as the help. clap's own names the options that a variable set, as
+/// if they were required.
+fn with_whole_usage(mut command: clap::Command) -> clap::Command {
+    let usage = command.render_usage().ansi().to_string();
+    // Without its heading, which an error adds.
+    let usage = usage.split_once(' ').map(|(_, usage)| usage.to_owned()).unwrap_or_default();
+    command.override_usage(usage).mut_subcommands(with_whole_usage)
+}
+
 fn main() -> ExitCode {
     let done =
         signals::end_the_first_process().and_then(|()| run(Cli::parse_command_line().command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            print::fail(&failure);
+            print::fail(&refused::in_words(&failure));
             if forward::is_closed_pipe(&failure) {
                 ExitCode::from(CLOSED_PIPE)
             } else {

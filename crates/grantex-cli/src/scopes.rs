@@ -163,6 +163,9 @@ fn show(scopes: Vec<ScopeName>, json: bool) -> Result<(), CommandError> {
     if json {
         return print::pretty(&ScopeNameList { scopes });
     }
+    if scopes.is_empty() {
+        print::note("no scope has a name; `grantex scopes set` names one");
+    }
     let width = scopes.iter().map(|scope| scope.scope.len()).max().unwrap_or_default();
     for ScopeName { scope, name, description, .. } in scopes {
         let gap = if description.is_empty() { "" } else { "  " };

@@ -1,7 +1,8 @@
 //! Which service a command talks to.
 
 use clap::Args;
-use grantex::Client;
+use futures_util::TryStreamExt as _;
+use grantex::{Client, ListParams};
 
 use crate::CommandError;
 
@@ -35,6 +36,18 @@ impl Target {
             Some(key) => client(&self.url, Some(key)),
             None => Err("no API key: set GRANTEX_API_KEY or use --api-key".into()),
         }
+    }
+
+    /// Whether the key with this id is the one that the client sends.
+    pub(crate) async fn uses(&self, client: &Client, id: &str) -> Result<bool, CommandError> {
+        let Some(secret) = &self.api_key else { return Ok(false) };
+        let mut keys = std::pin::pin!(client.keys().all(ListParams::default()));
+        while let Some(key) = keys.try_next().await? {
+            if key.key_id.to_string() == id {
+                return Ok(secret.starts_with(&key.prefix));
+            }
+        }
+        Ok(false)
     }
 
     /// A client for public calls.

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use grantex_server::Tls;
+use grantex_types::Timestamp;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{CertificateError, RootCertStore, ServerConfig};
 
 use crate::CommandError;
 use crate::config::Options;
@@ -27,6 +28,12 @@ pub(crate) fn load(options: &Options, tls: &Tls) -> Result<bool, CommandError> {
             "the server's certificate is a CA certificate (CA:TRUE): some clients refuse it as a \
              server's; create it with \
              openssl req -x509 -addext basicConstraints=critical,CA:FALSE"
+        );
+    }
+    if let Some(problem) = chain.first().and_then(outside_its_time) {
+        tracing::warn!(
+            file = %certificate.display(),
+            "the server's certificate {problem}: clients refuse it; renew the file and send SIGHUP"
         );
     }
     let private = private_key(key)?;
@@ -87,20 +94,33 @@ fn named(path: &Path, reason: impl Display) -> CommandError {
 /// Whether clients that follow the rules for certificates to the letter refuse this one as a
 /// server's: verifiers say so when it is trusted and shown by a server.
 fn is_authority(own: &CertificateDer<'_>) -> bool {
+    refusal(own).is_some_and(|error| error.to_string().contains("CaUsedAsEndEntity"))
+}
+
+/// What is wrong with a certificate that has expired or is not valid yet.
+fn outside_its_time(own: &CertificateDer<'_>) -> Option<String> {
+    let date = |at: UnixTime| Timestamp::from_millis(at.as_secs().saturating_mul(1000));
+    let rustls::Error::InvalidCertificate(error) = refusal(own)? else { return None };
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            Some(format!("expired on {}", date(not_after)))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            Some(format!("is not valid before {}", date(not_before)))
+        }
+        _ => None,
+    }
+}
+
+/// Why a verifier that trusts a certificate refuses it when a server shows it.
+fn refusal(own: &CertificateDer<'_>) -> Option<rustls::Error> {
     let mut roots = RootCertStore::empty();
-    let (Ok(()), Ok(parsed)) = (roots.add(own.clone()), ParsedCertificate::try_from(own)) else {
-        return false;
-    };
+    roots.add(own.clone()).ok()?;
+    let parsed = ParsedCertificate::try_from(own).ok()?;
     let provider = CryptoProvider::get_default().cloned();
     let provider =
         provider.unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     let algorithms = provider.signature_verification_algorithms.all;
-    let verified = verify_server_cert_signed_by_trust_anchor(
-        &parsed,
-        &roots,
-        &[],
-        UnixTime::now(),
-        algorithms,
-    );
-    verified.is_err_and(|error| error.to_string().contains("CaUsedAsEndEntity"))
+    verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], UnixTime::now(), algorithms)
+        .err()
 }

@@ -116,7 +116,12 @@ pub fn explained(reason: &str) -> String {
         req -x509 -addext basicConstraints=critical,CA:FALSE";
     const UNKNOWN_ISSUER: &str = "the server's certificate comes from an authority that is not trusted here: give the \
         PEM file of its certificate in SSL_CERT_FILE, or as ca_file where there is such an option";
-    let meant = [("CaUsedAsEndEntity", CA_AS_SERVER), ("UnknownIssuer", UNKNOWN_ISSUER)];
+    let meant = [
+        ("CaUsedAsEndEntity", CA_AS_SERVER),
+        ("UnknownIssuer", UNKNOWN_ISSUER),
+        ("certificate expired", "the server's certificate has expired"),
+        ("certificate not valid yet", "the server's certificate is not valid yet"),
+    ];
     match meant.iter().find(|(name, _)| reason.contains(name)) {
         Some((_, meaning)) => format!("{reason}: {meaning}"),
         None => reason.to_owned(),

@@ -156,7 +156,22 @@ fn keys_through_their_life() {
     stdout(&mut keys(key, &["revoke", second["keyId"].as_str().unwrap()]));
     let failed = keys(second["apiKey"].as_str().unwrap(), &["list"]).output().unwrap();
     let message = String::from_utf8_lossy(&failed.stderr).into_owned();
-    assert!(!failed.status.success() && message.contains("401"), "{message}");
+    let told = "the service refused the API key: it is wrong or was revoked; check GRANTEX_API_KEY";
+    assert!(!failed.status.success() && message.contains(told), "{message}");
+    assert!(message.contains("[401 UNAUTHORIZED, request "), "{message}");
+    let own = read(keys(key, &["list"]))["keys"][1]["keyId"].as_str().unwrap().to_owned();
+    let refused = keys(key, &["revoke", &own]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("add --yes"));
+    let people = |arguments: &[&str]| {
+        let mut command = grantex(&["keys", "--url", &server.base]);
+        stdout(command.args(arguments).env("GRANTEX_API_KEY", key))
+    };
+    let list = people(&["list"]);
+    let states: Vec<&str> =
+        list.lines().filter_map(|line| line.split_whitespace().nth(3)).collect();
+    assert_eq!(states, ["STATE", "revoked", "active"], "{list}");
+    let third = read(keys(key, &["create", "third"]))["keyId"].as_str().unwrap().to_owned();
+    assert_eq!(people(&["revoke", &third]), format!("revoked {third}\n"));
     let rotated = read(keys(key, &["rotate"]));
     assert_ne!(rotated["apiKey"], key);
 
@@ -287,7 +302,8 @@ async fn the_tail_resumes_after_the_service_was_killed() {
     for (id, told) in [
         ("evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA", "event not found"),
         ("evt_…X0Y1ZA", "no id of the newest"),
-        ("grnt_1", "is not an event id: give the whole id, such as evt_"),
+        ("grnt_1", "is not an event id: give the whole id, 30 characters such as evt_"),
+        ("evt_01JNXJ5QH2M8Z4T6V7W9X0Y1ZAA", "is not an event id"),
     ] {
         let refused = show(&[id]);
         assert!(
@@ -320,6 +336,7 @@ async fn operators_suspend_and_resume_while_the_service_runs() {
     };
     let without = command(&["list"]).output().unwrap();
     assert!(String::from_utf8_lossy(&without.stderr).contains("no service is running"));
+    assert_eq!(without.stdout, b"", "no heading before an error");
 
     let server = Server::start(&data, &[]);
     let client = server.sandbox().await;
@@ -340,4 +357,31 @@ async fn operators_suspend_and_resume_while_the_service_runs() {
 
     let wrong = command(&["show", "dev_01JNXJ5QH2M8Z4T6V7W9X0Y1ZA"]).output().unwrap();
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("developer not found"));
+}
+
+#[tokio::test]
+async fn mistakes_are_said_in_the_words_of_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let client = server.sandbox().await;
+    for (wrong, told) in [
+        (&["--limit", "0"][..], "0 is not in 1.."),
+        (&["--since", "5m", "--until", "1h"], "which is not before --until"),
+        (&["--after", "nope"], "expected an id such as evt_"),
+        (&["--after", "evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"], "correct --after"),
+    ] {
+        let mut command = grantex(&["events", "list", "--url", &server.base]);
+        let refused = command.args(wrong).env("GRANTEX_API_KEY", &client.key).output().unwrap();
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && message.contains(told), "{message}");
+        assert!(!message.contains("Last-Event-ID"), "{message}");
+    }
+    let mut command = grantex(&["events", "show"]);
+    let usage = command.env("GRANTEX_API_KEY", "k").env("GRANTEX_BASE_URL", "http://x");
+    let usage = String::from_utf8(usage.output().unwrap().stderr).unwrap();
+    assert!(usage.contains("\nUsage: grantex events show [OPTIONS] <ID>\n"), "{usage}");
+    let nested =
+        output(&["events", "list", "--api-key", "k", "--url", &format!("{}/v1", server.base)]);
+    let message = String::from_utf8_lossy(&nested.stderr).into_owned();
+    assert!(message.contains("the base URL must not end in /v1"), "{message}");
 }

@@ -112,9 +112,9 @@ async fn service() -> (tempfile::TempDir, Server, Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_text_of_a_service_reaches_the_terminal_raw() {
-    let body = serde_json::json!({"message": HOSTILE, "code": "UNAUTHORIZED", "requestId": "r"})
-        .to_string();
-    let refuse = move || async move { (StatusCode::UNAUTHORIZED, body) };
+    let body =
+        serde_json::json!({"message": HOSTILE, "code": "FORBIDDEN", "requestId": "r"}).to_string();
+    let refuse = move || async move { (StatusCode::FORBIDDEN, body) };
     let base = serve(Router::new().fallback(any(refuse))).await;
     let forward =
         Forward::new(&base, "k", "[[destination]]\nname = \"a\"\ntype = \"file\"\npath = \"-\"\n");

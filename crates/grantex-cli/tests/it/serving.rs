@@ -110,6 +110,17 @@ async fn tls_by_files() {
         assert!(error.contains(&says), "{error}");
     }
     assert!(list(&server.base, &certificate).contains("401 UNAUTHORIZED"));
+
+    // A certificate that has expired is loaded with a warning; the client names the reason.
+    let mut old = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    old.not_after = rcgen::date_time_ymd(2020, 2, 3);
+    let old_key = rcgen::KeyPair::generate().unwrap();
+    fs::write(&certificate, old.self_signed(&old_key).unwrap().pem()).unwrap();
+    fs::write(&key, old_key.serialize_pem()).unwrap();
+    let server = Server::start(&folder.path().join("old"), &tls);
+    server.process.err.wait_for("expired on 2020-02-03T00:00:00.000Z");
+    let error = list(&server.base, &certificate);
+    assert!(error.contains("the server's certificate has expired"), "{error}");
 }
 
 #[test]

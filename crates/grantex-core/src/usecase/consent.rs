@@ -172,8 +172,7 @@ pub fn decide_as_read(
     if !question.is_some_and(|question| was_read(&question.words(id))) {
         return Err(Error::refused(
             ErrorCode::Forbidden,
-            "this form is not from the page as it is now: open the consent link again, read it, \
-             and decide there",
+            "this form is out of date. Open the consent link again, read it, and decide there",
         ));
     }
     decide(tx, id, decision)

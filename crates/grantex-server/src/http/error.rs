@@ -44,8 +44,13 @@ impl ApiError {
         Self::new(ErrorCode::NotFound, format!("{what} not found"))
     }
 
-    pub(crate) fn no_such_path() -> Self {
-        Self::new(ErrorCode::NotFound, "there is nothing at this path")
+    pub(crate) fn no_such_path(path: &str) -> Self {
+        let hint = if path.starts_with("/v1/v1/") {
+            "unknown path: the base URL must not end in /v1, which the client adds"
+        } else {
+            "unknown path"
+        };
+        Self::new(ErrorCode::NotFound, hint)
     }
 
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {

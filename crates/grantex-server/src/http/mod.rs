@@ -2,6 +2,7 @@
 //! Nothing here knows the service itself; that is `request`.
 
 pub(crate) mod account;
+pub(crate) mod body_error;
 pub(crate) mod error;
 pub(crate) mod host;
 pub(crate) mod objects;

@@ -10,6 +10,8 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor,
 };
 
+use super::body_error::ARRAY_FOR_OBJECT;
+
 /// Reads a JSON text, and refuses an array in the place of an object wherever it stands.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -122,7 +124,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Parts<V> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
         if self.is_object {
-            return Err(A::Error::custom("invalid type: array, expected a JSON object"));
+            return Err(A::Error::custom(ARRAY_FOR_OBJECT));
         }
         self.visitor.visit_seq(Strict(items))
     }

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::crypto::sha256;
 use crate::http::account::{Account, Payer};
 use crate::http::error::ApiError;
-use crate::http::objects;
+use crate::http::{body_error, objects};
 use crate::net::address::ClientAddress;
 use crate::net::connections::Admitted;
 
@@ -45,7 +45,8 @@ impl FromRequestParts<Arc<App>> for Auth {
         }
         let caller = caller.ok_or_else(|| {
             ApiError::unauthorized(
-                "send a valid API key in the header `Authorization: Bearer gx_live_…`",
+                "send a valid API key (gx_live_… or gx_test_…) in the header `Authorization: \
+                 Bearer <API key>`",
             )
         })?;
         account.note(app.memory.rates.developer.take(caller.developer_id, Instant::now()))?;
@@ -137,9 +138,8 @@ impl<T: DeserializeOwned, const MOST: usize> Json<T, MOST> {
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(ApiError::bad_request("the body must be a JSON object"));
         }
-        // The reader's messages say what it expected, and at which line and column.
         let value = objects::read(bytes)
-            .map_err(|error| ApiError::bad_request(format!("the body is not valid: {error}")))?;
+            .map_err(|error| ApiError::bad_request(body_error::explained(bytes, &error)))?;
         Ok(Self { value, hash: sha256(bytes) })
     }
 }

@@ -25,7 +25,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use grantex_types::ErrorCode;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, Uri, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -47,7 +47,7 @@ pub fn router(app: &Arc<App>) -> Router {
         router = router.merge(operations::metrics_router());
     }
     router
-        .fallback(async || ApiError::no_such_path())
+        .fallback(async |path: Uri| ApiError::no_such_path(path.path()))
         .method_not_allowed_fallback(async || {
             ApiError::new(ErrorCode::MethodNotAllowed, "this path does not support this method")
         })

@@ -66,7 +66,7 @@ async fn the_principal_approves_on_the_page() {
     assert_eq!(decide(&browser, &id, &token, "approve").await.headers["location"], target);
     let late = decide(&browser, &id, &token, "deny").await;
     assert!(late.status == 410 && late.text.contains("You approved this"), "{}", late.text);
-    assert!(late.text.contains("the other answer changed nothing"));
+    assert!(late.text.contains("This answer changed nothing"));
 
     let code = target.split("code=").nth(1).unwrap().split('&').next().unwrap();
     client.post("/v1/token", &json!({"agentId": agent, "code": code})).await.ok(201);

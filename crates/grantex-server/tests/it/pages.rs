@@ -211,7 +211,7 @@ async fn what_changed_since_it_was_read_is_not_consented_to() {
     let form = |page: &Answer| format!("req={id}&token={}&decision=approve", field(page, "token"));
     let refused = submit(&browser, "/consent", "", &form(&read)).await;
     assert_eq!(refused.status, 403);
-    says(&refused, &["open the consent link again"]);
+    says(&refused, &["Open the consent link again"]);
     let again = browser.get(&path).await;
     says(&again, &["Transfer your money"]);
     assert_eq!(submit(&browser, "/consent", "", &form(&again)).await.status, 200);
@@ -320,7 +320,14 @@ async fn access_is_a_tree_and_revoking_asks_first() {
             "Book trips",
         ],
     );
-    says(&page, &["Passed on by <bdi>Travel</bdi>", "Access that has ended"]);
+    says(
+        &page,
+        &[
+            "Passed on by <bdi>Travel</bdi> on <time>20",
+            "Given on <time>20",
+            "Access that has ended",
+        ],
+    );
     assert_eq!(page.text.matches("class=\"below\"").count(), 1);
     for tag in ["ul", "li", "details"] {
         let opened =
@@ -346,7 +353,15 @@ async fn access_is_a_tree_and_revoking_asks_first() {
             "<bdi>Flight</bdi>",
         ],
     );
-    says(&question, &["37.50 USD are left", "Book trips", "tokens", "cannot be undone"]);
+    says(
+        &question,
+        &[
+            "the remaining 37.50 USD can no longer be spent",
+            "Book trips",
+            "tokens",
+            "cannot be undone",
+        ],
+    );
     says(&principal.get(&ask(&many.grant)).await, &["s0", "s24"]);
     assert_eq!(client.get(&format!("/v1/grants/{}", top.grant)).await.ok(200)["status"], "active");
     assert_eq!(principal.get(&ask(&others.grant)).await.status, 404);
@@ -429,7 +444,7 @@ async fn a_page_never_cuts_a_tree_without_a_link_to_the_rest() {
     let others = client.token_for(&agent, "user-2", &["a:read"], "1h").await;
     let foreign = principal.get(&format!("/dashboard?tree={}", others.grant)).await;
     assert_eq!(foreign.status, 404);
-    says(&foreign, &["<h1>This did not work</h1>"]);
+    says(&foreign, &["<h1>Something went wrong</h1>"]);
 
     // A form that names a grant of another principal, or none, is answered as what it is.
     let token = field(&first, "token");
@@ -437,7 +452,7 @@ async fn a_page_never_cuts_a_tree_without_a_link_to_the_rest() {
         let form = format!("token={token}&grantId={grant}");
         let answer = submit(&principal.client, "/dashboard/revoke", &principal.cookie, &form).await;
         assert_eq!(answer.status, 404);
-        says(&answer, &["Grant not found"]);
+        says(&answer, &["Grant not found."]);
     }
     let path = format!("/v1/grants/{}", others.grant);
     assert_eq!(client.get(&path).await.ok(200)["status"], "active");
@@ -468,10 +483,17 @@ async fn what_fails_in_a_browser_is_a_page() {
         assert_eq!(answer.status, status, "{path}: {}", answer.text);
         assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8", "{path}");
         assert!(answer.headers.contains_key("x-request-id"));
-        says(&answer, &["<h1>This did not work</h1>"]);
+        says(&answer, &["<h1>Something went wrong</h1>"]);
         assert!(!answer.text.contains("deserialize"), "{}", answer.text);
         assert_eq!(status == 405, answer.headers.contains_key("allow"), "{path}");
     }
+    let foreign = browser.request(Method::POST, "/consent").header("Content-Type", form);
+    let foreign = browser.send(foreign.header("Sec-Fetch-Site", "cross-site").body("req=x")).await;
+    assert_eq!(foreign.status, 403);
+    says(
+        &foreign,
+        &["This form was sent from another site; open the page again and decide there."],
+    );
     // A program that asks for what does not exist still gets JSON.
     browser.get("/dashboard/").await.refused(404, "NOT_FOUND");
 
@@ -484,5 +506,5 @@ async fn what_fails_in_a_browser_is_a_page() {
     let limited = browser.get("/consent").await;
     assert_eq!(limited.status, 429);
     assert!(limited.headers.contains_key("retry-after"));
-    says(&limited, &["<h1>This did not work</h1>", "Too many requests"]);
+    says(&limited, &["<h1>Something went wrong</h1>", "Too many requests"]);
 }

@@ -9,7 +9,7 @@ use grantex_core::usecase::scopes::ScopeText;
 use grantex_types::text::shown;
 use grantex_types::{AgentId, DeveloperId, GrantId};
 
-use super::layout::{State, spent, state};
+use super::layout::{State, readable, spent, state};
 
 /// Scopes that the page shows of one grant: with those of all grants it stays a few megabytes at
 /// worst. The question before a revocation shows all.
@@ -22,6 +22,8 @@ pub(super) struct Row {
     pub(super) scopes: Vec<ScopeText>,
     /// How many scopes it has beyond those.
     pub(super) other_scopes: usize,
+    /// When the principal gave it, or another agent passed it on.
+    pub(super) given: String,
     pub(super) state: State,
     pub(super) is_active: bool,
     pub(super) budget: Option<String>,
@@ -57,6 +59,7 @@ impl<'a> Loader<'a> {
                 agent: self.agent(grant.agent_id)?,
                 scopes: self.scopes(grant)?,
                 other_scopes: grant.scopes.as_slice().len().saturating_sub(MOST_SCOPES),
+                given: readable(grant.issued_at),
                 state: state(grant, self.store.now()),
                 is_active: grant.is_active(self.store.now()),
                 budget: self.store.budget(self.developer, grant.id)?.map(|budget| spent(&budget)),

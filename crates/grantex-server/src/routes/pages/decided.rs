@@ -94,13 +94,13 @@ impl Decided {
 fn standing(request: &AuthRequest, grant: Option<&Grant>, now: Timestamp) -> (State, &'static str) {
     let timeless = |words| State { words, at: String::new() };
     if request.status == ConsentStatus::Denied {
-        let next = "To give access after all, start again in the application.";
+        let next = "To give access, start again in the application.";
         return (timeless("The agent has no access from this request"), next);
     }
     if let Some(grant) = grant {
         let standing = state(grant, now);
         let next = if grant.is_active(now) {
-            "To take the access back, open the list of your access in the application."
+            "To revoke the access, open the list of your grants in the application."
         } else {
             "To give access again, start again in the application."
         };

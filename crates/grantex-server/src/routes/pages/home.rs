@@ -33,7 +33,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
         };
         page(&home, None)
     } else {
-        ApiError::no_such_path().into_response()
+        ApiError::no_such_path("/").into_response()
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response

@@ -33,8 +33,11 @@ pub(super) fn error_page(error: &ApiError, request_id: Option<&str>) -> Response
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
     }
+    if !text.ends_with(['.', '!', '?']) {
+        text.push('.');
+    }
     let id = request_id.filter(|_| error.status().is_server_error());
-    let mut response = message("This did not work", &text, id);
+    let mut response = message("Something went wrong", &text, id);
     *response.status_mut() = error.status();
     response.headers_mut().extend(error.headers());
     response
@@ -55,6 +58,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for PageForm<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> ApiResult<Self> {
         let (parts, body) = request.into_parts();
+        // The forms' tokens protect already; browsers say this, too.
+        if parts.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+            return Err(ApiError::new(
+                ErrorCode::Forbidden,
+                "this form was sent from another site; open the page again and decide there",
+            ));
+        }
         let bytes = body::read(&parts, body, app, body::LARGEST_FORM).await?;
         match Form::<T>::from_request(Request::from_parts(parts, Body::from(bytes)), app).await {
             Ok(Form(value)) => Ok(Self(value)),
