@@ -124,6 +124,7 @@ async fn the_list_names_what_is_shown() {
     let config = folder.path().join("forward.toml");
     let text = format!(
         "url = {:?}\napi_key = {:?}\nstate_dir = {:?}\nlisten = \"127.0.0.1:0\"\n\
+         since = \"2026-01-01T00:00:00Z\"\n\
          [[destination]]\nname = \"audit\"\ntype = \"file\"\npath = {:?}\n",
         server.base,
         client.key,
