@@ -107,8 +107,8 @@ pub(super) async fn run(path: &Path, command: DeadLetters) -> Result<(), Command
         }
         Command::SetAside { destination } => {
             let definitions = config.definitions()?;
-            let named = definitions.iter().find(|definition| definition.name() == destination);
-            let Some(definition) = named else {
+            let found = definitions.iter().find(|definition| definition.name() == destination);
+            let Some(definition) = found else {
                 let names = definitions.iter().map(|definition| definition.name().to_owned());
                 return Err(unknown(&destination, names.collect()).into());
             };

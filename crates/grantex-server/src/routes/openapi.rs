@@ -13,7 +13,7 @@ static JSON: LazyLock<String> = LazyLock::new(|| document().to_pretty_json().unw
 #[openapi(
     info(
         title = "Grantex",
-        description = "The authorization service for AI agents whose every state change is a \
+        description = "The authorization service for AI agents. Every change of its state is a \
             durable event.\n\nAuthenticate with `Authorization: Bearer <API key>`. Every response \
             has an `x-request-id`. All errors have the same body, whose `code` has a stable meaning. With an `Idempotency-Key`, a retried POST that creates or spends gets the first response again for 24 hours.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
