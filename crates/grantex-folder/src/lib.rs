@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-/// The file that is locked. It holds the process id of whoever has the lock, for people.
+/// The file that is locked. It holds the process id of the lock's holder, for error messages.
 pub const LOCK_FILE: &str = "lock";
 
 /// The right to use a folder alone, for as long as the value lives. The operating system keeps the

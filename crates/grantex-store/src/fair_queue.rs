@@ -197,7 +197,7 @@ mod tests {
 
     proptest! {
         /// Against a plain model: nothing is lost, doubled or out of its owner's order; bounds
-        /// hold; whoever can have a turn has one; and no owner gets two turns while another waits.
+        /// hold; an owner that can have a turn has one; none gets two turns while another waits.
         #[test]
         fn it_is_what_it_says(steps in prop::collection::vec(step(), 0..200)) {
             let limits = Limits { waiting: 24, waiting_each: 6, lent_each: 2 };

@@ -89,7 +89,7 @@ async fn tls_by_files() {
     let half = output(&["serve", "--tls-cert", "x.pem"]);
     assert!(!half.status.success());
 
-    // A client that is wrong about TLS is told what happened, and what to do.
+    // A client that uses the wrong scheme gets an error with the cause and the remedy.
     let plain = Server::start(&folder.path().join("plain"), &[]);
     let list = |url: &str, roots: &std::path::Path| {
         let mut command = grantex(&["events", "list", "--api-key", "gx_test_x", "--url", url]);
